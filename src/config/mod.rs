@@ -1,0 +1,3 @@
+//! Configuration: files to a checked [`site::Site`], every error at once.
+
+pub mod site;

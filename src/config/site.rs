@@ -1,0 +1,162 @@
+//! The checked configuration: what the program uses. Owns no parsing; must never hold a reference that
+//! does not resolve. Invariant: every index in a [`Site`] is in range, every output drives one thing.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::domain::{
+    door::DoorConfig,
+    fieldbus::BoardConfig,
+    ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
+};
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub node: Node,
+    pub cloud: Cloud,
+    pub buses: Vec<Bus>,
+    /// Indexed by [`BoardIx`].
+    pub boards: Vec<Board>,
+    /// Indexed by [`ReaderIx`].
+    pub readers: Vec<Reader>,
+    /// Indexed by [`DoorIx`].
+    pub doors: Vec<DoorConfig>,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub org: Id,
+    pub id: Id,
+    pub time_zone: jiff::tz::TimeZone,
+    /// From the file, else `$STATE_DIRECTORY`.
+    pub state_dir: PathBuf,
+    /// Key of the credential hashes (HMAC-SHA-256), 32 bytes in base64url or hex.
+    pub credential_key: Secret,
+    /// Ed25519 key that signs what goes up: PKCS#8 PEM, made by `latchd keygen`.
+    pub signing_key: Secret,
+}
+
+/// Where a secret is: a file, or `credential:NAME` for systemd's `$CREDENTIALS_DIRECTORY/NAME`.
+/// Read once at start; never part of `Debug` output beyond its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    pub host: String,
+    pub port: u16,
+    /// `None` only by explicit opt-in (`tls = "off-insecure"`): raises a standing alarm.
+    pub tls: Option<Tls>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// The JWK of the offline root key (public): the trust anchor of all that is signed.
+    pub root_key: PathBuf,
+    /// Issuer that commands must name.
+    pub issuer: String,
+    pub keep_alive: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// How often a beat is asked for.
+    pub beat_every: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM with the certificates that the broker's must chain to.
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: Secret,
+    /// Name that the broker's certificate must hold; the host if absent.
+    pub server_name: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Bus {
+    pub id: Id,
+    pub bus: BusIx,
+    pub line: Line,
+    /// How long one transaction may take until it counts as unanswered.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    Rtu(SerialPort),
+    Tcp { host: String, port: u16 },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SerialPort {
+    pub path: PathBuf,
+    pub baud: u32,
+    pub parity: Parity,
+    pub stop_bits: u8,
+    /// RS-485 turnaround: silence between the end of a reply and the next request, at least t3.5.
+    pub turnaround: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    None,
+    Even,
+    Odd,
+}
+
+#[derive(Clone, Debug)]
+pub struct Board {
+    pub bus: BusIx,
+    pub config: BoardConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub id: Id,
+    pub reader: ReaderIx,
+    pub door: DoorIx,
+    pub source: ReaderSource,
+}
+
+#[derive(Clone, Debug)]
+pub enum ReaderSource {
+    /// `block` is the position in the profile's card blocks.
+    CardBlock {
+        board: BoardIx,
+        block: u16,
+    },
+    Serial {
+        port: SerialPort,
+        format: LineFormat,
+    },
+}
+
+/// How a line-framed serial reader writes a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Hex digits; the number of bits is 4 per digit, or `bits` if set (right-aligned).
+    Hex { bits: Option<u16> },
+    /// A decimal number in `bits` bits.
+    Decimal { bits: u16 },
+    /// `BITS:HEX`, such as `26:2800F0A`: the bits right-aligned, leading zero digits optional.
+    BitsHex,
+    /// `0` and `1` for each bit, first sent first.
+    Binary,
+}
+
+/// Bounds of what latchd keeps and accepts; every queue has one.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Events kept locally, acked or not.
+    pub events_max: u64,
+    /// Commands remembered per operator.
+    pub commands_per_operator_max: usize,
+    /// How far a command's `iat` may lie in the future.
+    pub clock_skew: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { events_max: 1_000_000, commands_per_operator_max: 1_000, clock_skew: Duration::from_secs(5) }
+    }
+}

@@ -1,0 +1,158 @@
+//! The door: its configuration, the inputs it reacts to, the words for its states. The state machine
+//! is in `state`, what follows from it for the relay in `outputs`, the alarms in `alarm`.
+//! Must never know of boards, buses or people's rules.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{Id, InputRef, OutputRef},
+    outputs::Level,
+    time::Wall,
+};
+
+/// ONVIF DoorMode (Door Control Service Specification), reduced to what latchd can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    Locked,
+    Unlocked,
+    Accessed,
+    Blocked,
+    LockedDown,
+    LockedOpen,
+}
+
+/// All that an installer says of one door.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DoorConfig {
+    pub id: Id,
+    pub lock: OutputRef,
+    /// The level at which the door is unlocked: `Energised` for a fail-secure strike, `Released` for a
+    /// fail-safe magnet.
+    pub unlocked_level: Level,
+    pub contact: Option<Contact>,
+    pub rex: Option<Rex>,
+    pub fire: Option<Fire>,
+    /// How long a momentary unlock lasts ("release time").
+    pub dwell: Duration,
+    /// The same for cardholders with the extended access flag.
+    pub dwell_extended: Duration,
+    pub relock: Relock,
+    /// How long the door may stand open after it was opened by right, before it is propped ("open time").
+    pub open_time: Duration,
+    pub open_time_extended: Duration,
+    /// The warning comes this long before the propped alarm; zero for none.
+    pub pre_alarm: Duration,
+    pub at_start: StartPolicy,
+    pub at_stop: StopPolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contact {
+    pub input: InputRef,
+    /// The input's value while the door is closed.
+    pub closed_value: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rex {
+    pub input: InputRef,
+    pub active_value: bool,
+    /// False where the exit is mechanical: then REX only masks the forced alarm and moves no relay.
+    pub releases: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fire {
+    pub input: InputRef,
+    pub active_value: bool,
+}
+
+/// When a momentary unlock ends before its dwell is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relock {
+    /// As soon as the door opens (the strike's tongue holds it on closing).
+    OnOpen,
+    /// As soon as the door has closed again.
+    OnClose,
+    /// Only when the dwell is over.
+    AfterDwell,
+}
+
+/// What a door does at start, before anyone commanded anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartPolicy {
+    /// What was durable before (`door.open` that was not closed) holds again; else locked.
+    Restore,
+    Lock,
+}
+
+/// What a door does when the daemon stops in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopPolicy {
+    Lock,
+    Unlock,
+    /// The relay stays as it is; a momentary unlock is still ended.
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactState {
+    Open,
+    Closed,
+    /// No contact, or its board is lost.
+    Unknown,
+}
+
+/// The lock as read back from the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockState {
+    Locked,
+    Unlocked,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Alarm {
+    None,
+    Forced,
+    PropWarning,
+    Propped,
+}
+
+/// A door's present state: what is retained on its topic and answered to `door.state.get`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DoorStatus {
+    pub door: Id,
+    pub mode: Mode,
+    pub contact: ContactState,
+    pub lock: LockState,
+    pub alarm: Alarm,
+    /// When `mode` began.
+    pub since: Wall,
+}
+
+/// What must outlive a power cut of a door's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DurableDoor {
+    /// `door.open` without a `door.close` since: who said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub manual_open: Option<ManualOpen>,
+    /// `iat` of the last level command that was applied, in milliseconds.
+    #[serde(default)]
+    pub level_issued_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManualOpen {
+    pub operator: Id,
+    pub jti: Id,
+}

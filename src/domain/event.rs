@@ -1,0 +1,218 @@
+//! What happened. Owns the closed list of event types and denial reasons of the contract; must never
+//! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
+//! why, by which rule and generation), without looking anything up again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    door::Mode,
+    ids::Id,
+    time::{ClockTrust, Wall},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    pub occurred_at: Wall,
+    pub clock: ClockTrust,
+    pub epoch: u64,
+    pub generation: u64,
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// Why a credential was refused: the closed list of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialReason {
+    UnknownCredential,
+    NoRule,
+    ExplicitDeny,
+    OutsideSchedule,
+    NotYetActive,
+    Expired,
+    Suspended,
+    Lost,
+    Stolen,
+    WrongPin,
+    PinRequired,
+    PinLockedOut,
+    SecondPersonRequired,
+    ApbViolation,
+    AreaFull,
+    Interlock,
+    Dnd,
+    LockedDown,
+    Forced,
+    StalePermissions,
+    ClockUntrusted,
+    EmergencyOnly,
+    BadFormat,
+}
+
+/// What a reader delivered, kept whatever becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CardEvidence {
+    /// Number of bits that the reader sent.
+    pub bits: u16,
+    /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
+    pub raw: String,
+    /// `h10301`, `raw`, … in the order tried; more than one means that the read is ambiguous.
+    pub formats: Vec<Id>,
+    /// False where a format of this length has parity bits and they do not fit.
+    pub parity_ok: bool,
+}
+
+/// Who caused a change of a door's mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Actor {
+    /// An operator's command.
+    Operator { operator: Id, jti: Id },
+    /// A credential that was granted.
+    Person { person: Id, credential: Id },
+    /// Request to exit.
+    Rex,
+    /// The fire input.
+    Fire,
+    /// A timer of the door, its contact or its board.
+    Door,
+    /// The node itself: start, stop.
+    Node,
+}
+
+/// One body for each type; `type` on the wire is dotted, past tense, grouped by what it is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type")]
+pub enum EventBody {
+    #[serde(rename = "access.granted")]
+    AccessGranted { door: Id, reader: Id, person: Id, credential: Id, rule: Id, card: CardEvidence },
+    #[serde(rename = "access.denied")]
+    AccessDenied {
+        door: Id,
+        reader: Id,
+        reason: DenialReason,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<Id>,
+        card: CardEvidence,
+    },
+    #[serde(rename = "door.opened")]
+    DoorOpened { door: Id },
+    #[serde(rename = "door.closed")]
+    DoorClosed { door: Id },
+    #[serde(rename = "door.not_opened")]
+    DoorNotOpened { door: Id, actor: Actor },
+    #[serde(rename = "door.forced")]
+    DoorForced { door: Id },
+    #[serde(rename = "door.prop_warned")]
+    DoorPropWarned { door: Id },
+    #[serde(rename = "door.propped")]
+    DoorPropped { door: Id },
+    /// The forced or propped alarm ended: the door closed, or a mode that masks it began.
+    #[serde(rename = "door.alarm_cleared")]
+    DoorAlarmCleared { door: Id },
+    #[serde(rename = "door.mode_changed")]
+    DoorModeChanged { door: Id, from: Mode, to: Mode, actor: Actor },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "door.lock_mismatched")]
+    DoorLockMismatched { door: Id },
+    #[serde(rename = "door.lock_restored")]
+    DoorLockRestored { door: Id },
+    #[serde(rename = "rex.activated")]
+    RexActivated { door: Id },
+    #[serde(rename = "fire.activated")]
+    FireActivated { input: String },
+    #[serde(rename = "fire.cleared")]
+    FireCleared { input: String },
+    #[serde(rename = "reader.lost")]
+    ReaderLost { reader: Id, detail: String },
+    #[serde(rename = "reader.restored")]
+    ReaderRestored { reader: Id },
+    #[serde(rename = "board.lost")]
+    BoardLost { board: Id, detail: String },
+    #[serde(rename = "board.restored")]
+    BoardRestored { board: Id },
+    #[serde(rename = "cloud.lost")]
+    CloudLost { detail: String },
+    #[serde(rename = "cloud.restored")]
+    CloudRestored {},
+    #[serde(rename = "set.applied")]
+    SetApplied { digest: String, records: u64, unknown_kinds: Vec<String> },
+    #[serde(rename = "set.refused")]
+    SetRefused { from_epoch: u64, from_generation: u64, reasons: Vec<String> },
+    #[serde(rename = "operator.refused")]
+    OperatorRefused {
+        operator: Id,
+        jti: Id,
+        command: String,
+        reason: Refusal,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// What could not be attributed to anyone, coalesced: how many since the last such event.
+    #[serde(rename = "security.rejected")]
+    SecurityRejected { topic: String, cause: String, count: u64 },
+    /// Anything that weakens the secure defaults (plain MQTT, a cleartext reader): a standing alarm.
+    #[serde(rename = "security.weakened")]
+    SecurityWeakened { what: String },
+    /// The same generation came with another digest, or a set tried to roll back.
+    #[serde(rename = "security.rollback_refused")]
+    SecurityRollbackRefused { detail: String },
+    #[serde(rename = "clock.untrusted")]
+    ClockUntrusted { detail: String },
+    #[serde(rename = "clock.trusted")]
+    ClockTrusted { detail: String },
+    #[serde(rename = "clock.stepped")]
+    ClockStepped { by_ms: i64 },
+    #[serde(rename = "node.started")]
+    NodeStarted {
+        boot: Id,
+        version: String,
+        /// False after a kill or a power cut: events not yet durable then may be missing.
+        clean: bool,
+    },
+    #[serde(rename = "node.stopping")]
+    NodeStopping {},
+    /// A store that could not be read was put aside and begun anew.
+    #[serde(rename = "storage.set_aside")]
+    StorageSetAside { store: String, moved_to: String, detail: String },
+    #[serde(rename = "storage.failed")]
+    StorageFailed { store: String, detail: String },
+    #[serde(rename = "storage.restored")]
+    StorageRestored { store: String },
+    /// Events that were not kept: `lost` of them if that is known.
+    #[serde(rename = "log.gap")]
+    LogGap {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lost: Option<u64>,
+        detail: String,
+    },
+}
+
+/// Why a command was refused: the closed list of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    Malformed,
+    WrongAudience,
+    WrongIssuer,
+    NotYetValid,
+    LifetimeTooLong,
+    ClockUntrusted,
+    Retained,
+    UnknownOperator,
+    OperatorPending,
+    OperatorExpired,
+    OperatorSuspended,
+    Forbidden,
+    OutOfScope,
+    UnknownTarget,
+    Conflict,
+    Overloaded,
+    Unsupported,
+    BusDown,
+}

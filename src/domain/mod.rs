@@ -1,0 +1,15 @@
+//! The rules of access, pure: no async, no clock, no IO, no logging, no randomness. Every function
+//! here is a function of (state, now, input).
+//!
+//! Read in this order: [`door`] (what a door is and does), [`permission`] (who may pass),
+//! [`outputs`] (what the relay is told), [`event`] (what is remembered).
+
+pub mod door;
+pub mod event;
+pub mod fieldbus;
+pub mod ids;
+pub mod order;
+pub mod outputs;
+pub mod permission;
+pub mod record;
+pub mod time;

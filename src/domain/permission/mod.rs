@@ -1,0 +1,1 @@
+//! Who may pass: the compiled permission set and the decision.

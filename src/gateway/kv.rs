@@ -1,0 +1,36 @@
+//! The floor that the stores stand on: an ordered map of bytes with atomic batches. sled behind the
+//! daemon, a simulated disk that forgets what was not synced behind the simulator.
+
+use std::ops::ControlFlow;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KvError {
+    #[error("the disk is full")]
+    Full,
+    #[error("damaged: {0}")]
+    Damaged(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KvWrite {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+/// Reads may happen from any thread while one thread writes.
+pub trait Kv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+    /// In key order from `from` (inclusive) to `to` (exclusive), until `visit` breaks.
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), KvError>;
+    /// All or nothing, visible at once, not yet durable.
+    fn apply(&self, batch: Vec<KvWrite>) -> Result<(), KvError>;
+    /// After this returns, everything applied before survives a power cut.
+    fn sync(&self) -> Result<crate::gateway::step::Durable, KvError>;
+}
