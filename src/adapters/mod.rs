@@ -1,1 +1,4 @@
-//! adapters
+//! One outside thing each; never each other.
+
+pub mod clock;
+pub mod journal;
