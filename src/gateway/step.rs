@@ -99,6 +99,15 @@ impl Held {
     pub fn release(self, _: &Durable) -> Vec<Effect> {
         self.0
     }
+
+    /// The writes will never be durable. Whoever waits for an order's report hears that nobody knows.
+    pub fn give_up(self, why: &str) -> Vec<OrderReport> {
+        let given_up = |effect| match effect {
+            Effect::Report(report) => Some(OrderReport { progress: Progress::Unknown(why.to_owned()), ..report }),
+            Effect::AckMessage(_) | Effect::Publish(_) => None,
+        };
+        self.0.into_iter().filter_map(given_up).collect()
+    }
 }
 
 /// Writes, and what waits for them. Order between commits of one machine is kept by the ledger.
