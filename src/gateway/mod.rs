@@ -2,5 +2,6 @@
 //! `next_deadline()`. The runtime gives each its loop; the simulator runs all of them in virtual time.
 
 pub mod clock_trust;
+pub mod desk;
 pub mod kv;
 pub mod step;

@@ -2,7 +2,13 @@
 //! that waits for the disk out before the disk has it. Invariant: [`Held`] opens only with a
 //! [`Durable`], and only a store that has flushed and synced makes one.
 
-use crate::domain::{door::DurableDoor, event::Event, ids::Id, order::OrderReport, time::Wall};
+use crate::domain::{
+    door::DurableDoor,
+    event::Event,
+    ids::Id,
+    order::{OrderReport, Progress},
+    time::Wall,
+};
 
 /// Proof that all writes of a commit are on the disk, through a power cut.
 /// Made by `adapters::store` after flush and fsync, and by the simulated disk; by nobody else.

@@ -40,8 +40,12 @@ pub struct Full;
 
 impl Book {
     pub fn new(records: Vec<CommandRecord>, floor: Wall, per_operator_max: usize) -> Book {
-        let mut book =
-            Book { entries: HashMap::new(), per_operator: HashMap::new(), per_operator_max: per_operator_max.max(1), floor };
+        let mut book = Book {
+            entries: HashMap::new(),
+            per_operator: HashMap::new(),
+            per_operator_max: per_operator_max.max(1),
+            floor,
+        };
         for record in records {
             book.insert(Entry { record, ticket: None, finished: true });
         }

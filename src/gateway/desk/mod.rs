@@ -181,6 +181,12 @@ impl Desk {
             step.outcomes.push(repeated(known, &command, now));
             return step;
         }
+        if command.exp <= self.book.floor() {
+            // Not stored: the floor alone keeps it dead.
+            let end = End::stage(Stage::Expired, "older than what the node still remembers");
+            step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
+            return step;
+        }
         match self.book.make_room(&command.operator, now.wall) {
             Ok(None) => {}
             Ok(Some(dropped)) => {
@@ -270,9 +276,6 @@ impl Desk {
     /// Everything that is judged before authority, in the contract's order.
     fn admit(&self, now: Now, command: &Command) -> Result<(), End> {
         let body = &command.body;
-        if command.exp <= self.book.floor() {
-            return Err(End::stage(Stage::Expired, "older than what the node still remembers"));
-        }
         if command.issuer != self.issuer {
             return Err(End::refused(Refusal::WrongIssuer, format!("this node listens to {}", self.issuer)));
         }
@@ -299,7 +302,10 @@ impl Desk {
                 Some(_) => {}
             }
             if now.trust == ClockTrust::Untrusted {
-                return Err(End::refused(Refusal::ClockUntrusted, "deadlines cannot be judged: the clock is not trusted"));
+                return Err(End::refused(
+                    Refusal::ClockUntrusted,
+                    "deadlines cannot be judged: the clock is not trusted",
+                ));
             }
         }
         if now.trust == ClockTrust::Trusted {
@@ -343,7 +349,8 @@ impl Desk {
             }
             CommandBody::DoorStateGet { door } => (door, DoorAction::Report),
             CommandBody::Unsupported { name } => {
-                let end = End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}"));
+                let end =
+                    End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}"));
                 return self.end(key, command, end, now, step);
             }
         };
@@ -457,7 +464,9 @@ fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
         Progress::NotObserved => (Stage::NotObserved, None, None),
         Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
         Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
-        Progress::Expired => (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free"))),
+        Progress::Expired => {
+            (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))
+        }
         Progress::Cancelled => (Stage::Cancelled, None, None),
         Progress::Failed(message) => (Stage::Failed, None, Some(message_detail(message))),
         Progress::Unknown(message) => (Stage::Unknown, None, Some(message_detail(message))),
