@@ -7,4 +7,5 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
+pub mod stored;
 pub mod token;
