@@ -21,7 +21,7 @@ pub use reader::EventReader;
 pub use recover::{LastBeat, Note, Recovered};
 
 use super::{
-    kv::{Kv, KvError, KvWrite},
+    kv::{Kv, KvError, KvWrite, Reopen},
     step::{Durable, LedgerWrite},
 };
 use crate::wire::event_log::Head;
@@ -142,6 +142,14 @@ impl<K: Kv> Ledger<K> {
         self.marked_clean = true;
         self.apply(vec![mark])?;
         self.sync().map(|_| ())
+    }
+}
+
+impl<K: Kv + Reopen> Ledger<K> {
+    /// [`Ledger::resume`] after reopening the store.
+    pub fn reopen(&mut self) -> Result<Durable, LedgerError> {
+        self.kv.reopen()?;
+        self.resume()
     }
 }
 
