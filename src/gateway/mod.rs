@@ -4,4 +4,5 @@
 pub mod clock_trust;
 pub mod desk;
 pub mod kv;
+pub mod ledger;
 pub mod step;
