@@ -7,7 +7,7 @@
 use std::{
     ffi::OsString,
     fs::OpenOptions,
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -76,7 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match arguments.command {
         Task::Run { config } => run(&config),
-        Task::Check { config, no_files, short } => check(&config, !no_files, short),
+        Task::Check { config, no_files, short } => check(&config, no_files, short),
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Keygen { kind, out } => match keygen(kind, &out) {
             Ok(public) => print(&public),
@@ -86,28 +86,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    let site = match config::load(path, &config::Environment::of_process()) {
-        Ok(loaded) => {
-            eprint!("{}", loaded.report);
-            loaded.site
-        }
-        Err(report) => {
-            eprint!("{report}");
-            return ExitCode::from(EXIT_BAD_CONFIGURATION);
-        }
+    let loaded = config::load_from(&config::Disk, path, &config::Environment::of_process(), config::Purpose::Run);
+    if !loaded.report.is_empty() {
+        eprint!("{}", loaded.report.render(false));
+    }
+    let Some(site) = loaded.site else {
+        return ExitCode::from(EXIT_BAD_CONFIGURATION);
     };
     match runtime::run(site) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("latchd: {error:#}");
+            eprintln!("latchd: {error}");
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn check(path: &Path, files: bool, short: bool) -> ExitCode {
-    let _ = (path, files, short);
-    ExitCode::SUCCESS
+fn check(path: &Path, no_files: bool, machine: bool) -> ExitCode {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let options = config::CheckOptions { no_files, machine, colour };
+    let environment = config::Environment::of_process();
+    let code = config::check_command(path, &environment, options, &mut std::io::stdout(), &mut std::io::stderr());
+    ExitCode::from(code)
 }
 
 fn keygen(kind: KeyKind, out: &Path) -> anyhow::Result<String> {
