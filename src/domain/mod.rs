@@ -13,3 +13,4 @@ pub mod outputs;
 pub mod permission;
 pub mod record;
 pub mod time;
+pub mod timers;
