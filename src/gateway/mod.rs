@@ -1,5 +1,6 @@
 //! The gateway's machines, sans-IO: each is a plain struct with `handle(now, input)` and
 //! `next_deadline()`. The runtime gives each its loop; the simulator runs all of them in virtual time.
 
+pub mod controller;
 pub mod kv;
 pub mod step;

@@ -68,9 +68,8 @@ impl Door {
         if unlocked { self.config().unlocked_level } else { self.config().unlocked_level.inverted() }
     }
 
-    /// Whether the board has confirmed what is desired at `now`, and it is no longer to change.
-    pub(super) fn is_settled(&self, now: Mono) -> bool {
-        let expected = if self.ruling(now).unlocks { LockState::Unlocked } else { LockState::Locked };
-        self.lock.state == expected
+    /// Whether the board has confirmed what the door wants as of its last input.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lock.state == if self.unlocked { LockState::Unlocked } else { LockState::Locked }
     }
 }

@@ -185,8 +185,8 @@ impl Door {
     }
 
     /// After [`DoorInput::Stop`]: the board has confirmed the safe state.
-    pub fn stopped(&self, now: Mono) -> bool {
-        self.stopping && self.is_settled(now)
+    pub fn stopped(&self) -> bool {
+        self.stopping && self.is_settled()
     }
 
     pub fn status(&self) -> DoorStatus {
