@@ -2,3 +2,7 @@
 
 pub mod clock;
 pub mod journal;
+pub mod modbus;
+pub mod serial_port;
+pub mod serial_reader;
+pub mod store;

@@ -32,7 +32,9 @@ pub struct Vouchers {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClockNote {
-    Stepped { by_ms: i64 },
+    Stepped {
+        by_ms: i64,
+    },
     Trusted(&'static str),
     Untrusted(&'static str),
     /// Persist this as the new floor.
@@ -53,9 +55,9 @@ impl ClockJudge {
     /// `floor`: the largest trusted time that was persisted; `last_beat`: when the cloud last vouched.
     pub fn new(mono: Mono, wall: Wall, vouchers: Vouchers, floor: Wall, last_beat: Option<Wall>) -> ClockJudge {
         let above_floor = wall >= floor;
-        let rtc_believed =
-            vouchers.rtc && last_beat.is_some_and(|beat| wall >= beat && wall.since(beat) <= RTC_BELIEF);
-        let trust = if above_floor && (vouchers.ntp || rtc_believed) { ClockTrust::Trusted } else { ClockTrust::Untrusted };
+        let rtc_believed = vouchers.rtc && last_beat.is_some_and(|beat| wall >= beat && wall.since(beat) <= RTC_BELIEF);
+        let trust =
+            if above_floor && (vouchers.ntp || rtc_believed) { ClockTrust::Trusted } else { ClockTrust::Untrusted };
         ClockJudge { trust, floor, floor_persisted: floor, last: (mono, wall), ntp: vouchers.ntp }
     }
 

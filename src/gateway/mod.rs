@@ -2,6 +2,9 @@
 //! `next_deadline()`. The runtime gives each its loop; the simulator runs all of them in virtual time.
 
 pub mod clock_trust;
+pub mod controller;
+pub mod desk;
 pub mod fieldbus;
 pub mod kv;
+pub mod ledger;
 pub mod step;

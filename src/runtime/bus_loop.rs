@@ -4,6 +4,7 @@
 //! without any other wait.
 
 use std::{
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +28,7 @@ use crate::{
 
 /// The newest desired state of every output; a bus takes what is its own. A value that was overwritten
 /// before the bus looked is gone, which is what a level means.
-pub type DesiredOutputs = Arc<[Desired]>;
+pub type DesiredOutputs = Rc<[Desired]>;
 
 /// An idle bus wakes at least this often, so that its heartbeat goes on.
 const HEARTBEAT: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use crate::{
     gateway::fieldbus::{BusFault, Reply, Transaction},
 };
 
-pub use rtu::{RtuWire, open_port};
+pub use rtu::RtuWire;
 pub use tcp::TcpWire;
 
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use tokio_modbus::{
     Slave,
     client::{Context, rtu},
 };
-use tokio_serial::{ClearBuffer, DataBits, FlowControl, SerialPort as _, SerialStream, StopBits};
+use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 
 use crate::{
-    config::site::{Parity, SerialPort},
+    adapters::serial_port::open_port,
+    config::site::SerialPort,
     domain::time::Mono,
     gateway::fieldbus::{BusFault, Reply, Transaction},
 };
@@ -126,31 +127,6 @@ async fn quiet(mut stream: Shared<SerialStream>, silence: Duration) -> io::Resul
     }
 }
 
-/// Opens and sets up a port; the error says which port and what to do about it.
-pub fn open_port(port: &SerialPort) -> Result<SerialStream, String> {
-    let path = port.path.to_string_lossy();
-    let builder = tokio_serial::new(path.as_ref(), port.baud)
-        .data_bits(DataBits::Eight)
-        .parity(match port.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        })
-        .stop_bits(if port.stop_bits == 2 { StopBits::Two } else { StopBits::One })
-        .flow_control(FlowControl::None);
-    SerialStream::open(&builder).map_err(|error| {
-        let hint = match error.kind() {
-            tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-                "; the user that runs latchd must be in the port's group (on Debian: dialout)"
-            }
-            tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => "; is the adapter plugged in, is the name right?",
-            tokio_serial::ErrorKind::NoDevice => "; is it a serial port, and does no other program hold it?",
-            _ => "",
-        };
-        format!("cannot open {path}: {error}{hint}")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,18 +136,5 @@ mod tests {
         assert_eq!(frame_gap(9_600), Duration::from_micros(4_010));
         assert_eq!(frame_gap(19_200), Duration::from_micros(2_005));
         assert_eq!(frame_gap(115_200), Duration::from_micros(1_750));
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_not_there_is_named_with_a_hint() {
-        let port = SerialPort {
-            path: "/dev/no-such-port".into(),
-            baud: 9_600,
-            parity: Parity::None,
-            stop_bits: 1,
-            turnaround: Duration::ZERO,
-        };
-        let error = open_port(&port).expect_err("no such port");
-        assert!(error.contains("/dev/no-such-port") && error.contains("plugged in"), "{error}");
     }
 }
