@@ -198,7 +198,8 @@ impl Output {
         }
         let target = self.target?;
         let urgency = self.written.first().map_or(self.changed_at + URGENCY, |written| written.deadline);
-        if self.point.reads_back && self.unverified == Some(target) {
+        // Refused, it may have acted or not; otherwise a level that changed meanwhile is written at once.
+        if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
             return Some(Wish { urgency, action: Action::ReadBack });
         }
         let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
@@ -257,7 +258,8 @@ impl Output {
 
     /// The write goes on the wire with the return of this call. Returns the last instant for that.
     pub fn start_write(&mut self, now: Mono, level: Level, out: &mut Vec<BusReport>) -> Option<Mono> {
-        let (kept, overtaken) = std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
+        let (kept, overtaken) =
+            std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
         self.written = kept;
         for written in overtaken {
             self.unknown(written.ticket, "overtaken by a later state before it was read back", out);
@@ -356,6 +358,14 @@ impl Output {
                 out.push(BusReport::Output { output: self.output, level, order: None });
             }
         }
+        self.retarget(now);
+        // Read back otherwise, and not wanted any more: nothing will be written for these again.
+        let target = self.target;
+        for written in self.written.extract_if(.., |written| Some(written.level) != target).collect::<Vec<_>>() {
+            self.fail(written.ticket, "the board did not take it while it was wanted", out);
+            self.revert(written.ticket);
+        }
+        self.retarget(now);
         if level.is_some() && level == self.target {
             self.attempts = 0;
             self.retry_at = Mono::ZERO;
