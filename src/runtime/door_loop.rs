@@ -5,28 +5,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    rc::Rc,
     sync::Arc,
 };
 
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::store::LedgerHandle,
+    adapters::store::ledger_thread::LedgerHandle,
     domain::{
-        door::{DoorStatus, DurableDoor},
+        door::DurableDoor,
         event::{Event, EventBody},
         fieldbus::{BusReport, CardRead},
-        ids::{BusIx, DoorIx, Id, ReaderIx},
+        ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
         order::{Order, OrderReport},
-        outputs::Desired,
         permission::Permissions,
     },
     gateway::{
         controller::{Controller, Input, Step},
         step::{Commit, LedgerWrite},
+        uplink::DoorNews,
     },
-    runtime::{clock::Clock, heartbeat::Heartbeat},
+    runtime::{bus_loop::DesiredOutputs, clock::Clock, heartbeat::Heartbeat},
 };
 
 /// Commits that wait while the ledger's queue is full; past it the oldest are given up and counted.
@@ -42,26 +41,17 @@ pub enum ReaderNews {
     Restored(ReaderIx),
 }
 
-/// From the doors to the cloud loop.
-#[derive(Clone, Debug)]
-pub enum FromDoors {
-    Report(OrderReport),
-    Status(Box<DoorStatus>),
-    /// The loop failed and was started again: orders that were under way have no owner any more.
-    Restarted,
-}
-
 /// All that can wake the loop. Bounded; the fields first are served first.
-pub struct Inputs {
+pub struct Inputs<'a> {
     /// Full: the bus waits, nothing is lost.
     pub buses: mpsc::Receiver<(BusIx, BusReport)>,
     /// Full: the reader waits.
     pub readers: mpsc::Receiver<ReaderNews>,
     /// Full: the desk refuses as overloaded.
-    pub orders: mpsc::Receiver<Order>,
+    pub orders: &'a mut mpsc::Receiver<Order>,
     /// The newest set only.
-    pub permissions: watch::Receiver<Arc<Permissions>>,
-    pub stop: watch::Receiver<bool>,
+    pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
+    pub stop: &'a mut watch::Receiver<bool>,
 }
 
 enum Wake {
@@ -70,7 +60,7 @@ enum Wake {
     Closed,
 }
 
-impl Inputs {
+impl Inputs<'_> {
     /// The only place that waits.
     async fn next_event(&mut self, clock: &Clock, controller: &Controller, stopping: bool) -> Wake {
         let patience = match controller.next_deadline() {
@@ -100,32 +90,40 @@ impl Inputs {
 
 /// Where the loop hands things to.
 pub struct Outlets {
-    /// One for each bus: the newest wish, complete.
-    pub desired: watch::Sender<Rc<[Desired]>>,
+    /// Of all buses: the newest wish, complete.
+    pub desired: watch::Sender<DesiredOutputs>,
     pub ledger: LedgerHandle,
-    pub cloud: mpsc::Sender<FromDoors>,
+    pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
     /// True once every board has been heard of (up or lost): the doors are enforced.
     pub enforced: watch::Sender<bool>,
 }
 
-pub struct DoorLoop {
+pub struct DoorLoop<'a> {
     clock: Clock,
     outlets: Outlets,
+    /// Boards of which nothing has been heard yet, neither up nor lost.
+    unheard: BTreeSet<BoardIx>,
     overflow: VecDeque<Commit>,
     events_lost: u64,
     /// Reports and states that the cloud loop had no room for.
     reports_waiting: VecDeque<OrderReport>,
     states_waiting: BTreeSet<DoorIx>,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
-    pub restored: BTreeMap<Id, DurableDoor>,
+    restored: &'a mut BTreeMap<Id, DurableDoor>,
 }
 
-impl DoorLoop {
-    pub fn new(clock: Clock, outlets: Outlets, restored: BTreeMap<Id, DurableDoor>) -> DoorLoop {
+impl<'a> DoorLoop<'a> {
+    pub fn new(
+        clock: Clock,
+        outlets: Outlets,
+        boards: impl Iterator<Item = BoardIx>,
+        restored: &'a mut BTreeMap<Id, DurableDoor>,
+    ) -> DoorLoop<'a> {
         DoorLoop {
             clock,
             outlets,
+            unheard: boards.collect(),
             overflow: VecDeque::new(),
             events_lost: 0,
             reports_waiting: VecDeque::new(),
@@ -135,7 +133,7 @@ impl DoorLoop {
     }
 
     /// Runs until the doors are in their safe state after a stop, or the buses are gone.
-    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs) {
+    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
         self.apply(&controller, first);
         let mut stopping = false;
         while !(stopping && controller.stopped()) {
@@ -145,6 +143,9 @@ impl DoorLoop {
             let step = match wake {
                 Wake::Input(input) => {
                     stopping |= matches!(input, Input::Stop);
+                    if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
+                        self.unheard.remove(board);
+                    }
                     controller.handle(now, input)
                 }
                 Wake::Round => {
@@ -162,7 +163,7 @@ impl DoorLoop {
         self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
             if changed {
-                *last = Rc::from(desired);
+                *last = Arc::from(desired);
             }
             changed
         });
@@ -174,7 +175,7 @@ impl DoorLoop {
         }
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
-        if !*self.outlets.enforced.borrow() && controller.enforced() {
+        if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
             self.outlets.enforced.send_replace(true);
         }
     }
@@ -231,8 +232,8 @@ impl DoorLoop {
     /// Bounded by the number of orders that the desk lets be under way.
     fn send_reports(&mut self) {
         while let Some(report) = self.reports_waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(FromDoors::Report(report))) =
-                self.outlets.cloud.try_send(FromDoors::Report(report))
+            if let Err(mpsc::error::TrySendError::Full(DoorNews::Report(report))) =
+                self.outlets.cloud.try_send(DoorNews::Report(report))
             {
                 self.reports_waiting.push_front(report);
                 return;
@@ -244,7 +245,7 @@ impl DoorLoop {
     fn publish_states(&mut self, controller: &Controller) {
         while let Some(door) = self.states_waiting.pop_first() {
             let Some(status) = controller.status(door) else { continue };
-            if self.outlets.cloud.try_send(FromDoors::Status(Box::new(status))).is_err() {
+            if self.outlets.cloud.try_send(DoorNews::Status(Box::new(status.clone()))).is_err() {
                 self.states_waiting.insert(door);
                 return;
             }
