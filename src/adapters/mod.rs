@@ -1,1 +1,3 @@
-//! adapters
+//! One outside thing each, and never each other.
+
+pub mod mqtt;
