@@ -236,3 +236,31 @@ pub fn unhex32(text: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+/// 32 bytes as 64 lower-case hex digits, for `#[serde(with = "hex32")]`.
+pub mod hex32 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::unhex32(&text).ok_or_else(|| serde::de::Error::custom("expected 64 lower-case hex digits (SHA-256)"))
+    }
+
+    /// Its JSON Schema, for `#[schemars(with = "hex32::Sha256Hex")]`.
+    pub struct Sha256Hex;
+
+    impl schemars::JsonSchema for Sha256Hex {
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "Sha256".into()
+        }
+        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            schemars::json_schema!({
+                "type": "string", "pattern": "^[0-9a-f]{64}$", "description": "A SHA-256 in lower-case hex"
+            })
+        }
+    }
+}

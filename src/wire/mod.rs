@@ -1,5 +1,7 @@
 //! Codecs and cryptography of everything that crosses the node's borders, pure.
 
+pub mod ack;
+pub mod beat;
 pub mod canonical;
 pub mod command;
 pub mod event_log;
@@ -8,3 +10,5 @@ pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
 pub mod token;
+pub mod topics;
+pub mod upward;
