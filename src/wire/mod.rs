@@ -1,3 +1,10 @@
 //! Codecs and cryptography of everything that crosses the node's borders, pure.
 
+pub mod canonical;
+pub mod command;
+pub mod event_log;
+pub mod jws;
+pub mod keys;
+pub mod numeric_date;
 pub mod outcome;
+pub mod token;
