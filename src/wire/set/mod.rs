@@ -17,8 +17,7 @@
 //! - `H(tag, part, …)` is SHA-256 over the tag and each part, every one of them preceded by its length in
 //!   bytes as eight bytes, big-endian.
 //!
-//! Three documents arrive on `set`, told apart by `type` (`typ` in the JWS header) and, for `latchd-set+jwt`,
-//! by the member `type`:
+//! A JWS of typ `latchd-set+jwt` holds one of two documents, told apart by the member `type`:
 //!
 //! - `delta`: `{"type": "delta", "aud", "iat", "epoch", "from": G, "to": G+1, "digest", "ops": [{"put": {"kind",
 //!   "id", "body"}} | {"delete": {"kind", "id"}}]}`. `digest` is that of the whole set afterwards. Each record
@@ -53,7 +52,10 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Bucket, Digest, Summary};
 
-use super::canonical::{StrictError, canonical, parse_strict};
+use super::{
+    canonical::{StrictError, canonical, parse_strict},
+    numeric_date::NumericDate,
+};
 use crate::domain::{ids::Id, time::Wall};
 
 /// Canonical JSON of one record's body.
@@ -79,8 +81,8 @@ pub enum SetDocument {
 pub struct Delta {
     /// The node that this is for, as `org/node`.
     pub aud: String,
-    /// NumericDate.
-    pub iat: f64,
+    /// When the cloud signed it.
+    pub iat: NumericDate,
     pub epoch: u64,
     /// The generation that this starts from.
     pub from: u64,
@@ -133,8 +135,8 @@ impl fmt::Display for RecordName {
 pub struct Manifest {
     /// The node that this is for, as `org/node`.
     pub aud: String,
-    /// NumericDate.
-    pub iat: f64,
+    /// When the cloud signed it.
+    pub iat: NumericDate,
     pub epoch: u64,
     pub generation: u64,
     pub digest: Digest,
@@ -237,17 +239,16 @@ impl SetDocument {
     }
 
     pub fn iat(&self) -> Wall {
-        let seconds = match self {
-            SetDocument::Delta(delta) => delta.iat,
-            SetDocument::Manifest(manifest) => manifest.iat,
-        };
-        Wall::from_numeric_date(seconds).unwrap_or(Wall::EPOCH)
+        match self {
+            SetDocument::Delta(delta) => delta.iat.0,
+            SetDocument::Manifest(manifest) => manifest.iat.0,
+        }
     }
 }
 
 impl Delta {
     fn check(&self, reasons: &mut Reasons) {
-        check_header(self.iat, &[self.epoch, self.from, self.to], reasons);
+        check_integers(&[self.epoch, self.from, self.to], reasons);
         if self.to != self.from.saturating_add(1) {
             reasons.push(|| format!("to: {} does not follow from: {}", self.to, self.from));
         }
@@ -288,7 +289,7 @@ impl RecordPut {
 
 impl Manifest {
     fn check(&self, reasons: &mut Reasons) {
-        check_header(self.iat, &[self.epoch, self.generation], reasons);
+        check_integers(&[self.epoch, self.generation], reasons);
         let digest = Summary::from_chunks(&self.chunks).digest();
         if digest != self.digest {
             reasons.push(|| format!("digest: {} is not that of the chunks, which is {digest}", self.digest));
@@ -296,10 +297,7 @@ impl Manifest {
     }
 }
 
-fn check_header(iat: f64, integers: &[u64], reasons: &mut Reasons) {
-    if Wall::from_numeric_date(iat).is_none() {
-        reasons.push(|| format!("iat: {iat} is no time"));
-    }
+fn check_integers(integers: &[u64], reasons: &mut Reasons) {
     for integer in integers.iter().filter(|i| **i > INTEGER_MAX) {
         reasons.push(|| format!("{integer} is beyond the integers that all JSON readers agree upon"));
     }
