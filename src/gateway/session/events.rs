@@ -102,10 +102,6 @@ impl EventDrain {
         self.head - self.acked
     }
 
-    pub fn acked(&self) -> u64 {
-        self.acked
-    }
-
     pub fn next_deadline(&self) -> Option<Mono> {
         if !self.connected {
             return None;
