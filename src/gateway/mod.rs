@@ -6,4 +6,5 @@ pub mod controller;
 pub mod desk;
 pub mod kv;
 pub mod ledger;
+pub mod session;
 pub mod step;
