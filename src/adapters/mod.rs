@@ -3,4 +3,7 @@
 pub mod clock;
 pub mod journal;
 pub mod mqtt;
+pub mod modbus;
+pub mod serial_port;
+pub mod serial_reader;
 pub mod store;
