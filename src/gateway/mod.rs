@@ -9,3 +9,4 @@ pub mod kv;
 pub mod ledger;
 pub mod session;
 pub mod step;
+pub mod uplink;

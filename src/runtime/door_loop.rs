@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -15,9 +16,10 @@ use crate::{
     domain::{
         door::DurableDoor,
         event::{Event, EventBody},
-        fieldbus::{BusReport, CardRead},
-        ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
+        fieldbus::BusReport,
+        ids::{BoardIx, BusIx, DoorIx, Id},
         order::{Order, OrderReport},
+        outputs::Desired,
         permission::Permissions,
     },
     gateway::{
@@ -25,7 +27,7 @@ use crate::{
         step::{Commit, LedgerWrite},
         uplink::DoorNews,
     },
-    runtime::{bus_loop::DesiredOutputs, clock::Clock, heartbeat::Heartbeat},
+    runtime::{clock::Clock, heartbeat::Heartbeat, reader_loop::ReaderReport},
 };
 
 /// Commits that wait while the ledger's queue is full; past it the oldest are given up and counted.
@@ -33,20 +35,12 @@ const OVERFLOW_MAX: usize = 1024;
 /// The loop goes round at least this often: for the watchdog and for whatever could not be handed out.
 const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// News from a reader with a port of its own.
-#[derive(Clone, Debug)]
-pub enum ReaderNews {
-    Card(CardRead),
-    Lost(ReaderIx, String),
-    Restored(ReaderIx),
-}
-
 /// All that can wake the loop. Bounded; the fields first are served first.
 pub struct Inputs<'a> {
     /// Full: the bus waits, nothing is lost.
     pub buses: mpsc::Receiver<(BusIx, BusReport)>,
     /// Full: the reader waits.
-    pub readers: mpsc::Receiver<ReaderNews>,
+    pub readers: mpsc::Receiver<ReaderReport>,
     /// Full: the desk refuses as overloaded.
     pub orders: &'a mut mpsc::Receiver<Order>,
     /// The newest set only.
@@ -73,10 +67,10 @@ impl Inputs<'_> {
                 Some((bus, report)) => Wake::Input(Input::Bus(bus, report)),
                 None => Wake::Closed,
             },
-            Some(news) = self.readers.recv() => Wake::Input(match news {
-                ReaderNews::Card(read) => Input::Card(read),
-                ReaderNews::Lost(reader, detail) => Input::ReaderLost(reader, detail),
-                ReaderNews::Restored(reader) => Input::ReaderRestored(reader),
+            Some(report) = self.readers.recv() => Wake::Input(match report {
+                ReaderReport::Card(read) => Input::Card(read),
+                ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
+                ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
             Ok(()) = self.stop.changed(), if !stopping => Wake::Input(Input::Stop),
             Ok(()) = self.permissions.changed() => {
@@ -91,7 +85,7 @@ impl Inputs<'_> {
 /// Where the loop hands things to.
 pub struct Outlets {
     /// Of all buses: the newest wish, complete.
-    pub desired: watch::Sender<DesiredOutputs>,
+    pub desired: watch::Sender<Rc<[Desired]>>,
     pub ledger: LedgerHandle,
     pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
@@ -163,7 +157,7 @@ impl<'a> DoorLoop<'a> {
         self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
             if changed {
-                *last = Arc::from(desired);
+                *last = Rc::from(desired);
             }
             changed
         });

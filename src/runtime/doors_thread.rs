@@ -7,6 +7,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    adapters::{self, modbus::Wire, store::ledger_thread::LedgerHandle},
+    adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
     config::site::{Reader, ReaderSource, Site},
     domain::{
         door::DurableDoor,
@@ -34,7 +35,7 @@ use crate::{
         uplink::DoorNews,
     },
     runtime::{
-        bus_loop::{self, BusPorts, DesiredOutputs},
+        bus_loop::{self, BusPorts},
         clock::Clock,
         door_loop::{DoorLoop, Inputs, Outlets},
         heartbeat::{Heartbeat, Heartbeats},
@@ -177,7 +178,7 @@ impl DoorsThread {
 
         let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
         let (news, readers) = mpsc::channel(FIELD_QUEUE_MAX);
-        let (desired, desired_in) = watch::channel(DesiredOutputs::from(controller.desired()));
+        let (desired, desired_in) = watch::channel(Rc::from(controller.desired()));
         let (end_loops, ended) = watch::channel(false);
         let mut loops = JoinSet::new();
         for (bus, heartbeat) in site.buses.iter().zip(&self.beats.buses) {
@@ -192,7 +193,8 @@ impl DoorsThread {
         drop(reports);
         for reader in &site.readers {
             if let ReaderSource::Serial { port, format } = &reader.source {
-                loops.spawn_local(reader_loop::run(reader.reader, port.clone(), *format, news.clone(), ended.clone()));
+                let port = SerialReader::new(port.clone(), *format);
+                loops.spawn_local(reader_loop::run(reader.reader, port, news.clone(), ended.clone()));
             }
         }
         drop(news);
