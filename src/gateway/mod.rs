@@ -2,4 +2,5 @@
 //! `next_deadline()`. The runtime gives each its loop; the simulator runs all of them in virtual time.
 
 pub mod kv;
+pub mod mirror;
 pub mod step;
