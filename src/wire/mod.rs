@@ -8,5 +8,4 @@ pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
 pub mod set;
-pub mod stored;
 pub mod token;

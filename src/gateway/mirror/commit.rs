@@ -154,8 +154,9 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
     fn rewrite_copy(&mut self) -> Result<(), CopyError> {
         if let Some(held) = &self.held {
-            self.chores.rewrite = true;
             write_base(&self.table, &held.summary, &mut self.copy)?;
+            // Until the key set follows.
+            self.chores.rewrite = true;
             if let Some(keys) = &self.keys {
                 // The base holds the key set of its document; a later one follows it.
                 self.copy.append_log(&[&[LOG_KEYS], keys.compact.as_bytes()].concat())?;

@@ -42,12 +42,6 @@ impl Retry {
         self.due = Some(now + delay.saturating_mul(768 + spread as u32) / 1024);
     }
 
-    /// Due at once, as the first attempt.
-    pub fn soon(&mut self, now: Mono) {
-        self.attempt = 0;
-        self.due = Some(now);
-    }
-
     /// There was progress: the next delay is the first again.
     pub fn reset(&mut self) {
         self.attempt = 0;
