@@ -1,1 +1,3 @@
-//! adapters
+//! One outside thing each.
+
+pub mod store;

@@ -3,4 +3,5 @@
 
 pub mod kv;
 pub mod mirror;
+pub mod ledger;
 pub mod step;

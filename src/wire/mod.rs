@@ -8,4 +8,5 @@ pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
 pub mod set;
+pub mod stored;
 pub mod token;
