@@ -9,6 +9,8 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
+#[cfg(test)]
+mod testkit;
 pub mod token;
 pub mod topics;
 pub mod upward;
