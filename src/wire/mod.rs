@@ -9,8 +9,11 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
-#[cfg(test)]
-mod testkit;
+pub mod set;
+pub mod stored;
 pub mod token;
 pub mod topics;
 pub mod upward;
+
+#[cfg(test)]
+mod testkit;
