@@ -145,7 +145,7 @@ impl Compiler {
         groups: &Numbers,
         persons: &Numbers,
     ) -> (Rules, BTreeMap<u32, Vec<RuleRef>>) {
-        let door_numbers: HashMap<&Id, DoorIx> = doors.iter().zip((0..).map(DoorIx)).collect();
+        let door_numbers: HashMap<&Id, DoorIx> = doors.iter().zip((0..=u16::MAX).map(DoorIx)).collect();
         let mut by_door: Vec<Vec<(u32, RuleRef)>> = doors.iter().map(|_| Vec::new()).collect();
         let mut by_person: BTreeMap<u32, Vec<RuleRef>> = BTreeMap::new();
         let mut cells = Vec::with_capacity(self.access_rules.len());
