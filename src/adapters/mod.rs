@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod journal;
+pub mod mqtt;
 pub mod modbus;
 pub mod serial_port;
 pub mod serial_reader;

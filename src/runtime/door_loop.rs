@@ -12,56 +12,37 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::store::LedgerHandle,
     domain::{
-        door::{DoorStatus, DurableDoor},
-        event::{Event, EventBody},
-        fieldbus::{BusReport, CardRead},
-        ids::{BusIx, DoorIx, Id, ReaderIx},
+        door::DurableDoor,
+        fieldbus::BusReport,
+        ids::{BoardIx, BusIx, DoorIx, Id},
         order::{Order, OrderReport},
         outputs::Desired,
         permission::Permissions,
+        time::Now,
     },
     gateway::{
         controller::{Controller, Input, Step},
         step::{Commit, LedgerWrite},
+        uplink::DoorNews,
     },
-    runtime::{clock::Clock, heartbeat::Heartbeat},
+    runtime::{clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, reader_loop::ReaderReport},
 };
 
-/// Commits that wait while the ledger's queue is full; past it the oldest are given up and counted.
-const OVERFLOW_MAX: usize = 1024;
 /// The loop goes round at least this often: for the watchdog and for whatever could not be handed out.
 const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// News from a reader with a port of its own.
-#[derive(Clone, Debug)]
-pub enum ReaderNews {
-    Card(CardRead),
-    Lost(ReaderIx, String),
-    Restored(ReaderIx),
-}
-
-/// From the doors to the cloud loop.
-#[derive(Clone, Debug)]
-pub enum FromDoors {
-    Report(OrderReport),
-    Status(Box<DoorStatus>),
-    /// The loop failed and was started again: orders that were under way have no owner any more.
-    Restarted,
-}
-
 /// All that can wake the loop. Bounded; the fields first are served first.
-pub struct Inputs {
+pub struct Inputs<'a> {
     /// Full: the bus waits, nothing is lost.
     pub buses: mpsc::Receiver<(BusIx, BusReport)>,
     /// Full: the reader waits.
-    pub readers: mpsc::Receiver<ReaderNews>,
+    pub readers: mpsc::Receiver<ReaderReport>,
     /// Full: the desk refuses as overloaded.
-    pub orders: mpsc::Receiver<Order>,
+    pub orders: &'a mut mpsc::Receiver<Order>,
     /// The newest set only.
-    pub permissions: watch::Receiver<Arc<Permissions>>,
-    pub stop: watch::Receiver<bool>,
+    pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
+    pub stop: &'a mut watch::Receiver<bool>,
 }
 
 enum Wake {
@@ -70,7 +51,7 @@ enum Wake {
     Closed,
 }
 
-impl Inputs {
+impl Inputs<'_> {
     /// The only place that waits.
     async fn next_event(&mut self, clock: &Clock, controller: &Controller, stopping: bool) -> Wake {
         let patience = match controller.next_deadline() {
@@ -83,10 +64,10 @@ impl Inputs {
                 Some((bus, report)) => Wake::Input(Input::Bus(bus, report)),
                 None => Wake::Closed,
             },
-            Some(news) = self.readers.recv() => Wake::Input(match news {
-                ReaderNews::Card(read) => Input::Card(read),
-                ReaderNews::Lost(reader, detail) => Input::ReaderLost(reader, detail),
-                ReaderNews::Restored(reader) => Input::ReaderRestored(reader),
+            Some(report) = self.readers.recv() => Wake::Input(match report {
+                ReaderReport::Card(read) => Input::Card(read),
+                ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
+                ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
             Ok(()) = self.stop.changed(), if !stopping => Wake::Input(Input::Stop),
             Ok(()) = self.permissions.changed() => {
@@ -100,34 +81,38 @@ impl Inputs {
 
 /// Where the loop hands things to.
 pub struct Outlets {
-    /// One for each bus: the newest wish, complete.
+    /// Of all buses: the newest wish, complete.
     pub desired: watch::Sender<Rc<[Desired]>>,
-    pub ledger: LedgerHandle,
-    pub cloud: mpsc::Sender<FromDoors>,
+    pub ledger: LedgerQueue,
+    pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
     /// True once every board has been heard of (up or lost): the doors are enforced.
     pub enforced: watch::Sender<bool>,
 }
 
-pub struct DoorLoop {
+pub struct DoorLoop<'a> {
     clock: Clock,
     outlets: Outlets,
-    overflow: VecDeque<Commit>,
-    events_lost: u64,
+    /// Boards of which nothing has been heard yet, neither up nor lost.
+    unheard: BTreeSet<BoardIx>,
     /// Reports and states that the cloud loop had no room for.
     reports_waiting: VecDeque<OrderReport>,
     states_waiting: BTreeSet<DoorIx>,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
-    pub restored: BTreeMap<Id, DurableDoor>,
+    restored: &'a mut BTreeMap<Id, DurableDoor>,
 }
 
-impl DoorLoop {
-    pub fn new(clock: Clock, outlets: Outlets, restored: BTreeMap<Id, DurableDoor>) -> DoorLoop {
+impl<'a> DoorLoop<'a> {
+    pub fn new(
+        clock: Clock,
+        outlets: Outlets,
+        boards: impl Iterator<Item = BoardIx>,
+        restored: &'a mut BTreeMap<Id, DurableDoor>,
+    ) -> DoorLoop<'a> {
         DoorLoop {
             clock,
             outlets,
-            overflow: VecDeque::new(),
-            events_lost: 0,
+            unheard: boards.collect(),
             reports_waiting: VecDeque::new(),
             states_waiting: BTreeSet::new(),
             restored,
@@ -135,8 +120,8 @@ impl DoorLoop {
     }
 
     /// Runs until the doors are in their safe state after a stop, or the buses are gone.
-    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs) {
-        self.apply(&controller, first);
+    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
+        self.apply(self.clock.now(), &controller, first);
         let mut stopping = false;
         while !(stopping && controller.stopped()) {
             let wake = inputs.next_event(&self.clock, &controller, stopping).await;
@@ -145,19 +130,22 @@ impl DoorLoop {
             let step = match wake {
                 Wake::Input(input) => {
                     stopping |= matches!(input, Input::Stop);
+                    if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
+                        self.unheard.remove(board);
+                    }
                     controller.handle(now, input)
                 }
                 Wake::Round => {
-                    self.hand_out_leftovers(&controller);
+                    self.hand_out_leftovers(now, &controller);
                     controller.handle(now, Input::Timeout)
                 }
                 Wake::Closed => return,
             };
-            self.apply(&controller, step);
+            self.apply(now, &controller, step);
         }
     }
 
-    fn apply(&mut self, controller: &Controller, step: Step) {
+    fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
         let desired = controller.desired();
         self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
@@ -166,60 +154,25 @@ impl DoorLoop {
             }
             changed
         });
-        if !step.commit.is_empty() {
-            self.commit(step.commit);
-        }
+        self.commit(now, step.commit);
         for report in step.reports {
             self.report(report);
         }
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
-        if !*self.outlets.enforced.borrow() && controller.enforced() {
+        if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
             self.outlets.enforced.send_replace(true);
         }
     }
 
-    fn commit(&mut self, commit: Commit) {
+    fn commit(&mut self, now: Now, commit: Commit) {
         for write in &commit.writes {
             if let LedgerWrite::Door { door, state } = write {
                 self.restored.insert(door.clone(), state.clone());
             }
         }
-        self.overflow.push_back(commit);
-        self.drain_overflow();
-        while self.overflow.len() > OVERFLOW_MAX {
-            if let Some(lost) = self.overflow.pop_front() {
-                self.events_lost += lost.writes.iter().filter(|w| matches!(w, LedgerWrite::Event(_))).count() as u64;
-                for report in lost.held.give_up("the ledger did not take it") {
-                    self.report(report);
-                }
-            }
-        }
-    }
-
-    fn drain_overflow(&mut self) {
-        while let Some(commit) = self.overflow.pop_front() {
-            if let Err(refused) = self.outlets.ledger.try_commit(commit) {
-                self.overflow.push_front(refused);
-                return;
-            }
-        }
-        if self.events_lost > 0 {
-            let now = self.clock.now();
-            let mut commit = Commit::default();
-            commit.event(Event {
-                occurred_at: now.wall,
-                clock: now.trust,
-                epoch: 0,
-                generation: 0,
-                body: EventBody::LogGap {
-                    lost: Some(self.events_lost),
-                    detail: "the ledger did not take events in time".to_owned(),
-                },
-            });
-            if self.outlets.ledger.try_commit(commit).is_ok() {
-                self.events_lost = 0;
-            }
+        for report in self.outlets.ledger.commit(now, commit) {
+            self.report(report);
         }
     }
 
@@ -231,8 +184,8 @@ impl DoorLoop {
     /// Bounded by the number of orders that the desk lets be under way.
     fn send_reports(&mut self) {
         while let Some(report) = self.reports_waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(FromDoors::Report(report))) =
-                self.outlets.cloud.try_send(FromDoors::Report(report))
+            if let Err(mpsc::error::TrySendError::Full(DoorNews::Report(report))) =
+                self.outlets.cloud.try_send(DoorNews::Report(report))
             {
                 self.reports_waiting.push_front(report);
                 return;
@@ -244,15 +197,15 @@ impl DoorLoop {
     fn publish_states(&mut self, controller: &Controller) {
         while let Some(door) = self.states_waiting.pop_first() {
             let Some(status) = controller.status(door) else { continue };
-            if self.outlets.cloud.try_send(FromDoors::Status(Box::new(status))).is_err() {
+            if self.outlets.cloud.try_send(DoorNews::Status(Box::new(status.clone()))).is_err() {
                 self.states_waiting.insert(door);
                 return;
             }
         }
     }
 
-    fn hand_out_leftovers(&mut self, controller: &Controller) {
-        self.drain_overflow();
+    fn hand_out_leftovers(&mut self, now: Now, controller: &Controller) {
+        self.outlets.ledger.hand_on(now);
         self.send_reports();
         self.publish_states(controller);
     }

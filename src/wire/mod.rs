@@ -9,8 +9,12 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
+pub mod set;
 pub mod reader_line;
 pub mod stored;
 pub mod token;
 pub mod topics;
 pub mod upward;
+
+#[cfg(test)]
+mod testkit;
