@@ -37,7 +37,8 @@ impl LedgerQueue {
         self.hand_on(now);
         while self.waiting.len() > WAITING_MAX {
             if let Some(lost) = self.waiting.pop_front() {
-                self.events_lost += lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
+                self.events_lost +=
+                    lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }
         }

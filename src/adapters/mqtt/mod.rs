@@ -9,9 +9,9 @@
 
 mod connection;
 mod explain;
-mod tls;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 

@@ -115,9 +115,7 @@ fn remove_half_written_snapshots(path: &Path) -> Result<(), OpenError> {
 fn open_failure(path: &Path, error: sled::Error) -> OpenError {
     let detail = error.to_string();
     match error {
-        sled::Error::Io(_) if detail.contains("could not acquire lock") => {
-            OpenError::Locked { path: path.to_owned() }
-        }
+        sled::Error::Io(_) if detail.contains("could not acquire lock") => OpenError::Locked { path: path.to_owned() },
         sled::Error::Io(error) => match kv_error(sled::Error::Io(error)) {
             KvError::Damaged(detail) => OpenError::Damaged { path: path.to_owned(), detail },
             KvError::Full => OpenError::Full { path: path.to_owned() },

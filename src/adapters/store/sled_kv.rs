@@ -72,8 +72,7 @@ impl SledKv {
     pub fn open(path: &Path) -> Result<SledKv, OpenError> {
         let handle = open::open(path)?;
         let _ = Reserve::of(path).lay_by();
-        let shared =
-            Shared { path: path.to_owned(), handle: RwLock::new(Some(handle)), full: AtomicBool::new(false) };
+        let shared = Shared { path: path.to_owned(), handle: RwLock::new(Some(handle)), full: AtomicBool::new(false) };
         Ok(SledKv { shared: Arc::new(shared) })
     }
 
