@@ -152,6 +152,16 @@ fn throughput(bencher: Bencher, site: Site) {
     });
 }
 
+/// Without making names that outlive the set.
+fn throughput_borrowed(bencher: Bencher, site: Site) {
+    let (set, questions) = (compile(site), questions(site));
+    bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
+        for (card, door, now) in &questions {
+            black_box(set.judge(black_box(card), *door, *now));
+        }
+    });
+}
+
 #[divan::bench]
 fn decide_65536_at_10k_people_100_doors(bencher: Bencher) {
     throughput(bencher, NORMAL);
@@ -160,6 +170,16 @@ fn decide_65536_at_10k_people_100_doors(bencher: Bencher) {
 #[divan::bench]
 fn decide_65536_at_100k_people_500_doors(bencher: Bencher) {
     throughput(bencher, LARGE);
+}
+
+#[divan::bench]
+fn judge_65536_at_10k_people_100_doors(bencher: Bencher) {
+    throughput_borrowed(bencher, NORMAL);
+}
+
+#[divan::bench]
+fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
+    throughput_borrowed(bencher, LARGE);
 }
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
