@@ -103,7 +103,7 @@ impl SledKv {
     }
 }
 
-pub(super) fn kv_error(error: sled::Error) -> KvError {
+fn kv_error(error: sled::Error) -> KvError {
     match error {
         sled::Error::Io(error) => io_error(&error),
         sled::Error::Corruption { .. } | sled::Error::CollectionNotFound(_) => KvError::Damaged(error.to_string()),
@@ -111,7 +111,7 @@ pub(super) fn kv_error(error: sled::Error) -> KvError {
     }
 }
 
-fn io_error(error: &io::Error) -> KvError {
+pub(super) fn io_error(error: &io::Error) -> KvError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KvError::Full,
         // What sled reads beyond the end of a file that was cut short.
@@ -258,7 +258,7 @@ impl Reopen for SledKv {
         if was_full {
             reserve.give_up();
         }
-        match open::open_again(&shared.path) {
+        match open::open(&shared.path) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
                 let error = KvError::from(error);
