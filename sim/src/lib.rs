@@ -1,1 +1,4 @@
-//! sim
+//! The simulated site: what surrounds latchd, for its demo, tests and benches. Never part of the daemon.
+
+pub mod broker;
+pub mod disk;
