@@ -6,6 +6,7 @@ pub mod controller;
 pub mod desk;
 pub mod fieldbus;
 pub mod kv;
+pub mod mirror;
 pub mod ledger;
 pub mod session;
 pub mod step;

@@ -335,3 +335,6 @@ fn optional<T: DeserializeOwned>(claims: &mut Claims, name: &str, expected: &str
     let Some(value) = claims.remove(name) else { return Ok(None) };
     T::deserialize(value).map(Some).map_err(|e| malformed(format!("{name}: expected {expected}: {e}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,6 @@ pub mod stored;
 pub mod token;
 pub mod topics;
 pub mod upward;
+
+#[cfg(test)]
+mod testkit;

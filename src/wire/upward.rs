@@ -242,3 +242,6 @@ pub fn open<T: DeserializeOwned>(compact: &[u8], node: &PublicKey) -> Result<T, 
     let verified = jws::verify_with(compact, Typ::Up, &Jwk::of(node).thumbprint(), node)?;
     Ok(parse_strict(verified.payload())?)
 }
+
+#[cfg(test)]
+mod tests;

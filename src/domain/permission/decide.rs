@@ -61,7 +61,7 @@ impl Decision {
         matches!(self, Decision::Granted { .. })
     }
 
-    fn unattributed(reason: DenialReason) -> Decision {
+    pub(super) fn unattributed(reason: DenialReason) -> Decision {
         Decision::Denied { reason, person: None, credential: None, rule: None }
     }
 }

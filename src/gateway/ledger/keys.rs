@@ -39,6 +39,15 @@ pub fn event(seq: u64) -> Vec<u8> {
     [EVENTS, &seq.to_be_bytes()].concat()
 }
 
+/// Stands in the place of an event that was damaged and whose loss was told of.
+pub const KNOWN_LOST: &[u8] = b"";
+
+pub fn known_lost(seq: u64) -> KvWrite {
+    let key = event(seq);
+    let framed = stored::frame(&key, KNOWN_LOST);
+    KvWrite::Put(key, framed)
+}
+
 /// Beyond every event.
 pub fn events_end() -> Vec<u8> {
     b"e0".to_vec()

@@ -23,7 +23,7 @@ pub struct EventReader<K> {
 }
 
 fn open(seq: u64, key: &[u8], framed: &[u8]) -> Option<Sealed> {
-    let json = stored::unframe(key, framed).ok()?.to_vec();
+    let json = stored::unframe(key, framed).ok().filter(|json| *json != keys::KNOWN_LOST)?.to_vec();
     Some(Sealed { seq, hash: sha256(&json), json })
 }
 

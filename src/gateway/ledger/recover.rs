@@ -2,8 +2,9 @@
 //! out again, whatever is damaged. Invariant: the returned head is at or above every event in the store, and
 //! the mark of an orderly stop is gone from the disk before anything else is written.
 //!
-//! Damage is cut out, not repaired over: a record that does not open is deleted and told of in
-//! [`Recovered::notes`], which the caller turns into `log.gap` events. Where the head itself cannot be
+//! Damage is cut out, not repaired over: a record that does not open is deleted (an event: replaced by a
+//! mark, so that its loss is told of once) and told of in [`Recovered::notes`], which the caller turns into
+//! `log.gap` events. Where the head itself cannot be
 //! trusted, the numbers go on above all that were seen and the chain begins anew under a new log id.
 
 use std::{
@@ -210,7 +211,7 @@ impl<K: Kv> Opening<'_, K> {
     fn check_tail(&mut self, head: Head, first: u64, fresh_log_id: Id) -> Result<(Head, u64), LedgerError> {
         let from = first.max((head.seq + 1).saturating_sub(VERIFY_EVENTS));
         let tail = self.scan_events(from)?;
-        let mut lost = 0;
+        let mut lost: Vec<u64> = Vec::new();
         let mut previous: Option<Head> = None;
         let mut expected = from;
         let mut newest = head.seq;
@@ -221,18 +222,20 @@ impl<K: Kv> Opening<'_, K> {
                 self.repairs.push(KvWrite::Delete(keys::event(seq)));
                 continue;
             }
-            lost += seq.saturating_sub(expected);
+            lost.extend(expected..seq);
             expected = seq + 1;
+            let told_of = json.as_deref() == Some(keys::KNOWN_LOST);
             let follows = json.as_deref().and_then(|json| follow(previous.as_ref(), &head.log_id, seq, json));
-            if follows.is_none() {
-                lost += 1;
-                self.repairs.push(KvWrite::Delete(keys::event(seq)));
+            if follows.is_none() && !told_of {
+                lost.push(seq);
             }
             previous = follows;
         }
-        lost += (head.seq + 1).saturating_sub(expected);
-        if lost > 0 {
-            self.note(Some(lost), format!("of the events {from} to {}, {lost} cannot be read", head.seq));
+        lost.extend(expected..=head.seq);
+        if !lost.is_empty() {
+            let count = lost.len();
+            self.repairs.extend(lost.into_iter().map(keys::known_lost));
+            self.note(Some(count as u64), format!("of the events {from} to {}, {count} cannot be read", head.seq));
         }
         if newest > head.seq {
             let beyond = newest - head.seq;
@@ -268,6 +271,9 @@ impl<K: Kv> Opening<'_, K> {
 /// The head after `json` if it follows `previous`; without a `previous` (after a hole, or where the checked
 /// stretch begins) its number is all that can be checked.
 fn follow(previous: Option<&Head>, log_id: &Id, seq: u64, json: &[u8]) -> Option<Head> {
+    if json == keys::KNOWN_LOST {
+        return None;
+    }
     match previous.filter(|previous| previous.seq + 1 == seq) {
         Some(previous) => event_log::verify_next(previous, json).ok(),
         None => {
