@@ -1,3 +1,5 @@
 //! The simulated site: what surrounds latchd, for its demo, tests and benches. Never part of the daemon.
 
 pub mod broker;
+pub mod cloud;
+pub mod pki;

@@ -120,7 +120,7 @@ pub fn start(
     events: mpsc::Sender<LinkEvent>,
 ) -> (Arc<Orders>, impl Future<Output = ()> + Send + 'static) {
     let capacity = usize::from(WINDOW_MAX) + usize::from(RECEIVE_MAXIMUM) + 8;
-    let poll_within = options.keep_alive() + POLL_GRACE + Duration::from_secs(CONNECT_WITHIN_S);
+    let poll_within = options.keep_alive() + POLL_GRACE;
     let (client, event_loop) = AsyncClient::new(options, capacity);
     let orders = Arc::new(Orders { client, handed_over: Mutex::default(), filters: Mutex::default() });
     let running = Connection {
@@ -159,11 +159,14 @@ type Reason = String;
 
 impl Connection {
     async fn run(mut self, poll_within: Duration) -> Reason {
+        // The first poll connects, which has a bound of its own.
+        let mut within = Duration::from_secs(CONNECT_WITHIN_S) + POLL_GRACE;
         loop {
-            let polled = match timeout(poll_within, self.event_loop.poll()).await {
+            let polled = match timeout(within, self.event_loop.poll()).await {
                 Ok(polled) => polled,
-                Err(_) => return format!("the broker has not taken or sent anything for {} s", poll_within.as_secs()),
+                Err(_) => return format!("the broker has not taken or sent anything for {} s", within.as_secs()),
             };
+            within = poll_within;
             let handled = match polled {
                 Ok(Event::Incoming(packet)) => self.incoming(packet).await,
                 Ok(Event::Outgoing(outgoing)) => self.outgoing(outgoing),
