@@ -33,6 +33,9 @@ pub async fn run(socket: impl AsyncRead + AsyncWrite + Unpin, hub: Arc<Mutex<Hub
     let packet_bytes_max = lock(&hub).options.packet_bytes_max;
     let mut wire = Wire { socket, incoming: BytesMut::with_capacity(4096), packet_bytes_max };
     let Ok(Some(Packet::Connect(connect, will, _))) = timeout(CONNECT_WITHIN, wire.read()).await else { return };
+    if !lock(&hub).accepting {
+        return;
+    }
     if lock(&hub).faults().refuse_connections {
         let refusal = ConnAck { session_present: false, code: ConnectReturnCode::NotAuthorized, properties: None };
         let _ = wire.write(&[Packet::ConnAck(refusal)]).await;

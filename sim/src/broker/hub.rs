@@ -19,6 +19,8 @@ use super::{BrokerOptions, Counters, Faults};
 pub struct Hub {
     pub options: BrokerOptions,
     pub counters: Counters,
+    /// False while the broker is stopped.
+    pub accepting: bool,
     faults: Faults,
     retained: BTreeMap<String, (Bytes, QoS)>,
     sessions: BTreeMap<String, Session>,
@@ -71,6 +73,7 @@ impl Hub {
         Hub {
             options,
             counters: Counters::default(),
+            accepting: true,
             faults: Faults::default(),
             retained: BTreeMap::new(),
             sessions: BTreeMap::new(),

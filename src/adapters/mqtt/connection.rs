@@ -35,10 +35,14 @@ use crate::gateway::{
 /// past this the peer has stopped reading while we write.
 const POLL_GRACE: Duration = Duration::from_secs(5);
 
+/// rumqttc panics below this.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
+
 /// Everything for one attempt; files are read now. The error is for the installer.
 pub fn options(config: &LinkConfig, will: Will) -> Result<MqttOptions, String> {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
-    options.set_keep_alive(config.keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(u16::MAX.into())));
+    options.set_keep_alive(config.keep_alive.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX));
     options.set_clean_start(false);
     options.set_manual_acks(true);
     options.set_connection_timeout(CONNECT_WITHIN_S);
