@@ -9,8 +9,6 @@
 
 mod connection;
 mod explain;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
