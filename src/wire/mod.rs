@@ -1,3 +1,21 @@
 //! Codecs and cryptography of everything that crosses the node's borders, pure.
 
+pub mod ack;
+pub mod beat;
+pub mod canonical;
+pub mod command;
+pub mod event_log;
+pub mod jws;
+pub mod keys;
+pub mod numeric_date;
 pub mod outcome;
+pub mod reader_line;
+pub mod schema;
+pub mod set;
+pub mod stored;
+pub mod token;
+pub mod topics;
+pub mod upward;
+
+#[cfg(test)]
+mod testkit;
