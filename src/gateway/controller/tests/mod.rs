@@ -213,10 +213,12 @@ impl Bench {
 }
 
 pub fn events(step: &Step) -> Vec<&Event> {
-    let event = |write| match write {
-        &LedgerWrite::Event(ref event) => Some(event),
-        _ => None,
-    };
+    fn event(write: &LedgerWrite) -> Option<&Event> {
+        match write {
+            LedgerWrite::Event(event) => Some(event),
+            _ => None,
+        }
+    }
     step.commit.writes.iter().filter_map(event).collect()
 }
 
