@@ -1,7 +1,7 @@
 //! JSON, read strictly and written canonically. Owns the rules that hold for every document of the
 //! contract; must never guess at what a sender meant. Invariant: what [`parse_strict`] accepts means
-//! the same to every reader: one object, no key twice at any depth, only numbers that survive
-//! RFC 8785 (RFC 7493, 2.2 and 2.3).
+//! the same to every reader: one object, no key twice at any depth, only numbers that
+//! every reader takes for the same (RFC 7493, 2.2 and 2.3).
 
 use std::{cell::RefCell, collections::HashSet, fmt};
 
@@ -168,7 +168,11 @@ impl<'de> Visitor<'de> for Scan<'_> {
         self.visit_u64(number.unsigned_abs())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+    /// Also an integer too large for the two above: some readers keep its digits and some do not.
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<(), E> {
+        if number.abs() > INTEGER_MAX as f64 {
+            return Err(E::custom(format!("{number:e} is beyond the integers that all JSON readers agree upon")));
+        }
         Ok(())
     }
 
@@ -264,3 +268,6 @@ pub mod hex32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
