@@ -12,7 +12,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -27,7 +26,7 @@ use super::{
     reserve::Reserve,
 };
 use crate::gateway::{
-    kv::{Kv, KvError, KvWrite, Reopen},
+    kv::{Kv, KvError, KvWrite, Reopen, Visit},
     step::Durable,
 };
 
@@ -177,12 +176,7 @@ impl Kv for SledKv {
         self.with(|db, _| get(db, key))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError> {
         let parts = [PARTS];
         let to = to.min(&parts[..]);
         if from >= to {

@@ -70,6 +70,8 @@ struct Opening<'a, K> {
     notes: Vec<Note>,
 }
 
+type KeyAndRecord = (Vec<u8>, Vec<u8>);
+
 /// The stretch of events that is checked.
 struct Tail {
     events: Vec<(u64, Option<Vec<u8>>)>,
@@ -176,7 +178,7 @@ impl<K: Kv> Opening<'_, K> {
         Ok(commands)
     }
 
-    fn all(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    fn all(&self, prefix: &[u8]) -> Result<Vec<KeyAndRecord>, LedgerError> {
         let mut records = Vec::new();
         self.kv.scan(prefix, &keys::end_of(prefix), &mut |key, framed| {
             records.push((key.to_vec(), framed.to_vec()));
