@@ -1,3 +1,6 @@
-//! sim
+//! The simulated site: what surrounds latchd, for its demo, tests and benches. Never part of the daemon.
 
+pub mod broker;
 pub mod disk;
+pub mod cloud;
+pub mod pki;

@@ -117,7 +117,8 @@ pub struct Schedule {
     /// Single dates, added to the weekly intervals of that day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dates: Vec<DateInterval>,
-    /// Holidays on which the weekly intervals do not hold, and what holds instead (nothing: closed).
+    /// Holidays on which the weekly intervals do not hold, and what holds instead (nothing: closed). Where
+    /// several fall on one day, the first listed here decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holidays: Vec<HolidayIntervals>,
 }
@@ -135,7 +136,8 @@ pub enum Weekday {
 }
 
 /// From `from` up to, not including, `to`. `to` not after `from` means that the interval ends on the
-/// next day; `00:00` to `24:00` is a whole day.
+/// next day; `00:00` to `24:00` is a whole day. What begins on a day belongs to that day, also past
+/// midnight. `from` is before `24:00`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeeklyInterval {
@@ -204,7 +206,7 @@ pub struct Operator {
     pub status: OperatorStatus,
     /// A built-in role (`integrator`, `admin`, `manager`, `reporter`) or the id of a role record.
     pub role: Id,
-    /// Doors assigned; absent: every door of the node.
+    /// Doors assigned; absent: every door of the node, but for a `manager`, who has only what is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doors: Option<Vec<Id>>,
 }

@@ -1,7 +1,7 @@
 //! JSON, read strictly and written canonically. Owns the rules that hold for every document of the
 //! contract; must never guess at what a sender meant. Invariant: what [`parse_strict`] accepts means
-//! the same to every reader: one object, no key twice at any depth, only numbers that survive
-//! RFC 8785 (RFC 7493, 2.2 and 2.3).
+//! the same to every reader: one object, no key twice at any depth, only numbers that
+//! every reader takes for the same (RFC 7493, 2.2 and 2.3).
 
 use std::{cell::RefCell, collections::HashSet, fmt};
 
@@ -168,7 +168,11 @@ impl<'de> Visitor<'de> for Scan<'_> {
         self.visit_u64(number.unsigned_abs())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+    /// Also an integer too large for the two above: some readers keep its digits and some do not.
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<(), E> {
+        if number.abs() > INTEGER_MAX as f64 {
+            return Err(E::custom(format!("{number:e} is beyond the integers that all JSON readers agree upon")));
+        }
         Ok(())
     }
 
@@ -236,3 +240,34 @@ pub fn unhex32(text: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+/// 32 bytes as 64 lower-case hex digits, for `#[serde(with = "hex32")]`.
+pub mod hex32 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::unhex32(&text).ok_or_else(|| serde::de::Error::custom("expected 64 lower-case hex digits (SHA-256)"))
+    }
+
+    /// Its JSON Schema, for `#[schemars(with = "hex32::Sha256Hex")]`.
+    pub struct Sha256Hex;
+
+    impl schemars::JsonSchema for Sha256Hex {
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "Sha256".into()
+        }
+        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            schemars::json_schema!({
+                "type": "string", "pattern": "^[0-9a-f]{64}$", "description": "A SHA-256 in lower-case hex"
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

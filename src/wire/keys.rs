@@ -228,6 +228,9 @@ impl KeySet {
         if document.aud != audience && !document.aud.strip_suffix("/*").is_some_and(for_all) {
             return Err(KeysError::WrongAudience { expected: audience.into(), found: document.aud });
         }
+        if document.version == 0 {
+            return Err(KeysError::Invalid("version starts at 1".into()));
+        }
         let digest = sha256(verified.payload());
         let (held, found) = (previous.version, document.version);
         if found < held || document.epoch < previous.epoch {
@@ -241,9 +244,6 @@ impl KeySet {
 
     fn checked(document: KeysDocument, root: &RootKey, digest: [u8; 32]) -> Result<KeySet, KeysError> {
         let invalid = |problem: String| Err(KeysError::Invalid(problem));
-        if document.version == 0 {
-            return invalid("version starts at 1".into());
-        }
         if document.keys.len() > KEYS_MAX || document.revoked.len() > REVOKED_MAX {
             return invalid(format!("more than {KEYS_MAX} keys or {REVOKED_MAX} revoked"));
         }
@@ -301,3 +301,6 @@ impl KeySet {
         Ok(key.public)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Codecs and cryptography of everything that crosses the node's borders, pure.
 
+pub mod ack;
+pub mod beat;
 pub mod canonical;
 pub mod command;
 pub mod event_log;
@@ -7,5 +9,13 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
+pub mod reader_line;
+pub mod schema;
+pub mod set;
 pub mod stored;
 pub mod token;
+pub mod topics;
+pub mod upward;
+
+#[cfg(test)]
+mod testkit;

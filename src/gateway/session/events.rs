@@ -1,0 +1,246 @@
+//! The way of events up. Owns what was sent and what the cloud has confirmed; must never let an event
+//! be skipped, nor send one again that the cloud has confirmed. Invariant: `acked <= sent <= head`;
+//! what goes to the broker on one connection is `acked + 1, acked + 2, …` without gap, except after a
+//! pause without confirmation, when it begins anew at `acked + 1`.
+//!
+//! PUBACK only paces: the broker may lose what it took. Only the cloud's own signed acknowledgement
+//! moves `acked`, and only if it names the hash of that very event.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{domain::time::Mono, wire::event_log::Sealed};
+
+/// Bytes of events in one message, before signing.
+pub const BATCH_BYTES_MAX: usize = 32 * 1024;
+/// Batches that wait for their PUBACK.
+const BATCHES_IN_FLIGHT_MAX: usize = 4;
+/// Events that wait for the cloud's acknowledgement; then sending pauses. The log itself is the queue.
+pub const EVENTS_UNACKED_MAX: usize = 2048;
+/// Without progress for so long, what is not acknowledged is sent again; doubles up to the second.
+pub const RESEND_AFTER_MIN: Duration = Duration::from_secs(30);
+pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(600);
+/// The store had nothing although it should have: asked again after this.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct EventDrain {
+    /// The newest durable event.
+    head: u64,
+    /// The cloud has stored all up to this.
+    acked: u64,
+    /// Handed to the link on this connection (or confirmed) up to this.
+    sent: u64,
+    /// The highest that may ever have been sent: an acknowledgement beyond it is a lie.
+    sent_ever: u64,
+    /// Up to this an event happened before this connection.
+    replayed_through: u64,
+    connected: bool,
+    /// The read that is under way starts here.
+    reading: Option<u64>,
+    /// Read and waiting to be sent.
+    ready: Vec<Sealed>,
+    batches_in_flight: usize,
+    /// Of what was sent and is not acknowledged.
+    hashes: VecDeque<(u64, [u8; 32])>,
+    /// An acknowledgement of something that this run has not sent: the store is asked for its hash.
+    pending_ack: Option<(u64, [u8; 32])>,
+    resend_at: Option<Mono>,
+    resend_after: Duration,
+    read_again_at: Option<Mono>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Ask the store for events from this one on.
+    Read {
+        from: u64,
+        bytes_max: usize,
+    },
+    Send(Batch),
+    Nothing,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub events: Vec<Sealed>,
+    /// Events up to this one happened before this connection.
+    pub replayed_through: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum AckVerdict {
+    /// Everything up to this is with the cloud.
+    Accepted(u64),
+    /// Known already.
+    Old,
+    /// Ask the store for the hash of this event, then call `hash_of`.
+    LookUp(u64),
+    Refused(&'static str),
+}
+
+impl EventDrain {
+    /// Whatever the log holds may have been sent by an earlier run.
+    pub fn new(head: u64, acked: u64) -> EventDrain {
+        let acked = acked.min(head);
+        EventDrain {
+            head,
+            acked,
+            sent: acked,
+            sent_ever: head,
+            replayed_through: head,
+            connected: false,
+            reading: None,
+            ready: Vec::new(),
+            batches_in_flight: 0,
+            hashes: VecDeque::new(),
+            pending_ack: None,
+            resend_at: None,
+            resend_after: RESEND_AFTER_MIN,
+            read_again_at: None,
+        }
+    }
+
+    /// Events that the cloud has not confirmed.
+    pub fn backlog(&self) -> u64 {
+        self.head - self.acked
+    }
+
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if !self.connected {
+            return None;
+        }
+        [self.resend_at, self.read_again_at].into_iter().flatten().min()
+    }
+
+    pub fn connected(&mut self) {
+        self.connected = true;
+        self.replayed_through = self.head;
+        self.batches_in_flight = 0;
+        self.resend_after = RESEND_AFTER_MIN;
+        self.begin_anew();
+    }
+
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.batches_in_flight = 0;
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
+        self.sent = self.acked;
+        self.reading = None;
+        self.ready.clear();
+        self.hashes.clear();
+        self.resend_at = None;
+        self.read_again_at = None;
+    }
+
+    pub fn durable(&mut self, head: u64) {
+        self.head = self.head.max(head);
+    }
+
+    pub fn puback(&mut self) {
+        self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
+    }
+
+    pub fn timeout(&mut self, now: Mono) {
+        if self.read_again_at.is_some_and(|at| at <= now) {
+            self.read_again_at = None;
+        }
+        if self.resend_at.is_some_and(|at| at <= now) {
+            self.resend_after = (self.resend_after * 2).min(RESEND_AFTER_MAX);
+            self.begin_anew();
+        }
+    }
+
+    pub fn next(&mut self, now: Mono) -> Drain {
+        if !self.connected || self.batches_in_flight >= BATCHES_IN_FLIGHT_MAX {
+            return Drain::Nothing;
+        }
+        if let Some(last) = self.ready.last().map(|e| e.seq) {
+            let events = std::mem::take(&mut self.ready);
+            self.hashes.extend(events.iter().map(|e| (e.seq, e.hash)));
+            self.sent = last;
+            self.sent_ever = self.sent_ever.max(last);
+            self.batches_in_flight += 1;
+            self.resend_at.get_or_insert(now + self.resend_after);
+            return Drain::Send(Batch { events, replayed_through: self.replayed_through });
+        }
+        let paused = self.reading.is_some() || self.read_again_at.is_some() || self.hashes.len() >= EVENTS_UNACKED_MAX;
+        if paused || self.sent >= self.head {
+            return Drain::Nothing;
+        }
+        let from = self.sent + 1;
+        self.reading = Some(from);
+        Drain::Read { from, bytes_max: BATCH_BYTES_MAX }
+    }
+
+    /// The store's answer to `Read`. The first may be later than asked for: what was before it is no
+    /// longer kept, which an event of its own tells.
+    pub fn read(&mut self, now: Mono, from: u64, events: Vec<Sealed>) {
+        if self.reading != Some(from) {
+            return;
+        }
+        self.reading = None;
+        let (sent, head) = (self.sent, self.head);
+        let room = EVENTS_UNACKED_MAX.saturating_sub(self.hashes.len());
+        let mut next = None;
+        let contiguous = events.into_iter().filter(|e| e.seq > sent && e.seq <= head).take_while(|e| {
+            let follows = next.is_none_or(|next| next == e.seq);
+            next = Some(e.seq + 1);
+            follows
+        });
+        self.ready = contiguous.take(room.max(1)).collect();
+        if self.ready.is_empty() && self.sent < self.head {
+            self.read_again_at = Some(now + READ_AGAIN_AFTER);
+        }
+    }
+
+    pub fn ack(&mut self, now: Mono, through: u64, head_hash: [u8; 32]) -> AckVerdict {
+        if through <= self.acked {
+            return AckVerdict::Old;
+        }
+        if through > self.sent_ever {
+            return AckVerdict::Refused("acknowledges events that were never sent");
+        }
+        match self.hashes.iter().find(|(seq, _)| *seq == through) {
+            Some((_, hash)) => {
+                let hash = *hash;
+                self.judge(now, through, head_hash, Some(hash))
+            }
+            None => {
+                self.pending_ack = Some((through, head_hash));
+                AckVerdict::LookUp(through)
+            }
+        }
+    }
+
+    /// The store's answer to `LookUp`; `None` if it no longer has that event.
+    pub fn hash_of(&mut self, now: Mono, seq: u64, hash: Option<[u8; 32]>) -> AckVerdict {
+        match self.pending_ack.take_if(|(through, _)| *through == seq) {
+            Some((through, claimed)) if through > self.acked => self.judge(now, through, claimed, hash),
+            _ => AckVerdict::Old,
+        }
+    }
+
+    fn judge(&mut self, now: Mono, through: u64, claimed: [u8; 32], own: Option<[u8; 32]>) -> AckVerdict {
+        if own != Some(claimed) {
+            return AckVerdict::Refused("acknowledges an event by another hash than its own");
+        }
+        self.acked = through;
+        while self.hashes.front().is_some_and(|(seq, _)| *seq <= through) {
+            self.hashes.pop_front();
+        }
+        self.resend_after = RESEND_AFTER_MIN;
+        if self.sent <= through {
+            // What was about to be sent (again) is with the cloud already.
+            self.sent = through;
+            self.resend_at = None;
+            self.reading = self.reading.filter(|from| *from > through);
+            self.ready.retain(|e| e.seq > through);
+        } else {
+            self.resend_at = Some(now + self.resend_after);
+        }
+        AckVerdict::Accepted(through)
+    }
+}

@@ -1,0 +1,621 @@
+//! The session with the cloud: a pure machine between the link (whatever carries MQTT), the desk
+//! (commands), the mirror (the permission set) and the ledger (events).
+//!
+//! Owns what is sent when, what of the incoming is believed, when to reconnect, and how fresh the
+//! permission set is. Must never execute a command, look into a set, or trust the broker with anything
+//! but bytes. Invariant: nothing leaves this machine towards desk or mirror that was not signed for this
+//! node under a key for that use; nothing is counted as delivered on the broker's word alone.
+//!
+//! ```text
+//!              Timeout                    Connected
+//!   waiting ------------> connecting ------------------> connected
+//!      ^                      |  Disconnected                |  Disconnected
+//!      +----- backoff --------+------------------------------+
+//! ```
+//!
+//! `intake` judges what arrives, `outbox` and `events` decide what is sent, `backoff` when to try again,
+//! `rejects` and `bucket` keep garbage from costing more than it should.
+
+mod backoff;
+mod bucket;
+mod events;
+mod intake;
+pub mod link;
+mod outbox;
+mod rejects;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, collections::VecDeque, time::Duration};
+
+use self::{
+    backoff::Backoff,
+    events::{AckVerdict, Drain, EventDrain},
+    intake::Budgets,
+    link::{LinkEvent, LinkOrder, Will},
+    outbox::{Item, Outbox, Sent},
+    rejects::Rejects,
+};
+use crate::{
+    domain::{
+        door::DoorStatus,
+        event::{Event, EventBody},
+        ids::Id,
+        permission::SetVersion,
+        time::{ClockTrust, Mono, Now, Wall},
+    },
+    gateway::step::{Commit, LedgerWrite, MessageToken},
+    wire::{
+        beat::Beat,
+        canonical::hex,
+        command::Command,
+        event_log::{Sealed, with_replayed},
+        jws::{Signer, Verified},
+        keys::{KeySet, RootKey},
+        outcome::Outcome,
+        set::{Digest, SetRequest, Want},
+        topics::Topics,
+        upward::{NodeStatus, Online, Sealer},
+    },
+};
+
+/// A line that is down for less is nobody's business.
+pub const CLOUD_LOST_AFTER: Duration = Duration::from_secs(5);
+/// How long an orderly stop waits for the broker to take the last words.
+pub const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// Requests whose beat may still come.
+const NONCES_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    pub org: Id,
+    pub node: Id,
+    /// Random, of this run.
+    pub boot: Id,
+    /// Of the daemon.
+    pub version: String,
+    /// Whom commands must come from.
+    pub issuer: String,
+    pub beat_every: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+}
+
+/// What the stores held at start.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// In force: `KeySet::from_signed` of the stored document under the root, else empty.
+    pub keys: KeySet,
+    pub log_id: Id,
+    /// The newest durable event.
+    pub head: u64,
+    pub acked_through: u64,
+    /// When the last beat was signed that confirmed the set, and which set.
+    pub last_beat: Option<LastBeat>,
+    pub clock_floor: Wall,
+    pub set: SetVersion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastBeat {
+    pub at: Wall,
+    pub epoch: u64,
+    pub generation: u64,
+}
+
+/// Fills a slice with random bytes. Nonces must be unpredictable to the broker.
+pub type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]);
+
+#[derive(Debug)]
+pub enum Input {
+    Link(LinkEvent),
+    /// All events up to this one are durable.
+    DurableHead(u64),
+    /// The answer to `ReadEvents`.
+    Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
+    /// The answer to `ReadEventHash`.
+    EventHash {
+        seq: u64,
+        hash: Option<[u8; 32]>,
+    },
+    Outcome(Outcome),
+    Door(DoorStatus),
+    /// A message that was handed to the desk may be forgotten by the broker.
+    AckMessage(MessageToken),
+    /// The mirror applied a set; it is durable.
+    SetApplied(SetVersion),
+    /// The mirror asks for something.
+    SetWanted {
+        want: Want,
+        chunks: Vec<Digest>,
+    },
+    /// A deadline has passed.
+    Timeout,
+    /// Stop in order; `Stopped` follows.
+    Stop,
+}
+
+#[derive(Debug)]
+pub enum Action {
+    Link(LinkOrder),
+    /// To the desk. The broker is not told before `AckMessage` comes back with the token.
+    Command {
+        command: Box<Command>,
+        token: MessageToken,
+    },
+    /// To the mirror.
+    Set(SetMessage),
+    /// To the ledger.
+    Commit(Commit),
+    ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    ReadEventHash {
+        seq: u64,
+    },
+    /// Keep these bytes (a signed key set) through restarts; they are verified again at start.
+    StoreKeys(Vec<u8>),
+    /// A new key set is in force.
+    Keys(KeySet),
+    /// The cloud's clock, signed: it read `iat` at some instant between `asked_at` and now.
+    CloudTime {
+        iat: Wall,
+        asked_at: Mono,
+    },
+    /// For the journal.
+    Notice(String),
+    Stopped,
+}
+
+/// For the mirror; all of it authentic, none of it looked into.
+#[derive(Debug)]
+pub enum SetMessage {
+    /// A delta or manifest. `compact` is the JWS as it came.
+    Document { verified: Verified, compact: Vec<u8> },
+    /// Its bytes hash to the name.
+    Chunk { name: Digest, bytes: Vec<u8> },
+    /// Answers a request of ours: what the cloud holds at this moment.
+    Beat(Beat),
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Until `retry_at`.
+    Waiting,
+    Connecting,
+    Connected,
+    /// After `Stop`: says goodbye until the deadline.
+    Leaving(Mono),
+    Stopped,
+}
+
+pub struct Session {
+    config: SessionConfig,
+    topics: Topics,
+    root: RootKey,
+    keys: KeySet,
+    sealer: Sealer,
+    log_id: Id,
+    phase: Phase,
+    /// Counts connections; the present one, or the last.
+    connection: u64,
+    backoff: Backoff,
+    retry_at: Option<Mono>,
+    lost_at: Option<Mono>,
+    lost_reported: bool,
+    last_reason: String,
+    outbox: Outbox,
+    events: EventDrain,
+    rejects: Rejects,
+    budgets: Budgets,
+    set: SetVersion,
+    trust: ClockTrust,
+    clock_floor: Wall,
+    /// Requests without a beat yet.
+    nonces: VecDeque<(Id, Mono)>,
+    wanted: BTreeSet<Digest>,
+    beat_at: Mono,
+    /// What the present set was last confirmed by: when it was asked in this run, or when it was signed
+    /// in an earlier one.
+    confirmed: Option<Confirmed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Confirmed {
+    InThisRun(Mono),
+    Before(Wall),
+}
+
+impl Session {
+    /// The first attempt to connect is due at once: call `handle` with `Timeout`.
+    pub fn new(config: SessionConfig, root: RootKey, signer: Signer, restored: Restored, now: Now) -> Session {
+        let confirmed = restored
+            .last_beat
+            .filter(|beat| (beat.epoch, beat.generation) == (restored.set.epoch, restored.set.generation))
+            .map(|beat| Confirmed::Before(beat.at));
+        Session {
+            topics: Topics::new(&config.org, &config.node),
+            sealer: Sealer::new(signer, config.boot.clone()),
+            backoff: Backoff::new(config.reconnect_min, config.reconnect_max),
+            config,
+            root,
+            keys: restored.keys,
+            log_id: restored.log_id,
+            phase: Phase::Waiting,
+            connection: 0,
+            retry_at: Some(now.mono),
+            lost_at: Some(now.mono + CLOUD_LOST_AFTER),
+            lost_reported: false,
+            last_reason: "not connected since the start".to_owned(),
+            outbox: Outbox::default(),
+            events: EventDrain::new(restored.head, restored.acked_through),
+            rejects: Rejects::default(),
+            budgets: Budgets::new(now.mono),
+            set: restored.set,
+            trust: now.trust,
+            clock_floor: restored.clock_floor,
+            nonces: VecDeque::new(),
+            wanted: BTreeSet::new(),
+            beat_at: now.mono,
+            confirmed,
+        }
+    }
+
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected | Phase::Leaving(_))
+    }
+
+    /// Events that the cloud has not confirmed.
+    pub fn backlog(&self) -> u64 {
+        self.events.backlog()
+    }
+
+    /// Time since the cloud last confirmed the set that is in force; `None`: unknown, which is stale.
+    pub fn staleness(&self, now: Now) -> Option<Duration> {
+        match self.confirmed? {
+            Confirmed::InThisRun(asked) => Some(now.mono.since(asked)),
+            Confirmed::Before(at) => (now.trust == ClockTrust::Trusted).then(|| now.wall.since(at)),
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if matches!(self.phase, Phase::Stopped) {
+            return None;
+        }
+        let connected = self.is_connected();
+        let leaving = match self.phase {
+            Phase::Leaving(until) => Some(until),
+            _ => None,
+        };
+        [
+            self.retry_at,
+            self.lost_at,
+            connected.then_some(self.beat_at),
+            self.events.next_deadline(),
+            self.rejects.next_deadline(),
+            leaving,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input, entropy: Entropy<'_>) -> Vec<Action> {
+        let mut out = Vec::new();
+        if matches!(self.phase, Phase::Stopped) {
+            return out;
+        }
+        if now.trust != self.trust {
+            self.trust = now.trust;
+            self.outbox.status_changed = true;
+        }
+        match input {
+            Input::Link(event) => self.handle_link(now, event, entropy, &mut out),
+            Input::DurableHead(head) => self.events.durable(head),
+            Input::Events { from, events } => self.events.read(now.mono, from, events),
+            Input::EventHash { seq, hash } => {
+                let verdict = self.events.hash_of(now.mono, seq, hash);
+                self.acked(verdict, &mut out);
+            }
+            Input::Outcome(outcome) => self.outbox.push_outcome(outcome),
+            Input::Door(status) => self.outbox.set_door(status),
+            Input::AckMessage(token) => self.ack_message(token, &mut out),
+            Input::SetApplied(version) => self.set_applied(now, version, entropy),
+            Input::SetWanted { want, chunks } => self.request(now, want, chunks, entropy),
+            Input::Timeout => {}
+            Input::Stop => self.stop(now, &mut out),
+        }
+        self.pass_deadlines(now, entropy, &mut out);
+        self.send(now, &mut out);
+        self.leave(now, &mut out);
+        out
+    }
+
+    fn handle_link(&mut self, now: Now, event: LinkEvent, entropy: Entropy<'_>, out: &mut Vec<Action>) {
+        match event {
+            LinkEvent::Connected { connection, window, .. } if connection == self.connection => {
+                self.connected(now, window, entropy, out);
+            }
+            LinkEvent::Disconnected { connection, reason } if connection == self.connection => {
+                self.disconnected(now, reason, entropy, out);
+            }
+            LinkEvent::Subscribed { connection, refused } if connection == self.connection => {
+                for (filter, reason) in refused {
+                    out.push(Action::Notice(format!(
+                        "the broker refused the subscription to {filter} ({reason}): its ACL must let this node read it"
+                    )));
+                }
+            }
+            LinkEvent::PubAcked { connection, handle, refused } if connection == self.connection => {
+                if let Some(reason) = refused {
+                    out.push(Action::Notice(format!("the broker refused a message: {reason}")));
+                }
+                if self.outbox.puback(handle) == Some(Sent::Events) {
+                    self.events.puback();
+                }
+            }
+            LinkEvent::Message { token, topic, payload, retain, .. } if token.connection == self.connection => {
+                self.message(now, token, &topic, payload, retain, out);
+            }
+            // Of an earlier connection.
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, now: Now, window: u16, entropy: Entropy<'_>, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Connecting) {
+            return;
+        }
+        self.phase = Phase::Connected;
+        self.backoff.connected(now.mono);
+        self.lost_at = None;
+        // With a session the broker has the subscriptions; subscribing again brings the retained key set.
+        out.push(Action::Link(LinkOrder::Subscribe { filters: self.topics.subscriptions().to_vec() }));
+        if std::mem::take(&mut self.lost_reported) {
+            self.commit_event(now, EventBody::CloudRestored {}, out);
+        }
+        self.outbox.connected(window);
+        self.events.connected();
+        self.request(now, Want::Update, Vec::new(), entropy);
+    }
+
+    fn disconnected(&mut self, now: Now, reason: String, entropy: Entropy<'_>, out: &mut Vec<Action>) {
+        self.outbox.disconnected();
+        self.events.disconnected();
+        self.wanted.clear();
+        if matches!(self.phase, Phase::Leaving(_)) {
+            self.phase = Phase::Stopped;
+            out.push(Action::Stopped);
+            return;
+        }
+        if matches!(self.phase, Phase::Connected) {
+            self.lost_at = Some(now.mono + CLOUD_LOST_AFTER);
+        }
+        let mut random = [0; 8];
+        entropy(&mut random);
+        let delay = self.backoff.next_delay(now.mono, u64::from_le_bytes(random));
+        self.retry_at = Some(now.mono + delay);
+        out.push(Action::Notice(format!("no link to the cloud: {reason}; next attempt in {} ms", delay.as_millis())));
+        self.last_reason = reason;
+        self.phase = Phase::Waiting;
+    }
+
+    fn pass_deadlines(&mut self, now: Now, entropy: Entropy<'_>, out: &mut Vec<Action>) {
+        if self.retry_at.is_some_and(|at| at <= now.mono) {
+            self.retry_at = None;
+            self.connection += 1;
+            self.phase = Phase::Connecting;
+            if let Ok(payload) = self.sealer.seal_status(now.wall, &NodeStatus::Offline {}) {
+                let will = Will { topic: self.topics.status(), payload: payload.into_bytes() };
+                out.push(Action::Link(LinkOrder::Connect { connection: self.connection, will }));
+            }
+        }
+        if self.lost_at.is_some_and(|at| at <= now.mono) {
+            self.lost_at = None;
+            self.lost_reported = true;
+            let detail = self.last_reason.clone();
+            self.commit_event(now, EventBody::CloudLost { detail }, out);
+        }
+        if self.is_connected() && self.beat_at <= now.mono {
+            self.request(now, Want::Update, Vec::new(), entropy);
+            self.outbox.status_changed = true;
+        }
+        self.events.timeout(now.mono);
+        for body in self.rejects.due(now.mono) {
+            self.commit_event(now, body, out);
+        }
+    }
+
+    /// Asks the cloud. A request that is still waiting is replaced, so its chunks are kept in the new one.
+    fn request(&mut self, now: Now, want: Want, mut chunks: Vec<Digest>, entropy: Entropy<'_>) {
+        if !self.is_connected() {
+            return;
+        }
+        let mut want = want;
+        if let Some(waiting) = self.outbox.request.take() {
+            if want == Want::Update {
+                want = waiting.want;
+            }
+            chunks.extend(waiting.chunks);
+            chunks.sort_unstable();
+            chunks.dedup();
+        }
+        let mut random = [0; 16];
+        entropy(&mut random);
+        let nonce = hex(&random);
+        let Ok(id) = Id::new(&nonce) else { return };
+        if self.nonces.len() >= NONCES_MAX {
+            self.nonces.pop_front();
+        }
+        self.nonces.push_back((id, now.mono));
+        self.beat_at = now.mono + self.config.beat_every;
+        if self.wanted.len() + chunks.len() > intake::WANTED_MAX {
+            self.wanted.clear();
+        }
+        self.wanted.extend(chunks.iter().copied());
+        let SetVersion { epoch, generation, digest } = self.set;
+        let digest = if generation == 0 { Digest::of_nothing() } else { Digest(digest) };
+        self.outbox.request = Some(SetRequest { nonce, epoch, generation, digest, want, chunks });
+    }
+
+    /// A set that was just applied has not been confirmed by any beat: asks for one.
+    fn set_applied(&mut self, now: Now, version: SetVersion, entropy: Entropy<'_>) {
+        if version == self.set {
+            return;
+        }
+        self.set = version;
+        self.confirmed = None;
+        self.wanted.clear();
+        self.outbox.status_changed = true;
+        self.request(now, Want::Update, Vec::new(), entropy);
+    }
+
+    fn acked(&mut self, verdict: AckVerdict, out: &mut Vec<Action>) {
+        match verdict {
+            AckVerdict::Accepted(through) => {
+                let mut commit = Commit::default();
+                commit.writes.push(LedgerWrite::Acked { through });
+                out.push(Action::Commit(commit));
+            }
+            AckVerdict::LookUp(seq) => out.push(Action::ReadEventHash { seq }),
+            AckVerdict::Refused(cause) => self.rejects.count("evt/ack", cause),
+            AckVerdict::Old => {}
+        }
+    }
+
+    /// Fills the window: first what somebody waits for, then events.
+    fn send(&mut self, now: Now, out: &mut Vec<Action>) {
+        if !self.is_connected() {
+            return;
+        }
+        while self.outbox.has_room() {
+            let Some(item) = self.outbox.next() else { break };
+            self.send_item(now, item, out);
+        }
+        while self.outbox.has_room() && matches!(self.phase, Phase::Connected) {
+            match self.events.next(now.mono) {
+                Drain::Nothing => break,
+                Drain::Read { from, bytes_max } => out.push(Action::ReadEvents { from, bytes_max }),
+                Drain::Send(batch) => {
+                    let through = batch.replayed_through;
+                    let events: Vec<_> =
+                        batch.events.iter().map(|e| with_replayed(&e.json, e.seq <= through)).collect();
+                    let sealed = self.sealer.seal_events(now.wall, &self.log_id, &events);
+                    self.publish(self.topics.evt(), sealed, false, Sent::Events, out);
+                }
+            }
+        }
+    }
+
+    fn send_item(&mut self, now: Now, item: Item, out: &mut Vec<Action>) {
+        match item {
+            Item::Outcome(number, outcome) => {
+                let sealed = self.sealer.seal_outcome(now.wall, &outcome);
+                self.publish(self.topics.rsp(), sealed, false, Sent::Outcome(number), out);
+            }
+            Item::Status => {
+                let status = self.status(now);
+                let sealed = self.sealer.seal_status(now.wall, &status);
+                self.publish(self.topics.status(), sealed, true, Sent::Status, out);
+            }
+            Item::Request(request) => {
+                let sealed = self.sealer.seal_request(now.wall, self.keys.version(), &request);
+                self.publish(self.topics.set_req(), sealed, false, Sent::Request, out);
+            }
+            Item::Door(status) => {
+                let topic = self.topics.state("door", &status.door);
+                let sealed = self.sealer.seal_state(now.wall, &status);
+                self.publish(topic, sealed, true, Sent::Door, out);
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        topic: String,
+        sealed: Result<String, serde_json::Error>,
+        retain: bool,
+        what: Sent,
+        out: &mut Vec<Action>,
+    ) {
+        match sealed {
+            Ok(payload) => {
+                let handle = self.outbox.put_on_wire(what);
+                let payload = payload.into_bytes();
+                out.push(Action::Link(LinkOrder::Publish { handle, topic, payload, retain }));
+            }
+            // Cannot be for types of ours; said rather than swallowed.
+            Err(error) => out.push(Action::Notice(format!("could not write a message for {topic}: {error}"))),
+        }
+    }
+
+    fn status(&self, now: Now) -> NodeStatus {
+        if matches!(self.phase, Phase::Leaving(_)) {
+            return NodeStatus::Offline {};
+        }
+        let staleness = self.staleness(now);
+        NodeStatus::Online(Online {
+            version: self.config.version.clone(),
+            epoch: self.set.epoch,
+            generation: self.set.generation,
+            digest: self.set.digest,
+            keys_version: self.keys.version(),
+            staleness_ms: staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
+            clock: now.trust,
+            backlog: self.events.backlog(),
+            log_id: self.log_id.clone(),
+        })
+    }
+
+    fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Connected => {
+                self.phase = Phase::Leaving(now.mono + GOODBYE_WITHIN);
+                self.outbox.status_changed = true;
+            }
+            Phase::Leaving(_) | Phase::Stopped => {}
+            Phase::Waiting | Phase::Connecting => {
+                self.phase = Phase::Stopped;
+                out.push(Action::Link(LinkOrder::Disconnect));
+                out.push(Action::Stopped);
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Now, out: &mut Vec<Action>) {
+        if let Phase::Leaving(until) = self.phase
+            && (self.outbox.is_settled() || until <= now.mono)
+        {
+            self.phase = Phase::Stopped;
+            out.push(Action::Link(LinkOrder::Disconnect));
+            out.push(Action::Stopped);
+        }
+    }
+
+    fn ack_message(&self, token: MessageToken, out: &mut Vec<Action>) {
+        // Packet id 0 is QoS 0, which is not acknowledged.
+        if token.connection == self.connection && token.packet_id != 0 && self.is_connected() {
+            out.push(Action::Link(LinkOrder::Ack(token)));
+        }
+    }
+
+    fn commit_event(&self, now: Now, body: EventBody, out: &mut Vec<Action>) {
+        let mut commit = Commit::default();
+        commit.event(Event {
+            occurred_at: now.wall,
+            clock: now.trust,
+            epoch: self.set.epoch,
+            generation: self.set.generation,
+            body,
+        });
+        out.push(Action::Commit(commit));
+    }
+}

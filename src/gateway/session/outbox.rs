@@ -1,0 +1,145 @@
+//! What is to be sent besides events, and what is on the wire. Owns the window and the queues; must
+//! never put more on the wire than the window allows. Invariant: an outcome leaves the queue when the
+//! broker has it, or when it is pushed out by newer ones; of a door only the latest state waits.
+//!
+//! When full: outcomes push out the oldest one (the cloud asks again with the same command and gets the
+//! stored outcomes from the ledger); door states cannot fill up, there is one per door; status and
+//! request are one each.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::link::Handle;
+use crate::{
+    domain::{door::DoorStatus, ids::Id},
+    wire::{outcome::Outcome, set::SetRequest},
+};
+
+pub const OUTCOMES_MAX: usize = 1024;
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    outcomes: VecDeque<WaitingOutcome>,
+    next_outcome: u64,
+    doors: BTreeMap<Id, DoorStatus>,
+    doors_changed: BTreeSet<Id>,
+    pub status_changed: bool,
+    pub request: Option<SetRequest>,
+    wire: VecDeque<OnWire>,
+    next_handle: u64,
+    window: usize,
+    /// Outcomes that were pushed out.
+    pub dropped: u64,
+}
+
+#[derive(Debug)]
+struct WaitingOutcome {
+    number: u64,
+    outcome: Outcome,
+    sent: bool,
+}
+
+#[derive(Debug)]
+struct OnWire {
+    handle: Handle,
+    what: Sent,
+    acknowledged: bool,
+}
+
+/// What a PUBACK is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Outcome(u64),
+    Status,
+    Request,
+    Door,
+    Events,
+}
+
+/// What to send next, without events.
+#[derive(Debug)]
+pub enum Item {
+    Outcome(u64, Outcome),
+    Status,
+    Request(SetRequest),
+    Door(DoorStatus),
+}
+
+impl Outbox {
+    pub fn push_outcome(&mut self, outcome: Outcome) {
+        if self.outcomes.len() >= OUTCOMES_MAX {
+            self.outcomes.pop_front();
+            self.dropped += 1;
+        }
+        self.next_outcome += 1;
+        self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, sent: false });
+    }
+
+    pub fn set_door(&mut self, status: DoorStatus) {
+        self.doors_changed.insert(status.door.clone());
+        self.doors.insert(status.door.clone(), status);
+    }
+
+    /// Everything that is retained is said again, every outcome without PUBACK sent again.
+    pub fn connected(&mut self, window: u16) {
+        self.window = usize::from(window.max(1));
+        self.wire.clear();
+        self.outcomes.iter_mut().for_each(|o| o.sent = false);
+        self.doors_changed = self.doors.keys().cloned().collect();
+        self.status_changed = true;
+    }
+
+    pub fn disconnected(&mut self) {
+        self.window = 0;
+        self.wire.clear();
+        self.request = None;
+    }
+
+    /// Whether one more publish may go on the wire. Counted from the oldest that is not acknowledged,
+    /// so that packet ids, which are given out in turn, never collide.
+    pub fn has_room(&self) -> bool {
+        self.wire.len() < self.window
+    }
+
+    /// In this order: what somebody waits for, what the node is, what it wants, how its doors are.
+    pub fn next(&mut self) -> Option<Item> {
+        if let Some(waiting) = self.outcomes.iter_mut().find(|o| !o.sent) {
+            waiting.sent = true;
+            return Some(Item::Outcome(waiting.number, waiting.outcome.clone()));
+        }
+        if std::mem::take(&mut self.status_changed) {
+            return Some(Item::Status);
+        }
+        if let Some(request) = self.request.take() {
+            return Some(Item::Request(request));
+        }
+        let door = self.doors_changed.pop_first()?;
+        self.doors.get(&door).cloned().map(Item::Door)
+    }
+
+    pub fn put_on_wire(&mut self, what: Sent) -> Handle {
+        self.next_handle += 1;
+        let handle = Handle(self.next_handle);
+        self.wire.push_back(OnWire { handle, what, acknowledged: false });
+        handle
+    }
+
+    /// What this PUBACK is for; `None` if for nothing.
+    pub fn puback(&mut self, handle: Handle) -> Option<Sent> {
+        let on_wire = self.wire.iter_mut().find(|w| w.handle == handle && !w.acknowledged)?;
+        on_wire.acknowledged = true;
+        let what = on_wire.what;
+        while self.wire.front().is_some_and(|w| w.acknowledged) {
+            self.wire.pop_front();
+        }
+        if let Sent::Outcome(number) = what {
+            self.outcomes.retain(|o| o.number != number);
+        }
+        Some(what)
+    }
+
+    /// Whether all outcomes and the status are with the broker.
+    pub fn is_settled(&self) -> bool {
+        let waits = |w: &OnWire| !w.acknowledged && w.what == Sent::Status;
+        self.outcomes.is_empty() && !self.status_changed && !self.wire.iter().any(waits)
+    }
+}
