@@ -18,7 +18,7 @@ use latchd::{
     gateway::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Recovered, keys},
-        step::{Commit, CommandKey, CommandRecord, Effect, LedgerWrite, MessageToken},
+        step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
     },
     wire::event_log::{self, Head},
 };
@@ -82,7 +82,13 @@ fn verify_all(reader: &EventReader<SimKv>, head: &Head) {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Append { events: u8, command: Option<u8>, forget: Option<u8>, door: Option<u8>, ack: bool },
+    Append {
+        events: u8,
+        command: Option<u8>,
+        forget: Option<u8>,
+        door: Option<u8>,
+        ack: bool,
+    },
     Sync,
     /// Restart after a power cut that keeps this many of the batches since the last sync.
     Crash(usize),
@@ -94,7 +100,8 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let fault = prop_oneof![Just(Fault::Full), Just(Fault::Failed), Just(Fault::FailedYetWritten), Just(Fault::Damaged)];
+    let fault =
+        prop_oneof![Just(Fault::Full), Just(Fault::Failed), Just(Fault::FailedYetWritten), Just(Fault::Damaged)];
     let few = || proptest::option::of(0u8..4);
     prop_oneof![
         6 => (0u8..4, few(), few(), few(), any::<bool>())
@@ -400,8 +407,7 @@ fn without_its_head_the_log_goes_on_under_a_new_id_above_all_numbers_seen() {
     for destroy in [|d: &SimDisk| d.damage(keys::HEAD, 90), |d: &SimDisk| d.lose(keys::HEAD)] {
         let disk = ledger_of(20);
         assert!(destroy(&disk));
-        let (mut ledger, recovered) =
-            Ledger::open(disk.open(), id("log-2"), MANY).map_err(|e| e.to_string()).unwrap();
+        let (mut ledger, recovered) = Ledger::open(disk.open(), id("log-2"), MANY).map_err(|e| e.to_string()).unwrap();
         assert!(!recovered.notes.is_empty());
         assert_eq!((recovered.head.log_id.as_str(), recovered.head.seq), ("log-2", 20));
         append_events(&mut ledger, [21]);
@@ -533,7 +539,9 @@ fn with_the_disk_gone_the_queue_gives_commits_back_and_stopping_is_bounded() {
     disk.inject([Some(Fault::Failed)]);
     disk.fail_reopen(u32::MAX);
     handle.try_commit(commit(0)).map_err(|_| "full").unwrap();
-    wait_until("the failure shows", || matches!(&*health.borrow(), StoreHealth::Failing { error: KvError::Failed(_), .. }));
+    wait_until("the failure shows", || {
+        matches!(&*health.borrow(), StoreHealth::Failing { error: KvError::Failed(_), .. })
+    });
     let accepted = (1..=u16::MAX).take_while(|n| handle.try_commit(commit(*n)).is_ok()).count();
     assert!(accepted <= QUEUE_MAX, "{accepted}");
     let before = progress.load(std::sync::atomic::Ordering::SeqCst);

@@ -2,3 +2,5 @@
 
 pub mod broker;
 pub mod disk;
+pub mod cloud;
+pub mod pki;

@@ -98,11 +98,13 @@ impl ClockJudge {
         }
     }
 
-    /// A signed beat, fresh because it answers our nonce, says that it is `issued_at`.
-    pub fn handle_beat(&mut self, issued_at: Wall, notes: &mut Vec<ClockNote>) {
-        let wall = self.last.1;
-        let apart = Duration::from_millis(wall.as_millis().abs_diff(issued_at.as_millis()));
-        if apart <= BEAT_AGREEMENT {
+    /// A signed beat, fresh because it answers our nonce, says that it was `issued_at` at some instant
+    /// between `asked_at` and now. The way there and back may take long; the clock agrees if it read
+    /// that time, give or take [`BEAT_AGREEMENT`], within the span.
+    pub fn handle_beat(&mut self, issued_at: Wall, asked_at: Mono, notes: &mut Vec<ClockNote>) {
+        let (mono, wall) = self.last;
+        let earliest = wall.saturating_sub(mono.since(asked_at)).saturating_sub(BEAT_AGREEMENT);
+        if (earliest..=wall + BEAT_AGREEMENT).contains(&issued_at) {
             // The floor may stem from a clock that ran ahead; the cloud's word lowers it.
             self.floor = self.floor.min(wall);
             self.set(ClockTrust::Trusted, "the cloud's beat agrees", notes);
@@ -170,7 +172,7 @@ mod tests {
     fn a_beat_that_agrees_restores_trust_without_ntp() {
         let mut judge = judge(Vouchers::default(), 0, None);
         let mut notes = Vec::new();
-        judge.handle_beat(Wall::from_millis(NOON + 900), &mut notes);
+        judge.handle_beat(Wall::from_millis(NOON + 900), Mono::ZERO, &mut notes);
         assert_eq!(judge.trust(), ClockTrust::Trusted);
         assert_eq!(notes, [ClockNote::Trusted("the cloud's beat agrees")]);
     }
@@ -182,10 +184,10 @@ mod tests {
         let notes = observe(&mut judge, 2000, NOON + 3_602_000);
         assert_eq!(notes[0], ClockNote::Stepped { by_ms: 3_600_000 });
         assert_eq!(judge.trust(), ClockTrust::Untrusted);
-        judge.handle_beat(Wall::from_millis(NOON + 2000), &mut Vec::new());
+        judge.handle_beat(Wall::from_millis(NOON + 2000), Mono::from_millis(1900), &mut Vec::new());
         assert_eq!(judge.trust(), ClockTrust::Untrusted, "the beat speaks of another time");
         observe(&mut judge, 3000, NOON + 3000);
-        judge.handle_beat(Wall::from_millis(NOON + 3000), &mut Vec::new());
+        judge.handle_beat(Wall::from_millis(NOON + 3000), Mono::from_millis(2900), &mut Vec::new());
         assert_eq!(judge.trust(), ClockTrust::Trusted);
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     adapters::clock,
-    domain::time::{Now, Wall},
+    domain::time::{Mono, Now, Wall},
     gateway::clock_trust::{ClockJudge, ClockNote},
 };
 
@@ -34,11 +34,11 @@ impl Clock {
         self.with(|judged| judged.judge.observe(clock::mono(), clock::wall(), &mut judged.notes))
     }
 
-    /// The cloud's signed word on the time.
-    pub fn handle_beat(&self, issued_at: Wall) {
+    /// The cloud's signed word on the time, given at some instant between `asked_at` and now.
+    pub fn handle_beat(&self, issued_at: Wall, asked_at: Mono) {
         self.with(|judged| {
             let _ = judged.judge.observe(clock::mono(), clock::wall(), &mut judged.notes);
-            judged.judge.handle_beat(issued_at, &mut judged.notes);
+            judged.judge.handle_beat(issued_at, asked_at, &mut judged.notes);
         });
     }
 

@@ -12,26 +12,23 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::store::ledger_thread::LedgerHandle,
     domain::{
         door::DurableDoor,
-        event::{Event, EventBody},
         fieldbus::BusReport,
         ids::{BoardIx, BusIx, DoorIx, Id},
         order::{Order, OrderReport},
         outputs::Desired,
         permission::Permissions,
+        time::Now,
     },
     gateway::{
         controller::{Controller, Input, Step},
         step::{Commit, LedgerWrite},
         uplink::DoorNews,
     },
-    runtime::{clock::Clock, heartbeat::Heartbeat, reader_loop::ReaderReport},
+    runtime::{clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, reader_loop::ReaderReport},
 };
 
-/// Commits that wait while the ledger's queue is full; past it the oldest are given up and counted.
-const OVERFLOW_MAX: usize = 1024;
 /// The loop goes round at least this often: for the watchdog and for whatever could not be handed out.
 const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -86,7 +83,7 @@ impl Inputs<'_> {
 pub struct Outlets {
     /// Of all buses: the newest wish, complete.
     pub desired: watch::Sender<Rc<[Desired]>>,
-    pub ledger: LedgerHandle,
+    pub ledger: LedgerQueue,
     pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
     /// True once every board has been heard of (up or lost): the doors are enforced.
@@ -98,8 +95,6 @@ pub struct DoorLoop<'a> {
     outlets: Outlets,
     /// Boards of which nothing has been heard yet, neither up nor lost.
     unheard: BTreeSet<BoardIx>,
-    overflow: VecDeque<Commit>,
-    events_lost: u64,
     /// Reports and states that the cloud loop had no room for.
     reports_waiting: VecDeque<OrderReport>,
     states_waiting: BTreeSet<DoorIx>,
@@ -118,8 +113,6 @@ impl<'a> DoorLoop<'a> {
             clock,
             outlets,
             unheard: boards.collect(),
-            overflow: VecDeque::new(),
-            events_lost: 0,
             reports_waiting: VecDeque::new(),
             states_waiting: BTreeSet::new(),
             restored,
@@ -128,7 +121,7 @@ impl<'a> DoorLoop<'a> {
 
     /// Runs until the doors are in their safe state after a stop, or the buses are gone.
     pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
-        self.apply(&controller, first);
+        self.apply(self.clock.now(), &controller, first);
         let mut stopping = false;
         while !(stopping && controller.stopped()) {
             let wake = inputs.next_event(&self.clock, &controller, stopping).await;
@@ -143,16 +136,16 @@ impl<'a> DoorLoop<'a> {
                     controller.handle(now, input)
                 }
                 Wake::Round => {
-                    self.hand_out_leftovers(&controller);
+                    self.hand_out_leftovers(now, &controller);
                     controller.handle(now, Input::Timeout)
                 }
                 Wake::Closed => return,
             };
-            self.apply(&controller, step);
+            self.apply(now, &controller, step);
         }
     }
 
-    fn apply(&mut self, controller: &Controller, step: Step) {
+    fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
         let desired = controller.desired();
         self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
@@ -161,9 +154,7 @@ impl<'a> DoorLoop<'a> {
             }
             changed
         });
-        if !step.commit.is_empty() {
-            self.commit(step.commit);
-        }
+        self.commit(now, step.commit);
         for report in step.reports {
             self.report(report);
         }
@@ -174,47 +165,14 @@ impl<'a> DoorLoop<'a> {
         }
     }
 
-    fn commit(&mut self, commit: Commit) {
+    fn commit(&mut self, now: Now, commit: Commit) {
         for write in &commit.writes {
             if let LedgerWrite::Door { door, state } = write {
                 self.restored.insert(door.clone(), state.clone());
             }
         }
-        self.overflow.push_back(commit);
-        self.drain_overflow();
-        while self.overflow.len() > OVERFLOW_MAX {
-            if let Some(lost) = self.overflow.pop_front() {
-                self.events_lost += lost.writes.iter().filter(|w| matches!(w, LedgerWrite::Event(_))).count() as u64;
-                for report in lost.held.give_up("the ledger did not take it") {
-                    self.report(report);
-                }
-            }
-        }
-    }
-
-    fn drain_overflow(&mut self) {
-        while let Some(commit) = self.overflow.pop_front() {
-            if let Err(refused) = self.outlets.ledger.try_commit(commit) {
-                self.overflow.push_front(refused);
-                return;
-            }
-        }
-        if self.events_lost > 0 {
-            let now = self.clock.now();
-            let mut commit = Commit::default();
-            commit.event(Event {
-                occurred_at: now.wall,
-                clock: now.trust,
-                epoch: 0,
-                generation: 0,
-                body: EventBody::LogGap {
-                    lost: Some(self.events_lost),
-                    detail: "the ledger did not take events in time".to_owned(),
-                },
-            });
-            if self.outlets.ledger.try_commit(commit).is_ok() {
-                self.events_lost = 0;
-            }
+        for report in self.outlets.ledger.commit(now, commit) {
+            self.report(report);
         }
     }
 
@@ -246,8 +204,8 @@ impl<'a> DoorLoop<'a> {
         }
     }
 
-    fn hand_out_leftovers(&mut self, controller: &Controller) {
-        self.drain_overflow();
+    fn hand_out_leftovers(&mut self, now: Now, controller: &Controller) {
+        self.outlets.ledger.hand_on(now);
         self.send_reports();
         self.publish_states(controller);
     }

@@ -22,13 +22,7 @@ use tokio::{
 use crate::{
     adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
     config::site::{Reader, ReaderSource, Site},
-    domain::{
-        door::DurableDoor,
-        fieldbus::BoardConfig,
-        ids::Id,
-        order::Order,
-        permission::Permissions,
-    },
+    domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
     gateway::{
         controller::{Controller, ReaderBinding},
         desk::ORDERS_MAX,
@@ -39,6 +33,7 @@ use crate::{
         clock::Clock,
         door_loop::{DoorLoop, Inputs, Outlets},
         heartbeat::{Heartbeat, Heartbeats},
+        ledger_queue::LedgerQueue,
         reader_loop,
     },
     wire::token::CredentialKey,
@@ -69,7 +64,7 @@ pub struct DoorsSetup {
 pub struct Doors {
     pub orders: mpsc::Sender<Order>,
     pub permissions: watch::Sender<Arc<Permissions>>,
-    pub reports: mpsc::Receiver<DoorNews>,
+    pub news: mpsc::Receiver<DoorNews>,
     /// True once every board has been heard of: the doors are enforced.
     pub enforced: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
@@ -80,7 +75,7 @@ impl Doors {
     pub fn start(setup: DoorsSetup, heartbeats: &mut Heartbeats) -> std::io::Result<Doors> {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
         let (permissions, permissions_in) = watch::channel(setup.permissions.clone());
-        let (reports_out, reports) = mpsc::channel(CLOUD_QUEUE_MAX);
+        let (news_out, news) = mpsc::channel(CLOUD_QUEUE_MAX);
         let (enforced_out, enforced) = watch::channel(false);
         let (stop, stop_in) = watch::channel(false);
         let beats = Beats::register(&setup.site, heartbeats);
@@ -89,12 +84,12 @@ impl Doors {
             orders: orders_in,
             permissions: permissions_in,
             stop: stop_in,
-            reports: reports_out,
+            news: news_out,
             enforced: enforced_out,
             beats,
         };
         let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
-        Ok(Doors { orders, permissions, reports, enforced, stop, thread })
+        Ok(Doors { orders, permissions, news, enforced, stop, thread })
     }
 
     /// Doors go to their safe state, then the thread ends.
@@ -135,7 +130,7 @@ struct DoorsThread {
     orders: mpsc::Receiver<Order>,
     permissions: watch::Receiver<Arc<Permissions>>,
     stop: watch::Receiver<bool>,
-    reports: mpsc::Sender<DoorNews>,
+    news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
     beats: Beats,
 }
@@ -153,9 +148,12 @@ impl DoorsThread {
             failures.retain(|at| at.elapsed() < RESTARTS_WITHIN);
             failures.push(Instant::now());
             if failures.len() > RESTARTS_MAX {
-                return Err(format!("the door loop failed {} times within a minute, at last: {failure}", failures.len()));
+                return Err(format!(
+                    "the door loop failed {} times within a minute, at last: {failure}",
+                    failures.len()
+                ));
             }
-            let _ = self.reports.try_send(DoorNews::Restarted);
+            let _ = self.news.try_send(DoorNews::Restarted);
         }
     }
 
@@ -177,7 +175,7 @@ impl DoorsThread {
             Controller::new(site.doors.clone(), bindings, &boards, key, permissions, restored, clock.now());
 
         let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
-        let (news, readers) = mpsc::channel(FIELD_QUEUE_MAX);
+        let (cards, readers) = mpsc::channel(FIELD_QUEUE_MAX);
         let (desired, desired_in) = watch::channel(Rc::from(controller.desired()));
         let (end_loops, ended) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -194,15 +192,15 @@ impl DoorsThread {
         for reader in &site.readers {
             if let ReaderSource::Serial { port, format } = &reader.source {
                 let port = SerialReader::new(port.clone(), *format);
-                loops.spawn_local(reader_loop::run(reader.reader, port, news.clone(), ended.clone()));
+                loops.spawn_local(reader_loop::run(reader.reader, port, cards.clone(), ended.clone()));
             }
         }
-        drop(news);
+        drop(cards);
 
         let outlets = Outlets {
             desired,
-            ledger: self.setup.ledger.clone(),
-            cloud: self.reports.clone(),
+            ledger: LedgerQueue::new(self.setup.ledger.clone()),
+            cloud: self.news.clone(),
             heartbeat: self.beats.doors.clone(),
             enforced: self.enforced.clone(),
         };

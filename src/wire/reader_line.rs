@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn every_usual_terminator_frames_a_line() {
-        for bytes in [&b"26:2800F0A\r"[..], b"26:2800F0A\n", b"26:2800F0A\r\n", b"\x0226:2800F0A\x03", b"\n\r 26:2800f0a \n"]
+        for bytes in
+            [&b"26:2800F0A\r"[..], b"26:2800F0A\n", b"26:2800F0A\r\n", b"\x0226:2800F0A\x03", b"\n\r 26:2800f0a \n"]
         {
             assert_eq!(read(LineFormat::BitsHex, bytes), (vec![CARD], 0), "{bytes:?}");
         }

@@ -11,11 +11,7 @@ use tokio_modbus::{
 use crate::gateway::fieldbus::{BusFault, Reply, Request, Table, Transaction};
 
 /// Sends the request and waits for its answer. The client library itself knows no timeout.
-pub async fn call(
-    client: &mut Context,
-    transaction: &Transaction,
-    timeout: Duration,
-) -> Result<Reply, BusFault> {
+pub async fn call(client: &mut Context, transaction: &Transaction, timeout: Duration) -> Result<Reply, BusFault> {
     client.set_slave(Slave(transaction.unit));
     match tokio::time::timeout(timeout, client.call(encode(&transaction.request))).await {
         Err(_) => Err(BusFault::Timeout),

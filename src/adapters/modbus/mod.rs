@@ -33,11 +33,7 @@ impl Wire {
     }
 
     /// One request, one answer, within a bound of a few timeouts.
-    pub async fn transact(
-        &mut self,
-        transaction: Transaction,
-        clock: impl Fn() -> Mono,
-    ) -> Result<Reply, BusFault> {
+    pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
         match self {
             Wire::Tcp(wire) => wire.transact(transaction, clock).await,
             Wire::Rtu(wire) => wire.transact(transaction, clock).await,

@@ -45,11 +45,7 @@ impl RtuWire {
         RtuWire { port, timeout, open: None, failed: None }
     }
 
-    pub async fn transact(
-        &mut self,
-        transaction: Transaction,
-        clock: impl Fn() -> Mono,
-    ) -> Result<Reply, BusFault> {
+    pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
         let (mut client, stream) = match self.open.take() {
             Some(open) => open,
             None => self.open()?,

@@ -38,11 +38,7 @@ impl TcpWire {
         TcpWire { host, port, timeout, connection: None }
     }
 
-    pub async fn transact(
-        &mut self,
-        transaction: Transaction,
-        clock: impl Fn() -> Mono,
-    ) -> Result<Reply, BusFault> {
+    pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
         // Closed by the board meanwhile, or it said something unasked: a fresh connection.
         let usable = self.connection.take().filter(|(_, stream)| is_clean(stream));
         let (mut client, stream) = match usable {

@@ -72,8 +72,7 @@ impl SledKv {
     pub fn open(path: &Path) -> Result<SledKv, OpenError> {
         let handle = open::open(path)?;
         let _ = Reserve::of(path).lay_by();
-        let shared =
-            Shared { path: path.to_owned(), handle: RwLock::new(Some(handle)), full: AtomicBool::new(false) };
+        let shared = Shared { path: path.to_owned(), handle: RwLock::new(Some(handle)), full: AtomicBool::new(false) };
         Ok(SledKv { shared: Arc::new(shared) })
     }
 
@@ -104,7 +103,7 @@ impl SledKv {
     }
 }
 
-pub(super) fn kv_error(error: sled::Error) -> KvError {
+fn kv_error(error: sled::Error) -> KvError {
     match error {
         sled::Error::Io(error) => io_error(&error),
         sled::Error::Corruption { .. } | sled::Error::CollectionNotFound(_) => KvError::Damaged(error.to_string()),
@@ -112,7 +111,7 @@ pub(super) fn kv_error(error: sled::Error) -> KvError {
     }
 }
 
-fn io_error(error: &io::Error) -> KvError {
+pub(super) fn io_error(error: &io::Error) -> KvError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KvError::Full,
         // What sled reads beyond the end of a file that was cut short.
@@ -259,7 +258,7 @@ impl Reopen for SledKv {
         if was_full {
             reserve.give_up();
         }
-        match open::open_again(&shared.path) {
+        match open::open(&shared.path) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
                 let error = KvError::from(error);

@@ -5,7 +5,7 @@
 use super::{
     ContactState, ManualOpen,
     input::Effects,
-    orders::{Motion, OPEN_GRACE, ORDERS_MAX, Passage, Pending, Watch},
+    orders::{Motion, OPEN_GRACE, ORDERS_MAX, Pending, Watch},
     precedence::Cause,
     state::Door,
 };
@@ -71,7 +71,7 @@ impl Door {
             }
             Motion::Momentary { .. } => {}
         }
-        self.orders.accept(Pending { ticket, motion, deadline, actor, passage: Passage::default() }, out);
+        self.orders.accept(Pending::new(ticket, motion, deadline, actor), out);
         if !self.lock.up {
             // Only a closing gets here: what opens is refused while the board is lost.
             let detail = "bus_down: the board of the lock does not answer; the door locks as soon as it does";
@@ -110,7 +110,8 @@ impl Door {
             }
             Motion::Momentary { dwell } => {
                 if !pending.passage.ends(self.config.relock) {
-                    self.unlock_until(now + dwell, false);
+                    // Never later than what the bus was told while it waited.
+                    self.unlock_until((now + dwell).min(pending.deadline + dwell), false);
                 }
                 (false, dwell)
             }

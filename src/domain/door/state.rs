@@ -54,7 +54,6 @@ pub(super) struct Ruling {
 }
 
 const LOCKED: Ruling = Ruling { mode: Mode::Locked, unlocks: false, masks: false };
-const UNLOCKED: Ruling = Ruling { mode: Mode::Unlocked, unlocks: true, masks: true };
 
 /// One door. Its modes and what leads to them (the higher causes of the precedence table cover the
 /// lower ones without ending them; fire, lockdown, force, DND and interlock can cover any of these):
@@ -222,15 +221,13 @@ impl Door {
     }
 
     pub(super) fn ruling(&self, at: Mono) -> Ruling {
-        let row = self.causes(at).ruling();
-        if self.stopping && !row.is_some_and(|row| matches!(row.cause, Cause::Fire | Cause::Rex)) {
-            match self.config.at_stop {
-                StopPolicy::Lock => return LOCKED,
-                StopPolicy::Unlock => return UNLOCKED,
-                StopPolicy::Keep => {}
-            }
-        }
-        row.map_or(LOCKED, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
+        let causes = self.causes(at);
+        let causes = match (self.stopping, self.config.at_stop) {
+            (false, _) | (true, StopPolicy::Keep) => causes,
+            (true, StopPolicy::Lock) => causes.only_safety(),
+            (true, StopPolicy::Unlock) => causes.only_safety().with(Cause::Manual, true),
+        };
+        causes.ruling().map_or(LOCKED, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
     }
 
     /// The instants at which causes end by themselves.
@@ -249,8 +246,7 @@ impl Door {
         let over = |until: Mono| until <= now.mono;
         self.momentary.take_if(|momentary| over(momentary.until));
         self.exit.until.take_if(|until| over(*until));
-        let unlocked = self.ruling(now.mono).unlocks;
-        self.orders.advance(now.mono, unlocked, out);
+        self.orders.advance(now.mono, out);
         self.orders.missed(now.mono, self.contact != ContactState::Unknown, out);
         self.settle(now, Actor::Door, out);
         self.alarms.advance(now.mono, &mut self.timers, out);
@@ -272,10 +268,11 @@ impl Door {
         }
         let open = (self.contact == ContactState::Open).then(|| Allowance::from(now.mono, &self.config, false));
         self.alarms.mask(ruling.masks, open, &mut self.timers, out);
-        let [grant, exit] = self.ends();
+        self.orders.tell(ruling.unlocks);
+        let [grant, exit] = self.ends().map(|end| end.filter(|end| *end > now.mono));
         self.timers.set(Timer::Grant, grant);
         self.timers.set(Timer::Rex, exit);
-        self.timers.set(Timer::Orders, self.orders.next_end(ruling.unlocks));
+        self.timers.set(Timer::Orders, self.orders.next_end());
         self.timers.set(Timer::Watch, self.orders.next_watch());
     }
 

@@ -109,9 +109,9 @@ impl Board {
             };
             Input { table, address, bit, value: None, reported: None }
         });
-        let outputs = (0_u16..).zip(&config.profile.outputs).map(|(output, point)| {
-            Output::new(OutputRef { board: config.board, output }, point.clone())
-        });
+        let outputs = (0_u16..)
+            .zip(&config.profile.outputs)
+            .map(|(output, point)| Output::new(OutputRef { board: config.board, output }, point.clone()));
         let cards = config.profile.card_blocks.iter().map(|block| CardSlot {
             card: Card::new(block, &groups),
             clear_at: Mono::ZERO,
@@ -167,9 +167,11 @@ impl Board {
             return Some((self.hold_until, Chore::Poll(at)));
         }
         let polls = self.polls.iter().enumerate().map(|(at, poll)| (poll.due, Chore::Poll(at)));
-        let clears = self.cards.iter().enumerate().filter_map(|(at, slot)| {
-            Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?)))
-        });
+        let clears = self
+            .cards
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?))));
         clears.chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
     }
 

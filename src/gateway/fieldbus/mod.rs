@@ -44,11 +44,21 @@ pub struct BusPlan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    Read { table: Table, address: u16, count: u16 },
+    Read {
+        table: Table,
+        address: u16,
+        count: u16,
+    },
     /// FC 5.
-    WriteCoil { address: u16, on: bool },
+    WriteCoil {
+        address: u16,
+        on: bool,
+    },
     /// FC 6.
-    WriteRegister { address: u16, value: u16 },
+    WriteRegister {
+        address: u16,
+        value: u16,
+    },
 }
 
 impl fmt::Display for Request {

@@ -257,7 +257,8 @@ impl Output {
 
     /// The write goes on the wire with the return of this call. Returns the last instant for that.
     pub fn start_write(&mut self, now: Mono, level: Level, out: &mut Vec<BusReport>) -> Option<Mono> {
-        let (kept, overtaken) = std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
+        let (kept, overtaken) =
+            std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
         self.written = kept;
         for written in overtaken {
             self.unknown(written.ticket, "overtaken by a later state before it was read back", out);
