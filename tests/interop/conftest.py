@@ -225,12 +225,14 @@ class Notifications:
                 self.seen += [(time.monotonic(), line) for line in message.splitlines()]
                 self.changed.notify_all()
 
-    def wait(self, line, after=0, timeout=15.0):
+    def wait(self, line, after=0, timeout=15.0, process=None):
         deadline = time.monotonic() + timeout
         with self.changed:
             while not any(seen == line for _, seen in self.seen[after:]):
-                left = deadline - time.monotonic()
-                assert left > 0 and self.changed.wait(left), f"no {line}: {self.seen}"
+                ended = process and process.poll()
+                assert ended is None, f"the daemon ended with {ended} before {line}"
+                assert time.monotonic() < deadline, f"no {line} within {timeout} s: {self.seen}"
+                self.changed.wait(0.2)
 
 
 class Site:
@@ -334,7 +336,7 @@ card_block = "board/wiegand-1"
         environment = os.environ | {"NOTIFY_SOCKET": self.notifications.path, "WATCHDOG_USEC": "10000000", "RUST_LOG": "debug"}
         command = [latchd_binary(), "run", "--config", str(self.config)]
         self.daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        self.notifications.wait("READY=1", mark)
+        self.notifications.wait("READY=1", mark, process=self.daemon)
 
     def signal_daemon(self, number):
         self.daemon.send_signal(number)
