@@ -131,7 +131,9 @@ fn keygen(kind: KeyKind, out: &Path) -> anyhow::Result<String> {
         .mode(0o600)
         .open(out)
         .with_context(|| format!("cannot create {}", out.display()))?;
-    file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", out.display()))?;
+    file.write_all(secret.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("writing {}", out.display()))?;
     Ok(public)
 }
 

@@ -3,5 +3,7 @@
 pub mod board;
 pub mod broker;
 pub mod disk;
+pub mod cloud;
+pub mod pki;
 pub mod pty;
 pub mod reader;

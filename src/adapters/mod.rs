@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod journal;
-pub mod mqtt;
 pub mod modbus;
+pub mod mqtt;
 pub mod serial_port;
 pub mod serial_reader;
 pub mod store;

@@ -104,6 +104,8 @@ pub struct RawDoor {
     pub id: Option<At<Id>>,
     pub lock: Option<RawLock>,
     pub contact: Option<RawInput>,
+    /// Whether the door claims a contact, readable or not.
+    pub has_contact: bool,
     pub rex: Option<RawInput>,
     pub rex_releases: bool,
     pub fire: Option<RawInput>,
@@ -265,6 +267,7 @@ fn door(table: Table<'_>) -> RawDoor {
         id: table.required("id").id(),
         lock: table.required("lock").table("lock").map(lock),
         contact: table.optional("contact").table("contact").map(|t| input(t, "closed")),
+        has_contact: table.span_of("contact").is_some(),
         rex: table.optional("rex").table("rex").map(|t| {
             rex_releases = t.optional("releases").boolean().is_none_or(|at| at.value);
             input(t, "active")

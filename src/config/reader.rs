@@ -85,7 +85,7 @@ impl<'a> Table<'a> {
     /// Every table of an array of tables, at most `max`.
     pub fn tables(&self, name: &'static str, kind: &'static str, max: usize) -> Vec<Table<'a>> {
         let key = self.optional(name);
-        let expected = format!("a list of tables: write {kind}");
+        let expected = format!("a list of tables, {kind}");
         let Some(value) = key.value else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
             key.mistyped(value, &expected);
@@ -141,7 +141,11 @@ impl<'t, 'a> Key<'t, 'a> {
     fn find(&self, expected: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         if self.value.is_none() && self.required {
             let finding = Diagnostic::error(format!("missing key `{}` in {}", self.name, self.table.kind));
-            self.table.sink.add(finding.at(self.table.span, format!("expected `{} = …`: {expected}", self.name)));
+            let label = match expected.strip_prefix("a table") {
+                Some(_) => format!("expected {expected}"),
+                None => format!("expected `{} = …`: {expected}", self.name),
+            };
+            self.table.sink.add(finding.at(self.table.span, label));
         }
         self.value
     }
@@ -261,11 +265,15 @@ impl<'t, 'a> Key<'t, 'a> {
 
     /// An inner table: `[cloud.tls]` or `lock = { … }`.
     pub fn table(self, kind: &'static str) -> Option<Table<'a>> {
-        let value = self.find("{ … }, a table")?;
+        let expected = match kind.strip_prefix('[') {
+            Some(_) => format!("a table, {kind}"),
+            None => format!("a table, {} = {{ … }}", self.name),
+        };
+        let value = self.find(&expected)?;
         match value.get_ref() {
             DeValue::Table(entries) => Some(Table::new(self.table.sink, kind, self.table.place(value.span()), entries)),
             _ => {
-                self.mistyped(value, "a table");
+                self.mistyped(value, &expected);
                 None
             }
         }

@@ -145,7 +145,10 @@ impl Report {
         };
         let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
         if let Some((span, label)) = &diagnostic.primary {
-            for (number, source) in self.sources.iter().enumerate() {
+            // The file that is wrong comes first.
+            let first = self.sources.iter().enumerate().skip(span.file).take(1);
+            let others = self.sources.iter().enumerate().filter(|(number, _)| *number != span.file);
+            for (number, source) in first.chain(others) {
                 let mut annotations: Vec<Annotation<'a>> = Vec::new();
                 if number == span.file {
                     annotations.push(AnnotationKind::Primary.span(source.clamp(*span)).label(label.as_str()));

@@ -9,7 +9,10 @@ use super::{
     clock_trust::ClockNote,
     desk::{Desk, DeskStep},
     mirror::{Applied, MirrorInput, MirrorOutput, Refused},
-    session::{self, Entropy, Session, SetMessage, link::{LinkEvent, LinkOrder}},
+    session::{
+        self, Entropy, Session, SetMessage,
+        link::{LinkEvent, LinkOrder},
+    },
     step::{Commit, Effect, LedgerWrite},
 };
 use crate::{
@@ -39,8 +42,14 @@ pub enum Input {
     /// What the ledger let out, because it is durable now.
     Released(Vec<Effect>),
     DurableHead(u64),
-    Events { from: u64, events: Vec<Sealed> },
-    EventHash { seq: u64, hash: Option<[u8; 32]> },
+    Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
+    EventHash {
+        seq: u64,
+        hash: Option<[u8; 32]>,
+    },
     Mirror(MirrorOutput),
     Clock(Vec<ClockNote>),
     /// Something of the node itself is to be told.
@@ -58,11 +67,19 @@ pub enum Action {
     Link(LinkOrder),
     Commit(Commit),
     Mirror(MirrorInput),
-    ReadEvents { from: u64, bytes_max: usize },
-    ReadEventHash { seq: u64 },
+    ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    ReadEventHash {
+        seq: u64,
+    },
     /// To the doors: decide by this set from now on.
     Permissions(Arc<Permissions>),
-    CloudTime { iat: Wall, asked_at: Mono },
+    CloudTime {
+        iat: Wall,
+        asked_at: Mono,
+    },
     Notice(String),
     Left,
 }
@@ -226,9 +243,8 @@ impl Uplink {
             MirrorOutput::CopyRestored => {
                 self.record(now, EventBody::StorageRestored { store: "second copy".to_owned() }, act);
             }
-            // Staleness is the session's, which saw the same beat; what was ignored is for the journal.
-            MirrorOutput::Confirmed(_) => {}
-            MirrorOutput::Ignored(why) => act(Action::Notice(format!("a set document was not needed: {why:?}"))),
+            // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
+            MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}
         }
     }
 
@@ -266,7 +282,7 @@ fn set_input(message: SetMessage) -> MirrorInput {
         SetMessage::Chunk { name, bytes } => MirrorInput::Chunk { name, bytes },
         SetMessage::Beat(beat) => {
             let version = SetVersion { epoch: beat.epoch, generation: beat.generation, digest: beat.digest };
-            MirrorInput::Beat { iat: beat.iat, version }
+            MirrorInput::Beat { iat: beat.iat.0, version }
         }
     }
 }

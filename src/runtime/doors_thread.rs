@@ -22,13 +22,7 @@ use tokio::{
 use crate::{
     adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
     config::site::{Reader, ReaderSource, Site},
-    domain::{
-        door::DurableDoor,
-        fieldbus::BoardConfig,
-        ids::Id,
-        order::Order,
-        permission::Permissions,
-    },
+    domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
     gateway::{
         controller::{Controller, ReaderBinding},
         desk::ORDERS_MAX,
@@ -154,7 +148,10 @@ impl DoorsThread {
             failures.retain(|at| at.elapsed() < RESTARTS_WITHIN);
             failures.push(Instant::now());
             if failures.len() > RESTARTS_MAX {
-                return Err(format!("the door loop failed {} times within a minute, at last: {failure}", failures.len()));
+                return Err(format!(
+                    "the door loop failed {} times within a minute, at last: {failure}",
+                    failures.len()
+                ));
             }
             let _ = self.news.try_send(DoorNews::Restarted);
         }

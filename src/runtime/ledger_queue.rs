@@ -12,6 +12,7 @@ use crate::{
         time::Now,
     },
     gateway::step::{Commit, LedgerWrite},
+    runtime::event_line,
 };
 
 const WAITING_MAX: usize = 1024;
@@ -31,13 +32,19 @@ impl LedgerQueue {
     #[must_use]
     pub fn commit(&mut self, now: Now, commit: Commit) -> Vec<OrderReport> {
         let mut given_up = Vec::new();
+        for write in &commit.writes {
+            if let LedgerWrite::Event(event) = write {
+                event_line::log(event);
+            }
+        }
         if !commit.is_empty() {
             self.waiting.push_back(commit);
         }
         self.hand_on(now);
         while self.waiting.len() > WAITING_MAX {
             if let Some(lost) = self.waiting.pop_front() {
-                self.events_lost += lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
+                self.events_lost +=
+                    lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }
         }

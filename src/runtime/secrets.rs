@@ -34,7 +34,10 @@ impl Secrets {
         })?;
         let signing_path = &site.node.signing_key.path;
         let signer = Signer::from_pem(&read(signing_path)?).map_err(|e| {
-            error(signing_path, format!("not an Ed25519 private key in PKCS#8 PEM ({e}): make one with latchd keygen signing"))
+            error(
+                signing_path,
+                format!("not an Ed25519 private key in PKCS#8 PEM ({e}): make one with latchd keygen signing"),
+            )
         })?;
         let root_path = &site.cloud.root_key;
         let root = RootKey::from_jwk(read(root_path)?.as_bytes()).map_err(|e| {

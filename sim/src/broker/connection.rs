@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::{
     Error, QoS,
     v5::{
-        ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, LastWill, Packet,
+        ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, Packet,
         PingResp, PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
     },
 };
@@ -33,20 +33,22 @@ pub async fn run(socket: impl AsyncRead + AsyncWrite + Unpin, hub: Arc<Mutex<Hub
     let packet_bytes_max = lock(&hub).options.packet_bytes_max;
     let mut wire = Wire { socket, incoming: BytesMut::with_capacity(4096), packet_bytes_max };
     let Ok(Some(Packet::Connect(connect, will, _))) = timeout(CONNECT_WITHIN, wire.read()).await else { return };
+    if !lock(&hub).accepting {
+        return;
+    }
     if lock(&hub).faults().refuse_connections {
         let refusal = ConnAck { session_present: false, code: ConnectReturnCode::NotAuthorized, properties: None };
         let _ = wire.write(&[Packet::ConnAck(refusal)]).await;
         return;
     }
-    let (connected, session_present) = lock(&hub).connect(&connect);
+    let (connected, session_present) = lock(&hub).connect(&connect, will);
     let cut = Arc::clone(&connected.cut);
     let mut client = Client { wire, hub: Arc::clone(&hub), connect, connected, withheld: Vec::new() };
     let goodbye = tokio::select! {
         ended = client.serve(session_present) => matches!(ended, Ended::Goodbye),
         () = cut.notified() => false,
     };
-    let will: Option<LastWill> = will.filter(|_| !goodbye);
-    lock(&hub).disconnect(&client.connect.client_id, client.connected.number, will);
+    lock(&hub).disconnect(&client.connect.client_id, client.connected.number, goodbye);
 }
 
 struct Wire<S> {
@@ -176,7 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Packet::Unsubscribe(unsubscribe) => {
                 lock(&self.hub).unsubscribe(&client, number, &unsubscribe.filters);
                 let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
-                self.wire.write(&[Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None })]).await
+                self.wire
+                    .write(&[Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None })])
+                    .await
             }
             Packet::PingReq(_) => self.wire.write(&[Packet::PingResp(PingResp)]).await,
             other => Err(std::io::Error::other(format!("not expected from a client: {other:?}"))),

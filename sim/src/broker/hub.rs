@@ -19,6 +19,8 @@ use super::{BrokerOptions, Counters, Faults};
 pub struct Hub {
     pub options: BrokerOptions,
     pub counters: Counters,
+    /// False while the broker is stopped.
+    pub accepting: bool,
     faults: Faults,
     retained: BTreeMap<String, (Bytes, QoS)>,
     sessions: BTreeMap<String, Session>,
@@ -37,7 +39,7 @@ struct Session {
     expiry: Duration,
     /// When it is forgotten; `None` while connected or for ever.
     expires_at: Option<Instant>,
-    connection: Option<Connected>,
+    owner: Option<Owner>,
     deliveries: u32,
 }
 
@@ -54,6 +56,12 @@ pub struct Connected {
     pub cut: Arc<Notify>,
 }
 
+/// The connection that a session belongs to, and the will it left.
+struct Owner {
+    connected: Connected,
+    will: Option<LastWill>,
+}
+
 pub enum NextDelivery {
     Now(Box<Publish>),
     At(Instant),
@@ -65,6 +73,7 @@ impl Hub {
         Hub {
             options,
             counters: Counters::default(),
+            accepting: true,
             faults: Faults::default(),
             retained: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -78,7 +87,7 @@ impl Hub {
 
     pub fn set_faults(&mut self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.faults);
-        self.sessions.values().filter_map(|s| s.connection.as_ref()).for_each(|c| c.wake.notify_one());
+        self.sessions.values().filter_map(Session::connected).for_each(|c| c.wake.notify_one());
     }
 
     pub fn retained(&self, topic: &str) -> Option<Vec<u8>> {
@@ -86,16 +95,19 @@ impl Hub {
     }
 
     pub fn cut_all(&mut self) {
-        self.sessions.values().filter_map(|s| s.connection.as_ref()).for_each(|c| c.cut.notify_one());
+        self.sessions.values().filter_map(Session::connected).for_each(|c| c.cut.notify_one());
     }
 
     pub fn forget_sessions(&mut self) {
         self.cut_all();
-        self.sessions.clear();
+        let forgotten = std::mem::take(&mut self.sessions);
+        for will in forgotten.into_values().filter_map(|s| s.owner?.will) {
+            self.publish_will(&will);
+        }
     }
 
     /// A CONNECT that was accepted: the session, fresh or resumed, now belongs to this connection.
-    pub fn connect(&mut self, connect: &Connect) -> (Connected, bool) {
+    pub fn connect(&mut self, connect: &Connect, will: Option<LastWill>) -> (Connected, bool) {
         let now = Instant::now();
         self.sessions.retain(|_, s| s.expires_at.is_none_or(|at| at > now));
         let properties = connect.properties.as_ref();
@@ -103,11 +115,14 @@ impl Hub {
         let receive_maximum = properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX).max(1);
         self.next_connection += 1;
         self.counters.connections += 1;
-        let connected =
-            Connected { number: self.next_connection, wake: Arc::default(), cut: Arc::default() };
+        let connected = Connected { number: self.next_connection, wake: Arc::default(), cut: Arc::default() };
         let mut resumed = self.sessions.remove(&connect.client_id);
-        if let Some(taken_over) = resumed.as_ref().and_then(|s| s.connection.as_ref()) {
-            taken_over.cut.notify_one();
+        if let Some(taken_over) = resumed.as_mut().and_then(|s| s.owner.take()) {
+            taken_over.connected.cut.notify_one();
+            // Before anything that the new connection says.
+            if let Some(will) = taken_over.will {
+                self.publish_will(&will);
+            }
         }
         resumed = resumed.filter(|_| !connect.clean_start);
         let present = resumed.is_some();
@@ -121,23 +136,27 @@ impl Hub {
             session.queue.push_front(Waiting { publish, due: now });
         }
         connected.wake.notify_one();
-        session.connection = Some(connected.clone());
+        session.owner = Some(Owner { connected: connected.clone(), will });
         self.sessions.insert(connect.client_id.clone(), session);
         (connected, present)
     }
 
     /// The connection is gone; the will is published unless the client said goodbye.
-    pub fn disconnect(&mut self, client: &str, number: u64, will: Option<LastWill>) {
-        if let Some(session) = self.session(client, number) {
-            session.connection = None;
-            session.expires_at = Some(Instant::now() + session.expiry);
-            if session.expiry.is_zero() {
-                self.sessions.remove(client);
-            }
+    pub fn disconnect(&mut self, client: &str, number: u64, goodbye: bool) {
+        // Taken over or forgotten: then the will has been published.
+        let Some(session) = self.session(client, number) else { return };
+        session.expires_at = Some(Instant::now() + session.expiry);
+        let will = session.owner.take().and_then(|owner| owner.will);
+        if session.expiry.is_zero() {
+            self.sessions.remove(client);
         }
-        if let Some(will) = will
-            && let Ok(topic) = std::str::from_utf8(&will.topic)
-        {
+        if let Some(will) = will.filter(|_| !goodbye) {
+            self.publish_will(&will);
+        }
+    }
+
+    fn publish_will(&mut self, will: &LastWill) {
+        if let Ok(topic) = std::str::from_utf8(&will.topic) {
             self.route(topic, will.message.clone(), will.qos, will.retain);
         }
     }
@@ -222,7 +241,7 @@ impl Hub {
         let mut publish = Publish::new(topic, qos, payload, None);
         publish.retain = retain;
         session.queue.push_back(Waiting { publish, due });
-        if let Some(connection) = &session.connection {
+        if let Some(connection) = session.connected() {
             connection.wake.notify_one();
         }
     }
@@ -265,7 +284,7 @@ impl Hub {
 
     /// The session, if it still belongs to this connection.
     fn session(&mut self, client: &str, number: u64) -> Option<&mut Session> {
-        self.sessions.get_mut(client).filter(|s| s.connection.as_ref().is_some_and(|c| c.number == number))
+        self.sessions.get_mut(client).filter(|s| s.connected().is_some_and(|c| c.number == number))
     }
 }
 
@@ -279,9 +298,13 @@ impl Session {
             receive_maximum: u16::MAX,
             expiry: Duration::ZERO,
             expires_at: None,
-            connection: None,
+            owner: None,
             deliveries: 0,
         }
+    }
+
+    fn connected(&self) -> Option<&Connected> {
+        self.owner.as_ref().map(|owner| &owner.connected)
     }
 
     fn free_packet_id(&mut self) -> u16 {

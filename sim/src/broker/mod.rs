@@ -13,7 +13,10 @@ mod tests;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -87,6 +90,8 @@ pub struct Broker {
     hub: Arc<Mutex<Hub>>,
     /// Whether it should listen; `None` ends the thread.
     power: watch::Sender<Option<bool>>,
+    /// Whether it does listen.
+    listening: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,13 +104,15 @@ impl Broker {
         let (power, switched) = watch::channel(Some(true));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::clone(&hub);
+        let listening = Arc::new(AtomicBool::new(true));
+        let says = Arc::clone(&listening);
         let thread = std::thread::Builder::new().name("broker".into()).spawn(move || {
-            let served = runtime.block_on(serve(listener, address, options, shared, switched));
+            let served = runtime.block_on(serve(listener, address, options, shared, switched, &says));
             if let Err(error) = served {
                 tracing::error!(%error, "the test broker ended");
             }
         })?;
-        Ok(Broker { address, hub, power, thread: Some(thread) })
+        Ok(Broker { address, hub, power, listening, thread: Some(thread) })
     }
 
     /// Where it listens; the same after a stop and a start.
@@ -115,13 +122,26 @@ impl Broker {
 
     /// Closes the port and every connection without a word. Sessions and retained messages stay.
     pub fn stop(&self) {
+        self.hub().accepting = false;
         self.power.send_replace(Some(false));
         self.drop_connections();
+        self.wait_until_listening(false);
     }
 
     /// Listens again on the same port.
     pub fn start_again(&self) {
+        self.hub().accepting = true;
         self.power.send_replace(Some(true));
+        self.wait_until_listening(true);
+    }
+
+    fn wait_until_listening(&self, on: bool) {
+        for _ in 0..5_000 {
+            if self.listening.load(Ordering::Acquire) == on {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Cuts every connection without a DISCONNECT; wills are published.
@@ -177,6 +197,7 @@ async fn serve(
     options: BrokerOptions,
     hub: Arc<Mutex<Hub>>,
     mut switched: watch::Receiver<Option<bool>>,
+    listening: &AtomicBool,
 ) -> std::io::Result<()> {
     let tls = options.tls.clone().map(tokio_rustls::TlsAcceptor::from);
     let mut listener = Some(TcpListener::from_std(first)?);
@@ -190,6 +211,7 @@ async fn serve(
             (None, true) => listener = Some(listen_again(address).await?),
             _ => {}
         }
+        listening.store(listener.is_some(), Ordering::Release);
         let accepted = async {
             match &listener {
                 Some(listener) => listener.accept().await,

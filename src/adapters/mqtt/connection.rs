@@ -35,10 +35,14 @@ use crate::gateway::{
 /// past this the peer has stopped reading while we write.
 const POLL_GRACE: Duration = Duration::from_secs(5);
 
+/// rumqttc panics below this.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
+
 /// Everything for one attempt; files are read now. The error is for the installer.
 pub fn options(config: &LinkConfig, will: Will) -> Result<MqttOptions, String> {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
-    options.set_keep_alive(config.keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(u16::MAX.into())));
+    options.set_keep_alive(config.keep_alive.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX));
     options.set_clean_start(false);
     options.set_manual_acks(true);
     options.set_connection_timeout(CONNECT_WITHIN_S);
@@ -120,7 +124,7 @@ pub fn start(
     events: mpsc::Sender<LinkEvent>,
 ) -> (Arc<Orders>, impl Future<Output = ()> + Send + 'static) {
     let capacity = usize::from(WINDOW_MAX) + usize::from(RECEIVE_MAXIMUM) + 8;
-    let poll_within = options.keep_alive() + POLL_GRACE + Duration::from_secs(CONNECT_WITHIN_S);
+    let poll_within = options.keep_alive() + POLL_GRACE;
     let (client, event_loop) = AsyncClient::new(options, capacity);
     let orders = Arc::new(Orders { client, handed_over: Mutex::default(), filters: Mutex::default() });
     let running = Connection {
@@ -159,11 +163,14 @@ type Reason = String;
 
 impl Connection {
     async fn run(mut self, poll_within: Duration) -> Reason {
+        // The first poll connects, which has a bound of its own.
+        let mut within = Duration::from_secs(CONNECT_WITHIN_S) + POLL_GRACE;
         loop {
-            let polled = match timeout(poll_within, self.event_loop.poll()).await {
+            let polled = match timeout(within, self.event_loop.poll()).await {
                 Ok(polled) => polled,
-                Err(_) => return format!("the broker has not taken or sent anything for {} s", poll_within.as_secs()),
+                Err(_) => return format!("the broker has not taken or sent anything for {} s", within.as_secs()),
             };
+            within = poll_within;
             let handled = match polled {
                 Ok(Event::Incoming(packet)) => self.incoming(packet).await,
                 Ok(Event::Outgoing(outgoing)) => self.outgoing(outgoing),

@@ -10,8 +10,6 @@
 mod connection;
 mod explain;
 mod tls;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 

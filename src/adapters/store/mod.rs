@@ -9,6 +9,7 @@ mod reserve;
 mod sled_kv;
 
 pub mod ledger_thread;
+pub mod mirror_thread;
 
 pub use open::{OpenError, SetAside, open_or_set_aside, set_aside};
 pub use sled_kv::SledKv;

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     quiet,
-    sled_kv::{Handle, SledKv, kv_error},
+    sled_kv::{Handle, SledKv, io_error},
 };
 use crate::{domain::time::Wall, gateway::kv::KvError};
 
@@ -19,9 +19,9 @@ use crate::{domain::time::Wall, gateway::kv::KvError};
 /// memory, beside its write buffers.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// sled's background work may hold the file for a moment after its handle was dropped.
-const REOPEN_ATTEMPTS: u32 = 40;
-const REOPEN_PAUSE: Duration = Duration::from_millis(25);
+/// sled's background work may hold the file for a moment after its last handle was dropped.
+const LOCK_ATTEMPTS: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// More damaged copies than this are worth a remark.
 const SET_ASIDE_REMARK_ABOVE: usize = 3;
@@ -115,20 +115,28 @@ fn remove_half_written_snapshots(path: &Path) -> Result<(), OpenError> {
 fn open_failure(path: &Path, error: sled::Error) -> OpenError {
     let detail = error.to_string();
     match error {
-        sled::Error::Io(_) if detail.contains("could not acquire lock") => {
-            OpenError::Locked { path: path.to_owned() }
-        }
-        sled::Error::Io(error) => match kv_error(sled::Error::Io(error)) {
+        sled::Error::Io(_) if detail.contains("could not acquire lock") => OpenError::Locked { path: path.to_owned() },
+        sled::Error::Io(error) => match io_error(&error) {
             KvError::Damaged(detail) => OpenError::Damaged { path: path.to_owned(), detail },
-            KvError::Full => OpenError::Full { path: path.to_owned() },
-            KvError::Failed(_) => OpenError::Io { path: path.to_owned(), detail },
+            KvError::Full | KvError::Failed(_) => io_failure(path, error),
         },
         // Corruption, an unreadable configuration, "should never happen": all of them the file's fault.
         _ => OpenError::Damaged { path: path.to_owned(), detail },
     }
 }
 
+/// Waits a second for a lock, which may be what is left of a handle of our own.
 pub(super) fn open(path: &Path) -> Result<Handle, OpenError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match open_once(path) {
+            Err(OpenError::Locked { .. }) => thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    open_once(path)
+}
+
+fn open_once(path: &Path) -> Result<Handle, OpenError> {
     let parent = parent_of(path);
     if !parent.is_dir() {
         return Err(OpenError::MissingParent { path: parent.to_owned() });
@@ -164,17 +172,6 @@ pub(super) fn open(path: &Path) -> Result<Handle, OpenError> {
             Err(io_failure(path, error))
         }
     }
-}
-
-/// [`open`] right after our own handle was dropped.
-pub(super) fn open_again(path: &Path) -> Result<Handle, OpenError> {
-    for _ in 0..REOPEN_ATTEMPTS {
-        match open(path) {
-            Err(OpenError::Locked { .. }) => thread::sleep(REOPEN_PAUSE),
-            other => return other,
-        }
-    }
-    open(path)
 }
 
 /// Opens the store; one that cannot be read is put aside and a new one begun in its place.

@@ -107,19 +107,19 @@ impl Checker<'_> {
             let label = format!("expected `pre_alarm_ms` below `open_time_ms`, {}", open_time.as_millis());
             self.sink.add(finding.at(at.span, label));
         }
-        let relock = match (&raw.relock, &raw.contact) {
-            (Some(at), None) if at.value != Relock::AfterDwell => {
+        let relock = match (&raw.relock, raw.has_contact) {
+            (Some(at), false) if at.value != Relock::AfterDwell => {
                 let finding = Diagnostic::error("this door cannot tell whether it is open");
                 let label = "expected \"after_dwell\", or a `contact` on the door";
                 self.sink.add(finding.at(at.span, label));
                 at.value
             }
             (Some(at), _) => at.value,
-            (None, None) => Relock::AfterDwell,
+            (None, false) => Relock::AfterDwell,
             // Right for strikes and magnets: a magnet that pulls an open door catches nothing.
-            (None, Some(_)) => Relock::OnClose,
+            (None, true) => Relock::OnClose,
         };
-        if raw.contact.is_none() {
+        if !raw.has_contact {
             for at in [&raw.open_time, &raw.open_time_extended, &raw.pre_alarm].into_iter().flatten() {
                 let finding = Diagnostic::warning("without a `contact` no door is found propped");
                 self.sink.add(finding.at(at.span, "has no effect"));

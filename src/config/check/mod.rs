@@ -41,7 +41,9 @@ impl Checker<'_> {
         let mut doors = self.doors(&raw.doors, &boards);
         let readers = self.readers(&raw.readers, &raw.doors, &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
-        self.unused(&raw.buses, &raw.boards, &doors);
+        if self.sink.report.borrow().errors() == 0 {
+            self.unused(&raw.buses, &raw.boards, &doors);
+        }
         Some(Site {
             node: node??,
             cloud: cloud??,
@@ -268,7 +270,8 @@ impl Checker<'_> {
         let found = ids.clone().position(|id| id.is_some_and(|id| id.value.as_str() == name.value));
         // Where an id could not be read, it may be the one that is meant.
         if found.is_none() && ids.clone().all(|id| id.is_some()) {
-            let known: Vec<&str> = ids.flatten().map(|id| id.value.as_str()).collect();
+            let mut known: Vec<&str> = ids.flatten().map(|id| id.value.as_str()).collect();
+            known.dedup();
             self.unknown(what, &name.value, name.span, &known);
         }
         found

@@ -6,14 +6,14 @@
 //! when that one has ended. So each is written or verified within its own deadline, and none is called
 //! actuated on the strength of another's. An order of the opposite direction cancels those that wait.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use super::{Relock, input::Effects};
 use crate::domain::{
     event::{Actor, EventBody},
-    order::Progress,
+    order::{Order, Progress},
     outputs::Ticket,
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// Orders that one door carries at a time, watched ones included; the next is refused as overloaded.
@@ -82,22 +82,38 @@ pub(super) struct Pending {
     pub ticket: Ticket,
     pub motion: Motion,
     pub deadline: Mono,
+    pub issued_at: Wall,
     pub actor: Actor,
     pub passage: Passage,
+    /// The bus was told of it: what became of it then only the bus knows.
+    told: bool,
 }
 
 impl Pending {
+    pub fn new(order: &Order, motion: Motion, actor: Actor) -> Pending {
+        let Order { ticket, deadline, issued_at, .. } = *order;
+        Pending { ticket, motion, deadline, issued_at, actor, passage: Passage::default(), told: false }
+    }
+
+    /// The instant after the last one at which it can still be confirmed.
+    fn end(&self) -> Mono {
+        self.deadline + if self.told { ORDER_SETTLE_MAX } else { Duration::from_nanos(1) }
+    }
+
     /// The report for an order that the bus did not carry out. A closing is in the door's state already
     /// and will be carried out when it can, so it must not be called expired, which means "nothing done".
     pub fn unfinished(&self, end: OrderEnd) -> Progress {
+        let remains = |detail: String| match self.motion {
+            Motion::Close => format!("{detail}; the door stays ordered to lock and does so as soon as it can"),
+            Motion::Open | Motion::Momentary { .. } => detail,
+        };
         match (end, self.motion) {
-            (OrderEnd::Expired, Motion::Close) => Progress::Failed(
-                "not confirmed before the deadline; the door stays ordered to lock and does so as soon as it can"
-                    .to_owned(),
-            ),
+            (OrderEnd::Expired, Motion::Close) => {
+                Progress::Failed(remains("not confirmed before the deadline".to_owned()))
+            }
             (OrderEnd::Expired, Motion::Open | Motion::Momentary { .. }) => Progress::Expired,
-            (OrderEnd::Failed(detail), _) => Progress::Failed(detail),
-            (OrderEnd::Unknown(detail), _) => Progress::Unknown(detail),
+            (OrderEnd::Failed(detail), _) => Progress::Failed(remains(detail)),
+            (OrderEnd::Unknown(detail), _) => Progress::Unknown(remains(detail)),
         }
     }
 }
@@ -113,7 +129,7 @@ pub(super) struct Watch {
 
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    pending: VecDeque<Pending>,
+    pending: Vec<Pending>,
     watches: Vec<Watch>,
 }
 
@@ -132,7 +148,7 @@ impl Orders {
     pub fn accept(&mut self, pending: Pending, out: &mut Effects) {
         let unlocks = pending.motion.unlocks();
         self.cancel(|other| other.unlocks() != unlocks, out);
-        self.pending.push_back(pending);
+        self.pending.push(pending);
     }
 
     pub fn cancel(&mut self, mut which: impl FnMut(Motion) -> bool, out: &mut Effects) {
@@ -152,7 +168,7 @@ impl Orders {
 
     pub fn take(&mut self, ticket: Ticket) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| pending.ticket == ticket)?;
-        self.pending.remove(at)
+        Some(self.pending.remove(at))
     }
 
     /// Takes the order that the board has confirmed; a confirmation of the other level confirms nothing.
@@ -161,14 +177,15 @@ impl Orders {
         self.pending.iter().any(|pending| confirms(&pending)).then(|| self.take(ticket)).flatten()
     }
 
+    /// When the latest of the waiting openings that last was issued.
+    pub fn opens_issued_at(&self) -> Option<Wall> {
+        self.pending.iter().filter(|pending| pending.motion == Motion::Open).map(|pending| pending.issued_at).max()
+    }
+
     pub fn fail(&mut self, ticket: Ticket, detail: &str, out: &mut Effects) {
         if self.take(ticket).is_some() {
             out.report(ticket, Progress::Failed(detail.to_owned()));
         }
-    }
-
-    pub fn opens(&self) -> bool {
-        self.pending.iter().any(|pending| pending.motion == Motion::Open)
     }
 
     /// Until when momentary orders that are not confirmed yet unlock at the latest; the dwell is counted
@@ -181,31 +198,28 @@ impl Orders {
         self.pending.iter().filter_map(until).max()
     }
 
-    /// Ends the orders whose time is over; `unlocked` is what the lock should be.
-    pub fn advance(&mut self, now: Mono, unlocked: bool, out: &mut Effects) {
-        let slot = self.slot(unlocked).map(|pending| pending.ticket);
-        self.pending.retain(|pending| {
-            let told = slot == Some(pending.ticket);
-            let end = match told {
-                true if now > pending.deadline + ORDER_SETTLE_MAX => {
-                    OrderEnd::Unknown("the bus did not say what became of it".to_owned())
-                }
-                false if now > pending.deadline => OrderEnd::Expired,
-                true | false => return true,
+    /// Notes the order that the bus is told of from now on.
+    pub fn tell(&mut self, unlocked: bool) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.motion.unlocks() == unlocked) {
+            pending.told = true;
+        }
+    }
+
+    /// Ends the orders whose time is over.
+    pub fn advance(&mut self, now: Mono, out: &mut Effects) {
+        for pending in self.pending.extract_if(.., |pending| pending.end() <= now) {
+            let end = if pending.told {
+                OrderEnd::Unknown("the bus did not say what became of it".to_owned())
+            } else {
+                OrderEnd::Expired
             };
             out.report(pending.ticket, pending.unfinished(end));
-            false
-        });
+        }
     }
 
     /// When [`Orders::advance`] has something to do.
-    pub fn next_end(&self, unlocked: bool) -> Option<Mono> {
-        let slot = self.slot(unlocked).map(|pending| pending.ticket);
-        let end = |pending: &Pending| {
-            let settle = if slot == Some(pending.ticket) { ORDER_SETTLE_MAX } else { Duration::ZERO };
-            pending.deadline + settle + Duration::from_nanos(1)
-        };
-        self.pending.iter().map(end).min()
+    pub fn next_end(&self) -> Option<Mono> {
+        self.pending.iter().map(Pending::end).min()
     }
 
     pub fn note_passage(&mut self, open: bool) {

@@ -77,6 +77,13 @@ impl Causes {
         self.0 & 1 << cause as u16 != 0
     }
 
+    /// Fire and REX alone: what a stopping node still obeys.
+    #[must_use]
+    pub fn only_safety(self) -> Causes {
+        let safety = Causes::default().with(Cause::Fire, true).with(Cause::Rex, true);
+        Causes(self.0 & safety.0)
+    }
+
     /// The active causes, highest first.
     pub fn rows(self) -> impl Iterator<Item = &'static Row> {
         PRECEDENCE.iter().filter(move |row| self.contains(row.cause))

@@ -54,7 +54,6 @@ pub(super) struct Ruling {
 }
 
 const LOCKED: Ruling = Ruling { mode: Mode::Locked, unlocks: false, masks: false };
-const UNLOCKED: Ruling = Ruling { mode: Mode::Unlocked, unlocks: true, masks: true };
 
 /// One door. Its modes and what leads to them (the higher causes of the precedence table cover the
 /// lower ones without ending them; fire, lockdown, force, DND and interlock can cover any of these):
@@ -152,8 +151,9 @@ impl Door {
                 Actor::Door
             }
             DoorInput::Lock { level, order } => self.read_back(now.mono, level, order, &mut out),
-            DoorInput::LockMismatch => {
-                self.lock.mismatch(true, &mut out);
+            DoorInput::LockMismatch(level) => {
+                self.lock.read_back(level == self.config.unlocked_level);
+                self.lock.mismatch(self.unlocked, &mut out);
                 Actor::Door
             }
             DoorInput::Order(order) => self.order(now, order, &mut out),
@@ -216,21 +216,19 @@ impl Door {
             .with(Cause::ForceOpen, self.force == Some(Force::Open))
             .with(Cause::ForceClosed, self.force == Some(Force::Closed))
             .with(Cause::Dnd, self.dnd)
-            .with(Cause::Manual, self.durable.manual_open.is_some() || self.orders.opens())
+            .with(Cause::Manual, self.durable.manual_open.is_some() || self.orders.opens_issued_at().is_some())
             .with(Cause::AutoOpen, self.auto_open)
             .with(Cause::Grant, momentary)
     }
 
     pub(super) fn ruling(&self, at: Mono) -> Ruling {
-        let row = self.causes(at).ruling();
-        if self.stopping && !row.is_some_and(|row| matches!(row.cause, Cause::Fire | Cause::Rex)) {
-            match self.config.at_stop {
-                StopPolicy::Lock => return LOCKED,
-                StopPolicy::Unlock => return UNLOCKED,
-                StopPolicy::Keep => {}
-            }
-        }
-        row.map_or(LOCKED, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
+        let causes = self.causes(at);
+        let causes = match (self.stopping, self.config.at_stop) {
+            (false, _) | (true, StopPolicy::Keep) => causes,
+            (true, StopPolicy::Lock) => causes.only_safety(),
+            (true, StopPolicy::Unlock) => causes.only_safety().with(Cause::Manual, true),
+        };
+        causes.ruling().map_or(LOCKED, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
     }
 
     /// The instants at which causes end by themselves.
@@ -249,8 +247,7 @@ impl Door {
         let over = |until: Mono| until <= now.mono;
         self.momentary.take_if(|momentary| over(momentary.until));
         self.exit.until.take_if(|until| over(*until));
-        let unlocked = self.ruling(now.mono).unlocks;
-        self.orders.advance(now.mono, unlocked, out);
+        self.orders.advance(now.mono, out);
         self.orders.missed(now.mono, self.contact != ContactState::Unknown, out);
         self.settle(now, Actor::Door, out);
         self.alarms.advance(now.mono, &mut self.timers, out);
@@ -265,6 +262,7 @@ impl Door {
             self.grace_until = now.mono + OPEN_GRACE;
         }
         self.unlocked = ruling.unlocks;
+        self.lock.settle(ruling.unlocks, out);
         if ruling.mode != self.mode {
             out.event(EventBody::DoorModeChanged { door: out.door(), from: self.mode, to: ruling.mode, actor });
             self.mode = ruling.mode;
@@ -272,10 +270,11 @@ impl Door {
         }
         let open = (self.contact == ContactState::Open).then(|| Allowance::from(now.mono, &self.config, false));
         self.alarms.mask(ruling.masks, open, &mut self.timers, out);
-        let [grant, exit] = self.ends();
+        self.orders.tell(ruling.unlocks);
+        let [grant, exit] = self.ends().map(|end| end.filter(|end| *end > now.mono));
         self.timers.set(Timer::Grant, grant);
         self.timers.set(Timer::Rex, exit);
-        self.timers.set(Timer::Orders, self.orders.next_end(ruling.unlocks));
+        self.timers.set(Timer::Orders, self.orders.next_end());
         self.timers.set(Timer::Watch, self.orders.next_watch());
     }
 
@@ -284,9 +283,6 @@ impl Door {
     fn read_back(&mut self, now: Mono, level: Level, order: Option<Ticket>, out: &mut Effects) -> Actor {
         let unlocked = level == self.config.unlocked_level;
         self.lock.read_back(unlocked);
-        if unlocked == self.unlocked {
-            self.lock.mismatch(false, out);
-        }
         if let Some(pending) = order.and_then(|ticket| self.orders.take_confirmed(ticket, unlocked)) {
             self.actuated(now, pending, out);
         }

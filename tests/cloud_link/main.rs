@@ -1,0 +1,5 @@
+//! The real link and session against brokers: our own with faults, and mosquitto.
+
+mod broker;
+mod node;
+mod tls;

@@ -1,0 +1,256 @@
+//! The cloud's side of a node without doors: the real session and the real link, over a log in memory.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use latchd::{
+    adapters::mqtt::{Link, LinkConfig, MqttLink},
+    domain::{
+        event::{Event, EventBody},
+        ids::Id,
+        permission::SetVersion,
+        time::{ClockTrust, Mono, Now, Wall},
+    },
+    gateway::{
+        session::{Action, Input, Restored, Session, SessionConfig, SetMessage, link::LinkEvent},
+        step::{Durable, Effect, LedgerWrite},
+    },
+    wire::{
+        beat::Beat,
+        command::Command,
+        event_log::{Head, Sealed, seal},
+        keys::{KeySet, RootKey},
+        outcome::{Outcome, Stage},
+    },
+};
+use latchd_sim::cloud::{
+    Cloud, ISSUER,
+    client::wall_now,
+    keys::{CloudKeys, signer_from},
+};
+
+pub const SEED: u64 = 7;
+
+pub fn id(text: &str) -> Id {
+    Id::new(text).unwrap()
+}
+
+pub fn cloud() -> Cloud {
+    Cloud::new("acme", "hq-1", signer_from(SEED, 200).public_key(), CloudKeys::from_seed(SEED))
+}
+
+pub fn plain(port: u16) -> LinkConfig {
+    LinkConfig {
+        host: "127.0.0.1".into(),
+        port,
+        tls: None,
+        username: None,
+        password_file: None,
+        client_id: "latchd-acme-hq-1".into(),
+        keep_alive: Duration::from_secs(5),
+    }
+}
+
+pub struct Node {
+    pub session: Session,
+    pub link: MqttLink,
+    start: Instant,
+    head: Head,
+    log: Vec<Sealed>,
+    pub acked: u64,
+    pub commands: Vec<Command>,
+    pub beats: Vec<Beat>,
+    pub notices: Vec<String>,
+    pub connections: u64,
+    pub disconnected: Vec<String>,
+    pub stored_keys: Option<Vec<u8>>,
+    pub stopped: bool,
+    random: u64,
+}
+
+impl Node {
+    pub fn new(link: LinkConfig) -> Node {
+        let root = RootKey::from_jwk(CloudKeys::from_seed(SEED).root_jwk().as_bytes()).unwrap();
+        let head = Head::begin(id("log-1"));
+        let config = SessionConfig {
+            org: id("acme"),
+            node: id("hq-1"),
+            boot: id("boot-1"),
+            version: "0.1.0".into(),
+            issuer: ISSUER.into(),
+            beat_every: Duration::from_secs(1),
+            reconnect_min: Duration::from_millis(10),
+            reconnect_max: Duration::from_millis(100),
+        };
+        let restored = Restored {
+            keys: KeySet::empty(),
+            log_id: head.log_id.clone(),
+            head: 0,
+            acked_through: 0,
+            last_beat: None,
+            clock_floor: Wall::EPOCH,
+            set: SetVersion::default(),
+        };
+        let start = Instant::now();
+        let session = Session::new(config, root, signer_from(SEED, 200), restored, now(start));
+        Node {
+            session,
+            link: MqttLink::new(link),
+            start,
+            head,
+            log: Vec::new(),
+            acked: 0,
+            commands: Vec::new(),
+            beats: Vec::new(),
+            notices: Vec::new(),
+            connections: 0,
+            disconnected: Vec::new(),
+            stored_keys: None,
+            stopped: false,
+            random: 1,
+        }
+    }
+
+    /// Runs until the condition holds; panics if it does not within the time.
+    pub async fn run_until(&mut self, what: &str, within: Duration, mut done: impl FnMut(&mut Node) -> bool) {
+        let deadline = Instant::now() + within;
+        self.input(Input::Timeout);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: not within {within:?}; {}", self.summary());
+            let due = self.session.next_deadline().map(|at| at.since(self.now().mono));
+            let nap = due.unwrap_or(Duration::MAX).min(Duration::from_millis(20));
+            tokio::select! {
+                event = self.link.next() => {
+                    match &event {
+                        LinkEvent::Connected { .. } => self.connections += 1,
+                        LinkEvent::Disconnected { reason, .. } => self.disconnected.push(reason.clone()),
+                        _ => {}
+                    }
+                    self.input(Input::Link(event));
+                }
+                () = tokio::time::sleep(nap) => self.input(Input::Timeout),
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        let rejected = self.log.iter().map(|e| String::from_utf8_lossy(&e.json)).filter(|json| json.contains("security."));
+        let rejected: Vec<_> = rejected.collect();
+        format!("head {} acked {} backlog {}; {rejected:?} {:?}", self.head.seq, self.acked, self.session.backlog(), self.notices.last())
+    }
+
+    pub async fn run_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        self.run_until("time passes", time + Duration::from_secs(60), |_| Instant::now() >= until).await;
+    }
+
+    pub fn now(&self) -> Now {
+        now(self.start)
+    }
+
+    pub fn event(&mut self, body: EventBody) {
+        let event =
+            Event { occurred_at: wall_now(), clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
+        let (sealed, head) = seal(&self.head, &event).unwrap();
+        self.log.push(sealed);
+        self.head = head;
+    }
+
+    /// `count` events, durable at once.
+    pub fn events(&mut self, count: usize) {
+        for _ in 0..count {
+            self.event(EventBody::DoorOpened { door: id("front") });
+        }
+        self.input(Input::DurableHead(self.head.seq));
+    }
+
+    pub fn head(&self) -> u64 {
+        self.head.seq
+    }
+
+    pub fn input(&mut self, input: Input) {
+        let now = self.now();
+        let mut random = self.random;
+        let mut entropy = |bytes: &mut [u8]| {
+            for byte in bytes {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = (random >> 56) as u8;
+            }
+        };
+        let actions = self.session.handle(now, input, &mut entropy);
+        self.random = random;
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Link(order) => self.link.order(order),
+            Action::Command { command, token } => {
+                let outcome = Outcome {
+                    jti: command.jti.clone(),
+                    seq: 0,
+                    stage: Stage::Received,
+                    at: wall_now(),
+                    reason: None,
+                    detail: None,
+                };
+                self.commands.push(*command);
+                self.input(Input::Outcome(outcome));
+                self.input(Input::AckMessage(token));
+            }
+            Action::Set(SetMessage::Beat(beat)) => self.beats.push(beat),
+            Action::Set(_) | Action::Keys(_) | Action::CloudTime { .. } => {}
+            Action::Commit(commit) => {
+                for write in commit.writes {
+                    match write {
+                        LedgerWrite::Event(event) => self.event(event.body),
+                        LedgerWrite::Acked { through } => self.acked = through,
+                        _ => {}
+                    }
+                }
+                self.input(Input::DurableHead(self.head.seq));
+                for effect in commit.held.release(&Durable::synced()) {
+                    if let Effect::AckMessage(token) = effect {
+                        self.input(Input::AckMessage(token));
+                    }
+                }
+            }
+            Action::ReadEvents { from, bytes_max } => {
+                let mut bytes = 0;
+                let fits = |e: &&Sealed| {
+                    bytes += e.json.len();
+                    bytes <= bytes_max
+                };
+                let events = self.log.iter().skip(from as usize - 1).take_while(fits).cloned().collect();
+                self.input(Input::Events { from, events });
+            }
+            Action::ReadEventHash { seq } => {
+                let hash = self.log.get(seq as usize - 1).map(|e| e.hash);
+                self.input(Input::EventHash { seq, hash });
+            }
+            Action::StoreKeys(bytes) => self.stored_keys = Some(bytes),
+            Action::Notice(text) => self.notices.push(text),
+            Action::Stopped => self.stopped = true,
+        }
+    }
+}
+
+fn now(start: Instant) -> Now {
+    let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap();
+    Now { mono: Mono::from_nanos(nanos), wall: wall_now(), trust: ClockTrust::Trusted }
+}
+
+/// A directory with the CA and the node's certificate and key.
+pub struct Files {
+    pub directory: tempfile::TempDir,
+}
+
+impl Files {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
