@@ -20,7 +20,11 @@ use tokio::{
 };
 
 use crate::{
-    adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
+    adapters::{
+        self,
+        field::{modbus::Wire, serial_reader::SerialReader},
+        store::ledger_thread::LedgerHandle,
+    },
     config::site::{Reader, ReaderSource, Site},
     domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
     gateway::{
