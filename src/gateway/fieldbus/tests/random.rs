@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 
-use super::rig::{Mood, Rig, output, profile};
+use super::rig::{CLEARED, COUNTER, Mood, Rig, output, profile};
 use crate::{
     domain::{
         fieldbus::BusReport,
         outputs::{Desired, Level, Ticket},
         time::Mono,
     },
-    gateway::fieldbus::Request,
+    gateway::fieldbus::{Request, Table},
 };
 
 #[derive(Clone, Debug)]
@@ -216,7 +216,41 @@ fn play_orders(orders: &[(u64, Vec<Mood>)]) {
     }
 }
 
+/// Cards at both blocks, each a different one, while single frames are lost at any moment.
+fn play_cards(faults: &[(u64, Mood)]) {
+    let mut rig = Rig::up(1);
+    for (number, (after_ms, mood)) in (1_u16..).zip(faults) {
+        let words = &mut rig.boards[0].words;
+        for (address, word) in [(COUNTER, number), (COUNTER + 1, 26), (COUNTER + 3, number)] {
+            words.insert((Table::HoldingRegister, address), word);
+        }
+        for (address, word) in [(CLEARED, 26), (CLEARED + 3, number)] {
+            words.insert((Table::HoldingRegister, address), word);
+        }
+        rig.run(*after_ms);
+        rig.boards[0].moods = vec![*mood];
+        rig.run(600);
+        let cards: Vec<(u16, u128)> = rig
+            .reported()
+            .into_iter()
+            .filter_map(|report| match report {
+                BusReport::Card { block, card, .. } => Some((block, card.value)),
+                _ => None,
+            })
+            .collect();
+        let value = u128::from(number);
+        assert!(cards == [(0, value), (1, value)] || cards == [(1, value), (0, value)], "{cards:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn with_single_frames_lost_every_card_is_taken_exactly_once(
+        faults in prop::collection::vec((0_u64..200, mood()), 1..20)
+    ) {
+        play_cards(&faults);
+    }
+
     #[test]
     fn after_faults_heal_confirmed_equals_desired_and_every_order_has_ended_once(
         steps in prop::collection::vec(step(), 1..40),
