@@ -17,7 +17,11 @@ use crate::{
     adapters::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
-        store::{self, OpenError, SetAside, SledKv, ledger_thread::LedgerThread, mirror_thread::MirrorThread},
+        store::{
+            self, OpenError, SetAside, SledKv,
+            ledger_thread::LedgerThread,
+            mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
+        },
     },
     config::site::{Cloud, Site},
     domain::{
@@ -107,7 +111,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
-    let (mirror, opened) = opening.mirror(&site, &secrets, now)?;
+    let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
@@ -262,12 +266,31 @@ impl Opening {
 
     fn mirror(
         &mut self,
-        _site: &Site,
-        _secrets: &Secrets,
-        _now: Now,
+        site: &Site,
+        secrets: &Secrets,
+        clock: &Clock,
     ) -> Result<(MirrorThread, MirrorOpened), RunError> {
-        todo!()
+        let audience = audience(site);
+        let place = MirrorPlace {
+            store: self.dir.join("mirror.sled"),
+            copy: self.dir.join("set-copy"),
+            attest: Arc::new(RootAttest { root: secrets.root.clone(), audience: audience.clone() }),
+            config: MirrorConfig {
+                seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
+                audience,
+                doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+                zone: site.node.time_zone.clone(),
+            },
+        };
+        let mut open = place.open(clock.now()).map_err(|error| match error {
+            MirrorError::Store(error) => error.into(),
+            other => unusable(&place.store, &other),
+        })?;
+        self.note("mirror", open.set_aside.take());
+        let clock = clock.clone();
+        Ok(MirrorThread::spawn(open, move || clock.now())?)
     }
+
     fn store(&mut self, name: &'static str, path: &Path) -> Result<SledKv, RunError> {
         let (store, set_aside) = store::open_or_set_aside(path, clocks::wall())?;
         self.note(name, set_aside);
