@@ -107,7 +107,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
-    let (mirror, opened) = opening.mirror(&site, &secrets, now)?;
+    let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
@@ -260,14 +260,15 @@ impl Opening {
         }
     }
 
-    fn mirror(
-        &mut self,
-        _site: &Site,
-        _secrets: &Secrets,
-        _now: Now,
-    ) -> Result<(MirrorThread, MirrorOpened), RunError> {
-        todo!()
+    fn mirror(&mut self, site: &Site, secrets: &Secrets, clock: &Clock) -> Result<(MirrorThread, MirrorOpened), RunError> {
+        let store = self.store("mirror", &self.dir.join("mirror.sled"))?;
+        let config = MirrorConfig { audience: audience(site), doors: site.doors.iter().map(|d| d.id.clone()).collect(), zone: site.node.time_zone.clone(), seed: 1 };
+        let attest = Arc::new(RootAttest { root: secrets.root.clone(), audience: audience(site) });
+        let (mirror, opened) = crate::gateway::mirror::Mirror::open(store, crate::adapters::store::mirror_thread::NoCopy, attest, config, clock.now()).map_err(|e| unusable(&self.dir, &e))?;
+        let clock = clock.clone();
+        Ok((MirrorThread::spawn(mirror, move || clock.now()), opened))
     }
+
     fn store(&mut self, name: &'static str, path: &Path) -> Result<SledKv, RunError> {
         let (store, set_aside) = store::open_or_set_aside(path, clocks::wall())?;
         self.note(name, set_aside);

@@ -27,9 +27,13 @@ impl Document {
 
     /// Payload and JWS of each example of a message.
     fn examples(&self, message: &str) -> Vec<(Value, String)> {
-        let examples = self.0["components"]["messages"][message]["examples"].as_array().unwrap();
-        assert!(!examples.is_empty(), "{message} has no example");
-        let jws = |example: &Value| example["x-latchd-jws"].as_str().unwrap_or_default().to_owned();
+        let message = &self.0["components"]["messages"][message];
+        let examples = message["examples"].as_array().unwrap();
+        let jws = |example: &Value| {
+            let name = example["name"].as_str().unwrap();
+            message["x-latchd-example-jws"][name].as_str().unwrap_or_default().to_owned()
+        };
+        assert!(!examples.is_empty());
         examples.iter().map(|example| (example["payload"].clone(), jws(example))).collect()
     }
 
