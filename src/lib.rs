@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod gateway;

@@ -8,6 +8,7 @@ use crate::domain::{
     fieldbus::BoardConfig,
     ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
 };
+pub use crate::wire::reader_line::LineFormat;
 
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -129,19 +130,6 @@ pub enum ReaderSource {
         port: SerialPort,
         format: LineFormat,
     },
-}
-
-/// How a line-framed serial reader writes a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineFormat {
-    /// Hex digits; the number of bits is 4 per digit, or `bits` if set (right-aligned).
-    Hex { bits: Option<u16> },
-    /// A decimal number in `bits` bits.
-    Decimal { bits: u16 },
-    /// `BITS:HEX`, such as `26:2800F0A`: the bits right-aligned, leading zero digits optional.
-    BitsHex,
-    /// `0` and `1` for each bit, first sent first.
-    Binary,
 }
 
 /// Bounds of what latchd keeps and accepts; every queue has one.

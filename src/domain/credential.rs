@@ -113,8 +113,91 @@ fn h10301(raw: RawCard) -> Option<Option<H10301>> {
     if raw.bits != 26 {
         return None;
     }
-    let even = ((raw.value >> 13) & HALF).count_ones() % 2 == 0;
-    let odd = (raw.value & HALF).count_ones() % 2 == 1;
+    let even = ((raw.value >> 13) & HALF).count_ones().is_multiple_of(2);
+    let odd = !(raw.value & HALF).count_ones().is_multiple_of(2);
     let card = H10301 { facility: (raw.value >> 17) as u8, number: (raw.value >> 1) as u16 };
     Some((even && odd).then_some(card))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn formats(presented: &Presented) -> Vec<&str> {
+        presented.evidence.formats.iter().map(Id::as_str).collect()
+    }
+
+    /// Facility 123, number 4567 as a 26-bit card.
+    const CARD: RawCard = RawCard { bits: 26, value: 0x2f6_23ae };
+
+    #[test]
+    fn a_26_bit_card_is_read_as_h10301_and_as_its_bits() {
+        let presented = decode(CARD);
+        assert_eq!(presented.texts, ["h10301:123:4567", "raw:26:2f623ae"]);
+        assert_eq!(formats(&presented), ["h10301", "raw"]);
+        assert!(presented.evidence.parity_ok);
+        assert_eq!((presented.evidence.bits, presented.evidence.raw.as_str()), (26, "2f623ae"));
+    }
+
+    #[test]
+    fn every_single_flipped_bit_breaks_the_parity_and_leaves_the_raw_form() {
+        for bit in 0..26 {
+            let presented = decode(RawCard { value: CARD.value ^ (1 << bit), ..CARD });
+            assert_eq!(formats(&presented), ["raw"], "bit {bit}");
+            assert!(!presented.evidence.parity_ok, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn facility_and_number_keep_all_their_bits() {
+        for (facility, number) in [(0u8, 0u16), (255, 65535), (1, 1), (128, 32768), (170, 21845)] {
+            let data = u128::from(facility) << 17 | u128::from(number) << 1;
+            let leading = u128::from((data >> 13).count_ones() % 2 == 1) << 25;
+            let trailing = u128::from((data & 0x1fff).count_ones() % 2 == 0);
+            let presented = decode(RawCard { bits: 26, value: leading | data | trailing });
+            assert_eq!(presented.texts.first(), Some(&format!("h10301:{facility}:{number}")));
+        }
+    }
+
+    #[test]
+    fn a_dead_line_is_no_valid_card() {
+        for value in [0, (1 << 26) - 1] {
+            assert!(!decode(RawCard { bits: 26, value }).evidence.parity_ok);
+        }
+    }
+
+    #[test]
+    fn other_lengths_are_kept_as_bits_with_leading_zeros() {
+        let cases = [
+            (1, 1, "raw:1:1"),
+            (4, 0, "raw:4:0"),
+            (37, 0x1f, "raw:37:000000001f"),
+            (128, u128::MAX, "raw:128:ffffffffffffffffffffffffffffffff"),
+        ];
+        for (bits, value, text) in cases {
+            let presented = decode(RawCard { bits, value });
+            assert_eq!(presented.texts, [text]);
+            assert!(presented.evidence.parity_ok);
+        }
+    }
+
+    #[test]
+    fn an_impossible_read_has_no_text_and_keeps_what_came() {
+        let cases =
+            [(0, 0, ""), (0, 0x5, "5"), (26, 1 << 26, "4000000"), (129, 0xf, "0000000000000000000000000000000f")];
+        for (bits, value, raw) in cases {
+            let presented = decode(RawCard { bits, value });
+            assert_eq!(presented.texts, [""; 0], "{bits} bits");
+            assert_eq!(presented.evidence.raw, raw, "{bits} bits");
+            assert!(!presented.tokens(|_| Token([1; 32])).well_formed());
+        }
+    }
+
+    #[test]
+    fn tokens_follow_the_order_of_the_formats() {
+        let first_byte = |text: &str| Token([text.as_bytes().first().copied().unwrap_or_default(); 32]);
+        let tokens = decode(CARD).tokens(first_byte);
+        assert_eq!(tokens.as_slice(), [Token([b'h'; 32]), Token([b'r'; 32])]);
+        assert!(tokens.well_formed());
+    }
 }

@@ -16,3 +16,4 @@ pub mod permission;
 pub mod record;
 pub mod schedule;
 pub mod time;
+pub mod timers;

@@ -1,6 +1,13 @@
 //! The gateway's machines, sans-IO: each is a plain struct with `handle(now, input)` and
 //! `next_deadline()`. The runtime gives each its loop; the simulator runs all of them in virtual time.
 
+pub mod clock_trust;
+pub mod controller;
+pub mod desk;
+pub mod fieldbus;
 pub mod kv;
+pub mod ledger;
+pub mod mirror;
 pub mod session;
 pub mod step;
+pub mod uplink;

@@ -2,7 +2,13 @@
 //! that waits for the disk out before the disk has it. Invariant: [`Held`] opens only with a
 //! [`Durable`], and only a store that has flushed and synced makes one.
 
-use crate::domain::{door::DurableDoor, event::Event, ids::Id, order::OrderReport, time::Wall};
+use crate::domain::{
+    door::DurableDoor,
+    event::Event,
+    ids::Id,
+    order::{OrderReport, Progress},
+    time::Wall,
+};
 
 /// Proof that all writes of a commit are on the disk, through a power cut.
 /// Made by `adapters::store` after flush and fsync, and by the simulated disk; by nobody else.
@@ -98,6 +104,15 @@ impl Held {
 
     pub fn release(self, _: &Durable) -> Vec<Effect> {
         self.0
+    }
+
+    /// The writes will never be durable. Whoever waits for an order's report hears that nobody knows.
+    pub fn give_up(self, why: &str) -> Vec<OrderReport> {
+        let given_up = |effect| match effect {
+            Effect::Report(report) => Some(OrderReport { progress: Progress::Unknown(why.to_owned()), ..report }),
+            Effect::AckMessage(_) | Effect::Publish(_) => None,
+        };
+        self.0.into_iter().filter_map(given_up).collect()
     }
 }
 

@@ -1,1 +1,17 @@
-//! runtime
+//! Wiring: threads, queues, start, stop, the watchdog. Owns everything that waits; must never decide
+//! anything about doors or commands.
+
+pub mod bus_loop;
+pub mod clock;
+mod cloud_loop;
+mod door_loop;
+mod doors_thread;
+mod event_line;
+pub mod heartbeat;
+mod ledger_queue;
+pub mod reader_loop;
+mod run;
+pub mod secrets;
+mod watchdog;
+
+pub use run::{RunError, run};

@@ -1,6 +1,6 @@
-//! The command. Owns the one table of commands and the strict step from a verified payload to a
-//! [`Command`]; must never judge time, authority or state (that is the desk's). Invariant: a [`Command`]
-//! is complete and well-formed, is for this node, and names its operator; nothing in it was guessed.
+//! The command. Owns the strict step from a verified payload to a [`Command`]; must never judge time,
+//! authority or state (that is the desk's). Invariant: a [`Command`] is complete and well-formed, is for
+//! this node, and names its operator; nothing in it was guessed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -11,81 +11,56 @@ use super::{
     jws::Verified,
     numeric_date::NumericDate,
 };
-use crate::domain::{event::Refusal, ids::Id, time::Wall};
+use crate::domain::{event::Refusal, ids::Id, operator, time::Wall};
 
 pub const ISSUER_BYTES_MAX: usize = 256;
 pub const DWELL_MS_MIN: u32 = 100;
 pub const DWELL_MS_MAX: u32 = 540_000;
 
-/// Commands that are not about records, as the contract names them.
-const COMMANDS: [&str; 30] = [
-    "door.open",
-    "door.close",
-    "door.open_and_close",
-    "door.open_with_delay",
-    "door.close_with_delay",
-    "door.cancel_delay",
-    "door.dnd",
-    "door.force_toggle",
-    "door.force",
-    "door.virtual_read",
-    "door.state.get",
-    "lockdown.set",
-    "lockdown.clear",
-    "alarm.acknowledge",
-    "apb.clear",
-    "floor.open",
-    "floor.close",
-    "floor.open_and_close",
-    "locker.open",
-    "output.pulse",
-    "output.set",
-    "reports.query",
-    "live_events.subscribe",
-    "live_events.unsubscribe",
-    "configuration.get",
-    "configuration.put",
-    "configuration.confirm",
-    "node.reboot",
-    "node.identify",
-    "node.diagnostics",
-];
-
-/// Every record kind of the contract; each has `KIND.put`, `KIND.delete` and `KIND.list`.
-pub const RECORD_KINDS: [&str; 19] = [
-    "person",
-    "credential",
-    "group",
-    "access_rule",
-    "schedule",
-    "holiday",
-    "auto_open",
-    "system_event",
-    "partition",
-    "area",
-    "floor_group",
-    "interlock",
-    "emergency_card",
-    "card_format",
-    "operator",
-    "role",
-    "organisation_unit",
-    "door_policy",
-    "locker_contract",
-];
-
 /// Whether the contract has a command of this name, whatever this version can do with it.
 pub fn is_known(name: &str) -> bool {
-    COMMANDS.contains(&name)
-        || name
-            .split_once('.')
-            .is_some_and(|(kind, verb)| RECORD_KINDS.contains(&kind) && matches!(verb, "put" | "delete" | "list"))
+    operator::requirement(name).is_some()
 }
 
 /// Every name that [`is_known`], for the published contract.
 pub fn known_commands() -> impl Iterator<Item = String> {
-    let edits = RECORD_KINDS.iter().flat_map(|kind| ["put", "delete", "list"].map(|verb| format!("{kind}.{verb}")));
-    COMMANDS.iter().map(|name| (*name).to_owned()).chain(edits)
+    let edits =
+        operator::KINDS.iter().flat_map(|(kind, _)| operator::EDITS.iter().map(move |edit| format!("{kind}.{edit}")));
+    operator::COMMANDS.iter().map(|(name, _, _)| (*name).to_owned()).chain(edits)
+}
+
+/// The payload of a `latchd-cmd+jwt`, as a cloud writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandClaims {
+    /// The cloud, as the node's configuration names it.
+    #[schemars(length(min = 1, max = 256))]
+    pub iss: String,
+    /// The node, as `org/node`: a single string.
+    #[schemars(regex(pattern = "^[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}$"))]
+    pub aud: String,
+    /// The operator who asked: the node checks this operator against its own mirror.
+    pub sub: Id,
+    /// New for each command of this issuer. The same bytes again answer with the stored outcome and move
+    /// nothing; other bytes under the same `jti` are a `conflict`.
+    pub jti: Id,
+    /// When it was issued. A level command that is older than the last one applied to its door is a `conflict`.
+    pub iat: NumericDate,
+    /// The deadline at the relay, after `iat`: at most 60 s after it for what moves hardware, 24 h for the rest.
+    pub exp: NumericDate,
+    /// Nothing happens before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NumericDate")]
+    pub nbf: Option<NumericDate>,
+    /// The run of the daemon that this is for, from its status. Required for what moves hardware: a command
+    /// for another run is answered `unknown` and moves nothing, unless it secures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub boot: Option<Id>,
+    pub cmd: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
+    pub args: Option<Map<String, Value>>,
 }
 
 /// A well-formed command from an authentic issuer for this node.
@@ -174,11 +149,17 @@ impl CommandBody {
 
     /// Idempotent and only ever less open than before: passes the restart fence and an untrusted clock.
     pub fn is_securing(&self) -> bool {
-        matches!(self.name(), "door.close" | "lockdown.set")
+        is_securing(self.name())
     }
 }
 
-pub(super) fn moves_hardware(name: &str) -> bool {
+/// See [`CommandBody::is_securing`].
+pub fn is_securing(name: &str) -> bool {
+    matches!(name, "door.close" | "lockdown.set")
+}
+
+/// See [`CommandBody::moves_hardware`].
+pub fn moves_hardware(name: &str) -> bool {
     match name {
         "door.cancel_delay" | "door.state.get" => false,
         _ => {
@@ -335,3 +316,6 @@ fn optional<T: DeserializeOwned>(claims: &mut Claims, name: &str, expected: &str
     let Some(value) = claims.remove(name) else { return Ok(None) };
     T::deserialize(value).map(Some).map_err(|e| malformed(format!("{name}: expected {expected}: {e}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ pub fn verify_next(head: &Head, json: &[u8]) -> Result<Head, ChainError> {
 pub fn verify_chain<'a>(head: Head, events: impl IntoIterator<Item = &'a [u8]>) -> Result<Head, ChainError> {
     events.into_iter().try_fold(head, |head, json| verify_next(&head, json))
 }
+
+#[cfg(test)]
+mod tests;

@@ -309,3 +309,6 @@ pub fn sign(signer: &Signer, typ: Typ, kid: &Id, payload: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode_string(signature, &mut compact);
     compact
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    canonical::{StrictError, parse_strict, sha256},
+    canonical::{StrictError, parse_exact, parse_strict, sha256},
     jws::{self, JwsError, PublicKey, Typ},
     numeric_date::NumericDate,
 };
@@ -139,7 +139,7 @@ impl RootKey {
         if members.contains_key("d") {
             return Err(KeysError::Private);
         }
-        let jwk: Jwk = parse_strict(json)?;
+        let jwk: Jwk = parse_exact(json)?;
         if jwk.alg.as_deref().is_some_and(|alg| !matches!(alg, "EdDSA" | "Ed25519")) {
             return Err(KeysError::Invalid("alg must be EdDSA".into()));
         }
@@ -223,10 +223,13 @@ impl KeySet {
     /// gives the same set. `audience` is `org/node`.
     pub fn from_signed(compact: &[u8], root: &RootKey, audience: &str, previous: &KeySet) -> Result<KeySet, KeysError> {
         let verified = jws::verify_with(compact, Typ::Keys, &root.kid, &root.key)?;
-        let document: KeysDocument = parse_strict(verified.payload())?;
+        let document: KeysDocument = parse_exact(verified.payload())?;
         let for_all = |org: &str| audience.split_once('/').is_some_and(|(own, _)| own == org);
         if document.aud != audience && !document.aud.strip_suffix("/*").is_some_and(for_all) {
             return Err(KeysError::WrongAudience { expected: audience.into(), found: document.aud });
+        }
+        if document.version == 0 {
+            return Err(KeysError::Invalid("version starts at 1".into()));
         }
         let digest = sha256(verified.payload());
         let (held, found) = (previous.version, document.version);
@@ -241,9 +244,6 @@ impl KeySet {
 
     fn checked(document: KeysDocument, root: &RootKey, digest: [u8; 32]) -> Result<KeySet, KeysError> {
         let invalid = |problem: String| Err(KeysError::Invalid(problem));
-        if document.version == 0 {
-            return invalid("version starts at 1".into());
-        }
         if document.keys.len() > KEYS_MAX || document.revoked.len() > REVOKED_MAX {
             return invalid(format!("more than {KEYS_MAX} keys or {REVOKED_MAX} revoked"));
         }
@@ -301,3 +301,6 @@ impl KeySet {
         Ok(key.public)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,13 @@ pub mod jws;
 pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
+pub mod reader_line;
+pub mod schema;
 pub mod set;
 pub mod stored;
 pub mod token;
 pub mod topics;
 pub mod upward;
+
+#[cfg(test)]
+mod testkit;

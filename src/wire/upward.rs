@@ -187,6 +187,7 @@ pub struct StatusMessage {
 /// On `set/req`: what the node holds and wants. A cloud whose key set is newer than `keys_version` sends it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RequestMessage")]
 pub struct RequestMessage<R> {
     pub boot: Id,
     pub n: u64,
@@ -242,3 +243,6 @@ pub fn open<T: DeserializeOwned>(compact: &[u8], node: &PublicKey) -> Result<T, 
     let verified = jws::verify_with(compact, Typ::Up, &Jwk::of(node).thumbprint(), node)?;
     Ok(parse_strict(verified.payload())?)
 }
+
+#[cfg(test)]
+mod tests;

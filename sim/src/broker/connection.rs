@@ -178,7 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Packet::Unsubscribe(unsubscribe) => {
                 lock(&self.hub).unsubscribe(&client, number, &unsubscribe.filters);
                 let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
-                self.wire.write(&[Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None })]).await
+                self.wire
+                    .write(&[Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None })])
+                    .await
             }
             Packet::PingReq(_) => self.wire.write(&[Packet::PingResp(PingResp)]).await,
             other => Err(std::io::Error::other(format!("not expected from a client: {other:?}"))),

@@ -115,8 +115,7 @@ impl Hub {
         let receive_maximum = properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX).max(1);
         self.next_connection += 1;
         self.counters.connections += 1;
-        let connected =
-            Connected { number: self.next_connection, wake: Arc::default(), cut: Arc::default() };
+        let connected = Connected { number: self.next_connection, wake: Arc::default(), cut: Arc::default() };
         let mut resumed = self.sessions.remove(&connect.client_id);
         if let Some(taken_over) = resumed.as_mut().and_then(|s| s.owner.take()) {
             taken_over.connected.cut.notify_one();

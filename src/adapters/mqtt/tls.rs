@@ -19,9 +19,7 @@ pub fn client_config(tls: &Tls, host: &str) -> Result<Arc<ClientConfig>, String>
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&tls.ca, "the CA that signed the broker's certificate")? {
-        roots
-            .add(certificate)
-            .map_err(|e| format!("{}: not usable as a CA certificate: {e}", tls.ca.display()))?;
+        roots.add(certificate).map_err(|e| format!("{}: not usable as a CA certificate: {e}", tls.ca.display()))?;
     }
     let chain = certificates(&tls.certificate, "this node's certificate")?;
     let key = private_key(&tls.key.path)?;
@@ -59,7 +57,10 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match parsed {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(format!("{} holds no certificate; expected {what} in PEM (-----BEGIN CERTIFICATE-----)", path.display())),
+        Ok(_) => Err(format!(
+            "{} holds no certificate; expected {what} in PEM (-----BEGIN CERTIFICATE-----)",
+            path.display()
+        )),
         Err(e) => Err(format!("{} is damaged: {e}; expected {what} in PEM", path.display())),
     }
 }
@@ -67,7 +68,10 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = zeroize::Zeroizing::new(read(path, "the key of this node's certificate")?);
     PrivateKeyDer::from_pem_slice(&pem).map_err(|e| {
-        format!("{} holds no usable private key ({e}); expected PKCS#8, SEC1 or PKCS#1 in PEM, not encrypted", path.display())
+        format!(
+            "{} holds no usable private key ({e}); expected PKCS#8, SEC1 or PKCS#1 in PEM, not encrypted",
+            path.display()
+        )
     })
 }
 

@@ -1,12 +1,31 @@
 //! The door: its configuration, the inputs it reacts to, the words for its states. The state machine
-//! is in `state`, what follows from it for the relay in `outputs`, the alarms in `alarm`.
+//! is in `state`, who wins in [`precedence`], what follows for the relay in `outputs`; `input` holds what a
+//! door is told and answers, `sense` contact and exit button, `accept` and `orders` the operators' orders,
+//! `alarm` the alarms.
 //! Must never know of boards, buses or people's rules.
+
+mod accept;
+mod alarm;
+mod input;
+mod orders;
+mod outputs;
+pub mod precedence;
+mod sense;
+mod state;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    input::{DoorInput, Effects, Force, Grant, Override},
+    orders::{OPEN_GRACE, ORDER_SETTLE_MAX, ORDERS_MAX, OrderEnd},
+    state::Door,
+};
 use super::{
     ids::{Id, InputRef, OutputRef},
     outputs::Level,

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::{
     Permissions, SetVersion,
     people::{CredentialCell, Life, People, PersonCell, Range, TokenIndex},
-    rules::{DoorRules, DoorSet, RuleCell, RuleRef, Rules, ScheduleIx},
+    rules::{DoorRules, NumberSet, RuleCell, RuleRef, Rules, ScheduleIx},
 };
 use crate::domain::{
     ids::{DoorIx, Id},
@@ -145,7 +145,7 @@ impl Compiler {
         groups: &Numbers,
         persons: &Numbers,
     ) -> (Rules, BTreeMap<u32, Vec<RuleRef>>) {
-        let door_numbers: HashMap<&Id, DoorIx> = doors.iter().zip((0..).map(DoorIx)).collect();
+        let door_numbers: HashMap<&Id, DoorIx> = doors.iter().zip((0..=u16::MAX).map(DoorIx)).collect();
         let mut by_door: Vec<Vec<(u32, RuleRef)>> = doors.iter().map(|_| Vec::new()).collect();
         let mut by_person: BTreeMap<u32, Vec<RuleRef>> = BTreeMap::new();
         let mut cells = Vec::with_capacity(self.access_rules.len());
@@ -192,8 +192,9 @@ impl Compiler {
             for person in &for_persons {
                 by_person.entry(*person).or_default().push(reference);
             }
-            let named = if for_persons.is_empty() { DoorSet::default() } else { DoorSet::new(here) };
-            cells.push(RuleCell { id: id.clone(), doors: named });
+            let doors = if for_persons.is_empty() { BTreeSet::new() } else { here };
+            let doors = NumberSet::new(doors.into_iter().map(|door| u32::from(door.0)));
+            cells.push(RuleCell { id: id.clone(), doors });
         }
         if spread > RULE_SPREAD_MAX {
             self.faults.push(format!(
@@ -234,7 +235,6 @@ impl Compiler {
 #[derive(Default)]
 struct PeopleBuilder {
     direct: BTreeMap<u32, Vec<RuleRef>>,
-    tokens: TokenIndex,
     credentials: Vec<CredentialCell>,
     persons: Vec<PersonCell>,
     memberships: Vec<u32>,
@@ -246,7 +246,7 @@ impl PeopleBuilder {
         let direct = self.direct.remove(&number).unwrap_or_default();
         self.persons.push(PersonCell {
             id: id.clone(),
-            life: Life { from: person.active_from, until: person.expires_at },
+            life: Life::new(person.active_from, person.expires_at),
             groups: append(&mut self.memberships, groups.iter().copied()),
             direct: append(&mut self.direct_table, direct),
             extended: person.extended_access,
@@ -254,18 +254,18 @@ impl PeopleBuilder {
     }
 
     fn credential(&mut self, id: &Id, credential: &record::Credential, person: u32) {
-        self.tokens.insert(credential.token, self.credentials.len() as u32);
         self.credentials.push(CredentialCell {
+            token: credential.token,
             id: id.clone(),
+            life: Life::new(credential.active_from, credential.expires_at),
             person,
             state: credential.state,
-            life: Life { from: credential.active_from, until: credential.expires_at },
         });
     }
 
     fn finish(self) -> People {
         People {
-            tokens: self.tokens,
+            tokens: TokenIndex::new(self.credentials.iter().map(|credential| &credential.token)),
             credentials: self.credentials.into(),
             persons: self.persons.into(),
             memberships: self.memberships.into(),

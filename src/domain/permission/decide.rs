@@ -26,7 +26,7 @@
 
 use super::{
     Permissions,
-    people::{Life, PersonCell},
+    people::{CredentialCell, Life, PersonCell},
     rules::{RuleRef, ScheduleIx},
 };
 use crate::domain::{
@@ -38,71 +38,87 @@ use crate::domain::{
     time::{ClockTrust, Now},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+/// The answer. The names in it are [`Id`]s of its own, or, from [`Permissions::judge`], borrowed from the
+/// set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<Name = Id> {
     Granted {
-        person: Id,
-        credential: Id,
-        rule: Id,
+        person: Name,
+        credential: Name,
+        rule: Name,
         /// The cardholder has extended release and open times.
         extended: bool,
     },
     Denied {
         reason: DenialReason,
-        person: Option<Id>,
-        credential: Option<Id>,
+        person: Option<Name>,
+        credential: Option<Name>,
         /// The rule that denied, or that would have allowed at another time.
-        rule: Option<Id>,
+        rule: Option<Name>,
     },
 }
 
-impl Decision {
+impl<Name> Decision<Name> {
     pub fn is_granted(&self) -> bool {
         matches!(self, Decision::Granted { .. })
     }
 
-    fn unattributed(reason: DenialReason) -> Decision {
+    pub(super) fn unattributed(reason: DenialReason) -> Self {
         Decision::Denied { reason, person: None, credential: None, rule: None }
     }
 }
 
-/// What one credential comes to: the number of the rule that allows, or why not.
+impl Decision<&Id> {
+    /// With names that outlive the set.
+    pub fn cloned(self) -> Decision {
+        match self {
+            Decision::Granted { person, credential, rule, extended } => Decision::Granted {
+                person: person.clone(),
+                credential: credential.clone(),
+                rule: rule.clone(),
+                extended,
+            },
+            Decision::Denied { reason, person, credential, rule } => Decision::Denied {
+                reason,
+                person: person.cloned(),
+                credential: credential.cloned(),
+                rule: rule.cloned(),
+            },
+        }
+    }
+}
+
+/// What the rules come to: the number of the one that allows, or why not.
 type Verdict = Result<u32, (DenialReason, Option<u32>)>;
 
 impl Permissions {
     pub fn decide(&self, card: &CardTokens, door: DoorIx, now: Now) -> Decision {
-        let tokens = card.as_slice();
-        if tokens.is_empty() {
+        self.judge(card, door, now).cloned()
+    }
+
+    /// [`decide`](Self::decide) without touching a reference count.
+    pub fn judge(&self, card: &CardTokens, door: DoorIx, now: Now) -> Decision<&Id> {
+        if card.as_slice().is_empty() {
             return Decision::unattributed(DenialReason::BadFormat);
         }
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        let mut decided = None;
-        for credential in tokens.iter().filter_map(|token| self.people.tokens.get(token)) {
-            let verdict = self.judge(*credential, door, now);
-            match (&decided, &verdict) {
-                (_, Err(_)) => {
-                    decided = Some((*credential, verdict));
-                    break;
-                }
-                (None, Ok(_)) => decided = Some((*credential, verdict)),
-                (Some(_), Ok(_)) => {}
+        let mut granted = None;
+        for credential in card.as_slice().iter().filter_map(|token| self.people.credential(token)) {
+            let decision = self.judge_credential(credential, door, now);
+            if !decision.is_granted() {
+                return decision;
             }
+            granted = granted.or(Some(decision));
         }
-        match decided {
-            Some((credential, verdict)) => self.name(credential, verdict),
-            None if card.well_formed() => Decision::unattributed(DenialReason::UnknownCredential),
-            None => Decision::unattributed(DenialReason::BadFormat),
-        }
+        let unknown = if card.well_formed() { DenialReason::UnknownCredential } else { DenialReason::BadFormat };
+        granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    fn judge(&self, credential: u32, door: DoorIx, now: Now) -> Verdict {
-        let Some(credential) = self.people.credentials.get(credential as usize) else {
-            return Err((DenialReason::UnknownCredential, None));
-        };
-        let Some(person) = self.people.persons.get(credential.person as usize) else {
-            return Err((DenialReason::UnknownCredential, None));
+    fn judge_credential<'a>(&'a self, credential: &'a CredentialCell, door: DoorIx, now: Now) -> Decision<&'a Id> {
+        let Some(person) = self.people.person(credential) else {
+            return Decision::unattributed(DenialReason::UnknownCredential);
         };
         let state = match credential.state {
             CredentialState::Active => Ok(()),
@@ -110,21 +126,38 @@ impl Permissions {
             CredentialState::Lost => Err(DenialReason::Lost),
             CredentialState::Stolen => Err(DenialReason::Stolen),
         };
-        state
+        let verdict = state
             .and_then(|()| credential.life.judge(now))
             .and_then(|()| person.life.judge(now))
-            .map_err(|reason| (reason, None))?;
-        self.judge_rules(person, door, now)
+            .map_err(|reason| (reason, None))
+            .and_then(|()| self.judge_rules(person, door, now));
+        let name = |rule: u32| self.rules.cells.get(rule as usize).map(|cell| &cell.id);
+        let denied = |reason, rule| Decision::Denied {
+            reason,
+            person: Some(&person.id),
+            credential: Some(&credential.id),
+            rule,
+        };
+        match verdict.map(name) {
+            Ok(Some(rule)) => {
+                Decision::Granted { person: &person.id, credential: &credential.id, rule, extended: person.extended }
+            }
+            // Compiling leaves no rule without a name; were there one, it would not grant.
+            Ok(None) => denied(DenialReason::NoRule, None),
+            Err((reason, rule)) => denied(reason, rule.and_then(name)),
+        }
     }
 
     fn judge_rules(&self, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
         let mut judge = RuleJudge { permissions: self, now, local: None, denied: None, allowed: None, missed: None };
         if let Some(here) = self.rules.doors.get(door.index()) {
-            here.each(person.groups.of(&self.people.memberships), &mut |rule| judge.rule(rule));
+            for group in person.groups.of(&self.people.memberships) {
+                here.of_group(*group).iter().for_each(|rule| judge.rule(*rule));
+            }
         }
         for rule in person.direct.of(&self.people.direct) {
             let cell = self.rules.cells.get(rule.rule as usize);
-            if cell.is_some_and(|cell| cell.doors.contains(door)) {
+            if cell.is_some_and(|cell| cell.is_at(door)) {
                 judge.rule(*rule);
             }
         }
@@ -138,31 +171,6 @@ impl Permissions {
             _ => Err((DenialReason::NoRule, None)),
         }
     }
-
-    /// From numbers to names.
-    fn name(&self, credential: u32, verdict: Verdict) -> Decision {
-        let credential = self.people.credentials.get(credential as usize);
-        let person = credential.and_then(|credential| self.people.persons.get(credential.person as usize));
-        let rule_id = |rule: u32| self.rules.cells.get(rule as usize).map(|cell| cell.id.clone());
-        match (verdict, credential, person) {
-            (Ok(rule), Some(credential), Some(person)) => match rule_id(rule) {
-                Some(rule) => Decision::Granted {
-                    person: person.id.clone(),
-                    credential: credential.id.clone(),
-                    rule,
-                    extended: person.extended,
-                },
-                None => Decision::unattributed(DenialReason::NoRule),
-            },
-            (Err((reason, rule)), credential, person) => Decision::Denied {
-                reason,
-                person: person.map(|person| person.id.clone()),
-                credential: credential.map(|credential| credential.id.clone()),
-                rule: rule.and_then(rule_id),
-            },
-            (Ok(_), ..) => Decision::unattributed(DenialReason::UnknownCredential),
-        }
-    }
 }
 
 impl Life {
@@ -170,8 +178,8 @@ impl Life {
         match now.trust {
             ClockTrust::Untrusted if self.is_limited() => Err(DenialReason::ClockUntrusted),
             ClockTrust::Untrusted => Ok(()),
-            ClockTrust::Trusted if self.from.is_some_and(|from| now.wall < from) => Err(DenialReason::NotYetActive),
-            ClockTrust::Trusted if self.until.is_some_and(|until| now.wall >= until) => Err(DenialReason::Expired),
+            ClockTrust::Trusted if !self.has_begun(now.wall) => Err(DenialReason::NotYetActive),
+            ClockTrust::Trusted if self.has_ended(now.wall) => Err(DenialReason::Expired),
             ClockTrust::Trusted => Ok(()),
         }
     }

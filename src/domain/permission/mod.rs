@@ -10,6 +10,8 @@ mod compile;
 mod decide;
 mod people;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Compiler, FAULTS_MAX};
 pub use decide::Decision;

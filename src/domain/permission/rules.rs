@@ -18,8 +18,14 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) struct RuleCell {
     pub(super) id: Id,
-    /// One bit for each door, for rules that are reached through a person instead of a door.
-    pub(super) doors: DoorSet,
+    /// The rule's doors, where it is reached through a person instead of a door.
+    pub(super) doors: NumberSet,
+}
+
+impl RuleCell {
+    pub(super) fn is_at(&self, door: DoorIx) -> bool {
+        self.doors.rank(u32::from(door.0)).is_some()
+    }
 }
 
 /// All that judging a rule takes.
@@ -33,13 +39,12 @@ pub(super) struct RuleRef {
 /// Counted from one, so that "none" costs nothing.
 pub(super) type ScheduleIx = std::num::NonZeroU16;
 
-/// The rules of one door: `groups` is sorted, and the rules of `groups[i]` are
-/// `rules[starts[i]..starts[i + 1]]`.
+/// The rules of one door. The rules of the n-th of its groups are `rules[starts[n]..starts[n + 1]]`.
 #[derive(Debug, Default)]
 pub(super) struct DoorRules {
-    pub(super) groups: Box<[u32]>,
-    pub(super) starts: Box<[u32]>,
-    pub(super) rules: Box<[RuleRef]>,
+    groups: NumberSet,
+    starts: Box<[u32]>,
+    rules: Box<[RuleRef]>,
 }
 
 impl DoorRules {
@@ -55,52 +60,92 @@ impl DoorRules {
             rules.push(rule);
         }
         starts.push(rules.len() as u32);
-        DoorRules { groups: groups.into(), starts: starts.into(), rules: rules.into() }
+        DoorRules { groups: NumberSet::new(groups), starts: starts.into(), rules: rules.into() }
     }
 
-    /// Calls `visit` with each rule of this door for any of the groups (sorted). Walks the shorter of the
-    /// two lists and searches the longer, so neither a door with many groups nor a person in many is slow.
-    pub(super) fn each(&self, groups: &[u32], visit: &mut impl FnMut(RuleRef)) {
-        if groups.len() <= self.groups.len() {
-            for position in groups.iter().filter_map(|group| self.groups.binary_search(group).ok()) {
-                self.at(position).iter().copied().for_each(&mut *visit);
-            }
-        } else {
-            for (position, group) in self.groups.iter().enumerate() {
-                if groups.binary_search(group).is_ok() {
-                    self.at(position).iter().copied().for_each(&mut *visit);
-                }
-            }
-        }
-    }
-
-    fn at(&self, position: usize) -> &[RuleRef] {
-        match (self.starts.get(position), self.starts.get(position + 1)) {
-            (Some(from), Some(to)) => self.rules.get(*from as usize..*to as usize).unwrap_or_default(),
+    pub(super) fn of_group(&self, group: u32) -> &[RuleRef] {
+        let Some(rank) = self.groups.rank(group) else { return &[] };
+        match self.starts.get(rank..rank + 2) {
+            Some([from, to]) => self.rules.get(*from as usize..*to as usize).unwrap_or_default(),
             _ => &[],
         }
     }
 }
 
+/// A set of small numbers that also knows how many members come before each: membership and place in
+/// one look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DoorSet(Box<[u64]>);
+pub(super) struct NumberSet(Box<[Word]>);
 
-impl DoorSet {
-    pub(super) fn new(doors: impl IntoIterator<Item = DoorIx>) -> DoorSet {
-        let mut words = Vec::new();
-        for door in doors {
-            let (word, bit) = (door.index() / 64, door.index() % 64);
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    bits: u64,
+    /// Members in all words before.
+    before: u32,
+}
+
+impl NumberSet {
+    pub(super) fn new(numbers: impl IntoIterator<Item = u32>) -> NumberSet {
+        let mut words: Vec<Word> = Vec::new();
+        for number in numbers {
+            let (word, bit) = place(number);
             if words.len() <= word {
-                words.resize(word + 1, 0u64);
+                words.resize(word + 1, Word::default());
             }
             if let Some(word) = words.get_mut(word) {
-                *word |= 1 << bit;
+                word.bits |= bit;
             }
         }
-        DoorSet(words.into())
+        let mut before = 0;
+        for word in &mut words {
+            word.before = before;
+            before += word.bits.count_ones();
+        }
+        NumberSet(words.into())
     }
 
-    pub(super) fn contains(&self, door: DoorIx) -> bool {
-        self.0.get(door.index() / 64).is_some_and(|word| word >> (door.index() % 64) & 1 == 1)
+    /// How many members are smaller than this one; `None` if it is no member.
+    fn rank(&self, number: u32) -> Option<usize> {
+        let (word, bit) = place(number);
+        let word = self.0.get(word).filter(|word| word.bits & bit != 0)?;
+        Some((word.before + (word.bits & (bit - 1)).count_ones()) as usize)
+    }
+}
+
+fn place(number: u32) -> (usize, u64) {
+    ((number / 64) as usize, 1 << (number % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_set_ranks_its_members_and_knows_no_others(
+            numbers in proptest::collection::btree_set(0u32..1000, 0..200),
+        ) {
+            let set = NumberSet::new(numbers.iter().copied());
+            for number in 0..1100 {
+                let rank = numbers.contains(&number).then(|| numbers.range(..number).count());
+                prop_assert_eq!(set.rank(number), rank, "{}", number);
+            }
+        }
+
+        #[test]
+        fn the_rules_of_a_group_at_a_door_come_in_order(
+            pairs in proptest::collection::btree_set((0u32..300, 0u32..50), 0..300),
+        ) {
+            let reference = |rule| RuleRef { rule, schedule: None, effect: Effect::Allow };
+            let door = DoorRules::new(pairs.iter().rev().map(|(group, rule)| (*group, reference(*rule))).collect());
+            for group in 0..310 {
+                let expected: BTreeSet<u32> = pairs.iter().filter(|(of, _)| *of == group).map(|(_, rule)| *rule).collect();
+                prop_assert!(door.of_group(group).iter().map(|rule| rule.rule).eq(expected));
+            }
+        }
     }
 }

@@ -59,7 +59,10 @@ pub struct EventDrain {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Drain {
     /// Ask the store for events from this one on.
-    Read { from: u64, bytes_max: usize },
+    Read {
+        from: u64,
+        bytes_max: usize,
+    },
     Send(Batch),
     Nothing,
 }

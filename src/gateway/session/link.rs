@@ -19,11 +19,21 @@ pub struct Will {
 pub enum LinkOrder {
     /// One attempt; answered by one `Connected` or `Disconnected` with this number. Whatever
     /// connection there was is dropped.
-    Connect { connection: u64, will: Will },
+    Connect {
+        connection: u64,
+        will: Will,
+    },
     /// Says goodbye (no will is published) after what was ordered before is on the wire.
     Disconnect,
-    Subscribe { filters: Vec<String> },
-    Publish { handle: Handle, topic: String, payload: Vec<u8>, retain: bool },
+    Subscribe {
+        filters: Vec<String>,
+    },
+    Publish {
+        handle: Handle,
+        topic: String,
+        payload: Vec<u8>,
+        retain: bool,
+    },
     /// The broker may forget this message.
     Ack(MessageToken),
 }
@@ -32,12 +42,32 @@ pub enum LinkOrder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// `window`: so many publishes may be unacknowledged at a time.
-    Connected { connection: u64, session_present: bool, window: u16 },
+    Connected {
+        connection: u64,
+        session_present: bool,
+        window: u16,
+    },
     /// The broker's answer to `Subscribe`: the filters that it refused, with its reason.
-    Subscribed { connection: u64, refused: Vec<(String, String)> },
-    Message { token: MessageToken, topic: String, payload: Vec<u8>, retain: bool, dup: bool },
+    Subscribed {
+        connection: u64,
+        refused: Vec<(String, String)>,
+    },
+    Message {
+        token: MessageToken,
+        topic: String,
+        payload: Vec<u8>,
+        retain: bool,
+        dup: bool,
+    },
     /// PUBACK; `refused` is the broker's reason if it did not take the message.
-    PubAcked { connection: u64, handle: Handle, refused: Option<String> },
+    PubAcked {
+        connection: u64,
+        handle: Handle,
+        refused: Option<String>,
+    },
     /// The attempt failed or the connection ended: why, and what to do about it.
-    Disconnected { connection: u64, reason: String },
+    Disconnected {
+        connection: u64,
+        reason: String,
+    },
 }

@@ -112,9 +112,15 @@ pub enum Input {
     /// All events up to this one are durable.
     DurableHead(u64),
     /// The answer to `ReadEvents`.
-    Events { from: u64, events: Vec<Sealed> },
+    Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
     /// The answer to `ReadEventHash`.
-    EventHash { seq: u64, hash: Option<[u8; 32]> },
+    EventHash {
+        seq: u64,
+        hash: Option<[u8; 32]>,
+    },
     Outcome(Outcome),
     Door(DoorStatus),
     /// A message that was handed to the desk may be forgotten by the broker.
@@ -122,7 +128,10 @@ pub enum Input {
     /// The mirror applied a set; it is durable.
     SetApplied(SetVersion),
     /// The mirror asks for something.
-    SetWanted { want: Want, chunks: Vec<Digest> },
+    SetWanted {
+        want: Want,
+        chunks: Vec<Digest>,
+    },
     /// A deadline has passed.
     Timeout,
     /// Stop in order; `Stopped` follows.
@@ -133,19 +142,30 @@ pub enum Input {
 pub enum Action {
     Link(LinkOrder),
     /// To the desk. The broker is not told before `AckMessage` comes back with the token.
-    Command { command: Box<Command>, token: MessageToken },
+    Command {
+        command: Box<Command>,
+        token: MessageToken,
+    },
     /// To the mirror.
     Set(SetMessage),
     /// To the ledger.
     Commit(Commit),
-    ReadEvents { from: u64, bytes_max: usize },
-    ReadEventHash { seq: u64 },
+    ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    ReadEventHash {
+        seq: u64,
+    },
     /// Keep these bytes (a signed key set) through restarts; they are verified again at start.
     StoreKeys(Vec<u8>),
     /// A new key set is in force.
     Keys(KeySet),
     /// The cloud's clock, signed: it read `iat` at some instant between `asked_at` and now.
-    CloudTime { iat: Wall, asked_at: Mono },
+    CloudTime {
+        iat: Wall,
+        asked_at: Mono,
+    },
     /// For the journal.
     Notice(String),
     Stopped,

@@ -57,7 +57,8 @@ mod tests {
             events.extend(rejects.due(Mono::from_millis(millis)));
         }
         events.extend(rejects.due(Mono::from_millis(10_000)));
-        let rejected = |cause: &str, count| EventBody::SecurityRejected { topic: "cmd".into(), cause: cause.into(), count };
+        let rejected =
+            |cause: &str, count| EventBody::SecurityRejected { topic: "cmd".into(), cause: cause.into(), count };
         assert_eq!(events, [rejected("bad signature: 1", 1), rejected("bad signature: 4999", 4999)]);
         assert_eq!(rejects.next_deadline(), None);
     }

@@ -261,9 +261,8 @@ impl Delta {
             if let Op::Put(put) = op {
                 match put.canonical_body() {
                     Ok(body) if body.len() <= BODY_BYTES_MAX => {}
-                    Ok(body) => reasons.push(|| {
-                        format!("{kind}/{id}: a body of {} bytes is more than {BODY_BYTES_MAX}", body.len())
-                    }),
+                    Ok(body) => reasons
+                        .push(|| format!("{kind}/{id}: a body of {} bytes is more than {BODY_BYTES_MAX}", body.len())),
                     Err(error) => reasons.push(|| format!("{kind}/{id}: {error}")),
                 }
             }

@@ -48,10 +48,7 @@ fn every_problem_of_a_delta_is_told_at_once() {
     value["to"] = json!(7);
     value["ops"][1]["delete"] = json!({"kind": "group", "id": "staff"});
     let Err(SetError::Invalid(reasons)) = parse(value) else { panic!() };
-    assert_eq!(
-        reasons,
-        ["to: 7 does not follow from: 4", "group/staff is named more than once"]
-    );
+    assert_eq!(reasons, ["to: 7 does not follow from: 4", "group/staff is named more than once"]);
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! The command line. Owns arguments and exit codes; must never do the work itself.
+//!
+//! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 73 state that
+//! cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
+//! on it).
+
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    io::{IsTerminal as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::{config, runtime, wire};
+
+pub const EXIT_BAD_CONFIGURATION: u8 = 78;
+const DEFAULT_CONFIG: &str = "/etc/latchd/site.toml";
+
+#[derive(Parser)]
+#[command(name = "latchd", version, about = "The access-control gateway daemon", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the daemon in the foreground (systemd supervises it)
+    Run {
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Report every mistake in a configuration; exit 78 if there is one
+    Check {
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// Do not look whether keys and certificates are there
+        #[arg(long)]
+        no_files: bool,
+        /// One line per finding, FILE:LINE:COLUMN: MESSAGE, for editors
+        #[arg(long)]
+        short: bool,
+    },
+    /// Print the contract with the cloud as an AsyncAPI 3 document
+    Schema,
+    /// Make a key; never overwrites
+    Keygen {
+        kind: KeyKind,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KeyKind {
+    /// Ed25519 key that signs what this node sends; prints the public key for the cloud
+    Signing,
+    /// Key of the card hashes, to be shared with the cloud
+    Credential,
+}
+
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::from(u8::try_from(help.exit_code()).unwrap_or(2));
+        }
+    };
+    match arguments.command {
+        Task::Run { config } => run(&config),
+        Task::Check { config, no_files, short } => check(&config, no_files, short),
+        Task::Schema => ExitCode::SUCCESS,
+        Task::Keygen { kind, out } => match keygen(kind, &out) {
+            Ok(public) => print(&public),
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn run(path: &Path) -> ExitCode {
+    let loaded = config::load_from(&config::Disk, path, &config::Environment::of_process(), config::Purpose::Run);
+    if !loaded.report.is_empty() {
+        eprint!("{}", loaded.report.render(false));
+    }
+    let Some(site) = loaded.site else {
+        return ExitCode::from(EXIT_BAD_CONFIGURATION);
+    };
+    match runtime::run(site) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latchd: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn check(path: &Path, no_files: bool, machine: bool) -> ExitCode {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let options = config::CheckOptions { no_files, machine, colour };
+    let environment = config::Environment::of_process();
+    let code = config::check_command(path, &environment, options, &mut std::io::stdout(), &mut std::io::stderr());
+    ExitCode::from(code)
+}
+
+fn keygen(kind: KeyKind, out: &Path) -> anyhow::Result<String> {
+    let mut seed = zeroize::Zeroizing::new([0u8; 32]);
+    SystemRandom::new().fill(&mut *seed).map_err(|_| anyhow::anyhow!("the kernel gave no randomness"))?;
+    let (secret, public) = match kind {
+        KeyKind::Signing => {
+            let signer = wire::jws::Signer::from_seed(&seed).map_err(|e| anyhow::anyhow!("{e}"))?;
+            let jwk = wire::keys::Jwk::of(&signer.public_key());
+            (wire::jws::private_key_pem(&seed), format!("{}\n", serde_json::to_string(&jwk)?))
+        }
+        KeyKind::Credential => {
+            let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*seed);
+            (format!("{text}\n"), format!("wrote {}: give the same key to the cloud, by a safe way\n", out.display()))
+        }
+    };
+    let secret = zeroize::Zeroizing::new(secret);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(out)
+        .with_context(|| format!("cannot create {}", out.display()))?;
+    file.write_all(secret.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("writing {}", out.display()))?;
+    Ok(public)
+}
+
+/// A reader that closed the pipe (`latchd schema | head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => failed(&error.into()),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("latchd: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,363 @@
+//! Doors and readers: points that exist and serve one purpose, timings that can happen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Checker,
+    boards::{Boards, index},
+};
+use crate::{
+    config::{
+        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader},
+        report::{At, Diagnostic, Span, near_miss},
+        site::{LineFormat, Parity, Reader, ReaderSource},
+    },
+    domain::{
+        door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        fieldbus::Profile,
+        ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
+    },
+};
+
+const DWELL_DEFAULT: Duration = Duration::from_secs(5);
+const OPEN_TIME_DEFAULT: Duration = Duration::from_secs(30);
+const PRE_ALARM_DEFAULT: Duration = Duration::from_secs(5);
+const READER_BAUD_DEFAULT: u32 = 9600;
+
+/// The doors, and what the points that they use are used for.
+#[derive(Default)]
+pub struct Doors {
+    pub doors: Vec<Option<DoorConfig>>,
+    outputs: BTreeMap<OutputRef, Span>,
+    inputs: BTreeMap<InputRef, InputUse>,
+    card_blocks: BTreeMap<(BoardIx, u16), Span>,
+    boards_used: Vec<bool>,
+}
+
+struct InputUse {
+    purpose: &'static str,
+    value: bool,
+    span: Span,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum PointKind {
+    Output,
+    Input,
+    CardBlock,
+}
+
+impl PointKind {
+    fn names(self, profile: &Profile) -> Vec<&Id> {
+        match self {
+            PointKind::Output => profile.outputs.iter().map(|point| &point.name).collect(),
+            PointKind::Input => profile.inputs.iter().map(|point| &point.name).collect(),
+            PointKind::CardBlock => profile.card_blocks.iter().map(|block| &block.name).collect(),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            PointKind::Output => "output",
+            PointKind::Input => "input",
+            PointKind::CardBlock => "card block",
+        }
+    }
+}
+
+impl Checker<'_> {
+    pub fn doors(&self, raw: &[RawDoor], boards: &Boards) -> Doors {
+        self.unique("doors", raw.iter().map(|door| door.id.as_ref()));
+        let mut out = Doors { boards_used: vec![false; boards.ids.len()], ..Doors::default() };
+        for door in raw {
+            let door = self.door(door, boards, &mut out);
+            out.doors.push(door);
+        }
+        out
+    }
+
+    fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
+        let lock = raw.lock.as_ref().and_then(|lock| lock.output.as_ref());
+        let lock = lock.and_then(|at| Some((self.point(PointKind::Output, at, boards, uses)?, at)));
+        let lock = lock.map(|((board, output), at)| {
+            let output = OutputRef { board, output };
+            if let Some(first) = uses.outputs.get(&output) {
+                let finding = Diagnostic::error(format!("the output `{}` drives two locks", at.value));
+                self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
+            } else {
+                uses.outputs.insert(output, at.span);
+            }
+            output
+        });
+        let contact = raw.contact.as_ref().map(|input| self.input("contact", input, boards, uses));
+        let rex = raw.rex.as_ref().map(|input| self.input("rex", input, boards, uses));
+        let fire = raw.fire.as_ref().map(|input| self.input("fire", input, boards, uses));
+
+        let or = |at: &Option<At<Duration>>, default: Duration| at.as_ref().map_or(default, |at| at.value);
+        let dwell = or(&raw.dwell, DWELL_DEFAULT);
+        let longest = Duration::from_millis(DWELL_MS_MAX);
+        let dwell_extended = or(&raw.dwell_extended, (dwell * 2).min(longest));
+        let open_time = or(&raw.open_time, OPEN_TIME_DEFAULT);
+        let open_time_extended = or(&raw.open_time_extended, open_time * 2);
+        let pre_alarm = or(&raw.pre_alarm, PRE_ALARM_DEFAULT.min(open_time / 2));
+        self.not_below("dwell_extended_ms", &raw.dwell_extended, "dwell_ms", dwell, &raw.dwell);
+        self.not_below("open_time_extended_ms", &raw.open_time_extended, "open_time_ms", open_time, &raw.open_time);
+        if let Some(at) = raw.pre_alarm.as_ref().filter(|at| at.value >= open_time) {
+            let finding = Diagnostic::error("the warning would come before the door opens");
+            let label = format!("expected `pre_alarm_ms` below `open_time_ms`, {}", open_time.as_millis());
+            self.sink.add(finding.at(at.span, label));
+        }
+        let relock = match (&raw.relock, raw.has_contact) {
+            (Some(at), false) if at.value != Relock::AfterDwell => {
+                let finding = Diagnostic::error("this door cannot tell whether it is open");
+                let label = "expected \"after_dwell\", or a `contact` on the door";
+                self.sink.add(finding.at(at.span, label));
+                at.value
+            }
+            (Some(at), _) => at.value,
+            (None, false) => Relock::AfterDwell,
+            // Right for strikes and magnets: a magnet that pulls an open door catches nothing.
+            (None, true) => Relock::OnClose,
+        };
+        if !raw.has_contact {
+            for at in [&raw.open_time, &raw.open_time_extended, &raw.pre_alarm].into_iter().flatten() {
+                let finding = Diagnostic::warning("without a `contact` no door is found propped");
+                self.sink.add(finding.at(at.span, "has no effect"));
+            }
+        }
+        Some(DoorConfig {
+            id: raw.id.as_ref()?.value.clone(),
+            lock: lock?,
+            unlocked_level: raw.lock.as_ref()?.unlocked.as_ref()?.value,
+            contact: match contact {
+                Some(found) => found.map(|(input, closed_value)| Some(Contact { input, closed_value }))?,
+                None => None,
+            },
+            rex: match rex {
+                Some(found) => {
+                    found.map(|(input, active_value)| Some(Rex { input, active_value, releases: raw.rex_releases }))?
+                }
+                None => None,
+            },
+            fire: match fire {
+                Some(found) => found.map(|(input, active_value)| Some(Fire { input, active_value }))?,
+                None => None,
+            },
+            dwell,
+            dwell_extended,
+            relock,
+            open_time,
+            open_time_extended,
+            pre_alarm,
+            at_start: raw.at_start.as_ref().map_or(StartPolicy::Restore, |at| at.value),
+            at_stop: raw.at_stop.as_ref().map_or(StopPolicy::Lock, |at| at.value),
+        })
+    }
+
+    fn not_below(
+        &self,
+        key: &str,
+        at: &Option<At<Duration>>,
+        least_key: &str,
+        least: Duration,
+        least_at: &Option<At<Duration>>,
+    ) {
+        let Some(at) = at.as_ref().filter(|at| at.value < least) else { return };
+        let finding = Diagnostic::error(format!("`{key}` is below `{least_key}`"));
+        let finding = finding.at(at.span, format!("expected at least {}", least.as_millis()));
+        self.sink.add(match least_at {
+            Some(least_at) => finding.related(least_at.span, ""),
+            None => finding.help(format!("`{least_key}` is {} by default", least.as_millis())),
+        });
+    }
+
+    /// An input of a door. One input may be the fire input of many doors; else it serves one purpose.
+    fn input(
+        &self,
+        purpose: &'static str,
+        raw: &RawInput,
+        boards: &Boards,
+        uses: &mut Doors,
+    ) -> Option<(InputRef, bool)> {
+        let at = raw.input.as_ref()?;
+        let (board, input) = self.point(PointKind::Input, at, boards, uses)?;
+        let input = InputRef { board, input };
+        let value = raw.value.as_ref()?.value;
+        match uses.inputs.get(&input) {
+            Some(first) if (first.purpose, purpose) == ("fire", "fire") && first.value == value => {}
+            Some(first) if (first.purpose, purpose) == ("fire", "fire") => {
+                let finding = Diagnostic::error(format!("the fire input `{}` is read both ways", at.value));
+                let label = |value: bool| format!("`active` = {value} here");
+                self.sink.add(finding.at(at.span, label(value)).related(first.span, label(first.value)));
+            }
+            Some(first) => {
+                let finding = Diagnostic::error(format!("the input `{}` is used twice", at.value));
+                let label = |purpose: &str| format!("as `{purpose}` here");
+                self.sink.add(finding.at(at.span, label(purpose)).related(first.span, label(first.purpose)));
+            }
+            None => {
+                uses.inputs.insert(input, InputUse { purpose, value, span: at.span });
+            }
+        }
+        Some((input, value))
+    }
+
+    /// `BOARD/NAME`, resolved. Silent where the board's profile could not be read: that was reported.
+    fn point(&self, kind: PointKind, at: &At<String>, boards: &Boards, uses: &mut Doors) -> Option<(BoardIx, u16)> {
+        let Some((board, name)) = at.value.split_once('/') else {
+            let finding = Diagnostic::error(format!("`{}` names no {}", at.value, kind.word()));
+            self.sink.add(
+                finding.at(at.span, format!("expected \"BOARD/{}\"", kind.word().to_uppercase().replace(' ', "_"))),
+            );
+            return None;
+        };
+        let board_at = At { value: board.to_owned(), span: at.span };
+        let position = self.resolve("board", &board_at, boards.ids.iter().map(Option::as_ref))?;
+        if let Some(used) = uses.boards_used.get_mut(position) {
+            *used = true;
+        }
+        let profile = boards.profiles.get(position)?.as_ref()?;
+        let names = kind.names(profile);
+        if let Some(found) = names.iter().position(|known| known.as_str() == name) {
+            return Some((BoardIx(index(position)), index(found)));
+        }
+        let others =
+            [PointKind::Output, PointKind::Input, PointKind::CardBlock].into_iter().filter(|other| *other != kind);
+        let other = others.into_iter().find(|other| other.names(profile).iter().any(|known| known.as_str() == name));
+        let known: Vec<&str> = names.iter().map(|known| known.as_str()).collect();
+        let finding = match other {
+            Some(other) => {
+                let finding =
+                    Diagnostic::error(format!("`{}` is an {}, not an {}", at.value, other.word(), kind.word()));
+                finding.at(at.span, "").help(listed(kind, board, &known))
+            }
+            None => {
+                let message = format!("the board `{board}` has no {} `{name}`", kind.word());
+                let finding = Diagnostic::error(message).at(at.span, format!("profile `{}`", profile.name));
+                match near_miss(name, known.iter().copied()) {
+                    Some(near) => finding.did_you_mean(Some(&format!("{board}/{near}"))),
+                    None => finding.help(listed(kind, board, &known)),
+                }
+            }
+        };
+        self.sink.add(finding);
+        None
+    }
+
+    pub fn readers(
+        &self,
+        raw: &[RawReader],
+        raw_doors: &[RawDoor],
+        boards: &Boards,
+        doors: &mut Doors,
+    ) -> Vec<Option<Reader>> {
+        self.unique("readers", raw.iter().map(|reader| reader.id.as_ref()));
+        let readers = raw.iter().enumerate();
+        readers
+            .map(|(position, reader)| {
+                let door = reader.door.as_ref();
+                let door =
+                    door.and_then(|name| self.resolve("door", name, raw_doors.iter().map(|door| door.id.as_ref())));
+                let source = self.reader_source(reader, boards, doors);
+                Some(Reader {
+                    id: reader.id.as_ref()?.value.clone(),
+                    reader: ReaderIx(index(position)),
+                    door: DoorIx(index(door?)),
+                    source: source?,
+                })
+            })
+            .collect()
+    }
+
+    fn reader_source(&self, raw: &RawReader, boards: &Boards, uses: &mut Doors) -> Option<ReaderSource> {
+        match (&raw.card_block, &raw.path) {
+            (Some(block), Some(serial)) => {
+                let finding = Diagnostic::error("`card_block` and `serial` exclude each other");
+                self.sink.add(finding.at(serial.span, "one reader is one thing").related(block.span, "also here"));
+                None
+            }
+            (None, None) => {
+                let finding = Diagnostic::error("a [[reader]] is not connected to anything");
+                self.sink
+                    .add(finding.at(raw.span, "expected `card_block` = \"BOARD/CARD_BLOCK\", or `serial` = a port"));
+                None
+            }
+            (Some(block), None) => {
+                let serial_only = [
+                    ("baud", raw.serial.baud.as_ref().map(|at| at.span)),
+                    ("parity", raw.serial.parity.as_ref().map(|at| at.span)),
+                    ("stop_bits", raw.serial.stop_bits.as_ref().map(|at| at.span)),
+                    ("format", raw.format.as_ref().map(|at| at.span)),
+                    ("bits", raw.bits.as_ref().map(|at| at.span)),
+                ];
+                for (key, span) in serial_only.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+                    let finding = Diagnostic::error(format!("`{key}` means nothing for a card block"));
+                    self.sink.add(finding.at(span, "only for `serial`"));
+                }
+                let (board, found) = self.point(PointKind::CardBlock, block, boards, uses)?;
+                if let Some(first) = uses.card_blocks.insert((board, found), block.span) {
+                    let finding = Diagnostic::error(format!("the card block `{}` is two readers", block.value));
+                    self.sink.add(finding.at(block.span, "again here").related(first, "first here"));
+                }
+                Some(ReaderSource::CardBlock { board, block: found })
+            }
+            (None, Some(path)) => {
+                let port = self.serial_port(path, &raw.serial, READER_BAUD_DEFAULT, Parity::None);
+                let format = self.line_format(raw);
+                Some(ReaderSource::Serial { port: port?, format: format? })
+            }
+        }
+    }
+
+    fn line_format(&self, raw: &RawReader) -> Option<LineFormat> {
+        let Some(format) = &raw.format else {
+            let finding = Diagnostic::error("missing key `format` in [[reader]]");
+            self.sink.add(
+                finding.at(raw.span, "expected \"bits_hex\", \"hex\", \"decimal\" or \"binary\" for a serial reader"),
+            );
+            return None;
+        };
+        let bits = raw.bits.as_ref();
+        match format.value {
+            RawFormat::Hex => Some(LineFormat::Hex { bits: bits.map(|at| at.value) }),
+            RawFormat::Decimal => {
+                if bits.is_none() {
+                    let finding = Diagnostic::error("a decimal number does not say how many bits the card has");
+                    self.sink.add(finding.at(format.span, "expected `bits` = a number beside it"));
+                }
+                Some(LineFormat::Decimal { bits: bits?.value })
+            }
+            RawFormat::BitsHex | RawFormat::Binary => {
+                if let Some(at) = bits {
+                    let finding = Diagnostic::error("each line of this format says how many bits it has");
+                    self.sink.add(finding.at(at.span, "only for \"hex\" and \"decimal\"").related(format.span, ""));
+                }
+                Some(if format.value == RawFormat::BitsHex { LineFormat::BitsHex } else { LineFormat::Binary })
+            }
+        }
+    }
+
+    /// What is wired but serves nothing is most often a typing error elsewhere.
+    pub fn unused(&self, raw_buses: &[RawBus], raw_boards: &[RawBoard], doors: &Doors) {
+        for (board, used) in raw_boards.iter().zip(&doors.boards_used) {
+            if let Some(id) = board.id.as_ref().filter(|_| !used) {
+                let finding = Diagnostic::warning(format!("no door or reader uses the board `{}`", id.value));
+                self.sink.add(finding.at(id.span, "it is polled all the same"));
+            }
+        }
+        for bus in raw_buses {
+            let Some(id) = &bus.id else { continue };
+            let on_it = |board: &RawBoard| board.bus.as_ref().is_some_and(|name| name.value == id.value.as_str());
+            if !raw_boards.iter().any(on_it) {
+                self.sink.add(Diagnostic::warning(format!("the bus `{}` has no boards", id.value)).at(id.span, ""));
+            }
+        }
+    }
+}
+
+fn listed(kind: PointKind, board: &str, known: &[&str]) -> String {
+    if known.is_empty() {
+        return format!("the board `{board}` has no {}s", kind.word());
+    }
+    format!("the {}s of `{board}` are {}", kind.word(), super::abbreviated(known))
+}

@@ -1,0 +1,134 @@
+//! `latchd check`: what an installer runs after every change. Owns what it prints and its exit status;
+//! must never touch a device. Invariant: exit status 0 means that the daemon would accept the files.
+
+use std::{fmt::Write as _, io, path::Path, time::Duration};
+
+use super::{
+    Disk, Environment, Purpose, line_time, load_from,
+    site::{Bus, Line, Parity, ReaderSource, Site},
+};
+use crate::domain::outputs::Level;
+
+/// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
+pub const EXIT_BAD_CONFIGURATION: u8 = 78;
+/// `EX_IOERR`: standard output went away.
+const EXIT_OUTPUT: u8 = 74;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckOptions {
+    /// Do not ask for keys, certificates and devices to be there.
+    pub no_files: bool,
+    /// One line per finding, `file:line:column: severity: message`, and nothing else.
+    pub machine: bool,
+    pub colour: bool,
+}
+
+/// Loads and reports. Findings go to `err` (to `out` in machine form), the summary to `out`.
+pub fn check_command(
+    path: &Path,
+    environment: &Environment,
+    options: CheckOptions,
+    out: &mut dyn io::Write,
+    err: &mut dyn io::Write,
+) -> u8 {
+    let purpose = if options.no_files { Purpose::CheckWithoutFiles } else { Purpose::Check };
+    let loaded = load_from(&Disk, path, environment, purpose);
+    let written = if options.machine {
+        loaded.report.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
+    } else {
+        err.write_all(loaded.report.render(options.colour).as_bytes()).and_then(|()| match &loaded.site {
+            Some(site) => write!(out, "{}: ok\n{}", path.display(), summary(site)),
+            None => Ok(()),
+        })
+    };
+    match (written, loaded.site) {
+        (_, None) => EXIT_BAD_CONFIGURATION,
+        (Err(_), Some(_)) => EXIT_OUTPUT,
+        (Ok(()), Some(_)) => 0,
+    }
+}
+
+/// The site in a few lines, as an installer would check it against the wiring.
+pub fn summary(site: &Site) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_summary(&mut text, site);
+    text
+}
+
+fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
+    let zone = site.node.time_zone.iana_name().unwrap_or("?");
+    let link = if site.cloud.tls.is_some() { "TLS" } else { "plain, insecure" };
+    writeln!(text, "node {}/{}, time zone {zone}", site.node.org, site.node.id)?;
+    writeln!(text, "cloud {}:{} ({link})", site.cloud.host, site.cloud.port)?;
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    writeln!(
+        text,
+        "{}, {}, {}, {}",
+        count(site.buses.len(), "bus", "buses"),
+        count(site.boards.len(), "board", "boards"),
+        count(site.doors.len(), "door", "doors"),
+        count(site.readers.len(), "reader", "readers"),
+    )?;
+    for bus in &site.buses {
+        writeln!(text, "  bus {}: {}", bus.id, line(bus, site))?;
+        for board in site.boards.iter().filter(|board| board.bus == bus.bus) {
+            let config = &board.config;
+            writeln!(text, "    board {}: unit {}, {}", config.id, config.unit, config.profile.name)?;
+        }
+    }
+    for door in &site.doors {
+        let kind = match door.unlocked_level {
+            Level::Energised => "energised to unlock",
+            Level::Released => "released to unlock",
+        };
+        let output = output_name(site, door.lock.board.index(), door.lock.output);
+        write!(text, "  door {}: {output} {kind}", door.id)?;
+        for (name, there) in
+            [("contact", door.contact.is_some()), ("REX", door.rex.is_some()), ("fire", door.fire.is_some())]
+        {
+            if there {
+                write!(text, ", {name}")?;
+            }
+        }
+        writeln!(text)?;
+        let door_readers =
+            site.readers.iter().filter(|reader| site.doors.get(reader.door.index()).is_some_and(|d| d.id == door.id));
+        for reader in door_readers {
+            let source = match &reader.source {
+                ReaderSource::CardBlock { board, .. } => {
+                    site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
+                }
+                ReaderSource::Serial { port, .. } => port.path.display().to_string(),
+            };
+            writeln!(text, "    reader {}: {source}", reader.id)?;
+        }
+    }
+    Ok(())
+}
+
+fn output_name(site: &Site, board: usize, output: u16) -> String {
+    let name = |board: &super::site::Board| {
+        let point = board.config.profile.outputs.get(usize::from(output))?;
+        Some(format!("{}/{}", board.config.id, point.name))
+    };
+    site.boards.get(board).and_then(name).unwrap_or_default()
+}
+
+fn line(bus: &Bus, site: &Site) -> String {
+    match &bus.line {
+        Line::Tcp { host, port } => format!("Modbus TCP {host}:{port}"),
+        Line::Rtu(port) => {
+            let parity = match port.parity {
+                Parity::None => 'N',
+                Parity::Even => 'E',
+                Parity::Odd => 'O',
+            };
+            let boards = site.boards.iter().filter(|board| board.bus == bus.bus);
+            let round: Duration = boards.map(|board| line_time::poll_time(&board.config, port)).sum();
+            let mut text = format!("Modbus RTU {} at {} 8{parity}{}", port.path.display(), port.baud, port.stop_bits);
+            let _ = write!(text, ", a poll round takes about {} ms", round.as_millis());
+            text
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The shape of the site file. Owns which keys there are and what type each has; must never resolve a
+//! reference. Invariant: whatever is `None` here was absent by right or has been reported.
+
+use std::time::Duration;
+
+use super::{
+    reader::Table,
+    report::{At, Span},
+    site::{Limits, Parity},
+};
+use crate::domain::{
+    door::{Relock, StartPolicy, StopPolicy},
+    ids::Id,
+    outputs::Level,
+};
+
+/// More than a node can serve; keeps every position within its index type.
+const BUSES_MAX: usize = 64;
+const BOARDS_MAX: usize = 1000;
+const DOORS_MAX: usize = 1000;
+
+pub const DWELL_MS_MIN: u64 = 100;
+pub const DWELL_MS_MAX: u64 = 540_000;
+const DAY_MS: u64 = 86_400_000;
+
+#[derive(Debug)]
+pub struct RawSite {
+    pub node: Option<RawNode>,
+    pub cloud: Option<RawCloud>,
+    pub buses: Vec<RawBus>,
+    pub boards: Vec<RawBoard>,
+    pub doors: Vec<RawDoor>,
+    pub readers: Vec<RawReader>,
+    pub limits: Limits,
+}
+
+#[derive(Debug)]
+pub struct RawNode {
+    pub org: Option<At<Id>>,
+    pub id: Option<At<Id>>,
+    pub time_zone: Option<At<String>>,
+    pub state_dir: Option<At<String>>,
+    pub credential_key: Option<At<String>>,
+    pub signing_key: Option<At<String>>,
+}
+
+#[derive(Debug)]
+pub struct RawCloud {
+    pub host: Option<At<String>>,
+    pub port: Option<At<u16>>,
+    pub issuer: Option<At<String>>,
+    pub username: Option<At<String>>,
+    pub password: Option<At<String>>,
+    pub root_key: Option<At<String>>,
+    pub keep_alive: Option<At<Duration>>,
+    pub reconnect_min: Option<At<Duration>>,
+    pub reconnect_max: Option<At<Duration>>,
+    pub beat_every: Option<At<Duration>>,
+    pub tls: Option<RawTls>,
+}
+
+#[derive(Debug)]
+pub enum RawTls {
+    Off(Span),
+    On {
+        ca: Option<At<String>>,
+        certificate: Option<At<String>>,
+        key: Option<At<String>>,
+        server_name: Option<At<String>>,
+    },
+}
+
+#[derive(Debug)]
+pub struct RawSerial {
+    pub baud: Option<At<u32>>,
+    pub parity: Option<At<Parity>>,
+    pub stop_bits: Option<At<u8>>,
+}
+
+#[derive(Debug)]
+pub struct RawBus {
+    pub span: Span,
+    pub id: Option<At<Id>>,
+    pub rtu: Option<At<String>>,
+    pub tcp: Option<At<String>>,
+    pub serial: RawSerial,
+    pub turnaround: Option<At<Duration>>,
+    pub timeout: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub struct RawBoard {
+    pub span: Span,
+    pub id: Option<At<Id>>,
+    pub bus: Option<At<String>>,
+    pub unit: Option<At<u8>>,
+    pub profile: Option<At<Id>>,
+    pub poll: Option<At<Duration>>,
+    pub lost_after: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub struct RawDoor {
+    pub id: Option<At<Id>>,
+    pub lock: Option<RawLock>,
+    pub contact: Option<RawInput>,
+    /// Whether the door claims a contact, readable or not.
+    pub has_contact: bool,
+    pub rex: Option<RawInput>,
+    pub rex_releases: bool,
+    pub fire: Option<RawInput>,
+    pub dwell: Option<At<Duration>>,
+    pub dwell_extended: Option<At<Duration>>,
+    pub relock: Option<At<Relock>>,
+    pub open_time: Option<At<Duration>>,
+    pub open_time_extended: Option<At<Duration>>,
+    pub pre_alarm: Option<At<Duration>>,
+    pub at_start: Option<At<StartPolicy>>,
+    pub at_stop: Option<At<StopPolicy>>,
+}
+
+#[derive(Debug)]
+pub struct RawLock {
+    pub output: Option<At<String>>,
+    pub unlocked: Option<At<Level>>,
+}
+
+/// An input and the value that counts: `closed` of a contact, `active` of the others.
+#[derive(Debug)]
+pub struct RawInput {
+    pub input: Option<At<String>>,
+    pub value: Option<At<bool>>,
+}
+
+#[derive(Debug)]
+pub struct RawReader {
+    pub span: Span,
+    pub id: Option<At<Id>>,
+    pub door: Option<At<String>>,
+    pub card_block: Option<At<String>>,
+    pub path: Option<At<String>>,
+    pub serial: RawSerial,
+    pub format: Option<At<RawFormat>>,
+    pub bits: Option<At<u16>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawFormat {
+    Hex,
+    Decimal,
+    BitsHex,
+    Binary,
+}
+
+pub fn site(root: Table<'_>) -> RawSite {
+    let site = RawSite {
+        node: root.required("node").table("[node]").map(node),
+        cloud: root.required("cloud").table("[cloud]").map(cloud),
+        buses: root.tables("bus", "[[bus]]", BUSES_MAX).into_iter().map(bus).collect(),
+        boards: root.tables("board", "[[board]]", BOARDS_MAX).into_iter().map(board).collect(),
+        doors: root.tables("door", "[[door]]", DOORS_MAX).into_iter().map(door).collect(),
+        readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
+        limits: root.optional("limits").table("[limits]").map(limits).unwrap_or_default(),
+    };
+    root.finish();
+    site
+}
+
+fn node(table: Table<'_>) -> RawNode {
+    let node = RawNode {
+        org: table.required("org").id(),
+        id: table.required("id").id(),
+        time_zone: table.required("time_zone").text_as("an IANA time zone such as \"Europe/Berlin\""),
+        state_dir: table.optional("state_dir").text_as("a directory"),
+        credential_key: table.required("credential_key").text_as("a file or \"credential:NAME\""),
+        signing_key: table.required("signing_key").text_as("a file or \"credential:NAME\""),
+    };
+    table.finish();
+    node
+}
+
+fn cloud(table: Table<'_>) -> RawCloud {
+    let cloud = RawCloud {
+        host: table.required("host").text_as("a host name or address"),
+        port: table.optional("port").number(1, 65_535),
+        issuer: table.required("issuer").text_as("the `iss` of the cloud's commands"),
+        username: table.optional("username").text(),
+        password: table.optional("password").text_as("a file or \"credential:NAME\""),
+        root_key: table.required("root_key").text_as("a file with the public root key (JWK)"),
+        keep_alive: table.optional("keep_alive_s").seconds(5, 3600),
+        reconnect_min: table.optional("reconnect_min_ms").millis(50, 3_600_000),
+        reconnect_max: table.optional("reconnect_max_ms").millis(50, 3_600_000),
+        beat_every: table.optional("beat_every_s").seconds(1, 86_400),
+        tls: tls(&table),
+    };
+    table.finish();
+    cloud
+}
+
+fn tls(cloud: &Table<'_>) -> Option<RawTls> {
+    if cloud.optional("tls").is_text() {
+        return Some(RawTls::Off(cloud.optional("tls").word(&[("off-insecure", ())])?.span));
+    }
+    let table = cloud.required("tls").table("[cloud.tls]")?;
+    let tls = RawTls::On {
+        ca: table.required("ca").text_as("a PEM file with the broker's authority"),
+        certificate: table.required("certificate").text_as("a PEM file with this node's certificate"),
+        key: table.required("key").text_as("a file or \"credential:NAME\""),
+        server_name: table.optional("server_name").text_as("a host name"),
+    };
+    table.finish();
+    Some(tls)
+}
+
+/// What Linux can set exactly on any port.
+const BAUDS: [u32; 14] =
+    [1200, 1800, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600];
+
+fn serial(table: &Table<'_>) -> RawSerial {
+    let baud = table.optional("baud").number::<u32>(1200, 921_600);
+    if let Some(at) = baud.as_ref().filter(|at| !BAUDS.contains(&at.value)) {
+        let nearest = BAUDS.iter().min_by_key(|known| known.abs_diff(at.value)).copied().unwrap_or_default();
+        table.sink.add(
+            super::report::Diagnostic::error(format!("`baud` is not a standard rate: {}", at.value))
+                .at(at.span, format!("expected one of {}", BAUDS.map(|baud| baud.to_string()).join(", ")))
+                .did_you_mean(Some(&nearest.to_string())),
+        );
+    }
+    RawSerial {
+        baud,
+        parity: table.optional("parity").word(&[("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)]),
+        stop_bits: table.optional("stop_bits").number(1, 2),
+    }
+}
+
+fn bus(table: Table<'_>) -> RawBus {
+    let bus = RawBus {
+        span: table.span,
+        id: table.required("id").id(),
+        rtu: table.optional("rtu").text_as("a serial port such as \"/dev/ttyS1\""),
+        tcp: table.optional("tcp").text_as("\"HOST:PORT\""),
+        serial: serial(&table),
+        turnaround: table.optional("turnaround_ms").millis(0, 1000),
+        timeout: table.optional("timeout_ms").millis(10, 10_000),
+    };
+    table.finish();
+    bus
+}
+
+fn board(table: Table<'_>) -> RawBoard {
+    let board = RawBoard {
+        span: table.span,
+        id: table.required("id").id(),
+        bus: table.required("bus").text_as("the id of a [[bus]]"),
+        unit: table.required("unit").number(0, 255),
+        profile: table.required("profile").id(),
+        poll: table.optional("poll_ms").millis(5, 60_000),
+        lost_after: table.optional("lost_after_ms").millis(50, 600_000),
+    };
+    table.finish();
+    board
+}
+
+fn door(table: Table<'_>) -> RawDoor {
+    let mut rex_releases = true;
+    let door = RawDoor {
+        id: table.required("id").id(),
+        lock: table.required("lock").table("lock").map(lock),
+        contact: table.optional("contact").table("contact").map(|t| input(t, "closed")),
+        has_contact: table.span_of("contact").is_some(),
+        rex: table.optional("rex").table("rex").map(|t| {
+            rex_releases = t.optional("releases").boolean().is_none_or(|at| at.value);
+            input(t, "active")
+        }),
+        rex_releases,
+        fire: table.optional("fire").table("fire").map(|t| input(t, "active")),
+        dwell: table.optional("dwell_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
+        dwell_extended: table.optional("dwell_extended_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
+        relock: table.optional("relock").word(&[
+            ("on_open", Relock::OnOpen),
+            ("on_close", Relock::OnClose),
+            ("after_dwell", Relock::AfterDwell),
+        ]),
+        open_time: table.optional("open_time_ms").millis(1000, DAY_MS),
+        open_time_extended: table.optional("open_time_extended_ms").millis(1000, DAY_MS),
+        pre_alarm: table.optional("pre_alarm_ms").millis(0, DAY_MS),
+        at_start: table.optional("at_start").word(&[("restore", StartPolicy::Restore), ("lock", StartPolicy::Lock)]),
+        at_stop: table.optional("at_stop").word(&[
+            ("lock", StopPolicy::Lock),
+            ("unlock", StopPolicy::Unlock),
+            ("keep", StopPolicy::Keep),
+        ]),
+    };
+    table.finish();
+    RawDoor { rex_releases, ..door }
+}
+
+fn lock(table: Table<'_>) -> RawLock {
+    let lock = RawLock {
+        output: table.required("output").text_as("\"BOARD/OUTPUT\""),
+        unlocked: table.required("unlocked").word(&[("energised", Level::Energised), ("released", Level::Released)]),
+    };
+    table.finish();
+    lock
+}
+
+fn input(table: Table<'_>, value: &'static str) -> RawInput {
+    let input =
+        RawInput { input: table.required("input").text_as("\"BOARD/INPUT\""), value: table.required(value).boolean() };
+    table.finish();
+    input
+}
+
+fn reader(table: Table<'_>) -> RawReader {
+    let reader = RawReader {
+        span: table.span,
+        id: table.required("id").id(),
+        door: table.required("door").text_as("the id of a [[door]]"),
+        card_block: table.optional("card_block").text_as("\"BOARD/CARD_BLOCK\""),
+        path: table.optional("serial").text_as("a serial port such as \"/dev/ttyUSB0\""),
+        serial: serial(&table),
+        format: table.optional("format").word(&[
+            ("hex", RawFormat::Hex),
+            ("decimal", RawFormat::Decimal),
+            ("bits_hex", RawFormat::BitsHex),
+            ("binary", RawFormat::Binary),
+        ]),
+        bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
+    };
+    table.finish();
+    reader
+}
+
+fn limits(table: Table<'_>) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        events_max: table.optional("events_max").number(1000, 1_000_000_000).map_or(default.events_max, |at| at.value),
+        commands_per_operator_max: table
+            .optional("commands_per_operator_max")
+            .number(10, 1_000_000)
+            .map_or(default.commands_per_operator_max, |at| at.value),
+        clock_skew: table.optional("clock_skew_ms").millis(0, 300_000).map_or(default.clock_skew, |at| at.value),
+    };
+    table.finish();
+    limits
+}

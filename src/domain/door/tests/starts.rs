@@ -1,0 +1,110 @@
+//! Start and stop.
+
+use super::*;
+
+fn opened_before() -> DurableDoor {
+    DurableDoor {
+        manual_open: Some(ManualOpen { operator: id("op-1"), jti: id("j-0") }),
+        level_issued_at_ms: 1_789_999_999_000,
+    }
+}
+
+#[test]
+fn before_anything_is_known_every_polarity_is_locked_without_a_pulse() {
+    for unlocked_level in [Level::Energised, Level::Released] {
+        let mut bench = Bench::cold(DoorConfig { unlocked_level, ..config() }, DurableDoor::default());
+        let desired = bench.desired();
+        assert_eq!((desired.level, desired.until), (unlocked_level.inverted(), None));
+        bench.tell(DoorInput::LockBoard(true)).tell(DoorInput::Rex(false)).tell(DoorInput::Fire(false)).closes();
+        assert!(!bench.unlocked());
+        assert_eq!(bench.told(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_door_that_was_left_open_is_open_again_from_the_first_instant() {
+    let bench = Bench::cold(config(), opened_before());
+    assert_eq!((bench.mode(), bench.unlocked()), (Mode::Unlocked, true));
+    assert_eq!(bench.durable, None);
+}
+
+#[test]
+fn a_door_that_is_to_start_locked_forgets_durably_that_it_was_open() {
+    let mut bench = Bench::cold(DoorConfig { at_start: StartPolicy::Lock, ..config() }, opened_before());
+    assert_eq!((bench.mode(), bench.unlocked()), (Mode::Locked, false));
+    assert_eq!(bench.told(), ["Unlocked->Locked"]);
+    assert_eq!(bench.durable.as_ref().map(|door| door.manual_open.clone()), Some(None));
+}
+
+#[test]
+fn a_command_older_than_the_last_run_s_last_level_is_still_a_conflict() {
+    let mut bench = Bench::cold(config(), opened_before());
+    bench.tell(DoorInput::LockBoard(true));
+    let ticket = bench.order_issued(DoorAction::Close, Wall::from_millis(1_789_999_998_000), 5_000);
+    assert_eq!(bench.refusal_of(ticket), Some(crate::domain::event::Refusal::Conflict));
+}
+
+#[test]
+fn a_stopping_door_goes_to_its_safe_state_and_is_stopped_once_that_is_read_back() {
+    for (at_stop, unlocked) in [(StopPolicy::Lock, false), (StopPolicy::Unlock, true), (StopPolicy::Keep, true)] {
+        let mut bench = Bench::with(DoorConfig { at_stop, ..config() });
+        bench.open();
+        bench.confirm();
+        assert!(!bench.door.stopped());
+        bench.tell(DoorInput::Stop);
+        assert_eq!(bench.unlocked(), unlocked, "{at_stop:?}");
+        assert_eq!(bench.door.stopped(), unlocked, "{at_stop:?}");
+        bench.confirm();
+        assert!(bench.door.stopped(), "{at_stop:?}");
+    }
+}
+
+#[test]
+fn stopping_ends_a_momentary_unlock_even_where_the_relay_is_to_stay() {
+    let mut bench = Bench::with(DoorConfig { at_stop: StopPolicy::Keep, ..config() });
+    bench.tell(grant()).confirm().tell(DoorInput::Stop);
+    assert!(!bench.unlocked());
+    bench.tell(grant());
+    assert!(!bench.unlocked());
+}
+
+#[test]
+fn fire_and_exit_release_a_stopping_door() {
+    let mut bench = Bench::new();
+    bench.tell(DoorInput::Stop).tell(DoorInput::Rex(true));
+    assert!(bench.unlocked());
+    bench.tell(DoorInput::Rex(false)).wait(DWELL).tell(DoorInput::Fire(true));
+    assert!(bench.unlocked());
+}
+
+#[test]
+fn a_stopping_door_with_a_lost_board_is_not_called_stopped() {
+    let mut bench = Bench::new();
+    bench.tell(DoorInput::LockBoard(false)).tell(DoorInput::Stop);
+    assert!(!bench.door.stopped());
+    bench.tell(DoorInput::LockBoard(true)).confirm();
+    assert!(bench.door.stopped());
+}
+
+#[test]
+fn stopping_ends_every_order() {
+    let mut bench = Bench::new();
+    let watched = bench.open_and_close(1_000);
+    bench.confirm();
+    let waiting = bench.open();
+    bench.tell(DoorInput::Stop);
+    let late = bench.open();
+    assert_eq!(bench.reports_of(watched).last(), Some(&&Progress::NotObserved));
+    assert_eq!(bench.reports_of(waiting), [&Progress::Cancelled]);
+    assert_eq!(bench.refusal_of(late), Some(crate::domain::event::Refusal::Overloaded));
+}
+
+#[test]
+fn a_request_to_exit_releases_a_stopping_door_that_was_unlocked_before() {
+    let mut bench = Bench::new();
+    bench.open();
+    bench.confirm().tell(DoorInput::Rex(true)).tell(DoorInput::Stop);
+    assert_eq!((bench.mode(), bench.unlocked()), (Mode::Accessed, true));
+    bench.tell(DoorInput::Rex(false)).wait(DWELL);
+    assert!(!bench.unlocked());
+}

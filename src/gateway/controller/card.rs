@@ -1,0 +1,58 @@
+//! A card at a reader: from the raw bits to the door or to a denial. Must never say yes by itself: the
+//! rules decide, and the door's mode may still refuse. Invariant: each read has exactly one event, under
+//! the generation that decided it.
+
+use super::{Controller, Step};
+use crate::{
+    domain::{
+        credential,
+        door::{DoorInput, Grant},
+        event::EventBody,
+        fieldbus::CardRead,
+        permission::Decision,
+        time::Now,
+    },
+    wire::token::token,
+};
+
+impl Controller {
+    /// While the node stops no card is decided: nobody is let in by a door that is being secured.
+    pub(super) fn read_card(&mut self, now: Now, read: CardRead, step: &mut Step) {
+        let Some(reader) = self.readers.get(read.reader.index()) else { return };
+        let Some(slot) = self.doors.get(reader.binding.door.index()) else { return };
+        if self.stopping {
+            return;
+        }
+        let presented = credential::decode(read.card);
+        let tokens = presented.tokens(|text| token(&self.credential_key, text));
+        let decision = self.permissions.decide(&tokens, reader.binding.door, now);
+        let card = presented.evidence;
+        let ix = reader.binding.door;
+        let (reader, door) = (reader.binding.id.clone(), slot.door.config().id.clone());
+        let denied = |reason, person, credential, rule, card| EventBody::AccessDenied {
+            door: door.clone(),
+            reader: reader.clone(),
+            reason,
+            person,
+            credential,
+            rule,
+            card,
+        };
+        match (slot.door.denies(now.mono), decision) {
+            (Some(mode), Decision::Granted { person, credential, rule, .. }) => {
+                self.record(now, denied(mode, Some(person), Some(credential), Some(rule), card), step);
+            }
+            (Some(mode), Decision::Denied { person, credential, rule, .. }) => {
+                self.record(now, denied(mode, person, credential, rule, card), step);
+            }
+            (None, Decision::Denied { reason, person, credential, rule }) => {
+                self.record(now, denied(reason, person, credential, rule, card), step);
+            }
+            (None, Decision::Granted { person, credential, rule, extended }) => {
+                let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
+                self.record(now, EventBody::AccessGranted { door, reader, person, credential, rule, card }, step);
+                self.tell(now, ix, DoorInput::Grant(grant), step);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Which point of which board belongs to which door or reader. Built once from the configuration; must
+//! never be searched, only indexed. Invariant: a lookup costs the same at one door and at a thousand.
+
+use super::ReaderBinding;
+use crate::domain::{
+    door::DoorConfig,
+    fieldbus::BoardConfig,
+    ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
+};
+
+#[derive(Debug)]
+pub(super) struct Routes {
+    boards: Vec<BoardRoutes>,
+}
+
+#[derive(Debug)]
+pub(super) struct BoardRoutes {
+    pub id: Id,
+    /// `None` until the bus has said either.
+    pub up: Option<bool>,
+    pub readers: Vec<ReaderIx>,
+    pub inputs: Vec<InputRoute>,
+    pub locks: Vec<Option<DoorIx>>,
+    blocks: Vec<Option<ReaderIx>>,
+}
+
+#[derive(Debug)]
+pub(super) struct InputRoute {
+    /// `BOARD/NAME`, as in the configuration.
+    pub name: String,
+    pub roles: Vec<(DoorIx, Role)>,
+    /// Of an input that is someone's fire input: whether it was active when last seen.
+    pub fire: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Contact,
+    Rex,
+    Fire,
+}
+
+impl Routes {
+    pub fn new(doors: &[DoorConfig], readers: &[ReaderBinding], boards: &[BoardConfig]) -> Routes {
+        let mut routes = Routes { boards: boards.iter().map(BoardRoutes::new).collect() };
+        for (door, config) in (0..).map(DoorIx).zip(doors) {
+            if let Some(slot) = routes.lock_slot(config.lock) {
+                *slot = Some(door);
+            }
+            let contact = config.contact.map(|contact| (contact.input, Role::Contact));
+            let rex = config.rex.map(|rex| (rex.input, Role::Rex));
+            let fire = config.fire.map(|fire| (fire.input, Role::Fire));
+            for (input, role) in [contact, rex, fire].into_iter().flatten() {
+                if let Some(route) = routes.input(input) {
+                    route.roles.push((door, role));
+                }
+            }
+        }
+        for reader in readers {
+            let Some((board, block)) = reader.card_block else { continue };
+            let Some(board) = routes.boards.get_mut(board.index()) else { continue };
+            board.readers.push(reader.reader);
+            if let Some(slot) = board.blocks.get_mut(usize::from(block)) {
+                *slot = Some(reader.reader);
+            }
+        }
+        routes
+    }
+
+    pub fn board(&mut self, board: BoardIx) -> Option<&mut BoardRoutes> {
+        self.boards.get_mut(board.index())
+    }
+
+    pub fn input(&mut self, input: InputRef) -> Option<&mut InputRoute> {
+        self.board(input.board)?.inputs.get_mut(usize::from(input.input))
+    }
+
+    pub fn lock(&self, output: OutputRef) -> Option<DoorIx> {
+        self.boards.get(output.board.index())?.locks.get(usize::from(output.output)).copied().flatten()
+    }
+
+    pub fn reader(&self, board: BoardIx, block: u16) -> Option<ReaderIx> {
+        self.boards.get(board.index())?.blocks.get(usize::from(block)).copied().flatten()
+    }
+
+    fn lock_slot(&mut self, output: OutputRef) -> Option<&mut Option<DoorIx>> {
+        self.board(output.board)?.locks.get_mut(usize::from(output.output))
+    }
+}
+
+impl BoardRoutes {
+    fn new(board: &BoardConfig) -> BoardRoutes {
+        let input = |name: &Id| InputRoute { name: format!("{}/{name}", board.id), roles: Vec::new(), fire: false };
+        BoardRoutes {
+            id: board.id.clone(),
+            up: None,
+            readers: Vec::new(),
+            inputs: board.profile.inputs.iter().map(|point| input(&point.name)).collect(),
+            locks: vec![None; board.profile.outputs.len()],
+            blocks: vec![None; board.profile.card_blocks.len()],
+        }
+    }
+}

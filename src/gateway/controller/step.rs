@@ -1,0 +1,23 @@
+//! What one input to the controller brought about. Invariant: an event is in the step of its effect, so
+//! whoever commits the step can neither act without the record nor record without the act.
+
+use crate::{
+    domain::{ids::DoorIx, order::OrderReport},
+    gateway::step::Commit,
+};
+
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Step {
+    pub commit: Commit,
+    /// Order reports that nothing holds back; those that wait for the disk are in `commit.held`.
+    pub reports: Vec<OrderReport>,
+    /// Doors whose status differs from the last step that named them, each once.
+    pub changed: Vec<DoorIx>,
+}
+
+impl Step {
+    pub fn is_empty(&self) -> bool {
+        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty()
+    }
+}

@@ -1,0 +1,106 @@
+//! What the buses say: inputs, lost boards, lost readers.
+
+use super::*;
+
+#[test]
+fn at_start_every_lock_is_desired_locked_and_every_door_is_named() {
+    let (bench, step) = Bench::cold();
+    assert_eq!(step.changed, [FRONT, BACK]);
+    let levels: Vec<Level> = bench.controller.desired().iter().map(|desired| desired.level).collect();
+    assert_eq!(levels, [Level::Released, Level::Energised]);
+    assert!(step.commit.is_empty());
+}
+
+#[test]
+fn one_fire_input_releases_its_doors_in_one_step_with_one_event() {
+    let mut bench = Bench::new();
+    let step = bench.input(RELAYS, FIRE, true);
+    assert_eq!(types(&step), ["fire.activated", "door.mode_changed", "door.mode_changed"]);
+    assert_eq!(serde_json::to_value(events(&step)[0]).expect("an event")["input"], "relays/in-3");
+    assert!(bench.unlocked(FRONT) && bench.unlocked(BACK));
+    let _ = bench.bus(BusReport::BoardLost { board: RELAYS, detail: "silent".to_owned() });
+    assert!(bench.unlocked(FRONT) && bench.unlocked(BACK));
+    let _ = bench.bus(BusReport::BoardUp { board: RELAYS });
+    assert_eq!(types(&bench.input(RELAYS, FIRE, true)), Vec::<String>::new());
+    let step = bench.input(RELAYS, FIRE, false);
+    assert_eq!(types(&step), ["fire.cleared", "door.mode_changed", "door.mode_changed"]);
+    assert!(!bench.unlocked(FRONT) && !bench.unlocked(BACK));
+}
+
+#[test]
+fn the_exit_button_of_one_door_is_no_concern_of_the_other() {
+    let mut bench = Bench::new();
+    let step = bench.input(GATE, REX, true);
+    assert_eq!(types(&step), ["rex.activated", "door.mode_changed"]);
+    assert_eq!((bench.unlocked(FRONT), bench.unlocked(BACK), step.changed), (false, true, vec![BACK]));
+}
+
+#[test]
+fn a_lost_board_takes_its_readers_contacts_and_buttons_with_it_and_says_so_once() {
+    let mut bench = Bench::new();
+    let _ = bench.input(RELAYS, REX, true);
+    let lost = BusReport::BoardLost { board: RELAYS, detail: "no answer".to_owned() };
+    let step = bench.bus(lost.clone());
+    assert_eq!(types(&step), ["board.lost", "reader.lost"]);
+    assert!(bench.bus(lost).is_empty());
+    let status = bench.controller.status(FRONT).expect("a door").clone();
+    assert_eq!(status.contact, ContactState::Unknown);
+    // The after-run of the exit button ends by itself.
+    bench.pass(5_000);
+    let _ = bench.tell(Input::Timeout);
+    assert!(!bench.unlocked(FRONT));
+    assert_eq!(types(&bench.bus(BusReport::BoardUp { board: RELAYS })), ["board.restored", "reader.restored"]);
+    assert!(bench.bus(BusReport::BoardUp { board: RELAYS }).is_empty());
+}
+
+#[test]
+fn a_board_that_answers_for_the_first_time_is_no_news_and_one_that_never_did_is_lost() {
+    let (mut bench, _) = Bench::cold();
+    assert_eq!(types(&bench.bus(BusReport::BoardUp { board: RELAYS })), Vec::<String>::new());
+    assert_eq!(types(&bench.bus(BusReport::BoardLost { board: GATE, detail: "silent".to_owned() })), ["board.lost"]);
+}
+
+#[test]
+fn a_serial_reader_is_lost_and_restored_by_its_line() {
+    let mut bench = Bench::new();
+    let lost = || Input::ReaderLost(ReaderIx(1), "unplugged".to_owned());
+    assert_eq!(types(&bench.tell(lost())), ["reader.lost"]);
+    assert!(bench.tell(lost()).is_empty());
+    assert_eq!(types(&bench.tell(Input::ReaderRestored(ReaderIx(1)))), ["reader.restored"]);
+}
+
+#[test]
+fn what_belongs_to_no_door_is_ignored() {
+    let mut bench = Bench::new();
+    let nowhere = OutputRef { board: BoardIx(9), output: 9 };
+    let reports = [
+        BusReport::Input { input: InputRef { board: RELAYS, input: 3 }, energised: true },
+        BusReport::Input { input: InputRef { board: BoardIx(9), input: 0 }, energised: true },
+        BusReport::Card { board: GATE, block: 0, card: GOOD },
+        BusReport::Output { output: nowhere, level: Level::Energised, order: Some(Ticket(1)) },
+        BusReport::OrderExpired { output: nowhere, ticket: Ticket(1) },
+        BusReport::BoardUp { board: BoardIx(9) },
+        BusReport::BoardLost { board: BoardIx(9), detail: String::new() },
+    ];
+    for report in reports {
+        assert!(bench.bus(report.clone()).is_empty(), "{report:?}");
+    }
+    assert!(bench.tell(Input::Card(CardRead { reader: ReaderIx(9), card: GOOD })).is_empty());
+}
+
+#[test]
+fn doors_wake_in_the_order_of_their_deadlines() {
+    let mut bench = Bench::new();
+    let _ = bench.present(GOOD);
+    bench.pass(1_000);
+    let _ = bench.input(GATE, REX, true);
+    let _ = bench.input(GATE, REX, false);
+    let first = bench.controller.next_deadline().expect("a relock is due");
+    assert_eq!(first, bench.now.mono + Duration::from_millis(4_000));
+    bench.pass(4_000);
+    let step = bench.tell(Input::Timeout);
+    assert_eq!((step.changed, bench.unlocked(FRONT), bench.unlocked(BACK)), (vec![FRONT], false, true));
+    bench.pass(1_000);
+    let _ = bench.tell(Input::Timeout);
+    assert!(!bench.unlocked(BACK));
+}

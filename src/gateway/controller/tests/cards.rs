@@ -1,0 +1,99 @@
+//! From the card to the door, or to the reason why not.
+
+use super::*;
+
+#[test]
+fn a_granted_card_unlocks_its_door_in_the_step_of_its_event() {
+    let mut bench = Bench::new();
+    let step = bench.present(GOOD);
+    assert_eq!(types(&step), ["access.granted", "door.mode_changed"]);
+    assert_eq!((bench.unlocked(FRONT), bench.unlocked(BACK)), (true, false));
+    assert_eq!(step.changed, [FRONT]);
+    let granted = serde_json::to_value(events(&step)[0]).expect("an event");
+    for (member, value) in [("person", "p-1"), ("credential", "c-1"), ("rule", "r-1"), ("reader", "front-in")] {
+        assert_eq!(granted[member], value, "{member}");
+    }
+    assert_eq!((&granted["epoch"], &granted["generation"]), (&3.into(), &41.into()));
+    assert_eq!(granted["card"]["raw"], "cafef00d");
+}
+
+#[test]
+fn a_refused_card_moves_nothing_and_says_why() {
+    let mut bench = Bench::new();
+    let step = bench.present(UNKNOWN);
+    let denied = only(&step);
+    assert_eq!((&denied["type"], &denied["reason"]), (&"access.denied".into(), &"unknown_credential".into()));
+    assert_eq!(denied["card"]["raw"], "12345678");
+    assert_eq!((bench.unlocked(FRONT), step.changed.len()), (false, 0));
+
+    let step = bench.tell(Input::Card(CardRead { reader: ReaderIx(1), card: GOOD }));
+    let denied = only(&step);
+    assert_eq!(
+        (&denied["reason"], &denied["person"], &denied["door"]),
+        (&"no_rule".into(), &"p-1".into(), &"back".into())
+    );
+}
+
+#[test]
+fn an_impossible_read_is_a_bad_format() {
+    let mut bench = Bench::new();
+    for card in [RawCard { bits: 0, value: 0 }, RawCard { bits: 26, value: 1 << 26 }, RawCard { bits: 200, value: 1 }] {
+        let step = bench.present(card);
+        assert_eq!(only(&step)["reason"], "bad_format", "{card:?}");
+    }
+}
+
+#[test]
+fn a_new_set_decides_the_next_card_and_a_revocation_leaves_an_open_door_its_dwell() {
+    let mut bench = Bench::new();
+    let _ = bench.present(GOOD);
+    let step = bench.tell(Input::Permissions(permissions(42, true)));
+    assert!(step.is_empty());
+    assert!(bench.unlocked(FRONT));
+    let denied = only(&bench.present(GOOD));
+    assert_eq!(
+        (&denied["reason"], &denied["rule"], &denied["generation"]),
+        (&"explicit_deny".into(), &"r-1".into(), &42.into())
+    );
+    assert!(bench.unlocked(FRONT));
+    bench.pass(5_000);
+    let _ = bench.tell(Input::Timeout);
+    assert!(!bench.unlocked(FRONT));
+}
+
+#[test]
+fn a_mode_that_denies_overrides_the_rules_and_still_names_the_person() {
+    use crate::domain::door::{Override, precedence::PRECEDENCE};
+    use crate::domain::event::Actor;
+    let overrides = [
+        Override::Interlock(true),
+        Override::Lockdown(true),
+        Override::Force(Some(crate::domain::door::Force::Closed)),
+        Override::Dnd(true),
+    ];
+    let reasons = PRECEDENCE.iter().filter(|row| !row.unlocks).filter_map(|row| row.denies);
+    for (change, reason) in overrides.into_iter().zip(reasons) {
+        let mut bench = Bench::new();
+        let mut step = Step::default();
+        bench.controller.tell(bench.now, FRONT, DoorInput::Override(change, Actor::Node), &mut step);
+        let denied = only(&bench.present(GOOD));
+        assert_eq!(denied["reason"], serde_json::to_value(reason).expect("a reason"), "{change:?}");
+        assert_eq!(denied["person"], "p-1");
+        assert!(!bench.unlocked(FRONT));
+    }
+}
+
+#[test]
+fn without_a_set_every_card_is_denied() {
+    let mut bench = Bench::new();
+    let _ = bench.tell(Input::Permissions(Arc::new(Permissions::none())));
+    assert_eq!(only(&bench.present(GOOD))["reason"], "stale_permissions");
+}
+
+#[test]
+fn a_stopping_node_lets_nobody_in() {
+    let mut bench = Bench::new();
+    let _ = bench.tell(Input::Stop);
+    let step = bench.present(GOOD);
+    assert!(step.is_empty() && !bench.unlocked(FRONT));
+}

@@ -1,0 +1,81 @@
+//! Orders through the controller, and the stop.
+
+use super::*;
+
+fn held(step: Step) -> Vec<Effect> {
+    step.commit.held.release(&crate::gateway::step::Durable::synced())
+}
+
+#[test]
+fn an_open_is_reported_only_with_the_write_that_makes_it_outlive_a_power_cut() {
+    let mut bench = Bench::new();
+    let (ticket, step) = bench.order(FRONT, DoorAction::Open);
+    assert_eq!(types(&step), ["door.mode_changed"]);
+    assert!(step.reports.is_empty() && bench.unlocked(FRONT));
+    let step = bench.confirm(FRONT);
+    assert!(step.reports.is_empty());
+    assert!(step.commit.writes.iter().any(|write| matches!(write,
+        LedgerWrite::Door { door, state } if **door == *"front" && state.manual_open.is_some())));
+    match held(step).as_slice() {
+        [Effect::Report(report)] => {
+            assert_eq!(report.ticket, Ticket(ticket));
+            assert_eq!(report.progress, Progress::Actuated { observation_follows: true });
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_momentary_order_waits_for_no_disk() {
+    let mut bench = Bench::new();
+    let (ticket, _) = bench.order(BACK, DoorAction::OpenAndClose { dwell: None });
+    let step = bench.confirm(BACK);
+    assert_eq!(step.reports.iter().map(|report| report.ticket).collect::<Vec<_>>(), [Ticket(ticket)]);
+    assert!(held(step).is_empty());
+}
+
+#[test]
+fn an_order_for_a_door_that_does_not_exist_is_refused() {
+    let mut bench = Bench::new();
+    let (_, step) = bench.order(DoorIx(7), DoorAction::Report);
+    match step.reports.as_slice() {
+        [report] => assert!(matches!(report.progress, Progress::Refused(Refusal::UnknownTarget, _))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn how_the_bus_ended_an_order_reaches_its_door() {
+    let output = OutputRef { board: RELAYS, output: 0 };
+    type End = fn(OutputRef, Ticket) -> BusReport;
+    let ends: [(End, Progress); 3] = [
+        (|output, ticket| BusReport::OrderExpired { output, ticket }, Progress::Expired),
+        (
+            |output, ticket| BusReport::OrderFailed { output, ticket, detail: "exception".to_owned() },
+            Progress::Failed("exception".to_owned()),
+        ),
+        (
+            |output, ticket| BusReport::OrderUnknown { output, ticket, detail: "silence".to_owned() },
+            Progress::Unknown("silence".to_owned()),
+        ),
+    ];
+    for (end, expected) in ends {
+        let mut bench = Bench::new();
+        let (ticket, _) = bench.order(FRONT, DoorAction::Open);
+        let step = bench.bus(end(output, Ticket(ticket)));
+        assert_eq!(step.reports.iter().map(|report| &report.progress).collect::<Vec<_>>(), [&expected]);
+        assert!(!bench.unlocked(FRONT));
+    }
+}
+
+#[test]
+fn the_node_has_stopped_when_every_safe_state_was_read_back() {
+    let mut bench = Bench::new();
+    let _ = bench.order(FRONT, DoorAction::Open);
+    let _ = bench.confirm(FRONT);
+    let _ = bench.tell(Input::Stop);
+    assert_eq!(bench.controller.not_stopped().map(Id::as_str).collect::<Vec<_>>(), ["front"]);
+    assert!(!bench.controller.stopped());
+    let _ = bench.confirm(FRONT);
+    assert!(bench.controller.stopped());
+}

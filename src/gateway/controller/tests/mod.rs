@@ -1,0 +1,242 @@
+//! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
+//! `gate` whose fire input is the strike's.
+
+mod boards;
+mod cards;
+mod commands;
+mod on_a_bus;
+mod random;
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    domain::{
+        credential,
+        door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        fieldbus::{
+            CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
+            RegisterTable,
+        },
+        ids::OutputRef,
+        order::DoorAction,
+        outputs::Level,
+        permission::SetVersion,
+        record::{AccessRule, Credential, Effect as RuleEffect, Person, Record, Token},
+        time::{ClockTrust, Wall},
+    },
+    wire::token::token,
+};
+
+pub const FRONT: DoorIx = DoorIx(0);
+pub const BACK: DoorIx = DoorIx(1);
+pub const RELAYS: BoardIx = BoardIx(0);
+pub const GATE: BoardIx = BoardIx(1);
+pub const CONTACT: u16 = 0;
+pub const REX: u16 = 1;
+pub const FIRE: u16 = 2;
+/// The card that opens the front door; any other is unknown.
+pub const GOOD: RawCard = RawCard { bits: 32, value: 0xCAFE_F00D };
+pub const UNKNOWN: RawCard = RawCard { bits: 32, value: 0x1234_5678 };
+
+pub fn id(text: &str) -> Id {
+    Id::new(text).expect("a valid id")
+}
+
+pub fn key() -> CredentialKey {
+    CredentialKey::new(&[7; 32])
+}
+
+fn board(name: &str, board: BoardIx) -> BoardConfig {
+    let points = 0..4u16;
+    BoardConfig {
+        id: id(name),
+        board,
+        unit: 1,
+        profile: Profile {
+            name: id("test"),
+            outputs: points
+                .clone()
+                .map(|n| OutputPoint {
+                    name: id(&format!("relay-{}", n + 1)),
+                    address: OutputAddress::Coil(n),
+                    reads_back: true,
+                })
+                .collect(),
+            inputs: points
+                .map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) })
+                .collect(),
+            card_blocks: vec![CardBlock {
+                name: id("wiegand-1"),
+                table: RegisterTable::Holding,
+                data_address: 102,
+                data_words: 3,
+                bits_address: Some(101),
+                bits_fixed: 26,
+                handshake: CardHandshake::Counter { address: 100 },
+            }],
+            read_bits_max: 128,
+            read_registers_max: 32,
+        },
+        poll: Duration::from_millis(50),
+        lost_after: Duration::from_millis(1_000),
+    }
+}
+
+fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
+    DoorConfig {
+        id: id(name),
+        lock: OutputRef { board, output: 0 },
+        unlocked_level,
+        contact: Some(Contact { input: InputRef { board, input: CONTACT }, closed_value: true }),
+        rex: Some(Rex { input: InputRef { board, input: REX }, active_value: true, releases: true }),
+        fire: Some(Fire { input: InputRef { board: RELAYS, input: FIRE }, active_value: true }),
+        dwell: Duration::from_secs(5),
+        dwell_extended: Duration::from_secs(10),
+        relock: Relock::OnOpen,
+        open_time: Duration::from_secs(30),
+        open_time_extended: Duration::from_secs(60),
+        pre_alarm: Duration::ZERO,
+        at_start: StartPolicy::Restore,
+        at_stop: StopPolicy::Lock,
+    }
+}
+
+/// A set under which the good card opens the front door, or (`revoked`) no longer does.
+pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
+    let text = credential::decode(GOOD).texts.first().cloned().expect("a text");
+    let token: Token = token(&key(), &text);
+    let rule = AccessRule {
+        effect: if revoked { RuleEffect::Deny } else { RuleEffect::Allow },
+        groups: Vec::new(),
+        persons: vec![id("p-1")],
+        doors: vec![id("front")],
+        schedule: None,
+    };
+    let credential =
+        Credential { person: id("p-1"), token, state: Default::default(), active_from: None, expires_at: None };
+    let records = [
+        (id("p-1"), Record::Person(Person::default())),
+        (id("c-1"), Record::Credential(credential)),
+        (id("r-1"), Record::AccessRule(rule)),
+    ];
+    let version = SetVersion { epoch: 3, generation, digest: [0; 32] };
+    let zone = jiff::tz::TimeZone::UTC;
+    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &zone, version).expect("a valid set"))
+}
+
+pub struct Bench {
+    pub controller: Controller,
+    pub now: Now,
+    tickets: u64,
+}
+
+impl Bench {
+    /// Before the first word from a bus.
+    pub fn cold() -> (Bench, Step) {
+        let now = Now {
+            mono: Mono::from_millis(1_000_000),
+            wall: Wall::from_millis(1_790_000_000_000),
+            trust: ClockTrust::Trusted,
+        };
+        let (controller, step) = Controller::new(
+            vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
+            vec![
+                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), door: FRONT, card_block: Some((RELAYS, 0)) },
+                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), door: BACK, card_block: None },
+            ],
+            &[board("relays", RELAYS), board("gate", GATE)],
+            key(),
+            permissions(41, false),
+            BTreeMap::new(),
+            now,
+        );
+        (Bench { controller, now, tickets: 0 }, step)
+    }
+
+    /// Boards up, doors closed and locked.
+    pub fn new() -> Bench {
+        let (mut bench, _) = Bench::cold();
+        for board in [RELAYS, GATE] {
+            let _ = bench.bus(BusReport::BoardUp { board });
+            let _ = bench.input(board, CONTACT, true);
+            let _ = bench.confirm(if board == RELAYS { FRONT } else { BACK });
+        }
+        bench
+    }
+
+    pub fn tell(&mut self, input: Input) -> Step {
+        self.controller.handle(self.now, input)
+    }
+
+    pub fn bus(&mut self, report: BusReport) -> Step {
+        self.tell(Input::Bus(BusIx(0), report))
+    }
+
+    pub fn input(&mut self, board: BoardIx, input: u16, energised: bool) -> Step {
+        self.bus(BusReport::Input { input: InputRef { board, input }, energised })
+    }
+
+    /// The board of a door does what is desired and says so.
+    pub fn confirm(&mut self, door: DoorIx) -> Step {
+        let desired = self.controller.desired()[door.index()];
+        let level = desired.level_at(self.now.mono);
+        self.bus(BusReport::Output { output: desired.output, level, order: desired.order.map(|(ticket, _)| ticket) })
+    }
+
+    pub fn present(&mut self, card: RawCard) -> Step {
+        self.bus(BusReport::Card { board: RELAYS, block: 0, card })
+    }
+
+    pub fn order(&mut self, door: DoorIx, action: DoorAction) -> (u64, Step) {
+        self.order_within(door, action, 5_000)
+    }
+
+    pub fn order_within(&mut self, door: DoorIx, action: DoorAction, deadline_ms: u64) -> (u64, Step) {
+        self.tickets += 1;
+        let order = Order {
+            ticket: Ticket(self.tickets),
+            door,
+            action,
+            deadline: self.now.mono + Duration::from_millis(deadline_ms),
+            issued_at: self.now.wall,
+            operator: id("op-1"),
+            jti: id("j"),
+        };
+        (self.tickets, self.tell(Input::Order(order)))
+    }
+
+    pub fn pass(&mut self, millis: u64) {
+        self.now.mono = self.now.mono + Duration::from_millis(millis);
+        self.now.wall = self.now.wall + Duration::from_millis(millis);
+    }
+
+    pub fn unlocked(&self, door: DoorIx) -> bool {
+        let level = self.controller.desired()[door.index()].level_at(self.now.mono);
+        level == if door == FRONT { Level::Energised } else { Level::Released }
+    }
+}
+
+pub fn events(step: &Step) -> Vec<&Event> {
+    fn event(write: &LedgerWrite) -> Option<&Event> {
+        match write {
+            LedgerWrite::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+    step.commit.writes.iter().filter_map(event).collect()
+}
+
+pub fn types(step: &Step) -> Vec<String> {
+    let name =
+        |event: &Event| serde_json::to_value(event).expect("an event")["type"].as_str().expect("a type").to_owned();
+    events(step).into_iter().map(name).collect()
+}
+
+/// The only event of this step.
+pub fn only(step: &Step) -> serde_json::Value {
+    match events(step).as_slice() {
+        [event] => serde_json::to_value(event).expect("an event"),
+        other => panic!("one event was expected: {other:?}"),
+    }
+}

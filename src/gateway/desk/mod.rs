@@ -1,0 +1,474 @@
+//! The command desk: from a command that is authentic to an order that is due, and back to its
+//! outcomes. Owns idempotency, deadlines, the restart fence and authority; must never touch a door.
+//! Invariant: each command id leads to at most one order in the life of the node, and every command
+//! that was received ends in an outcome that says so.
+//!
+//! The questions, in the order in which they are asked:
+//!
+//! ```text
+//! known id?       same bytes: its stored outcome; other bytes: conflict
+//! dead id?        exp at or below the floor of forgotten ids: expired
+//! issuer, iat, lifetime
+//! boot            another run and not securing: unknown, with the present boot
+//! clock           untrusted: opening refused, securing accepted
+//! exp, nbf
+//! room            bounded per operator: overloaded
+//! operator        status, capability, scope
+//! target          unknown_target, unsupported
+//! ```
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+pub use book::{Book, Entry};
+
+use crate::{
+    domain::{
+        event::{Event, EventBody, Refusal},
+        ids::{DoorIx, Id},
+        order::{DoorAction, Order, OrderReport, Progress},
+        outputs::Ticket,
+        permission::Permissions,
+        time::{ClockTrust, Mono, Now, Wall},
+    },
+    gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    wire::{
+        command::{Command, CommandBody},
+        outcome::{Outcome, Stage},
+    },
+};
+
+/// `exp - iat` of whatever moves hardware.
+const HARDWARE_LIFETIME_MAX: Duration = Duration::from_secs(60);
+/// `exp - iat` of the rest.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Commands that may wait for their `nbf` at a time; more are refused as overloaded.
+const HELD_BACK_MAX: usize = 256;
+/// Orders that may be with the doors at a time; more are refused as overloaded.
+pub const ORDERS_MAX: usize = 256;
+
+#[derive(Clone, Debug)]
+pub struct DeskConfig {
+    pub boot: Id,
+    pub issuer: String,
+    pub doors: Vec<Id>,
+    pub commands_per_operator_max: usize,
+    pub clock_skew: Duration,
+}
+
+/// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
+/// commit goes to the ledger and carries what must wait for it.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct DeskStep {
+    pub order: Option<Order>,
+    pub outcomes: Vec<Outcome>,
+    pub commit: Commit,
+}
+
+#[derive(Debug)]
+pub struct Desk {
+    boot: Id,
+    issuer: String,
+    doors: HashMap<Id, DoorIx>,
+    clock_skew: Duration,
+    permissions: Arc<Permissions>,
+    book: Book,
+    tickets: HashMap<Ticket, CommandKey>,
+    next_ticket: u64,
+    /// Commands before their `nbf`, by the instant at which it comes.
+    held_back: BTreeMap<(Mono, u64), Command>,
+    stopping: bool,
+}
+
+/// Why a command ends before any door hears of it.
+struct End {
+    stage: Stage,
+    reason: Option<Refusal>,
+    detail: Value,
+    event: bool,
+}
+
+impl End {
+    fn refused(reason: Refusal, message: impl Into<String>) -> End {
+        End { stage: Stage::Refused, reason: Some(reason), detail: message_detail(message), event: false }
+    }
+
+    /// The operator, not the command, was found wanting: that is worth an event.
+    fn unauthorised(reason: Refusal, message: impl Into<String>) -> End {
+        End { event: true, ..End::refused(reason, message) }
+    }
+
+    fn stage(stage: Stage, message: impl Into<String>) -> End {
+        End { stage, reason: None, detail: message_detail(message), event: false }
+    }
+}
+
+fn message_detail(message: impl Into<String>) -> Value {
+    json!({ "message": message.into() })
+}
+
+impl Desk {
+    /// `records` and `floor` as the ledger recovered them. Commands that an earlier run left open end
+    /// here as `unknown`: nobody can say any more how far they got.
+    pub fn new(
+        config: DeskConfig,
+        permissions: Arc<Permissions>,
+        mut records: Vec<CommandRecord>,
+        floor: Wall,
+        now: Now,
+    ) -> (Desk, DeskStep) {
+        let mut step = DeskStep::default();
+        for record in &mut records {
+            if record.outcomes.last().is_some_and(is_last) {
+                continue;
+            }
+            let outcome = Outcome {
+                jti: record.key.jti.clone(),
+                seq: record.outcomes.len() as u32,
+                stage: Stage::Unknown,
+                at: now.wall,
+                reason: None,
+                detail: Some(message_detail("the node restarted before this command ended")),
+            };
+            record.outcomes.push(outcome.clone());
+            step.commit.writes.push(LedgerWrite::Command(record.clone()));
+            step.outcomes.push(outcome);
+        }
+        let doors = config.doors.into_iter().zip(0..).map(|(id, index)| (id, DoorIx(index))).collect();
+        let desk = Desk {
+            boot: config.boot,
+            issuer: config.issuer,
+            doors,
+            clock_skew: config.clock_skew,
+            permissions,
+            book: Book::new(records, floor, config.commands_per_operator_max),
+            tickets: HashMap::new(),
+            next_ticket: 1,
+            held_back: BTreeMap::new(),
+            stopping: false,
+        };
+        (desk, step)
+    }
+
+    /// From now on commands see this set.
+    pub fn handle_permissions(&mut self, permissions: Arc<Permissions>) {
+        self.permissions = permissions;
+    }
+
+    /// From now on every new command is refused: the node is stopping.
+    pub fn handle_stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
+    pub fn handle_command(&mut self, now: Now, command: Command, message: Option<MessageToken>) -> DeskStep {
+        let mut step = DeskStep::default();
+        if let Some(token) = message {
+            step.commit.held.push(Effect::AckMessage(token));
+        }
+        let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
+        if let Some(known) = self.book.get(&key) {
+            step.outcomes.push(repeated(known, &command, now));
+            return step;
+        }
+        if command.exp <= self.book.floor() {
+            // Not stored: the floor alone keeps it dead.
+            let end = End::stage(Stage::Expired, "older than what the node still remembers");
+            step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
+            return step;
+        }
+        match self.book.make_room(&command.operator, now.wall) {
+            Ok(None) => {}
+            Ok(Some(dropped)) => {
+                step.commit.writes.push(LedgerWrite::Forget { commands: dropped.keys, floor: dropped.floor });
+            }
+            Err(book::Full) => {
+                let end = End::refused(Refusal::Overloaded, "too many commands of this operator are still live");
+                // Not stored: remembering it is what there is no room for. It is dead by its `exp`.
+                step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
+                return step;
+            }
+        }
+        let record = CommandRecord {
+            key: key.clone(),
+            operator: command.operator.clone(),
+            digest: command.digest,
+            exp: command.exp,
+            boot: self.boot.clone(),
+            outcomes: Vec::with_capacity(4),
+        };
+        self.book.insert(Entry { record, ticket: None, finished: false });
+        self.advance(&key, now.wall, Stage::Received, None, None, &mut step);
+        match self.admit(now, &command) {
+            Err(end) => self.end(&key, &command, end, now, &mut step),
+            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+                Some(nbf) => self.hold_back(&key, command, now.mono_at(nbf), now, &mut step),
+                None => self.carry_out(&key, &command, now, &mut step),
+            },
+        }
+        self.store(&key, &mut step);
+        step
+    }
+
+    /// The doors report how far an order has got.
+    pub fn handle_report(&mut self, report: OrderReport) -> DeskStep {
+        let mut step = DeskStep::default();
+        let Some(key) = self.tickets.get(&report.ticket).cloned() else {
+            return step;
+        };
+        let last = report.progress.is_final();
+        let (stage, reason, detail) = staged(report.progress);
+        self.advance(&key, report.at, stage, reason, detail, &mut step);
+        if last {
+            self.tickets.remove(&report.ticket);
+            self.finish(&key);
+        }
+        self.store(&key, &mut step);
+        step
+    }
+
+    /// The doors were restarted: what they had not ended, nobody knows.
+    pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
+        let mut step = DeskStep::default();
+        for (_, key) in std::mem::take(&mut self.tickets) {
+            let detail = message_detail("the door loop restarted before this command ended");
+            self.advance(&key, now, Stage::Unknown, None, Some(detail), &mut step);
+            self.finish(&key);
+            self.store(&key, &mut step);
+        }
+        step
+    }
+
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.held_back.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Takes one command whose `nbf` has come; to be called until `next_deadline` lies in the future.
+    pub fn handle_timeout(&mut self, now: Now) -> DeskStep {
+        let mut step = DeskStep::default();
+        let due = self.held_back.first_entry().filter(|entry| entry.key().0 <= now.mono);
+        let Some(command) = due.map(|entry| entry.remove()) else {
+            return step;
+        };
+        let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
+        match self.admit(now, &command) {
+            Err(end) => self.end(&key, &command, end, now, &mut step),
+            Ok(()) => self.carry_out(&key, &command, now, &mut step),
+        }
+        self.store(&key, &mut step);
+        step
+    }
+
+    pub fn commands_remembered(&self) -> usize {
+        self.book.len()
+    }
+
+    /// Everything that is judged before authority, in the contract's order.
+    fn admit(&self, now: Now, command: &Command) -> Result<(), End> {
+        let body = &command.body;
+        if command.issuer != self.issuer {
+            return Err(End::refused(Refusal::WrongIssuer, format!("this node listens to {}", self.issuer)));
+        }
+        let cap = if body.moves_hardware() { HARDWARE_LIFETIME_MAX } else { LIFETIME_MAX };
+        if command.exp <= command.iat || command.exp.since(command.iat) > cap {
+            let message = format!("exp must be after iat and at most {} s after it", cap.as_secs());
+            return Err(End::refused(Refusal::LifetimeTooLong, message));
+        }
+        if self.stopping {
+            return Err(End::refused(Refusal::Overloaded, "the node is stopping"));
+        }
+        if body.moves_hardware() && !body.is_securing() {
+            match &command.boot {
+                None => return Err(End::refused(Refusal::Malformed, "boot is required for what moves hardware")),
+                Some(boot) if *boot != self.boot => {
+                    return Err(End {
+                        detail: json!({
+                            "message": "meant for another run of the node, which does not know how it went",
+                            "boot": self.boot,
+                        }),
+                        ..End::stage(Stage::Unknown, "")
+                    });
+                }
+                Some(_) => {}
+            }
+            if now.trust == ClockTrust::Untrusted {
+                return Err(End::refused(
+                    Refusal::ClockUntrusted,
+                    "deadlines cannot be judged: the clock is not trusted",
+                ));
+            }
+        }
+        if now.trust == ClockTrust::Trusted {
+            if command.iat > now.wall + self.clock_skew {
+                return Err(End::refused(Refusal::NotYetValid, "iat lies in the future"));
+            }
+            if command.exp <= now.wall {
+                return Err(End::stage(Stage::Expired, "exp has passed"));
+            }
+            if command.nbf.is_some_and(|nbf| nbf >= command.exp) {
+                return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
+            }
+        }
+        if self.tickets.len() >= ORDERS_MAX {
+            return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
+        }
+        Ok(())
+    }
+
+    fn hold_back(&mut self, key: &CommandKey, command: Command, due: Mono, now: Now, step: &mut DeskStep) {
+        if self.held_back.len() >= HELD_BACK_MAX {
+            let end = End::refused(Refusal::Overloaded, "too many commands wait for their nbf");
+            return self.end(key, &command, end, now, step);
+        }
+        self.advance(key, now.wall, Stage::Scheduled, None, None, step);
+        self.next_ticket += 1;
+        self.held_back.insert((due, self.next_ticket), command);
+    }
+
+    fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
+        let body = &command.body;
+        if let Err((reason, message)) = self.permissions.authorise(&command.operator, body.name(), body.door(), now) {
+            return self.end(key, command, End::unauthorised(reason, message), now, step);
+        }
+        let (door, action) = match body {
+            CommandBody::DoorOpen { door } => (door, DoorAction::Open),
+            CommandBody::DoorClose { door } => (door, DoorAction::Close),
+            CommandBody::DoorOpenAndClose { door, dwell_ms } => {
+                let dwell = dwell_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                (door, DoorAction::OpenAndClose { dwell })
+            }
+            CommandBody::DoorStateGet { door } => (door, DoorAction::Report),
+            CommandBody::Unsupported { name } => {
+                let end =
+                    End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}"));
+                return self.end(key, command, end, now, step);
+            }
+        };
+        let Some(&index) = self.doors.get(door) else {
+            let end = End::refused(Refusal::UnknownTarget, format!("this node has no door {door}"));
+            return self.end(key, command, end, now, step);
+        };
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        // Without a trusted clock only what secures or asks comes this far; it gets the full span.
+        let deadline = match now.trust {
+            ClockTrust::Trusted => now.mono_at(command.exp),
+            ClockTrust::Untrusted => now.mono + HARDWARE_LIFETIME_MAX,
+        };
+        self.tickets.insert(ticket, key.clone());
+        if let Some(entry) = self.book.get_mut(key) {
+            entry.ticket = Some(ticket);
+        }
+        self.advance(key, now.wall, Stage::Authorised, None, None, step);
+        step.order = Some(Order {
+            ticket,
+            door: index,
+            action,
+            deadline,
+            issued_at: command.iat,
+            operator: command.operator.clone(),
+            jti: command.jti.clone(),
+        });
+    }
+
+    fn end(&mut self, key: &CommandKey, command: &Command, end: End, now: Now, step: &mut DeskStep) {
+        if let (true, Some(reason)) = (end.event, end.reason) {
+            let version = self.permissions.version();
+            step.commit.event(Event {
+                occurred_at: now.wall,
+                clock: now.trust,
+                epoch: version.epoch,
+                generation: version.generation,
+                body: EventBody::OperatorRefused {
+                    operator: command.operator.clone(),
+                    jti: command.jti.clone(),
+                    command: command.body.name().to_owned(),
+                    reason,
+                    detail: end.detail["message"].as_str().map(str::to_owned),
+                },
+            });
+        }
+        self.advance(key, now.wall, end.stage, end.reason, Some(end.detail), step);
+        self.finish(key);
+    }
+
+    /// Adds the next stage of a command to its record and to what is published.
+    fn advance(
+        &mut self,
+        key: &CommandKey,
+        at: Wall,
+        stage: Stage,
+        reason: Option<Refusal>,
+        detail: Option<Value>,
+        step: &mut DeskStep,
+    ) {
+        let Some(entry) = self.book.get_mut(key) else { return };
+        let seq = entry.record.outcomes.len() as u32;
+        let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
+        entry.record.outcomes.push(outcome.clone());
+        step.outcomes.push(outcome);
+    }
+
+    fn finish(&mut self, key: &CommandKey) {
+        if let Some(entry) = self.book.get_mut(key) {
+            entry.finished = true;
+            entry.ticket = None;
+        }
+    }
+
+    fn store(&self, key: &CommandKey, step: &mut DeskStep) {
+        if let Some(entry) = self.book.get(key) {
+            step.commit.writes.push(LedgerWrite::Command(entry.record.clone()));
+        }
+    }
+}
+
+impl End {
+    fn outcome(self, jti: &Id, seq: u32, at: Wall) -> Outcome {
+        Outcome { jti: jti.clone(), seq, stage: self.stage, at, reason: self.reason, detail: Some(self.detail) }
+    }
+}
+
+/// The answer to an id that is known: the stored outcome for the same bytes, `conflict` for others.
+fn repeated(known: &Entry, command: &Command, now: Now) -> Outcome {
+    match known.record.outcomes.last() {
+        Some(last) if known.record.digest == command.digest => last.clone(),
+        _ => {
+            let message = "another command was received under this jti";
+            End::refused(Refusal::Conflict, message).outcome(&command.jti, 0, now.wall)
+        }
+    }
+}
+
+/// Whether an outcome is the last of its command.
+pub fn is_last(outcome: &Outcome) -> bool {
+    let said_so = || outcome.detail.as_ref().is_some_and(|detail| detail["final"] == Value::Bool(true));
+    outcome.stage.always_ends() || (outcome.stage == Stage::Actuated && said_so())
+}
+
+fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
+    match progress {
+        Progress::Actuated { observation_follows: true } => (Stage::Actuated, None, None),
+        Progress::Actuated { observation_follows: false } => (Stage::Actuated, None, Some(json!({ "final": true }))),
+        Progress::Observed => (Stage::Observed, None, None),
+        Progress::NotObserved => (Stage::NotObserved, None, None),
+        Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
+        Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
+        Progress::Expired => {
+            (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))
+        }
+        Progress::Cancelled => (Stage::Cancelled, None, None),
+        Progress::Failed(message) => (Stage::Failed, None, Some(message_detail(message))),
+        Progress::Unknown(message) => (Stage::Unknown, None, Some(message_detail(message))),
+    }
+}

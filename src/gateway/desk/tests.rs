@@ -1,0 +1,277 @@
+//! What the desk promises, one promise a test.
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::domain::{
+    permission::SetVersion,
+    record::{Operator, OperatorStatus, Record},
+};
+
+const NOON: i64 = 1_790_000_000_000;
+
+fn id(text: &str) -> Id {
+    Id::new(text).unwrap()
+}
+
+fn at(ms: i64) -> Now {
+    Now {
+        mono: Mono::from_millis(1_000_000 + ms as u64),
+        wall: Wall::from_millis(NOON + ms),
+        trust: ClockTrust::Trusted,
+    }
+}
+
+fn operators() -> Arc<Permissions> {
+    let operator = |role: &str, status, doors: Option<Vec<Id>>| {
+        Record::Operator(Operator { name: None, status, role: id(role), doors })
+    };
+    let records = [
+        (id("ada"), operator("integrator", OperatorStatus::Active {}, None)),
+        (id("eve"), operator("reporter", OperatorStatus::Active {}, None)),
+        (id("max"), operator("manager", OperatorStatus::Active {}, Some(vec![id("back")]))),
+    ];
+    let version = SetVersion { epoch: 1, generation: 7, digest: [0; 32] };
+    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &jiff::tz::TimeZone::UTC, version).unwrap())
+}
+
+fn config() -> DeskConfig {
+    DeskConfig {
+        boot: id("run-2"),
+        issuer: "https://cloud.example".to_owned(),
+        doors: vec![id("front"), id("back")],
+        commands_per_operator_max: 4,
+        clock_skew: Duration::from_secs(5),
+    }
+}
+
+fn desk() -> Desk {
+    Desk::new(config(), operators(), vec![], Wall::EPOCH, at(0)).0
+}
+
+/// An opening that is right in every way, five seconds long.
+fn open(jti: &str) -> Command {
+    Command {
+        issuer: "https://cloud.example".to_owned(),
+        operator: id("ada"),
+        jti: id(jti),
+        iat: at(0).wall,
+        exp: at(5000).wall,
+        nbf: None,
+        boot: Some(id("run-2")),
+        kid: id("k1"),
+        digest: crate::wire::canonical::sha256(jti.as_bytes()),
+        body: CommandBody::DoorOpenAndClose { door: id("front"), dwell_ms: Some(4000) },
+    }
+}
+
+fn stages(step: &DeskStep) -> Vec<Stage> {
+    step.outcomes.iter().map(|outcome| outcome.stage).collect()
+}
+
+fn refusal(step: &DeskStep) -> Option<Refusal> {
+    assert!(step.order.is_none(), "a refused command moves nothing");
+    step.outcomes.last().and_then(|outcome| outcome.reason)
+}
+
+fn report(order: &Order, progress: Progress) -> OrderReport {
+    OrderReport { ticket: order.ticket, at: at(100).wall, progress }
+}
+
+#[test]
+fn a_good_command_becomes_one_order_with_the_deadline_on_the_monotonic_clock() {
+    let mut desk = desk();
+    let step = desk.handle_command(at(200), open("a"), None);
+    assert_eq!(stages(&step), [Stage::Received, Stage::Authorised]);
+    let order = step.order.unwrap();
+    assert_eq!(order.action, DoorAction::OpenAndClose { dwell: Some(Duration::from_secs(4)) });
+    assert_eq!(order.deadline, at(5000).mono);
+    assert_eq!(order.door, DoorIx(0));
+}
+
+#[test]
+fn stages_are_numbered_from_zero_and_end_with_the_observation() {
+    let mut desk = desk();
+    let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
+    let actuated = desk.handle_report(report(&order, Progress::Actuated { observation_follows: true }));
+    let observed = desk.handle_report(report(&order, Progress::Observed));
+    assert_eq!((actuated.outcomes[0].seq, actuated.outcomes[0].stage), (2, Stage::Actuated));
+    assert_eq!((observed.outcomes[0].seq, observed.outcomes[0].stage), (3, Stage::Observed));
+    let late = desk.handle_report(report(&order, Progress::NotObserved));
+    assert!(late.outcomes.is_empty(), "after its end a command says nothing more");
+}
+
+#[test]
+fn the_same_bytes_again_answer_with_the_stored_outcome_and_move_nothing() {
+    let mut desk = desk();
+    let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
+    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let again = desk.handle_command(at(100), open("a"), None);
+    assert!(again.order.is_none());
+    assert_eq!(stages(&again), [Stage::Actuated]);
+    assert!(again.commit.writes.is_empty());
+    let long_after = desk.handle_command(at(60_000), open("a"), None);
+    assert_eq!(stages(&long_after), [Stage::Actuated], "the ledger is asked before exp is judged");
+}
+
+#[test]
+fn other_bytes_under_a_known_id_are_a_conflict() {
+    let mut desk = desk();
+    let _ = desk.handle_command(at(0), open("a"), None);
+    let other = Command { digest: [9; 32], ..open("a") };
+    assert_eq!(refusal(&desk.handle_command(at(10), other, None)), Some(Refusal::Conflict));
+}
+
+#[test]
+fn a_message_is_acknowledged_only_with_the_commit_that_stores_its_command() {
+    let mut desk = desk();
+    let token = MessageToken { connection: 1, packet_id: 7 };
+    let step = desk.handle_command(at(0), open("a"), Some(token));
+    assert!(matches!(step.commit.writes[..], [LedgerWrite::Command(_)]));
+    let released = step.commit.held.release(&crate::gateway::step::Durable::synced());
+    assert_eq!(released, [Effect::AckMessage(token)]);
+}
+
+#[test]
+fn past_its_deadline_a_command_is_expired() {
+    let step = desk().handle_command(at(5000), open("a"), None);
+    assert_eq!(stages(&step), [Stage::Received, Stage::Expired]);
+    assert!(step.order.is_none());
+}
+
+#[test]
+fn a_command_for_another_run_is_unknown_and_learns_the_present_run() {
+    let step = desk().handle_command(at(0), Command { boot: Some(id("run-1")), ..open("a") }, None);
+    assert!(step.order.is_none());
+    let last = step.outcomes.last().unwrap();
+    assert_eq!(last.stage, Stage::Unknown);
+    assert_eq!(last.detail.as_ref().unwrap()["boot"], "run-2");
+}
+
+#[test]
+fn closing_passes_the_restart_fence() {
+    let close = Command { boot: Some(id("run-1")), body: CommandBody::DoorClose { door: id("front") }, ..open("a") };
+    assert!(desk().handle_command(at(0), close, None).order.is_some());
+}
+
+#[test]
+fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
+    let blind = Now { trust: ClockTrust::Untrusted, ..at(0) };
+    assert_eq!(refusal(&desk().handle_command(blind, open("a"), None)), Some(Refusal::ClockUntrusted));
+    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("b") };
+    assert!(desk().handle_command(blind, close, None).order.is_some());
+}
+
+#[test]
+fn what_moves_hardware_lives_for_a_minute_at_most() {
+    let long = Command { exp: at(60_001).wall, ..open("a") };
+    assert_eq!(refusal(&desk().handle_command(at(0), long, None)), Some(Refusal::LifetimeTooLong));
+    let ask = Command { exp: at(3_600_000).wall, body: CommandBody::DoorStateGet { door: id("front") }, ..open("b") };
+    assert!(desk().handle_command(at(0), ask, None).order.is_some());
+}
+
+#[test]
+fn a_command_from_the_future_or_of_another_issuer_is_refused() {
+    let future = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("a") };
+    assert_eq!(refusal(&desk().handle_command(at(0), future, None)), Some(Refusal::NotYetValid));
+    let stranger = Command { issuer: "https://else.example".to_owned(), ..open("a") };
+    assert_eq!(refusal(&desk().handle_command(at(0), stranger, None)), Some(Refusal::WrongIssuer));
+}
+
+#[test]
+fn before_its_nbf_a_command_waits_and_is_judged_again_when_it_comes() {
+    let mut desk = desk();
+    let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("a") }, None);
+    assert_eq!(stages(&held), [Stage::Received, Stage::Scheduled]);
+    assert_eq!(desk.next_deadline(), Some(at(1000).mono));
+    assert!(desk.handle_timeout(at(999)).order.is_none());
+    assert!(desk.handle_timeout(at(1000)).order.is_some());
+
+    let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("b") }, None);
+    assert_eq!(stages(&held), [Stage::Received, Stage::Scheduled]);
+    let late = desk.handle_timeout(at(5001));
+    assert_eq!(stages(&late), [Stage::Expired], "nobody looked in time, so it moves nothing");
+}
+
+#[test]
+fn authority_is_asked_of_the_mirror_and_a_refusal_is_an_event() {
+    for (operator, expected) in
+        [("nobody", Refusal::UnknownOperator), ("eve", Refusal::Forbidden), ("max", Refusal::OutOfScope)]
+    {
+        let step = desk().handle_command(at(0), Command { operator: id(operator), ..open("a") }, None);
+        assert_eq!(refusal(&step), Some(expected), "{operator}");
+        let told = step.commit.writes.iter().any(|write| {
+            matches!(write, LedgerWrite::Event(Event { generation: 7, body: EventBody::OperatorRefused { reason, .. }, .. })
+                if *reason == expected)
+        });
+        assert!(told, "{operator}");
+    }
+}
+
+#[test]
+fn an_unknown_door_and_an_unsupported_command_say_so() {
+    let nowhere = Command { body: CommandBody::DoorOpen { door: id("attic") }, ..open("a") };
+    assert_eq!(refusal(&desk().handle_command(at(0), nowhere, None)), Some(Refusal::UnknownTarget));
+    let later = Command { body: CommandBody::Unsupported { name: "locker.open".to_owned() }, ..open("b") };
+    assert_eq!(refusal(&desk().handle_command(at(0), later, None)), Some(Refusal::Unsupported));
+}
+
+#[test]
+fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        assert!(desk.handle_command(at(0), open(jti), None).order.is_some());
+    }
+    assert_eq!(refusal(&desk.handle_command(at(1), open("e"), None)), Some(Refusal::Overloaded));
+    let other = Command { operator: id("max"), body: CommandBody::DoorOpen { door: id("back") }, ..open("f") };
+    assert!(desk.handle_command(at(1), other, None).order.is_some(), "another operator has room of their own");
+}
+
+#[test]
+fn a_forgotten_id_stays_dead_even_when_the_clock_steps_back() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
+        let _ = desk.handle_report(report(&order, Progress::Observed));
+    }
+    let fresh = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("e") };
+    let step = desk.handle_command(at(6000), fresh, None);
+    assert!(step.order.is_some());
+    let Some(LedgerWrite::Forget { commands, floor }) = step.commit.writes.first() else {
+        panic!("room was made by forgetting: {:?}", step.commit.writes)
+    };
+    assert_eq!(*floor, at(5000).wall);
+    let forgotten = open(&commands[0].jti);
+    let replay = desk.handle_command(at(1000), forgotten, None);
+    assert_eq!(stages(&replay).last(), Some(&Stage::Expired));
+    assert!(replay.order.is_none());
+}
+
+#[test]
+fn what_an_earlier_run_left_open_ends_as_unknown_and_is_never_carried_out() {
+    let mut first = desk();
+    let step = first.handle_command(at(0), open("a"), None);
+    let Some(LedgerWrite::Command(record)) = step.commit.writes.into_iter().next() else { panic!("not stored") };
+
+    let config = DeskConfig { boot: id("run-3"), ..config() };
+    let (mut second, step) = Desk::new(config, operators(), vec![record], Wall::EPOCH, at(2000));
+    assert_eq!(stages(&step), [Stage::Unknown]);
+    let again = second.handle_command(at(2100), open("a"), None);
+    assert!(again.order.is_none());
+    assert_eq!(stages(&again), [Stage::Unknown]);
+}
+
+#[test]
+fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
+    let mut desk = desk();
+    let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
+    assert_eq!(stages(&desk.handle_doors_restarted(at(50).wall)), [Stage::Unknown]);
+    assert!(desk.handle_report(report(&order, Progress::Observed)).outcomes.is_empty());
+}
+
+#[test]
+fn a_stopping_node_takes_no_commands() {
+    let mut desk = desk();
+    desk.handle_stop();
+    assert_eq!(refusal(&desk.handle_command(at(0), open("a"), None)), Some(Refusal::Overloaded));
+}

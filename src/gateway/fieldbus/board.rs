@@ -1,0 +1,382 @@
+//! One board: is it there, what of it is to be read next. Owns the link state, the poll groups and the
+//! points; must never report a value that was not read since the board came up. Invariant: `Up` is
+//! reported only after a complete scan, with every input and every readable output behind it.
+
+use std::time::Duration;
+
+use crate::domain::{
+    fieldbus::{BoardConfig, BusReport, InputAddress, OutputAddress},
+    ids::{InputRef, OutputRef},
+    outputs::Level,
+    time::Mono,
+};
+
+use super::{
+    BusFault, Reply,
+    card::Card,
+    output::Output,
+    plan::{Group, Table, input_point, output_point, plan},
+};
+
+/// Distance of the probes of a board that does not answer, doubled each time between these two.
+const PROBE_MIN: Duration = Duration::from_millis(200);
+const PROBE_MAX: Duration = Duration::from_secs(5);
+const READ_BACK_EVERY: Duration = Duration::from_millis(500);
+/// Clearings of a card block in a row before they are slowed down to the poll.
+const CLEARS_MAX: u32 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Unknown,
+    Up,
+    Lost,
+}
+
+#[derive(Clone, Debug)]
+struct Poll {
+    group: Group,
+    due: Mono,
+    every: Duration,
+    /// Read since the board began to answer.
+    scanned: bool,
+    failing_since: Option<Mono>,
+    probe: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Input {
+    table: Table,
+    address: u16,
+    bit: Option<u8>,
+    value: Option<bool>,
+    reported: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+struct CardSlot {
+    card: Card,
+    clear_at: Mono,
+    clears: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Board {
+    config: BoardConfig,
+    link: Link,
+    polls: Vec<Poll>,
+    inputs: Vec<Input>,
+    pub outputs: Vec<Output>,
+    cards: Vec<CardSlot>,
+    /// Transactions in a row without an answer.
+    faults: u32,
+    /// When the first of them began.
+    silent_since: Option<Mono>,
+    hold_until: Mono,
+    detail: String,
+}
+
+/// What a board wants to have done that is not an output's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    Poll(usize),
+    /// Index of the card block, address to write zero to.
+    Clear(usize, u16),
+}
+
+impl Board {
+    pub fn new(config: BoardConfig) -> Board {
+        let mut groups = plan(&config.profile);
+        let probe = groups.is_empty();
+        if let Some(first) = config.profile.outputs.first().filter(|_| probe) {
+            // Nothing can be read: asking for the first output at least draws an exception.
+            let (table, address) = output_point(first.address);
+            groups.push(Group { table, address, count: 1, outputs_only: true });
+        }
+        let slow = config.poll.max(READ_BACK_EVERY.min(config.poll * 10));
+        let polls = groups.iter().map(|&group| Poll {
+            group,
+            due: Mono::ZERO,
+            every: if group.outputs_only { slow } else { config.poll },
+            scanned: false,
+            failing_since: None,
+            probe,
+        });
+        let inputs = config.profile.inputs.iter().map(|point| {
+            let (table, address) = input_point(point.address);
+            let bit = match point.address {
+                InputAddress::InputRegisterBit { bit, .. } | InputAddress::HoldingRegisterBit { bit, .. } => Some(bit),
+                InputAddress::DiscreteInput(_) | InputAddress::Coil(_) => None,
+            };
+            Input { table, address, bit, value: None, reported: None }
+        });
+        let outputs = (0_u16..)
+            .zip(&config.profile.outputs)
+            .map(|(output, point)| Output::new(OutputRef { board: config.board, output }, point.clone()));
+        let cards = config.profile.card_blocks.iter().map(|block| CardSlot {
+            card: Card::new(block, &groups),
+            clear_at: Mono::ZERO,
+            clears: 0,
+        });
+        Board {
+            link: Link::Unknown,
+            polls: polls.collect(),
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            cards: cards.collect(),
+            faults: 0,
+            silent_since: None,
+            hold_until: Mono::ZERO,
+            detail: String::new(),
+            config,
+        }
+    }
+
+    pub fn config(&self) -> &BoardConfig {
+        &self.config
+    }
+
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Whether the board may have the wire: one that does not answer waits between its probes.
+    pub fn is_ready(&self, now: Mono) -> bool {
+        now >= self.hold_until
+    }
+
+    pub fn group(&self, poll: usize) -> Option<Group> {
+        self.polls.get(poll).map(|poll| poll.group)
+    }
+
+    /// What time alone brings.
+    pub fn tick(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        for output in &mut self.outputs {
+            output.tick(now, out);
+        }
+        let failing = self.polls.iter().filter_map(|poll| poll.failing_since).chain(self.silent_since).min();
+        if self.link != Link::Lost && failing.is_some_and(|since| now.since(since) >= self.config.lost_after) {
+            self.lose(now, out);
+        }
+    }
+
+    /// The most overdue chore, with the instant since which it has been due; of a board that is not up
+    /// the next read of its scan.
+    pub fn chore(&self, now: Mono) -> Option<(Mono, Chore)> {
+        if self.link != Link::Up {
+            let at = self.polls.iter().position(|poll| !poll.scanned)?;
+            return Some((self.hold_until, Chore::Poll(at)));
+        }
+        let polls = self.polls.iter().enumerate().map(|(at, poll)| (poll.due, Chore::Poll(at)));
+        let clears = self
+            .cards
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?))));
+        clears.chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
+    }
+
+    pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
+        let ready = self.is_ready(now);
+        let up = self.link == Link::Up;
+        let outputs = self.outputs.iter().filter_map(|output| output.next_deadline(now, up && ready)).min();
+        let failing = self.polls.iter().filter_map(|poll| poll.failing_since).chain(self.silent_since).min();
+        let lost = failing.filter(|_| self.link != Link::Lost).map(|since| since + self.config.lost_after);
+        let work = if !ready || !up {
+            (!self.polls.is_empty()).then_some(self.hold_until)
+        } else {
+            let clears = self.cards.iter().filter(|slot| slot.card.clear_address().is_some()).map(|slot| slot.clear_at);
+            self.polls.iter().map(|poll| poll.due).chain(clears).min()
+        };
+        [outputs, lost, work].into_iter().flatten().min()
+    }
+
+    pub fn start_poll(&mut self, now: Mono, poll: usize) {
+        if let Some(poll) = self.polls.get_mut(poll) {
+            poll.due = now + poll.every;
+        }
+    }
+
+    pub fn poll_answered(&mut self, now: Mono, at: usize, reply: &Reply, out: &mut Vec<BusReport>) {
+        let Some(poll) = self.polls.get_mut(at) else { return };
+        let group = poll.group;
+        poll.scanned = true;
+        poll.failing_since = None;
+        let was_up = self.link == Link::Up;
+        if !was_up && self.polls.iter().all(|poll| poll.scanned) {
+            self.link = Link::Up;
+            out.push(BusReport::BoardUp { board: self.config.board });
+        }
+        self.answered(now);
+        self.take_inputs(&group, reply);
+        if let Reply::Words(words) = reply {
+            self.take_cards(now, &group, words, out);
+        }
+        let mut levels = Vec::new();
+        self.take_outputs(now, &group, reply, if was_up { &mut *out } else { &mut levels });
+        if self.link != Link::Up {
+            return;
+        }
+        for (input, point) in (0_u16..).zip(&mut self.inputs) {
+            if let Some(energised) = point.value.filter(|_| point.value != point.reported) {
+                point.reported = Some(energised);
+                out.push(BusReport::Input { input: InputRef { board: self.config.board, input }, energised });
+            }
+        }
+        if !was_up {
+            for output in &mut self.outputs {
+                output.board_up(out);
+            }
+        }
+    }
+
+    fn take_inputs(&mut self, group: &Group, reply: &Reply) {
+        for point in self.inputs.iter_mut().filter(|point| group.covers(point.table, point.address)) {
+            let at = usize::from(point.address - group.address);
+            point.value = match (reply, point.bit) {
+                (Reply::Bits(bits), None) => bits.get(at).copied(),
+                (Reply::Words(words), Some(bit)) => words.get(at).map(|word| word >> (bit & 15) & 1 == 1),
+                _ => None,
+            }
+            .or(point.value);
+        }
+    }
+
+    fn take_outputs(&mut self, now: Mono, group: &Group, reply: &Reply, out: &mut Vec<BusReport>) {
+        for output in &mut self.outputs {
+            let (table, address) = output_point(output.point().address);
+            if output.point().reads_back && group.covers(table, address) {
+                let level = level_in(output.point().address, reply, usize::from(address - group.address));
+                output.found(now, level, out);
+            }
+        }
+    }
+
+    fn take_cards(&mut self, now: Mono, group: &Group, words: &[u16], out: &mut Vec<BusReport>) {
+        for (block, slot) in (0_u16..).zip(&mut self.cards) {
+            let card = slot.card.absorb(group, words);
+            if slot.card.clear_address().is_none() {
+                slot.clears = 0;
+            }
+            if let Some(card) = card {
+                slot.clears = 0;
+                slot.clear_at = now;
+                out.push(BusReport::Card { board: self.config.board, block, card });
+            }
+        }
+    }
+
+    /// The read-back of one output alone.
+    pub fn read_back_answered(&mut self, now: Mono, output: usize, reply: &Reply, out: &mut Vec<BusReport>) {
+        self.answered(now);
+        if let Some(output) = self.outputs.get_mut(output) {
+            let level = level_in(output.point().address, reply, 0);
+            output.found(now, level, out);
+        }
+    }
+
+    /// The clearing of a card block was tried: look whether it worked.
+    pub fn clear_tried(&mut self, now: Mono, at: usize) {
+        let Some(slot) = self.cards.get_mut(at) else { return };
+        slot.clears = slot.clears.saturating_add(1);
+        let look_at = if slot.clears < CLEARS_MAX { now } else { now + self.config.poll };
+        // The next clearing comes after that look, which makes it needless if all is well.
+        slot.clear_at = look_at + Duration::from_nanos(1);
+        for poll in self.polls.iter_mut().filter(|poll| slot.card.is_in(&poll.group)) {
+            poll.due = poll.due.min(look_at);
+        }
+    }
+
+    /// While the scan is not complete an answer only lets it go on: one part of a board that answers
+    /// must not hide another that does not.
+    pub fn answered(&mut self, now: Mono) {
+        if self.link == Link::Up {
+            self.faults = 0;
+            self.silent_since = None;
+        }
+        self.hold_until = self.hold_until.min(now);
+    }
+
+    /// An exception to a read of the poll: the board lives, but this part of it cannot be had.
+    pub fn poll_refused(&mut self, (started, now): (Mono, Mono), at: usize, fault: &BusFault, timeout: Duration) {
+        let Some(poll) = self.polls.get_mut(at) else { return };
+        poll.failing_since.get_or_insert(started);
+        let detail = format!("{}: {fault}", request_of(&poll.group));
+        if self.link == Link::Up {
+            poll.due = poll.due.max(now + PROBE_MIN);
+            self.answered(now);
+        } else {
+            self.unanswered(started, now, fault, timeout);
+        }
+        self.detail = detail;
+    }
+
+    /// Whether this poll only asks for a sign of life, which an exception is as well.
+    pub fn is_probe(&self, poll: usize) -> bool {
+        self.polls.get(poll).is_some_and(|poll| poll.probe)
+    }
+
+    /// No answer, or none that can be used.
+    pub fn unanswered(&mut self, started: Mono, now: Mono, fault: &BusFault, timeout: Duration) {
+        self.faults = self.faults.saturating_add(1);
+        self.silent_since.get_or_insert(started);
+        self.detail = fault.to_string();
+        // The first repetition may come at once: most faults are a single lost frame. From then on the
+        // board waits as long as it has cost, doubled each time, so the others keep at least half.
+        if self.faults > 1 || self.link == Link::Lost {
+            let base = if self.link == Link::Lost { PROBE_MIN.max(timeout) } else { timeout };
+            let doublings = self.faults.saturating_sub(2).min(16);
+            self.hold_until = now + base.saturating_mul(1 << doublings).clamp(PROBE_MIN.min(timeout), PROBE_MAX);
+        }
+        let restarted = matches!(fault, BusFault::Unreachable(_) | BusFault::Disconnected(_)) || self.faults > 1;
+        for slot in &mut self.cards {
+            slot.card.frame_lost();
+            if restarted {
+                slot.card.reconnected();
+            }
+        }
+        for poll in &mut self.polls {
+            poll.scanned &= self.link == Link::Up;
+            if restarted {
+                // Should the board have restarted, its outputs are looked at first thing.
+                poll.due = poll.due.min(now);
+            }
+        }
+    }
+
+    fn lose(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        self.link = Link::Lost;
+        self.hold_until = self.hold_until.max(now);
+        for poll in &mut self.polls {
+            poll.scanned = false;
+            poll.failing_since = None;
+        }
+        for input in &mut self.inputs {
+            input.value = None;
+            input.reported = None;
+        }
+        for slot in &mut self.cards {
+            slot.card.reconnected();
+        }
+        let detail = format!("board {}: {}", self.config.id, self.detail);
+        out.push(BusReport::BoardLost { board: self.config.board, detail: detail.clone() });
+        for output in &mut self.outputs {
+            output.board_lost(&detail, out);
+        }
+    }
+}
+
+fn request_of(group: &Group) -> super::Request {
+    super::Request::Read { table: group.table, address: group.address, count: group.count }
+}
+
+fn level_in(address: OutputAddress, reply: &Reply, at: usize) -> Option<Level> {
+    match (reply, address) {
+        (Reply::Bits(bits), OutputAddress::Coil(_)) => bits.get(at).copied().map(Level::from_energised),
+        (Reply::Words(words), OutputAddress::HoldingRegister { energised, released, .. }) => match words.get(at) {
+            Some(&word) if word == energised => Some(Level::Energised),
+            Some(&word) if word == released => Some(Level::Released),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! The bus machine: who has the wire next. Owns the order among boards; must never hold up a door by
+//! anything but the transaction that is on the wire. Order: outputs by urgency, then what is due
+//! longest; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
+//! are read under any load.
+
+use crate::domain::{
+    fieldbus::BusReport,
+    ids::{BoardIx, OutputRef},
+    outputs::{Desired, Level},
+    time::Mono,
+};
+
+use super::{
+    BusFault, BusPlan, Next, Reply, Request, Transaction,
+    board::{Board, Chore, Link},
+    output::{Action, Wish},
+};
+
+const URGENT_RUN_MAX: u32 = 16;
+
+#[derive(Clone, Debug)]
+pub struct Bus {
+    plan: BusPlan,
+    boards: Vec<Board>,
+    flight: Option<Flight>,
+    quiet_until: Mono,
+    urgent_run: u32,
+    /// Where the search among equals begins.
+    turn: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    board: usize,
+    started: Mono,
+    request: Request,
+    errand: Errand,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Errand {
+    Write(usize),
+    ReadBack(usize),
+    Poll(usize),
+    Clear(usize),
+}
+
+impl Bus {
+    pub fn new(plan: BusPlan) -> Bus {
+        let boards = plan.boards.iter().cloned().map(Board::new).collect();
+        Bus { plan, boards, flight: None, quiet_until: Mono::ZERO, urgent_run: 0, turn: 0 }
+    }
+
+    pub fn plan(&self) -> &BusPlan {
+        &self.plan
+    }
+
+    /// The newest desired state of each output named; those on other buses are not ours. May be called
+    /// at any time, as often as one likes with the same.
+    pub fn set_desired(&mut self, now: Mono, desired: &[Desired], out: &mut Vec<BusReport>) {
+        for one in desired {
+            if let Some(output) = self.output_mut(one.output) {
+                output.set_desired(now, one, out);
+            }
+        }
+    }
+
+    /// What to do now. A [`Next::Transact`] must be carried out at once and answered with `handle`:
+    /// deadlines of orders are judged here.
+    pub fn next(&mut self, now: Mono, out: &mut Vec<BusReport>) -> Next {
+        for board in &mut self.boards {
+            board.tick(now, out);
+        }
+        if self.flight.is_some() {
+            return Next::Idle { until: None };
+        }
+        if now < self.quiet_until {
+            return Next::Idle { until: Some(self.quiet_until) };
+        }
+        let chore = self.next_chore(now);
+        let chore_waits = chore.is_some() && self.urgent_run >= URGENT_RUN_MAX;
+        if !chore_waits && let Some((board, output, wish)) = self.next_wish(now, out) {
+            self.urgent_run += 1;
+            return self.start_wish(now, board, output, wish, out);
+        }
+        if let Some((board, chore)) = chore {
+            self.urgent_run = 0;
+            self.turn = board + 1;
+            return self.start_chore(now, board, chore);
+        }
+        Next::Idle { until: self.boards.iter().filter_map(|board| board.next_deadline(now)).min() }
+    }
+
+    /// The result of the transaction that `next` handed out.
+    pub fn handle(&mut self, now: Mono, result: Result<Reply, BusFault>, out: &mut Vec<BusReport>) {
+        let Some(flight) = self.flight.take() else { return };
+        if self.plan.serial {
+            self.quiet_until = now + self.plan.turnaround;
+        }
+        let Some(board) = self.boards.get_mut(flight.board) else { return };
+        match result.and_then(|reply| fitting(&flight.request, reply)) {
+            Ok(reply) => match flight.errand {
+                Errand::Poll(at) => board.poll_answered(now, at, &reply, out),
+                Errand::ReadBack(output) => board.read_back_answered(now, output, &reply, out),
+                Errand::Clear(at) => {
+                    board.answered(now);
+                    board.clear_tried(now, at);
+                }
+                Errand::Write(output) => {
+                    board.answered(now);
+                    if let Some(output) = board.outputs.get_mut(output) {
+                        output.write_answered(now, out);
+                    }
+                }
+            },
+            Err(fault) => failed(board, flight, now, &fault, &self.plan, out),
+        }
+        board.tick(now, out);
+    }
+
+    /// The level at which an output was last read back, nothing having been written since.
+    pub fn confirmed(&self, output: OutputRef) -> Option<Level> {
+        let board = self.board(output.board)?;
+        board.outputs.get(usize::from(output.output))?.confirmed()
+    }
+
+    pub fn link(&self, board: BoardIx) -> Option<Link> {
+        self.board(board).map(Board::link)
+    }
+
+    /// Whether every output of every board that is up stands as desired, confirmed.
+    pub fn is_settled(&self, now: Mono) -> bool {
+        self.boards
+            .iter()
+            .filter(|board| board.link() == Link::Up)
+            .all(|board| board.outputs.iter().all(|output| output.is_settled(now)))
+    }
+
+    fn next_wish(&mut self, now: Mono, out: &mut Vec<BusReport>) -> Option<(usize, usize, Wish)> {
+        let mut first: Option<(usize, usize, Wish)> = None;
+        for (board_at, board) in self.boards.iter_mut().enumerate() {
+            if board.link() != Link::Up || !board.is_ready(now) {
+                continue;
+            }
+            for (output_at, output) in board.outputs.iter_mut().enumerate() {
+                if let Some(wish) = output.wish(now, out)
+                    && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
+                {
+                    first = Some((board_at, output_at, wish));
+                }
+            }
+        }
+        first
+    }
+
+    fn next_chore(&self, now: Mono) -> Option<(usize, Chore)> {
+        let count = self.boards.len();
+        let mut first: Option<(Mono, usize, Chore)> = None;
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let Some(board) = self.boards.get(at).filter(|board| board.is_ready(now)) else { continue };
+            if let Some((due, chore)) = board.chore(now)
+                && first.is_none_or(|(best, _, _)| due < best)
+            {
+                first = Some((due, at, chore));
+            }
+        }
+        first.map(|(_, at, chore)| (at, chore))
+    }
+
+    fn start_wish(&mut self, now: Mono, at: usize, output: usize, wish: Wish, out: &mut Vec<BusReport>) -> Next {
+        let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
+        let unit = board.config().unit;
+        let Some(point) = board.outputs.get_mut(output) else { return Next::Idle { until: None } };
+        let request = point.request(wish.action);
+        let (errand, start_by) = match wish.action {
+            Action::Write(level) => (Errand::Write(output), point.start_write(now, level, out)),
+            Action::ReadBack => (Errand::ReadBack(output), None),
+        };
+        self.flight = Some(Flight { board: at, started: now, request, errand });
+        Next::Transact(Transaction { unit, request, start_by })
+    }
+
+    fn start_chore(&mut self, now: Mono, at: usize, chore: Chore) -> Next {
+        let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
+        let unit = board.config().unit;
+        let (request, errand) = match chore {
+            Chore::Clear(card, address) => (Request::WriteRegister { address, value: 0 }, Errand::Clear(card)),
+            Chore::Poll(poll) => {
+                let Some(group) = board.group(poll) else { return Next::Idle { until: None } };
+                board.start_poll(now, poll);
+                let request = Request::Read { table: group.table, address: group.address, count: group.count };
+                (request, Errand::Poll(poll))
+            }
+        };
+        self.flight = Some(Flight { board: at, started: now, request, errand });
+        Next::Transact(Transaction { unit, request, start_by: None })
+    }
+
+    fn board(&self, board: BoardIx) -> Option<&Board> {
+        self.boards.iter().find(|candidate| candidate.config().board == board)
+    }
+
+    fn output_mut(&mut self, output: OutputRef) -> Option<&mut super::output::Output> {
+        let board = self.boards.iter_mut().find(|board| board.config().board == output.board)?;
+        board.outputs.get_mut(usize::from(output.output))
+    }
+}
+
+fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: &BusPlan, out: &mut Vec<BusReport>) {
+    // 10 and 11 come from a gateway: whoever stands behind it has not answered.
+    let refused = matches!(fault, BusFault::Exception(code) if !matches!(code, 10 | 11));
+    if let Errand::Write(output) = flight.errand
+        && let Some(output) = board.outputs.get_mut(output)
+    {
+        match fault {
+            BusFault::TooLate => return output.write_not_sent(now, out),
+            BusFault::Unreachable(_) => output.write_not_sent(now, out),
+            _ if refused => output.write_refused(now, &format!("{}: {fault}", flight.request), out),
+            _ => output.write_unknown(),
+        }
+    }
+    match flight.errand {
+        _ if *fault == BusFault::TooLate => {}
+        Errand::Write(_) if refused => board.answered(now),
+        Errand::Poll(poll) if refused && board.is_probe(poll) => board.poll_answered(now, poll, &Reply::Written, out),
+        Errand::Poll(poll) if refused => board.poll_refused((flight.started, now), poll, fault, plan.timeout),
+        Errand::Clear(card) => {
+            if refused {
+                board.answered(now);
+            } else {
+                board.unanswered(flight.started, now, fault, plan.timeout);
+            }
+            board.clear_tried(now, card);
+        }
+        _ => board.unanswered(flight.started, now, fault, plan.timeout),
+    }
+}
+
+/// A reply of the wrong kind or length is no reply.
+fn fitting(request: &Request, reply: Reply) -> Result<Reply, BusFault> {
+    let fits = match (request, &reply) {
+        (Request::Read { table, count, .. }, Reply::Bits(bits)) => table.is_bits() && bits.len() == usize::from(*count),
+        (Request::Read { table, count, .. }, Reply::Words(words)) => {
+            !table.is_bits() && words.len() == usize::from(*count)
+        }
+        (Request::WriteCoil { .. } | Request::WriteRegister { .. }, Reply::Written) => true,
+        _ => false,
+    };
+    if fits { Ok(reply) } else { Err(BusFault::Garbage("a reply of the wrong length".to_owned())) }
+}

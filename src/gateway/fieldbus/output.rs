@@ -1,0 +1,445 @@
+//! One output: what is driven, what is known of it, and the life of the order behind it.
+//!
+//! ```text
+//! order:  set_desired ─▶ Waiting ──write starts──▶ Written ──read back at its level──▶ Output{order}
+//!                           │ ▲                       │
+//!        deadline passed,   │ └──never sent───────────┤ exception, or still not there
+//!        `until` passed     ▼                         ▼ at the deadline or after 3 writes
+//!                      OrderExpired              OrderFailed        board lost, overtaken: OrderUnknown
+//! ```
+//!
+//! Owns those rules. Must never start a write for an order after its deadline, and never let an order
+//! end twice. Invariants: a desired state that came with an order takes force only when its write
+//! starts, so an order that expired or failed has changed nothing here: the state before it stays until
+//! the controller sends another; the level driven is a function of (in force, now), so `until` ends by
+//! itself. Tickets rise: one that is not higher than the highest seen is no new order.
+
+use std::time::Duration;
+
+use crate::domain::{
+    fieldbus::{BusReport, OutputAddress, OutputPoint},
+    ids::OutputRef,
+    outputs::{Desired, Level, Ticket},
+    time::Mono,
+};
+
+use super::{Request, plan::output_point};
+
+/// Writes in a row that read back otherwise before that is called a mismatch.
+pub const ATTEMPTS_MAX: u32 = 3;
+const REWRITE_BACKOFF: Duration = Duration::from_millis(500);
+const REWRITE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An output that cannot be read back is written anew this often, should its board have restarted.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Where a change without an order stands among those with one.
+const URGENCY: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    deadline: Mono,
+    /// What comes into force when the write starts; none if the level in force is wanted anyhow.
+    desired: Option<Desired>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    ticket: Ticket,
+    deadline: Mono,
+    level: Level,
+    /// Its write is the one on the wire.
+    in_flight: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Output {
+    output: OutputRef,
+    point: OutputPoint,
+    in_force: Option<Desired>,
+    /// What was in force before the order whose write is unconfirmed.
+    prior: Option<Option<Desired>>,
+    waiting: Option<Waiting>,
+    written: Vec<Written>,
+    newest: Option<Ticket>,
+    /// The order that ended without effect: its desired state is not followed.
+    dead: Option<Ticket>,
+    /// Level at the last read-back since the board came (or echoed, where there is no read-back).
+    seen: Option<Level>,
+    /// Level of the last write, until it has been read back.
+    unverified: Option<Level>,
+    /// What `unverified` was before the write on the wire, should that turn out never to have left.
+    unverified_before: Option<Level>,
+    /// The write was refused and counted: the read-back that follows counts nothing.
+    refused: bool,
+    reported: Option<Level>,
+    target: Option<Level>,
+    changed_at: Mono,
+    attempts: u32,
+    retry_at: Mono,
+    refresh_at: Mono,
+}
+
+/// What an output wants of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The earliest goes first.
+    pub urgency: Mono,
+    pub action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Write(Level),
+    ReadBack,
+}
+
+impl Output {
+    pub fn new(output: OutputRef, point: OutputPoint) -> Output {
+        Output {
+            output,
+            point,
+            in_force: None,
+            prior: None,
+            waiting: None,
+            written: Vec::new(),
+            newest: None,
+            dead: None,
+            seen: None,
+            unverified: None,
+            unverified_before: None,
+            refused: false,
+            reported: None,
+            target: None,
+            changed_at: Mono::ZERO,
+            attempts: 0,
+            retry_at: Mono::ZERO,
+            refresh_at: Mono::MAX,
+        }
+    }
+
+    pub fn point(&self) -> &OutputPoint {
+        &self.point
+    }
+
+    /// The level at which the output was last found, with no write since.
+    pub fn confirmed(&self) -> Option<Level> {
+        if self.unverified.is_some() { None } else { self.seen }
+    }
+
+    /// Whether nothing is left to do: no order under way, the level in force confirmed.
+    pub fn is_settled(&self, now: Mono) -> bool {
+        let wanted = self.in_force.map(|desired| desired.level_at(now));
+        self.waiting.is_none() && self.written.is_empty() && (wanted.is_none() || self.confirmed() == wanted)
+    }
+
+    pub fn set_desired(&mut self, now: Mono, desired: &Desired, out: &mut Vec<BusReport>) {
+        match desired.order {
+            Some((ticket, _)) if self.dead == Some(ticket) => {}
+            Some((ticket, deadline)) if self.newest.is_none_or(|newest| ticket > newest) => {
+                self.newest = Some(ticket);
+                if let Some(overtaken) = self.waiting.take() {
+                    self.dead = Some(overtaken.ticket);
+                    self.fail(overtaken.ticket, "overtaken by a later command before it was written", out);
+                }
+                self.waiting = Some(Waiting { ticket, deadline, desired: Some(*desired) });
+            }
+            Some((ticket, _)) if self.waiting.is_some_and(|waiting| waiting.ticket == ticket) => {
+                if let Some(waiting) = &mut self.waiting {
+                    match waiting.desired {
+                        Some(_) => waiting.desired = Some(*desired),
+                        None => self.in_force = Some(*desired),
+                    }
+                }
+            }
+            Some((ticket, _)) if self.written.iter().any(|written| written.ticket == ticket) => {
+                self.in_force = Some(*desired);
+            }
+            _ => {
+                if let Some(waiting) = self.waiting {
+                    let level = waiting.desired.or(self.in_force).map(|desired| desired.level_at(now));
+                    if level == Some(desired.level_at(now)) {
+                        // Wanted for another reason as well: the order comes along.
+                        self.waiting = Some(Waiting { desired: None, ..waiting });
+                    } else {
+                        self.waiting = None;
+                        self.dead = Some(waiting.ticket);
+                        self.fail(waiting.ticket, "overtaken by a later state before it was written", out);
+                    }
+                }
+                self.in_force = Some(*desired);
+                self.prior = None;
+            }
+        }
+        self.retarget(now);
+    }
+
+    /// What time alone brings: orders expire, `until` passes.
+    pub fn tick(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        if let Some(waiting) = self.waiting {
+            let over = waiting.desired.and_then(|desired| desired.until).is_some_and(|until| now >= until);
+            if now > waiting.deadline || over {
+                self.waiting = None;
+                // Riding along with a level that is wanted anyhow, there is nothing to hold back.
+                if waiting.desired.is_some() {
+                    self.dead = Some(waiting.ticket);
+                }
+                out.push(BusReport::OrderExpired { output: self.output, ticket: waiting.ticket });
+            }
+        }
+        self.retarget(now);
+    }
+
+    /// What to put on the wire now, the board being up.
+    pub fn wish(&mut self, now: Mono, out: &mut Vec<BusReport>) -> Option<Wish> {
+        self.tick(now, out);
+        if let Some(waiting) = self.waiting {
+            let level = waiting.desired.or(self.in_force)?.level_at(now);
+            return Some(Wish { urgency: waiting.deadline, action: Action::Write(level) });
+        }
+        let target = self.target?;
+        let urgency = self.written.first().map_or(self.changed_at + URGENCY, |written| written.deadline);
+        // Refused, it may have acted or not; otherwise a level that changed meanwhile is written at once.
+        if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
+            return Some(Wish { urgency, action: Action::ReadBack });
+        }
+        let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
+        let refresh = !self.point.reads_back && now >= self.refresh_at;
+        if !(differs || refresh) || now < self.retry_at {
+            return None;
+        }
+        if self.give_up_late_orders(now, out) {
+            return self.wish(now, out);
+        }
+        Some(Wish { urgency, action: Action::Write(target) })
+    }
+
+    /// A second write for an order that took no effect must not start after its deadline either.
+    /// True if that changed what is driven.
+    fn give_up_late_orders(&mut self, now: Mono, out: &mut Vec<BusReport>) -> bool {
+        let late: Vec<Ticket> =
+            self.written.iter().filter(|written| now > written.deadline).map(|written| written.ticket).collect();
+        let before = self.target;
+        for ticket in late {
+            self.written.retain(|written| written.ticket != ticket);
+            self.fail(ticket, "the board did not take it before the deadline", out);
+            self.revert(ticket);
+        }
+        self.retarget(now);
+        before != self.target
+    }
+
+    /// When to look again although nothing was answered.
+    pub fn next_deadline(&self, now: Mono, up: bool) -> Option<Mono> {
+        let expiry = self.waiting.map(|waiting| {
+            // Expired is *past* the deadline.
+            let deadline = waiting.deadline + Duration::from_nanos(1);
+            waiting.desired.and_then(|desired| desired.until).map_or(deadline, |until| until.min(deadline))
+        });
+        let until = self.in_force.and_then(|desired| desired.until).filter(|&until| until > now && up);
+        let retry = (up && self.target.is_some() && self.seen != self.target).then_some(self.retry_at);
+        let refresh = (up && self.target.is_some() && !self.point.reads_back).then_some(self.refresh_at);
+        [expiry, until, retry, refresh].into_iter().flatten().min()
+    }
+
+    pub fn request(&self, action: Action) -> Request {
+        match (action, self.point.address) {
+            (Action::Write(level), OutputAddress::Coil(address)) => {
+                Request::WriteCoil { address, on: level.is_energised() }
+            }
+            (Action::Write(level), OutputAddress::HoldingRegister { address, energised, released }) => {
+                Request::WriteRegister { address, value: if level.is_energised() { energised } else { released } }
+            }
+            (Action::ReadBack, address) => {
+                let (table, address) = output_point(address);
+                Request::Read { table, address, count: 1 }
+            }
+        }
+    }
+
+    /// The write goes on the wire with the return of this call. Returns the last instant for that.
+    pub fn start_write(&mut self, now: Mono, level: Level, out: &mut Vec<BusReport>) -> Option<Mono> {
+        let (kept, overtaken) =
+            std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
+        self.written = kept;
+        for written in overtaken {
+            self.unknown(written.ticket, "overtaken by a later state before it was read back", out);
+        }
+        if let Some(waiting) = self.waiting.take() {
+            if let Some(desired) = waiting.desired {
+                self.prior = Some(self.in_force);
+                self.in_force = Some(desired);
+                self.attempts = 0;
+            }
+            let Waiting { ticket, deadline, .. } = waiting;
+            self.written.push(Written { ticket, deadline, level, in_flight: true });
+        } else {
+            self.written.iter_mut().for_each(|written| written.in_flight = true);
+        }
+        self.unverified_before = self.unverified.replace(level);
+        self.refused = false;
+        self.retarget(now);
+        self.written.iter().filter(|written| written.in_flight).map(|written| written.deadline).min()
+    }
+
+    /// The board echoed the write.
+    pub fn write_answered(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        self.landed();
+        if !self.point.reads_back
+            && let Some(level) = self.unverified
+        {
+            self.refresh_at = now + REFRESH;
+            self.found(now, Some(level), out);
+        }
+    }
+
+    /// Sent, but no proper answer: it may have happened.
+    pub fn write_unknown(&mut self) {
+        self.landed();
+        if !self.point.reads_back {
+            // No telling but by another echo: the level seen before is no longer known.
+            self.seen = None;
+        }
+    }
+
+    /// The request never left: as if it had not been tried.
+    pub fn write_not_sent(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        self.unverified = self.unverified_before.take();
+        let in_flight = self.written.iter().position(|written| written.in_flight);
+        self.landed();
+        // A rewrite that never left changes nothing for its order, whose first write did.
+        let Some(at) = in_flight.filter(|_| self.attempts == 0) else { return };
+        let Written { ticket, deadline, level, .. } = self.written.remove(at);
+        let own = self.in_force.filter(|desired| desired.order.is_some_and(|(of, _)| of == ticket));
+        if own.is_some()
+            && let Some(prior) = self.prior.take()
+        {
+            self.in_force = prior;
+        }
+        let wanted = own.or(self.in_force).map(|desired| desired.level_at(now));
+        if self.waiting.is_none() && wanted == Some(level) {
+            self.waiting = Some(Waiting { ticket, deadline, desired: own });
+        } else {
+            self.dead = Some(ticket);
+            self.fail(ticket, "overtaken by a later state before it was written", out);
+        }
+        self.retarget(now);
+    }
+
+    pub fn write_refused(&mut self, now: Mono, detail: &str, out: &mut Vec<BusReport>) {
+        let refused: Vec<Ticket> =
+            self.written.iter().filter(|written| written.in_flight).map(|written| written.ticket).collect();
+        self.written.retain(|written| !written.in_flight);
+        for ticket in refused {
+            self.fail(ticket, detail, out);
+            self.revert(ticket);
+        }
+        self.refused = true;
+        self.attempt_failed(now, out);
+        self.retarget(now);
+    }
+
+    fn landed(&mut self) {
+        self.written.iter_mut().for_each(|written| written.in_flight = false);
+    }
+
+    /// The output was read (or its write echoed): `None` is a register value that is neither level.
+    pub fn found(&mut self, now: Mono, level: Option<Level>, out: &mut Vec<BusReport>) {
+        let wrote = self.unverified.take();
+        let refused = std::mem::take(&mut self.refused);
+        self.seen = level;
+        if let Some(level) = level {
+            for written in self.written.extract_if(.., |written| written.level == level) {
+                self.reported = Some(level);
+                self.prior = None;
+                out.push(BusReport::Output { output: self.output, level, order: Some(written.ticket) });
+            }
+            if self.reported != Some(level) {
+                self.reported = Some(level);
+                out.push(BusReport::Output { output: self.output, level, order: None });
+            }
+        }
+        self.retarget(now);
+        // Read back otherwise, and not wanted any more: nothing will be written for these again.
+        let target = self.target;
+        for written in self.written.extract_if(.., |written| Some(written.level) != target).collect::<Vec<_>>() {
+            self.fail(written.ticket, "the board did not take it while it was wanted", out);
+            self.revert(written.ticket);
+        }
+        self.retarget(now);
+        if level.is_some() && level == self.target {
+            self.attempts = 0;
+            self.retry_at = Mono::ZERO;
+        } else if wrote.is_some() && wrote == self.target && !refused {
+            self.attempt_failed(now, out);
+        }
+    }
+
+    fn attempt_failed(&mut self, now: Mono, out: &mut Vec<BusReport>) {
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts < ATTEMPTS_MAX {
+            return;
+        }
+        let doublings = (self.attempts - ATTEMPTS_MAX).min(8);
+        self.retry_at = now + (REWRITE_BACKOFF * 2_u32.pow(doublings)).min(REWRITE_BACKOFF_MAX);
+        if self.attempts == ATTEMPTS_MAX
+            && let Some(level) = self.seen
+        {
+            out.push(BusReport::OutputMismatch { output: self.output, level });
+        }
+        for written in std::mem::take(&mut self.written) {
+            self.fail(written.ticket, "the output reads back otherwise than written", out);
+            self.revert(written.ticket);
+        }
+        self.retarget(now);
+    }
+
+    /// The scan is complete: says what it found.
+    pub fn board_up(&mut self, out: &mut Vec<BusReport>) {
+        self.reported = self.seen;
+        if let Some(level) = self.seen {
+            out.push(BusReport::Output { output: self.output, level, order: None });
+        }
+    }
+
+    /// The board is lost: what was under way is settled as unknown, what it was is forgotten.
+    pub fn board_lost(&mut self, detail: &str, out: &mut Vec<BusReport>) {
+        for written in std::mem::take(&mut self.written) {
+            self.unknown(written.ticket, detail, out);
+        }
+        self.prior = None;
+        self.seen = None;
+        self.unverified = None;
+        self.refused = false;
+        self.reported = None;
+        self.attempts = 0;
+        self.retry_at = Mono::ZERO;
+    }
+
+    /// Puts back what was in force before `ticket`, unless the controller has spoken since.
+    fn revert(&mut self, ticket: Ticket) {
+        self.dead = Some(ticket);
+        let own = self.in_force.and_then(|desired| desired.order).is_some_and(|(of, _)| of == ticket);
+        if own && let Some(prior) = self.prior.take() {
+            self.in_force = prior;
+        }
+    }
+
+    /// A level that newly became the one to be driven starts with a clean slate.
+    fn retarget(&mut self, now: Mono) {
+        let target = self.in_force.map(|desired| desired.level_at(now));
+        if target != self.target {
+            self.target = target;
+            self.changed_at = now;
+            self.attempts = 0;
+            self.retry_at = Mono::ZERO;
+        }
+    }
+
+    fn fail(&self, ticket: Ticket, detail: &str, out: &mut Vec<BusReport>) {
+        out.push(BusReport::OrderFailed { output: self.output, ticket, detail: detail.to_owned() });
+    }
+
+    fn unknown(&self, ticket: Ticket, detail: &str, out: &mut Vec<BusReport>) {
+        out.push(BusReport::OrderUnknown { output: self.output, ticket, detail: detail.to_owned() });
+    }
+}

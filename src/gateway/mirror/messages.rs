@@ -1,0 +1,131 @@
+//! What goes into the mirror and what comes out of it. Owns no behaviour beyond building a request.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        ids::Id,
+        permission::{Permissions, SetVersion},
+        time::Wall,
+    },
+    wire::set::{Digest, SetRequest, Want},
+};
+
+/// All signatures have been verified by the session, which hands over what was signed.
+#[derive(Clone, Debug)]
+pub enum MirrorInput {
+    /// A key set came into force (also the one in force at start). Before any document verified by it.
+    Keys {
+        compact: Arc<str>,
+        version: u64,
+        epoch: u64,
+    },
+    /// A JWS of typ `latchd-set+jwt`: its payload and itself.
+    Document {
+        payload: Vec<u8>,
+        compact: Arc<str>,
+    },
+    /// From `set/chunk/{name}`; not signed: the name in a signed manifest vouches for it.
+    Chunk {
+        name: Digest,
+        bytes: Vec<u8>,
+    },
+    /// A beat that answers a nonce of ours.
+    Beat {
+        iat: Wall,
+        version: SetVersion,
+    },
+    LinkUp,
+    LinkDown,
+    /// Make a request now: the session wants a beat.
+    Ask,
+    /// [`next_deadline`](super::Mirror::next_deadline) has passed.
+    Timeout,
+}
+
+#[derive(Clone, Debug)]
+pub enum MirrorOutput {
+    /// Durable, and from now on in force.
+    Applied(Applied),
+    /// The set in force stays. Told once for each document.
+    Refused(Refused),
+    /// Signed, but against what was seen before: an alarm.
+    RollbackRefused {
+        detail: String,
+    },
+    /// A beat says that what is held is what the cloud has: staleness starts anew.
+    Confirmed(SetVersion),
+    /// Nothing happened, and why.
+    Ignored(Ignored),
+    /// To be sent on `set/req`.
+    Request(Wanted),
+    /// The store failed: nothing more is applied until it is opened again. The set in force stays.
+    Failed {
+        detail: String,
+    },
+    /// The copy outside the store cannot be written (an alarm) or can be again.
+    CopyFailed {
+        detail: String,
+    },
+    CopyRestored,
+}
+
+#[derive(Clone, Debug)]
+pub struct Applied {
+    pub version: SetVersion,
+    pub permissions: Arc<Permissions>,
+    pub records: u64,
+    /// Kinds in the set that this version does not understand.
+    pub unknown_kinds: Vec<Id>,
+    pub absorbs: Vec<Id>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What stays in force.
+    pub held: SetVersion,
+    /// (epoch, generation) of the document, where it could be read.
+    pub offered: Option<(u64, u64)>,
+    pub reasons: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The set in force has it: a duplicate, or an older delta.
+    AlreadyApplied,
+    /// Older than what is held or being fetched, and signed before it: it was late.
+    Superseded,
+    /// Of an epoch that the key set has ended.
+    OldEpoch,
+    /// A delta that waits for the one before it.
+    AheadOfTurn,
+    /// The same bytes were refused before.
+    AlreadyRefused,
+    /// Nobody asked for this chunk (any more).
+    UnrequestedChunk,
+    /// The bytes do not hash to the name.
+    BadChunk,
+    /// The store has failed.
+    Unavailable,
+}
+
+/// A request that still lacks its nonce, which the session draws.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub held: SetVersion,
+    pub want: Want,
+    pub chunks: Vec<Digest>,
+}
+
+impl Wanted {
+    pub fn with_nonce(self, nonce: String) -> SetRequest {
+        SetRequest {
+            nonce,
+            epoch: self.held.epoch,
+            generation: self.held.generation,
+            digest: Digest(self.held.digest),
+            want: self.want,
+            chunks: self.chunks,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The start: which set is enforced before any network. Owns the choice between the store, the second
+//! copy and nothing; must never choose one that is below the anchor or does not have its digest.
+//! Invariant: what cannot be proved is not enforced: then every card is denied as `stale_permissions`.
+
+use std::sync::Arc;
+
+use super::{
+    Anchor, CHORE_FIRST, CHORE_MOST, Chores, Held, Mirror, MirrorConfig, MirrorOutput, RETRY_FIRST, RETRY_MOST,
+    copy::{Attest, SecondCopy},
+    gather::Gather,
+    recover::{Recovered, recover},
+    retry::Retry,
+    table::{Changes, Meta, StoredKeys, Summing, Table, TableError},
+};
+use crate::{
+    domain::{
+        ids::Id,
+        permission::{Permissions, SetVersion},
+        time::Now,
+    },
+    gateway::kv::{Kv, KvError},
+    wire::set::Summary,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store is to be set aside, and the mirror opened over a new one: the second copy fills it.
+    #[error("the permission mirror is damaged: {0}")]
+    Damaged(String),
+    #[error("the permission mirror cannot be read: {0}")]
+    Failed(KvError),
+}
+
+impl From<TableError> for OpenError {
+    fn from(error: TableError) -> OpenError {
+        match error {
+            TableError::Damaged(detail) => OpenError::Damaged(detail),
+            TableError::Kv(error) => OpenError::Failed(error),
+        }
+    }
+}
+
+/// Where the set in force at start came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Store,
+    /// The store was empty; it has been filled from the second copy.
+    SecondCopy,
+    /// No set was ever received.
+    Nothing,
+    /// There was a set of at least this version, and it is gone.
+    Lost(SetVersion),
+}
+
+/// What the mirror starts with.
+#[derive(Debug)]
+pub struct MirrorOpened {
+    pub permissions: Arc<Permissions>,
+    pub version: Option<SetVersion>,
+    pub records: u64,
+    pub unknown_kinds: Vec<Id>,
+    pub source: Source,
+    /// The signed key set that was last in force: the session verifies it anew under the root key.
+    pub keys: Option<StoredKeys>,
+    /// No key set below this version is to be taken.
+    pub keys_version_min: u64,
+    /// Why the stored set, though whole, is not in force: this version does not understand it.
+    pub refused: Vec<String>,
+    /// What was found on the way, for the journal.
+    pub notes: Vec<String>,
+}
+
+/// A set that was read whole.
+struct Loaded {
+    summary: Summary,
+    meta: Meta,
+    gather: Gather,
+}
+
+impl<K: Kv, C: SecondCopy> Mirror<K, C> {
+    /// Needs no network and no clock but the deadlines'.
+    pub fn open(
+        kv: K,
+        mut copy: C,
+        attest: Arc<dyn Attest>,
+        config: MirrorConfig,
+        now: Now,
+    ) -> Result<(Mirror<K, C>, MirrorOpened), OpenError> {
+        let table = Table::new(kv);
+        let mut notes = Vec::new();
+        let anchor = copy.read_anchor().unwrap_or_else(|error| {
+            notes.push(format!("the anchor cannot be read: {error}"));
+            None
+        });
+        let anchor = anchor.unwrap_or_else(Anchor::nothing_seen);
+        let mut keys = table.keys()?;
+        let mut chores = Chores::default();
+        let (loaded, source) = match load(&table)? {
+            Some(loaded) => {
+                not_below(&anchor, &loaded.meta)?;
+                chores.verify = true;
+                (Some(loaded), Source::Store)
+            }
+            None => {
+                let recovered = match recover(&mut copy, &*attest) {
+                    Ok(recovered) => recovered,
+                    Err(error) => {
+                        notes.push(format!("the second copy cannot be used: {error}"));
+                        None
+                    }
+                };
+                if let Some(recovered) = &recovered {
+                    notes.extend(recovered.cut_short.iter().map(|why| format!("the second copy ends early: {why}")));
+                    if keys.as_ref().is_none_or(|keys| keys.version < recovered.keys.version) {
+                        table.write_keys(&recovered.keys)?;
+                        keys = Some(recovered.keys.clone());
+                    }
+                }
+                match recovered {
+                    Some(recovered) if not_below(&anchor, &recovered.meta).is_ok() => {
+                        chores.rewrite = recovered.cut_short.is_some();
+                        (Some(fill(&table, recovered)?), Source::SecondCopy)
+                    }
+                    Some(recovered) => {
+                        notes.push(format!(
+                            "the second copy holds generation {}, and generation {} was seen",
+                            recovered.meta.generation, anchor.generation
+                        ));
+                        (None, Source::Lost(anchor.version()))
+                    }
+                    None if anchor.set_seen => (None, Source::Lost(anchor.version())),
+                    None => (None, Source::Nothing),
+                }
+            }
+        };
+        let mut opened = MirrorOpened {
+            permissions: Arc::new(Permissions::none()),
+            version: None,
+            records: 0,
+            unknown_kinds: Vec::new(),
+            source,
+            keys_version_min: anchor.keys_version.max(keys.as_ref().map_or(0, |keys| keys.version)),
+            keys: keys.clone(),
+            refused: Vec::new(),
+            notes,
+        };
+        let mut mirror = Mirror {
+            table,
+            copy,
+            attest,
+            held: None,
+            target: anchor.mark(),
+            anchor,
+            keys,
+            manifest_needed: false,
+            staging: None,
+            ahead: Default::default(),
+            refused_documents: Default::default(),
+            refused_version: None,
+            link_up: false,
+            urge: false,
+            retry: Retry::new(RETRY_FIRST, RETRY_MOST, config.seed),
+            chores,
+            chore_timer: Retry::new(CHORE_FIRST, CHORE_MOST, config.seed.rotate_left(32)),
+            copy_failed: false,
+            failed: false,
+            config,
+        };
+        mirror.anchor.keys_version = opened.keys_version_min;
+        if let Some(Loaded { summary, meta, gather }) = loaded {
+            let version = meta.version();
+            if mirror.anchor.mark() != (meta.epoch, meta.generation) || !mirror.anchor.set_seen {
+                mirror.raise_anchor(&meta);
+            }
+            mirror.target = mirror.anchor.mark();
+            mirror.held = Some(Held { version, summary });
+            opened.version = Some(version);
+            match gather.finish(&meta.critical, &mirror.config.doors, &mirror.config.zone, version) {
+                Ok(gathered) => {
+                    opened.permissions = Arc::new(gathered.permissions);
+                    opened.records = gathered.records;
+                    opened.unknown_kinds = gathered.unknown_kinds;
+                }
+                Err(reasons) => opened.refused = reasons,
+            }
+        }
+        let mut out = Vec::new();
+        mirror.do_chores(now, false, &mut out);
+        for output in out {
+            if let MirrorOutput::CopyFailed { detail } = output {
+                opened.notes.push(format!("the second copy cannot be written: {detail}"));
+            }
+        }
+        Ok((mirror, opened))
+    }
+}
+
+fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
+    let mark = (meta.epoch, meta.generation);
+    if !anchor.set_seen || mark > anchor.mark() || (mark == anchor.mark() && meta.digest == anchor.digest) {
+        return Ok(());
+    }
+    Err(OpenError::Damaged(format!(
+        "it holds generation {} of epoch {}, and generation {} of epoch {} was seen",
+        meta.generation, meta.epoch, anchor.generation, anchor.epoch
+    )))
+}
+
+/// `None` for an empty store; a set whose records do not have its digest is damage.
+fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
+    let meta = table.meta()?;
+    let mut summing = Summing::default();
+    let mut gather = Gather::default();
+    let mut records = 0u64;
+    table.rows(&Changes::new(), |row| {
+        summing.add(row);
+        gather.add(row);
+        records += 1;
+    })?;
+    let (summary, _) = summing.finish();
+    match meta {
+        None if records == 0 => Ok(None),
+        None => Err(OpenError::Damaged(format!("{records} records without a version"))),
+        Some(meta) if summary.digest() != meta.digest => {
+            Err(OpenError::Damaged(format!("the records do not have the digest of generation {}", meta.generation)))
+        }
+        Some(meta) => Ok(Some(Loaded { summary, meta, gather })),
+    }
+}
+
+fn fill<K: Kv>(table: &Table<K>, recovered: Recovered) -> Result<Loaded, OpenError> {
+    table.write(&recovered.rows, &recovered.meta)?;
+    drop(recovered);
+    load(table)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
+}

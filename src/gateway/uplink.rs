@@ -1,0 +1,288 @@
+//! The cloud's side of the gateway as one machine: session, desk and what the mirror says, wired
+//! together. Owns only the wiring and the events that belong to it; must never wait or decide what its
+//! parts decide. Invariant: an order leaves before anything that tells of it, so that no signature of
+//! ours stands between a command and its relay.
+
+use std::sync::Arc;
+
+use super::{
+    clock_trust::ClockNote,
+    desk::{Desk, DeskStep},
+    mirror::{Applied, MirrorInput, MirrorOutput, Refused},
+    session::{
+        self, Entropy, Session, SetMessage,
+        link::{LinkEvent, LinkOrder},
+    },
+    step::{Commit, Effect, LedgerWrite},
+};
+use crate::{
+    domain::{
+        door::DoorStatus,
+        event::{Event, EventBody},
+        order::{Order, OrderReport},
+        permission::{Permissions, SetVersion},
+        time::{Mono, Now, Wall},
+    },
+    wire::{canonical::hex, event_log::Sealed},
+};
+
+/// From the doors to the cloud.
+#[derive(Clone, Debug)]
+pub enum DoorNews {
+    Report(OrderReport),
+    Status(Box<DoorStatus>),
+    /// The door loop failed and was started again: orders that were under way have no owner any more.
+    Restarted,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    Link(LinkEvent),
+    Doors(DoorNews),
+    /// What the ledger let out, because it is durable now.
+    Released(Vec<Effect>),
+    DurableHead(u64),
+    Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
+    EventHash {
+        seq: u64,
+        hash: Option<[u8; 32]>,
+    },
+    Mirror(MirrorOutput),
+    Clock(Vec<ClockNote>),
+    /// Something of the node itself is to be told.
+    Event(EventBody),
+    Timeout,
+    /// The desk takes no more commands; the session says goodbye at [`Input::Leave`].
+    RefuseCommands,
+    Leave,
+}
+
+#[derive(Debug)]
+pub enum Action {
+    /// To the doors, before anything else.
+    Order(Order),
+    Link(LinkOrder),
+    Commit(Commit),
+    Mirror(MirrorInput),
+    ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    ReadEventHash {
+        seq: u64,
+    },
+    /// To the doors: decide by this set from now on.
+    Permissions(Arc<Permissions>),
+    CloudTime {
+        iat: Wall,
+        asked_at: Mono,
+    },
+    Notice(String),
+    Left,
+}
+
+pub struct Uplink {
+    session: Session,
+    desk: Desk,
+    /// In force; events of this machine name it.
+    set: SetVersion,
+    /// The newest signed key set, as it came.
+    keys_jws: Arc<str>,
+    connected: bool,
+}
+
+impl Uplink {
+    pub fn new(session: Session, desk: Desk, set: SetVersion) -> Uplink {
+        Uplink { session, desk, set, keys_jws: Arc::from(""), connected: false }
+    }
+
+    pub fn next_deadline(&self) -> Option<Mono> {
+        [self.session.next_deadline(), self.desk.next_deadline()].into_iter().flatten().min()
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Hands each action out as soon as it is known.
+    pub fn handle(&mut self, now: Now, input: Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        match input {
+            Input::Link(event) => self.tell_session(now, session::Input::Link(event), entropy, act),
+            Input::Doors(DoorNews::Report(report)) => {
+                let step = self.desk.handle_report(report);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Doors(DoorNews::Restarted) => {
+                let step = self.desk.handle_doors_restarted(now.wall);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Doors(DoorNews::Status(status)) => {
+                self.tell_session(now, session::Input::Door(*status), entropy, act);
+            }
+            Input::Released(effects) => {
+                for effect in effects {
+                    self.release(now, effect, entropy, act);
+                }
+            }
+            Input::DurableHead(seq) => self.tell_session(now, session::Input::DurableHead(seq), entropy, act),
+            Input::Events { from, events } => {
+                self.tell_session(now, session::Input::Events { from, events }, entropy, act);
+            }
+            Input::EventHash { seq, hash } => {
+                self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
+            }
+            Input::Mirror(output) => self.mirror(now, output, entropy, act),
+            Input::Clock(notes) => self.clock(now, notes, act),
+            Input::Event(body) => self.record(now, body, act),
+            Input::Timeout => {
+                while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
+                    let step = self.desk.handle_timeout(now);
+                    self.desk_step(now, step, entropy, act);
+                }
+                self.tell_session(now, session::Input::Timeout, entropy, act);
+            }
+            Input::RefuseCommands => self.desk.handle_stop(),
+            Input::Leave => self.tell_session(now, session::Input::Stop, entropy, act),
+        }
+    }
+
+    /// What the desk found at start: to be handed out once, after [`Uplink::new`].
+    pub fn begin(&mut self, now: Now, step: DeskStep, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        self.desk_step(now, step, entropy, act);
+        self.tell_session(now, session::Input::Timeout, entropy, act);
+    }
+
+    fn tell_session(&mut self, now: Now, input: session::Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let actions = self.session.handle(now, input, &mut *entropy);
+        for action in actions {
+            match action {
+                session::Action::Command { command, token } => {
+                    let step = self.desk.handle_command(now, *command, Some(token));
+                    self.desk_step(now, step, &mut *entropy, act);
+                }
+                session::Action::Link(order) => act(Action::Link(order)),
+                session::Action::Set(message) => act(Action::Mirror(set_input(message))),
+                session::Action::Commit(commit) => act(Action::Commit(commit)),
+                session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
+                session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
+                // The mirror keeps it: what the set is verified by belongs beside the set.
+                session::Action::StoreKeys(jws) => self.keys_jws = Arc::from(String::from_utf8_lossy(&jws)),
+                session::Action::Keys(keys) => {
+                    let compact = self.keys_jws.clone();
+                    act(Action::Mirror(MirrorInput::Keys { compact, version: keys.version(), epoch: keys.epoch() }));
+                }
+                session::Action::CloudTime { iat, asked_at } => act(Action::CloudTime { iat, asked_at }),
+                session::Action::Notice(text) => act(Action::Notice(text)),
+                session::Action::Stopped => act(Action::Left),
+            }
+        }
+        let connected = self.session.is_connected();
+        if std::mem::replace(&mut self.connected, connected) != connected {
+            act(Action::Mirror(if connected { MirrorInput::LinkUp } else { MirrorInput::LinkDown }));
+        }
+    }
+
+    fn desk_step(&mut self, now: Now, step: DeskStep, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        if let Some(order) = step.order {
+            act(Action::Order(order));
+        }
+        if !step.commit.is_empty() {
+            act(Action::Commit(step.commit));
+        }
+        for outcome in step.outcomes {
+            self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
+        }
+    }
+
+    fn release(&mut self, now: Now, effect: Effect, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        match effect {
+            Effect::Report(report) => {
+                let step = self.desk.handle_report(report);
+                self.desk_step(now, step, entropy, act);
+            }
+            Effect::AckMessage(token) => self.tell_session(now, session::Input::AckMessage(token), entropy, act),
+            Effect::Publish(outcome) => self.tell_session(now, session::Input::Outcome(outcome), entropy, act),
+        }
+    }
+
+    fn mirror(&mut self, now: Now, output: MirrorOutput, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        match output {
+            MirrorOutput::Applied(Applied { version, permissions, records, unknown_kinds, .. }) => {
+                self.set = version;
+                act(Action::Permissions(permissions.clone()));
+                self.desk.handle_permissions(permissions);
+                let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
+                let digest = hex(&version.digest);
+                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds }, act);
+                self.tell_session(now, session::Input::SetApplied(version), entropy, act);
+            }
+            MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
+                let (from_epoch, from_generation) = offered.unwrap_or_default();
+                self.record(now, EventBody::SetRefused { from_epoch, from_generation, reasons }, act);
+            }
+            MirrorOutput::RollbackRefused { detail } => {
+                self.record(now, EventBody::SecurityRollbackRefused { detail }, act);
+            }
+            MirrorOutput::Request(wanted) => {
+                let input = session::Input::SetWanted { want: wanted.want, chunks: wanted.chunks };
+                self.tell_session(now, input, entropy, act);
+            }
+            MirrorOutput::Failed { detail } => {
+                self.record(now, EventBody::StorageFailed { store: "mirror".to_owned(), detail }, act);
+            }
+            MirrorOutput::CopyFailed { detail } => {
+                self.record(now, EventBody::StorageFailed { store: "second copy".to_owned(), detail }, act);
+            }
+            MirrorOutput::CopyRestored => {
+                self.record(now, EventBody::StorageRestored { store: "second copy".to_owned() }, act);
+            }
+            // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
+            MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}
+        }
+    }
+
+    fn clock(&mut self, now: Now, notes: Vec<ClockNote>, act: &mut dyn FnMut(Action)) {
+        for note in notes {
+            let body = match note {
+                ClockNote::Stepped { by_ms } => EventBody::ClockStepped { by_ms },
+                ClockNote::Trusted(detail) => EventBody::ClockTrusted { detail: detail.to_owned() },
+                ClockNote::Untrusted(detail) => EventBody::ClockUntrusted { detail: detail.to_owned() },
+                ClockNote::Floor(floor) => {
+                    let mut commit = Commit::default();
+                    commit.writes.push(LedgerWrite::ClockFloor(floor));
+                    act(Action::Commit(commit));
+                    continue;
+                }
+            };
+            self.record(now, body, act);
+        }
+    }
+
+    fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
+        let mut commit = Commit::default();
+        let (epoch, generation) = (self.set.epoch, self.set.generation);
+        commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
+        act(Action::Commit(commit));
+    }
+}
+
+fn set_input(message: SetMessage) -> MirrorInput {
+    match message {
+        SetMessage::Document { verified, compact } => MirrorInput::Document {
+            payload: verified.payload().to_vec(),
+            compact: Arc::from(String::from_utf8_lossy(&compact)),
+        },
+        SetMessage::Chunk { name, bytes } => MirrorInput::Chunk { name, bytes },
+        SetMessage::Beat(beat) => {
+            let version = SetVersion { epoch: beat.epoch, generation: beat.generation, digest: beat.digest };
+            MirrorInput::Beat { iat: beat.iat.0, version }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The loop of the cloud's side: link, doors' news, ledger, mirror, clock, watchdog and the stop. Owns
+//! the order of the stop; must never be waited for by a door. Invariant: `next_event` is the only place
+//! that waits; everything else is handed over and done.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    adapters::{
+        mqtt::Link,
+        store::{SledKv, ledger_thread::StoreHealth, mirror_thread::MirrorHandle},
+    },
+    domain::{
+        event::{EventBody, Refusal},
+        order::{OrderReport, Progress},
+        time::Now,
+    },
+    gateway::{
+        desk::DeskStep,
+        ledger::EventReader,
+        mirror::MirrorOutput,
+        session::GOODBYE_WITHIN,
+        step::Effect,
+        uplink::{Action, DoorNews, Input, Uplink},
+    },
+    runtime::{
+        clock::Clock,
+        doors_thread::{Doors, STOP_WITHIN},
+        ledger_queue::LedgerQueue,
+        watchdog::Watchdog,
+    },
+    wire::event_log::Head,
+};
+
+/// The loop goes round at least this often.
+const ROUND: Duration = Duration::from_millis(500);
+/// How often the system is asked whether NTP vouches for the clock.
+const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
+/// How often the doors' thread is looked at during a stop.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// Everything that can wake the loop.
+pub struct Inlets<L> {
+    pub link: L,
+    pub released: mpsc::Receiver<Vec<Effect>>,
+    pub head: watch::Receiver<Head>,
+    pub health: watch::Receiver<StoreHealth>,
+    pub mirror: mpsc::Receiver<MirrorOutput>,
+    pub stop_signals: [Signal; 2],
+}
+
+/// Everything it hands things to.
+pub struct Outlets {
+    pub doors: Doors,
+    pub ledger: LedgerQueue,
+    pub events: EventReader<SledKv>,
+    pub mirror: MirrorHandle,
+    pub clock: Clock,
+    pub watchdog: Watchdog,
+}
+
+enum Wake {
+    Input(Input),
+    Health(StoreHealth),
+    Stop,
+    Round,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Running,
+    /// The doors go to their safe state.
+    StoppingDoors(Instant),
+    /// The session says goodbye.
+    Leaving(Instant),
+    Left,
+}
+
+pub struct CloudLoop<L> {
+    inlets: Inlets<L>,
+    outlets: Outlets,
+    uplink: Uplink,
+    phase: Phase,
+    vouchers_at: Instant,
+    random: SystemRandom,
+}
+
+impl<L: Link> CloudLoop<L> {
+    pub fn new(inlets: Inlets<L>, outlets: Outlets, uplink: Uplink) -> CloudLoop<L> {
+        let vouchers_at = Instant::now() + VOUCHERS_EVERY;
+        CloudLoop { inlets, outlets, uplink, phase: Phase::Running, vouchers_at, random: SystemRandom::new() }
+    }
+
+    /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order.
+    pub async fn run(mut self, first: DeskStep) -> Outlets {
+        let now = self.outlets.clock.now();
+        let mut answers = VecDeque::new();
+        let Self { inlets, outlets, uplink, random, .. } = &mut self;
+        uplink.begin(now, first, &mut |bytes| fill(random, bytes), &mut |action| {
+            perform(now, action, &mut inlets.link, outlets, &mut answers);
+        });
+        self.answer(answers);
+        while !matches!(self.phase, Phase::Left) {
+            let wake = self.next_event().await;
+            let round = matches!(wake, Wake::Round);
+            match wake {
+                Wake::Input(input) => self.handle(input),
+                Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
+                Wake::Stop => self.stop(),
+                Wake::Round => self.handle(Input::Timeout),
+            }
+            self.housekeeping(round);
+        }
+        self.outlets
+    }
+
+    /// The only place that waits.
+    async fn next_event(&mut self) -> Wake {
+        let now = self.outlets.clock.now();
+        let mut patience = if matches!(self.phase, Phase::Running) { ROUND } else { STOP_POLL };
+        if let Some(due) = self.uplink.next_deadline() {
+            patience = patience.min(due.since(now.mono));
+        }
+        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt] } = &mut self.inlets;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => Wake::Stop,
+            _ = interrupt.recv() => Wake::Stop,
+            Some(news) = self.outlets.doors.news.recv() => Wake::Input(Input::Doors(news)),
+            event = link.next() => Wake::Input(Input::Link(event)),
+            Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),
+            Some(output) = mirror.recv() => Wake::Input(Input::Mirror(output)),
+            Ok(()) = head.changed() => Wake::Input(Input::DurableHead(head.borrow_and_update().seq)),
+            Ok(()) = health.changed() => Wake::Health(health.borrow_and_update().clone()),
+            () = tokio::time::sleep(patience) => Wake::Round,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.answer(VecDeque::from([input]));
+    }
+
+    /// Some actions are answered at once; the answers are inputs again.
+    fn answer(&mut self, mut inputs: VecDeque<Input>) {
+        while let Some(input) = inputs.pop_front() {
+            let now = self.outlets.clock.now();
+            let left = std::cell::Cell::new(false);
+            let Self { inlets, outlets, uplink, random, .. } = self;
+            uplink.handle(now, input, &mut |bytes| fill(random, bytes), &mut |action| {
+                left.set(left.get() | matches!(action, Action::Left));
+                perform(now, action, &mut inlets.link, outlets, &mut inputs);
+            });
+            if left.get() {
+                self.phase = Phase::Left;
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.phase, Phase::Running) {
+            tracing::info!("stopping: commands are refused, doors go to their safe state");
+            self.outlets.watchdog.stopping();
+            self.handle(Input::RefuseCommands);
+            self.handle(Input::Event(EventBody::NodeStopping {}));
+            self.outlets.doors.begin_stop();
+            self.phase = Phase::StoppingDoors(Instant::now() + STOP_WITHIN);
+        }
+    }
+
+    /// What is looked at each time round.
+    fn housekeeping(&mut self, round: bool) {
+        let notes = self.outlets.clock.take_notes();
+        if !notes.is_empty() {
+            self.handle(Input::Clock(notes));
+        }
+        if round {
+            let now = self.outlets.clock.now();
+            self.outlets.ledger.hand_on(now);
+            if Instant::now() >= self.vouchers_at {
+                self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
+                self.outlets.clock.look_for_vouchers();
+            }
+        }
+        let enforced = *self.outlets.doors.enforced.borrow();
+        self.outlets.watchdog.look(enforced);
+        match self.phase {
+            Phase::Running if self.outlets.doors.ended() => {
+                tracing::error!("the doors' thread ended by itself: stopping so that systemd starts anew");
+                self.stop();
+            }
+            Phase::StoppingDoors(until) if self.outlets.doors.ended() || Instant::now() >= until => {
+                self.phase = Phase::Leaving(Instant::now() + GOODBYE_WITHIN + STOP_POLL);
+                self.handle(Input::Leave);
+            }
+            Phase::Leaving(until) if Instant::now() >= until => self.phase = Phase::Left,
+            _ => {}
+        }
+    }
+}
+
+fn fill(random: &SystemRandom, bytes: &mut [u8]) {
+    // The kernel's generator was asked at start and cannot fail after that (getrandom(2)).
+    if random.fill(bytes).is_err() {
+        tracing::error!("the kernel gave no randomness");
+    }
+}
+
+fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets, answers: &mut VecDeque<Input>) {
+    match action {
+        Action::Order(order) => {
+            let ticket = order.ticket;
+            if outlets.doors.orders.try_send(order).is_err() {
+                let progress = Progress::Refused(Refusal::Overloaded, "the doors take no more orders".to_owned());
+                let report = OrderReport { ticket, at: now.wall, progress };
+                answers.push_back(Input::Doors(DoorNews::Report(report)));
+            }
+        }
+        Action::Link(order) => link.order(order),
+        Action::Commit(commit) => {
+            let given_up = outlets.ledger.commit(now, commit);
+            answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
+        }
+        Action::Mirror(input) => {
+            if outlets.mirror.try_send(input).is_err() {
+                // The mirror asks again for whatever it misses.
+                tracing::warn!("the permission mirror is busy: a message for it was dropped");
+            }
+        }
+        Action::ReadEvents { from, bytes_max } => {
+            let events = outlets.events.read(from, bytes_max).unwrap_or_else(|error| {
+                tracing::error!(%error, from, "events cannot be read");
+                Vec::new()
+            });
+            answers.push_back(Input::Events { from, events });
+        }
+        Action::ReadEventHash { seq } => {
+            let hash = outlets.events.hash_of(seq).unwrap_or_else(|error| {
+                tracing::error!(%error, seq, "an event's hash cannot be read");
+                None
+            });
+            answers.push_back(Input::EventHash { seq, hash });
+        }
+        Action::Permissions(permissions) => {
+            let version = permissions.version();
+            tracing::info!(epoch = version.epoch, generation = version.generation, "a permission set is in force");
+            outlets.doors.permissions.send_replace(permissions);
+        }
+        Action::CloudTime { iat, asked_at } => outlets.clock.handle_beat(iat, asked_at),
+        Action::Notice(text) => tracing::info!("{text}"),
+        Action::Left => {}
+    }
+}
+
+fn health_event(health: &StoreHealth) -> EventBody {
+    let store = "ledger".to_owned();
+    match health {
+        StoreHealth::Healthy => EventBody::StorageRestored { store },
+        StoreHealth::Failing { error, .. } => EventBody::StorageFailed { store, detail: error.to_string() },
+    }
+}

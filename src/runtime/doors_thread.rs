@@ -1,0 +1,239 @@
+//! The door thread: one OS thread, one single-threaded tokio, on it the door loop, a loop for each bus
+//! and one for each reader with a port of its own. Owns their restart; must never do heavy work or
+//! touch a disk. Invariant: a panic in here costs a restart from the durable state of the doors, relays
+//! first; more than [`RESTARTS_MAX`] within [`RESTARTS_WITHIN`] costs the process.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+    task::{JoinSet, LocalSet},
+};
+
+use crate::{
+    adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
+    config::site::{Reader, ReaderSource, Site},
+    domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
+    gateway::{
+        controller::{Controller, ReaderBinding},
+        desk::ORDERS_MAX,
+        uplink::DoorNews,
+    },
+    runtime::{
+        bus_loop::{self, BusPorts},
+        clock::Clock,
+        door_loop::{DoorLoop, Inputs, Outlets},
+        heartbeat::{Heartbeat, Heartbeats},
+        ledger_queue::LedgerQueue,
+        reader_loop,
+    },
+    wire::token::CredentialKey,
+};
+
+const RESTARTS_MAX: usize = 5;
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long a stop may take: every door in its safe state and read back, or given up.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long the buses get to end the transaction that is on the wire.
+const LOOPS_END_WITHIN: Duration = Duration::from_secs(1);
+/// Reports of buses and readers under way to the doors; full: the bus waits.
+const FIELD_QUEUE_MAX: usize = 1024;
+/// Reports and states under way to the cloud loop; full: they wait at the doors.
+const CLOUD_QUEUE_MAX: usize = 1024;
+
+/// What the door thread needs besides the site.
+pub struct DoorsSetup {
+    pub site: Arc<Site>,
+    pub clock: Clock,
+    pub ledger: LedgerHandle,
+    pub credential_key: CredentialKey,
+    pub permissions: Arc<Permissions>,
+    pub restored: BTreeMap<Id, DurableDoor>,
+}
+
+/// The cloud loop's end.
+pub struct Doors {
+    pub orders: mpsc::Sender<Order>,
+    pub permissions: watch::Sender<Arc<Permissions>>,
+    pub news: mpsc::Receiver<DoorNews>,
+    /// True once every board has been heard of: the doors are enforced.
+    pub enforced: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl Doors {
+    pub fn start(setup: DoorsSetup, heartbeats: &mut Heartbeats) -> std::io::Result<Doors> {
+        let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
+        let (permissions, permissions_in) = watch::channel(setup.permissions.clone());
+        let (news_out, news) = mpsc::channel(CLOUD_QUEUE_MAX);
+        let (enforced_out, enforced) = watch::channel(false);
+        let (stop, stop_in) = watch::channel(false);
+        let beats = Beats::register(&setup.site, heartbeats);
+        let mut thread = DoorsThread {
+            setup,
+            orders: orders_in,
+            permissions: permissions_in,
+            stop: stop_in,
+            news: news_out,
+            enforced: enforced_out,
+            beats,
+        };
+        let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
+        Ok(Doors { orders, permissions, news, enforced, stop, thread })
+    }
+
+    /// Doors go to their safe state, then the thread ends.
+    pub fn begin_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// True once the thread has ended, after a stop or because its restarts were used up.
+    pub fn ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub fn join(self) -> Result<(), String> {
+        self.thread.join().unwrap_or_else(|panic| Err(panic_text(&*panic)))
+    }
+}
+
+struct Beats {
+    doors: Heartbeat,
+    buses: Vec<Heartbeat>,
+}
+
+impl Beats {
+    fn register(site: &Site, heartbeats: &mut Heartbeats) -> Beats {
+        let doors = Heartbeat::default();
+        heartbeats.register("doors", doors.clone());
+        let bus = |id: &Id| {
+            let heartbeat = Heartbeat::default();
+            heartbeats.register(format!("bus {id}"), heartbeat.clone());
+            heartbeat
+        };
+        Beats { buses: site.buses.iter().map(|b| &b.id).map(bus).collect(), doors }
+    }
+}
+
+struct DoorsThread {
+    setup: DoorsSetup,
+    orders: mpsc::Receiver<Order>,
+    permissions: watch::Receiver<Arc<Permissions>>,
+    stop: watch::Receiver<bool>,
+    news: mpsc::Sender<DoorNews>,
+    enforced: watch::Sender<bool>,
+    beats: Beats,
+}
+
+impl DoorsThread {
+    fn supervise(&mut self) -> Result<(), String> {
+        let mut failures: Vec<Instant> = Vec::new();
+        loop {
+            let failure = match catch_unwind(AssertUnwindSafe(|| self.run_once())) {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic_text(&*panic),
+            };
+            tracing::error!(detail = %failure, "the door loop failed and starts again from the durable state");
+            failures.retain(|at| at.elapsed() < RESTARTS_WITHIN);
+            failures.push(Instant::now());
+            if failures.len() > RESTARTS_MAX {
+                return Err(format!(
+                    "the door loop failed {} times within a minute, at last: {failure}",
+                    failures.len()
+                ));
+            }
+            let _ = self.news.try_send(DoorNews::Restarted);
+        }
+    }
+
+    fn run_once(&mut self) -> std::io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        LocalSet::new().block_on(&runtime, self.run_loops());
+        Ok(())
+    }
+
+    async fn run_loops(&mut self) {
+        let site = self.setup.site.clone();
+        let clock = self.setup.clock.clone();
+        let permissions = self.permissions.borrow_and_update().clone();
+        let boards: Vec<BoardConfig> = site.boards.iter().map(|board| board.config.clone()).collect();
+        let bindings = site.readers.iter().map(binding).collect();
+        let key = self.setup.credential_key.clone();
+        let restored = self.setup.restored.clone();
+        let (controller, first) =
+            Controller::new(site.doors.clone(), bindings, &boards, key, permissions, restored, clock.now());
+
+        let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
+        let (cards, readers) = mpsc::channel(FIELD_QUEUE_MAX);
+        let (desired, desired_in) = watch::channel(Rc::from(controller.desired()));
+        let (end_loops, ended) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        for (bus, heartbeat) in site.buses.iter().zip(&self.beats.buses) {
+            let ports = BusPorts {
+                desired: desired_in.clone(),
+                reports: reports.clone(),
+                progress: heartbeat.counter(),
+                stop: ended.clone(),
+            };
+            loops.spawn_local(bus_loop::run(bus_loop::plan(&site, bus), Wire::new(bus), ports, adapters::clock::mono));
+        }
+        drop(reports);
+        for reader in &site.readers {
+            if let ReaderSource::Serial { port, format } = &reader.source {
+                let port = SerialReader::new(port.clone(), *format);
+                loops.spawn_local(reader_loop::run(reader.reader, port, cards.clone(), ended.clone()));
+            }
+        }
+        drop(cards);
+
+        let outlets = Outlets {
+            desired,
+            ledger: LedgerQueue::new(self.setup.ledger.clone()),
+            cloud: self.news.clone(),
+            heartbeat: self.beats.doors.clone(),
+            enforced: self.enforced.clone(),
+        };
+        let heard_of = boards.iter().map(|board| board.board);
+        let mut door_loop = DoorLoop::new(clock, outlets, heard_of, &mut self.setup.restored);
+        let mut inputs = Inputs {
+            buses,
+            readers,
+            orders: &mut self.orders,
+            permissions: &mut self.permissions,
+            stop: &mut self.stop,
+        };
+        tokio::select! {
+            () = door_loop.run(controller, first, &mut inputs) => {}
+            // A loop ends by itself only by a panic: the whole thread starts again.
+            Some(Err(failed)) = loops.join_next() => if let Ok(panic) = failed.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            },
+        }
+        end_loops.send_replace(true);
+        let _ = tokio::time::timeout(LOOPS_END_WITHIN, async { while loops.join_next().await.is_some() {} }).await;
+    }
+}
+
+fn binding(reader: &Reader) -> ReaderBinding {
+    let card_block = match &reader.source {
+        ReaderSource::CardBlock { board, block } => Some((*board, *block)),
+        ReaderSource::Serial { .. } => None,
+    };
+    ReaderBinding { id: reader.id.clone(), reader: reader.reader, door: reader.door, card_block }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+}

@@ -1,0 +1,57 @@
+//! One loop per serial reader: cards and the reader's own health to the door loop. Owns nothing but the
+//! reader; must never drop a card.
+
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    adapters::serial_reader::{ReaderEvent, SerialReader},
+    domain::{fieldbus::CardRead, ids::ReaderIx},
+};
+
+/// What a serial reader tells the doors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReaderReport {
+    Card(CardRead),
+    Lost(ReaderIx, String),
+    Restored(ReaderIx),
+}
+
+enum Event {
+    Reader(ReaderEvent),
+    Stop,
+}
+
+/// Runs until `stop` is true or gone, or until nobody takes its reports any more.
+pub async fn run(
+    id: ReaderIx,
+    mut reader: SerialReader,
+    reports: mpsc::Sender<ReaderReport>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let report = match next_event(&mut reader, &mut stop).await {
+            Event::Stop => return,
+            Event::Reader(ReaderEvent::Card(card)) => ReaderReport::Card(CardRead { reader: id, card }),
+            Event::Reader(ReaderEvent::Lost(detail)) => ReaderReport::Lost(id, detail),
+            Event::Reader(ReaderEvent::Restored) => ReaderReport::Restored(id),
+            Event::Reader(ReaderEvent::Dropped(count)) => {
+                // Powers of two: a reader with the wrong speed must not flood the journal.
+                if count.is_power_of_two() {
+                    tracing::warn!(reader = id.0, count, "lines that are no card in the configured format");
+                }
+                continue;
+            }
+        };
+        if reports.send(report).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn next_event(reader: &mut SerialReader, stop: &mut watch::Receiver<bool>) -> Event {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Event::Stop,
+        event = reader.next() => Event::Reader(event),
+    }
+}

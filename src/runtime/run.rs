@@ -1,0 +1,348 @@
+//! The life of the daemon: stores, doors, cloud, and all of it backwards. Owns the order; must never
+//! let the network, or the lack of it, stand between the start and enforced doors.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    adapters::{
+        clock as clocks, journal,
+        mqtt::{LinkConfig, MqttLink},
+        store::{self, OpenError, SetAside, SledKv, ledger_thread::LedgerThread, mirror_thread::MirrorThread},
+    },
+    config::site::{Cloud, Site},
+    domain::{
+        event::{Event, EventBody},
+        ids::Id,
+        permission::SetVersion,
+        time::Now,
+    },
+    gateway::{
+        desk::{Desk, DeskConfig},
+        kv::KvError,
+        ledger::{Ledger, LedgerError, LedgerLimits, Note, Recovered},
+        mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        session::{LastBeat, Restored, Session, SessionConfig},
+        step::Commit,
+        uplink::Uplink,
+    },
+    runtime::{
+        clock::Clock,
+        cloud_loop::{CloudLoop, Inlets, Outlets},
+        doors_thread::{Doors, DoorsSetup},
+        heartbeat::Heartbeats,
+        ledger_queue::LedgerQueue,
+        secrets::{SecretError, Secrets},
+        watchdog::Watchdog,
+    },
+    wire::{canonical::hex, keys::KeySet},
+};
+
+/// As sysexits.h names them: EX_CANTCREAT, EX_TEMPFAIL, EX_OSERR, EX_CONFIG.
+const EXIT_CANNOT_CREATE: u8 = 73;
+const EXIT_IN_USE: u8 = 75;
+const EXIT_SYSTEM: u8 = 71;
+const EXIT_BAD_CONFIGURATION: u8 = 78;
+/// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
+const RELEASED_QUEUE_MAX: usize = 1024;
+/// What the log still has to say at the end gets this long.
+const JOURNAL_CLOSES_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("{error}")]
+    Open { error: OpenError, exit_code: u8 },
+    #[error("{}: {what}", path.display())]
+    State { path: PathBuf, what: String, exit_code: u8 },
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the kernel gave no randomness")]
+    Randomness,
+    #[error("{0}")]
+    Doors(String),
+}
+
+impl RunError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Secret(_) => EXIT_BAD_CONFIGURATION,
+            RunError::State { exit_code, .. } | RunError::Open { exit_code, .. } => *exit_code,
+            RunError::Io(_) | RunError::Randomness => EXIT_SYSTEM,
+            RunError::Doors(_) => 1,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, or until something fails for good.
+pub fn run(site: Site) -> Result<(), RunError> {
+    let journal = journal::start()?;
+    let result = run_logged(site);
+    if let Err(error) = &result {
+        tracing::error!(%error, "the daemon ends");
+    }
+    journal.close(JOURNAL_CLOSES_WITHIN);
+    result
+}
+
+fn run_logged(site: Site) -> Result<(), RunError> {
+    let site = Arc::new(site);
+    let secrets = Secrets::read(&site)?;
+    let boot = random_id()?;
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, boot = %boot, node = %site.node.id, "starting");
+
+    let mut opening = Opening::new(&site)?;
+    let (ledger, recovered) = opening.ledger(&site)?;
+    let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
+    let now = clock.now();
+    let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
+
+    let events = ledger.reader();
+    let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
+    // Once the cloud loop is gone nobody needs the effects.
+    let ledger = LedgerThread::spawn(ledger, move |effects| drop(release.blocking_send(effects)))?;
+    let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
+    let mut queue = LedgerQueue::new(ledger.handle());
+    for body in opening.events(&recovered, &opened, &boot, &site) {
+        let mut commit = Commit::default();
+        commit.event(event(now, &set, body));
+        // Reports are held only by orders; there are none yet.
+        drop(queue.commit(now, commit));
+    }
+
+    let mut heartbeats = Heartbeats::default();
+    heartbeats.register("ledger", ledger.progress().into());
+    heartbeats.register("mirror", mirror.progress().into());
+    let setup = DoorsSetup {
+        site: site.clone(),
+        clock: clock.clone(),
+        ledger: ledger.handle(),
+        credential_key: secrets.credential_key,
+        permissions: opened.permissions.clone(),
+        restored: recovered.doors,
+    };
+    let doors = Doors::start(setup, &mut heartbeats)?;
+
+    let audience = audience(&site);
+    let keys = opened.keys.as_ref().and_then(|stored| {
+        KeySet::from_signed(stored.compact.as_bytes(), &secrets.root, &audience, &KeySet::empty())
+            .inspect_err(|error| tracing::error!(%error, "the stored key set does not verify under the root key"))
+            .ok()
+    });
+    let restored = Restored {
+        keys: keys.unwrap_or_else(KeySet::empty),
+        log_id: recovered.head.log_id.clone(),
+        head: recovered.head.seq,
+        acked_through: recovered.acked_through,
+        last_beat: recovered.last_beat.map(|beat| LastBeat {
+            at: beat.at,
+            epoch: beat.epoch,
+            generation: beat.generation,
+        }),
+        clock_floor: recovered.clock_floor,
+        set,
+    };
+    let session_config = SessionConfig {
+        org: site.node.org.clone(),
+        node: site.node.id.clone(),
+        boot: boot.clone(),
+        version: version.to_owned(),
+        issuer: site.cloud.issuer.clone(),
+        beat_every: site.cloud.beat_every,
+        reconnect_min: site.cloud.reconnect_min,
+        reconnect_max: site.cloud.reconnect_max,
+    };
+    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now);
+    let desk_config = DeskConfig {
+        boot,
+        issuer: site.cloud.issuer.clone(),
+        doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+        commands_per_operator_max: site.limits.commands_per_operator_max,
+        clock_skew: site.limits.clock_skew,
+    };
+    let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
+    let uplink = Uplink::new(session, desk, set);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outlets = runtime.block_on(async {
+        let inlets = Inlets {
+            link: MqttLink::new(link_config(&site)),
+            released,
+            head: ledger.head(),
+            health: ledger.health(),
+            mirror: mirror.outputs(),
+            stop_signals: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
+        };
+        let outlets = Outlets {
+            doors,
+            ledger: queue,
+            events,
+            mirror: mirror.handle(),
+            clock,
+            watchdog: Watchdog::new(heartbeats),
+        };
+        Ok::<_, std::io::Error>(CloudLoop::new(inlets, outlets, uplink).run(first).await)
+    })?;
+    let doors = outlets.doors.join();
+    mirror.stop();
+    let stopped = ledger.stop();
+    tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");
+    doors.map_err(RunError::Doors)
+}
+
+fn audience(site: &Site) -> String {
+    format!("{}/{}", site.node.org, site.node.id)
+}
+
+fn link_config(site: &Site) -> LinkConfig {
+    let Cloud { host, port, tls, username, password, keep_alive, .. } = &site.cloud;
+    LinkConfig {
+        host: host.clone(),
+        port: *port,
+        tls: tls.clone(),
+        username: username.clone(),
+        password_file: password.as_ref().map(|secret| secret.path.clone()),
+        client_id: format!("latchd-{}-{}", site.node.org, site.node.id),
+        keep_alive: *keep_alive,
+    }
+}
+
+fn event(now: Now, set: &SetVersion, body: EventBody) -> Event {
+    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
+}
+
+/// 128 random bits in hex.
+fn random_id() -> Result<Id, RunError> {
+    let mut bytes = [0u8; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| RunError::Randomness)?;
+    Id::new(&hex(&bytes)).map_err(|_| RunError::Randomness)
+}
+
+/// Opens the stores; what cannot be read is put aside and told of.
+struct Opening {
+    dir: PathBuf,
+    set_aside: Vec<(&'static str, SetAside)>,
+}
+
+impl Opening {
+    fn new(site: &Site) -> Result<Opening, RunError> {
+        let dir = site.node.state_dir.clone();
+        std::fs::create_dir_all(&dir).map_err(|error| RunError::State {
+            path: dir.clone(),
+            what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
+            exit_code: EXIT_CANNOT_CREATE,
+        })?;
+        Ok(Opening { dir, set_aside: Vec::new() })
+    }
+
+    fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {
+        let path = self.dir.join("ledger.sled");
+        let limits = LedgerLimits { events_max: site.limits.events_max };
+        let store = self.store("ledger", &path)?;
+        match Ledger::open(store, random_id()?, limits) {
+            Err(LedgerError::Store(KvError::Damaged(detail))) => {
+                let store = self.fresh("ledger", &path, &detail)?;
+                Ledger::open(store, random_id()?, limits).map_err(|error| unusable(&path, &error))
+            }
+            other => other.map_err(|error| unusable(&path, &error)),
+        }
+    }
+
+    fn mirror(&mut self, site: &Site, secrets: &Secrets, clock: &Clock) -> Result<(MirrorThread, MirrorOpened), RunError> {
+        let store = self.store("mirror", &self.dir.join("mirror.sled"))?;
+        let config = MirrorConfig { audience: audience(site), doors: site.doors.iter().map(|d| d.id.clone()).collect(), zone: site.node.time_zone.clone(), seed: 1 };
+        let attest = Arc::new(RootAttest { root: secrets.root.clone(), audience: audience(site) });
+        let (mirror, opened) = crate::gateway::mirror::Mirror::open(store, crate::adapters::store::mirror_thread::NoCopy, attest, config, clock.now()).map_err(|e| unusable(&self.dir, &e))?;
+        let clock = clock.clone();
+        Ok((MirrorThread::spawn(mirror, move || clock.now()), opened))
+    }
+
+    fn store(&mut self, name: &'static str, path: &Path) -> Result<SledKv, RunError> {
+        let (store, set_aside) = store::open_or_set_aside(path, clocks::wall())?;
+        self.note(name, set_aside);
+        Ok(store)
+    }
+
+    /// For a store that opens but does not hold what it should.
+    fn fresh(&mut self, name: &'static str, path: &Path, detail: &str) -> Result<SledKv, RunError> {
+        let set_aside = store::set_aside(path, detail, clocks::wall())?;
+        self.note(name, Some(set_aside));
+        self.store(name, path)
+    }
+
+    fn note(&mut self, name: &'static str, set_aside: Option<SetAside>) {
+        if let Some(set_aside) = set_aside {
+            let moved_to = set_aside.moved_to.display();
+            tracing::error!(store = name, %moved_to, detail = set_aside.detail, "a damaged store was set aside");
+            self.set_aside.push((name, set_aside));
+        }
+    }
+
+    /// What the start has to tell, in order.
+    fn events(&self, recovered: &Recovered, opened: &MirrorOpened, boot: &Id, site: &Site) -> Vec<EventBody> {
+        let mut events = vec![EventBody::NodeStarted {
+            boot: boot.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clean: recovered.clean,
+        }];
+        events.extend(self.set_aside.iter().map(|(name, set_aside)| EventBody::StorageSetAside {
+            store: (*name).to_owned(),
+            moved_to: set_aside.moved_to.display().to_string(),
+            detail: set_aside.detail.clone(),
+        }));
+        let gap = |note: &Note| EventBody::LogGap { lost: note.lost, detail: note.detail.clone() };
+        events.extend(recovered.notes.iter().map(gap));
+        if let Source::Lost(floor) = opened.source {
+            events.push(EventBody::StorageFailed {
+                store: "mirror".to_owned(),
+                detail: format!(
+                    "the permission set (at least generation {} of epoch {}) is lost: every card is denied until the cloud sends it",
+                    floor.generation, floor.epoch
+                ),
+            });
+        }
+        if !opened.refused.is_empty() {
+            events.push(EventBody::SetRefused {
+                from_epoch: opened.version.map_or(0, |version| version.epoch),
+                from_generation: opened.version.map_or(0, |version| version.generation),
+                reasons: opened.refused.clone(),
+            });
+        }
+        if site.cloud.tls.is_none() {
+            events.push(EventBody::SecurityWeakened {
+                what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
+            });
+        }
+        for note in &opened.notes {
+            tracing::warn!("{note}");
+        }
+        events
+    }
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> RunError {
+    RunError::State { path: path.to_owned(), what: error.to_string(), exit_code: 1 }
+}
+
+impl From<OpenError> for RunError {
+    fn from(error: OpenError) -> RunError {
+        let exit_code = match &error {
+            OpenError::Locked { .. } => EXIT_IN_USE,
+            OpenError::ReadOnly { .. } | OpenError::MissingParent { .. } | OpenError::Full { .. } => EXIT_CANNOT_CREATE,
+            OpenError::Damaged { .. } | OpenError::Io { .. } => 1,
+        };
+        RunError::Open { error, exit_code }
+    }
+}

@@ -1,0 +1,166 @@
+//! Line-framed serial readers: bytes to cards. Owns framing and number formats; must never guess: what
+//! does not parse is counted and dropped, never repaired.
+//!
+//! Only terminators frame a line: CR, LF and ETX end one, STX begins one anew, empty lines are nothing;
+//! so CR, LF, CRLF and STX…ETX readers all work without a setting. A pause ends nothing: a converter
+//! that stalls in mid-line must not turn half a number into a card.
+
+use crate::domain::fieldbus::{CARD_BITS_MAX, RawCard};
+
+/// How a line-framed serial reader writes a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Hex digits; the number of bits is 4 per digit, or `bits` if set (right-aligned).
+    Hex { bits: Option<u16> },
+    /// A decimal number in `bits` bits.
+    Decimal { bits: u16 },
+    /// `BITS:HEX`, such as `26:2800F0A`: the bits right-aligned, leading zero digits optional.
+    BitsHex,
+    /// `0` and `1` for each bit, first sent first.
+    Binary,
+}
+
+/// Longest line kept: a card of 128 bits in binary.
+pub const LINE_LENGTH_MAX: usize = CARD_BITS_MAX as usize;
+
+const STX: u8 = 0x02;
+const ETX: u8 = 0x03;
+
+#[derive(Clone, Debug)]
+pub struct LineReader {
+    format: LineFormat,
+    line: Vec<u8>,
+    /// The line is too long already: all up to its end is dropped.
+    overlong: bool,
+    dropped: u64,
+}
+
+impl LineReader {
+    pub fn new(format: LineFormat) -> LineReader {
+        LineReader { format, line: Vec::with_capacity(LINE_LENGTH_MAX), overlong: false, dropped: 0 }
+    }
+
+    /// Takes bytes as they come; adds the cards that they complete.
+    pub fn push(&mut self, bytes: &[u8], cards: &mut Vec<RawCard>) {
+        for &byte in bytes {
+            match byte {
+                b'\r' | b'\n' | ETX => self.end(Some(cards)),
+                STX => self.end(None),
+                _ if self.line.len() >= LINE_LENGTH_MAX => self.overlong = true,
+                _ => self.line.push(byte),
+            }
+        }
+    }
+
+    /// Forgets an unfinished line: the port was lost.
+    pub fn reset(&mut self) {
+        self.end(None);
+    }
+
+    /// Lines that were no card since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn end(&mut self, cards: Option<&mut Vec<RawCard>>) {
+        let line = self.line.trim_ascii();
+        if !line.is_empty() || self.overlong {
+            let card = if self.overlong { None } else { parse(self.format, line) };
+            match (card, cards) {
+                (Some(card), Some(cards)) => cards.push(card),
+                _ => self.dropped = self.dropped.saturating_add(1),
+            }
+        }
+        self.line.clear();
+        self.overlong = false;
+    }
+}
+
+/// One line without its terminator.
+pub fn parse(format: LineFormat, line: &[u8]) -> Option<RawCard> {
+    let text = std::str::from_utf8(line).ok()?;
+    match format {
+        LineFormat::Hex { bits } => {
+            let value = digits(text, 16)?;
+            let bits = bits.or_else(|| u16::try_from(text.len() * 4).ok())?;
+            Some(RawCard { bits, value })
+        }
+        LineFormat::Decimal { bits } => Some(RawCard { bits, value: digits(text, 10)? }),
+        LineFormat::BitsHex => {
+            let (bits, hex) = text.split_once(':')?;
+            let bits = u16::try_from(digits(bits, 10)?).ok().filter(|bits| (1..=CARD_BITS_MAX).contains(bits))?;
+            Some(RawCard { bits, value: digits(hex, 16)? })
+        }
+        LineFormat::Binary => Some(RawCard { bits: u16::try_from(text.len()).ok()?, value: digits(text, 2)? }),
+    }
+}
+
+/// Digits only: the standard parser would also take a sign.
+fn digits(text: &str, radix: u32) -> Option<u128> {
+    if !text.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    u128::from_str_radix(text, radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(format: LineFormat, bytes: &[u8]) -> (Vec<RawCard>, u64) {
+        let mut reader = LineReader::new(format);
+        let mut cards = Vec::new();
+        reader.push(bytes, &mut cards);
+        (cards, reader.dropped())
+    }
+
+    const CARD: RawCard = RawCard { bits: 26, value: 0x280_0F0A };
+
+    #[test]
+    fn every_usual_terminator_frames_a_line() {
+        for bytes in
+            [&b"26:2800F0A\r"[..], b"26:2800F0A\n", b"26:2800F0A\r\n", b"\x0226:2800F0A\x03", b"\n\r 26:2800f0a \n"]
+        {
+            assert_eq!(read(LineFormat::BitsHex, bytes), (vec![CARD], 0), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces_but_never_ends_without_a_terminator() {
+        let mut reader = LineReader::new(LineFormat::BitsHex);
+        let mut cards = Vec::new();
+        reader.push(b"26:28", &mut cards);
+        reader.push(b"00F0A", &mut cards);
+        assert_eq!(cards, vec![]);
+        reader.push(b"\r\n", &mut cards);
+        assert_eq!(cards, vec![CARD]);
+    }
+
+    #[test]
+    fn each_format_reads_its_own_way() {
+        assert_eq!(read(LineFormat::Hex { bits: None }, b"2800F0A\n").0, [RawCard { bits: 28, value: 0x280_0F0A }]);
+        assert_eq!(read(LineFormat::Hex { bits: Some(26) }, b"2800F0A\n").0, [CARD]);
+        assert_eq!(read(LineFormat::Decimal { bits: 26 }, b"41946890\n").0, [CARD]);
+        assert_eq!(read(LineFormat::Binary, b"10100000000000111100001010\n").0, [CARD]);
+        let longest = [b'1'; 128];
+        assert_eq!(parse(LineFormat::Binary, &longest), Some(RawCard { bits: 128, value: u128::MAX }));
+    }
+
+    #[test]
+    fn what_is_no_card_is_counted_and_the_next_line_is_read() {
+        let bytes = b"hello\n26:+F\n0:0\n129:1\n\xff\xfe\n26:\n26:2800F0A\n";
+        assert_eq!(read(LineFormat::BitsHex, bytes), (vec![CARD], 6));
+    }
+
+    #[test]
+    fn an_endless_line_is_one_dropped_line() {
+        let mut bytes = vec![b'1'; 100_000];
+        bytes.extend(b"\n1\n");
+        assert_eq!(read(LineFormat::Binary, &bytes), (vec![RawCard { bits: 1, value: 1 }], 1));
+    }
+
+    #[test]
+    fn a_start_mark_drops_what_stood_before_it() {
+        assert_eq!(read(LineFormat::BitsHex, b"26:28\x0226:2800F0A\x03"), (vec![CARD], 1));
+    }
+}

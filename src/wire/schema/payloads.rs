@@ -1,0 +1,211 @@
+//! The schemas of all payloads in one vocabulary (JSON Schema draft 07, which AsyncAPI's own schema language
+//! extends). Owns only what no type can say: which `args` belong to which command, which `body` to which kind.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::{examples, messages::Message};
+use crate::{
+    domain::record::{AccessRule, Credential, Group, Holiday, Operator, Person, Role, Schedule},
+    wire::{
+        ack::EventAck,
+        beat::Beat,
+        command::{self, CommandClaims, DoorArgs, DoorOpenAndCloseArgs},
+        jws::Typ,
+        keys::KeysDocument,
+        set::{RecordPut, SetDocument, SetRequest},
+        upward::{DoorMessage, EventsMessage, OutcomeMessage, RequestMessage, StatusMessage},
+    },
+};
+
+/// The commands that this version carries out.
+pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+
+/// The shared definitions, and the messages that refer to them.
+pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
+    let settings = SchemaSettings::draft07().with(|s| s.definitions_path = "/components/schemas".into());
+    let mut generator = settings.into_generator();
+    let mut messages = from_the_cloud(&mut generator);
+    messages.extend(from_the_node(&mut generator));
+    let args = [of::<DoorArgs>(&mut generator), of::<DoorOpenAndCloseArgs>(&mut generator)];
+    let bodies = record_bodies(&mut generator);
+    let mut schemas = generator.take_definitions(true);
+    bind(&mut schemas, "CommandClaims", command_rules(&args));
+    bind(&mut schemas, "RecordPut", record_rules(&bodies));
+    (schemas, messages)
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+fn bind(schemas: &mut Map<String, Value>, name: &str, rules: Map<String, Value>) {
+    if let Some(Value::Object(schema)) = schemas.get_mut(name) {
+        schema.extend(rules);
+    }
+}
+
+fn from_the_cloud(generator: &mut SchemaGenerator) -> Vec<Message> {
+    vec![
+        Message {
+            name: "Command",
+            title: "A command",
+            summary: "Asks for one thing, by one operator, before a deadline. Answered with outcomes.",
+            typ: Some(Typ::Cmd),
+            payload: of::<CommandClaims>(generator),
+            examples: examples::commands(),
+        },
+        Message {
+            name: "EventAck",
+            title: "An acknowledgement of events",
+            summary: "The cloud has durably stored every event up to a number.",
+            typ: Some(Typ::Ack),
+            payload: of::<EventAck>(generator),
+            examples: examples::acks(),
+        },
+        Message {
+            name: "Set",
+            title: "A delta or a manifest",
+            summary: "The permission set: a step from one generation to the next, or the names of all its chunks.",
+            typ: Some(Typ::Set),
+            payload: of::<SetDocument>(generator),
+            examples: examples::sets(),
+        },
+        Message {
+            name: "Beat",
+            title: "A beat",
+            summary: "Which set is the present one, in answer to the nonce of a request.",
+            typ: Some(Typ::Beat),
+            payload: of::<Beat>(generator),
+            examples: examples::beats(),
+        },
+        Message {
+            name: "Keys",
+            title: "A key set",
+            summary: "All keys that the node believes from now on, under the root key.",
+            typ: Some(Typ::Keys),
+            payload: of::<KeysDocument>(generator),
+            examples: examples::keys(),
+        },
+        Message {
+            name: "Chunk",
+            title: "A chunk",
+            summary: "The records of one bucket, sorted by kind and id, in RFC 8785 form: its bytes hash to its topic. \
+                      Not signed: the manifest that names it is.",
+            typ: None,
+            payload: json!({ "type": "array", "minItems": 1, "items": of::<RecordPut>(generator) }),
+            examples: examples::chunks(),
+        },
+    ]
+}
+
+fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
+    vec![
+        Message {
+            name: "Outcome",
+            title: "An outcome",
+            summary: "One stage of one command.",
+            typ: Some(Typ::Up),
+            payload: of::<OutcomeMessage>(generator),
+            examples: examples::outcomes(),
+        },
+        Message {
+            name: "Events",
+            title: "A batch of events",
+            summary: "What happened, in order, each chained to the one before.",
+            typ: Some(Typ::Up),
+            payload: of::<EventsMessage>(generator),
+            examples: examples::events(),
+        },
+        Message {
+            name: "SetRequest",
+            title: "A request",
+            summary: "What the node holds, and what it asks for.",
+            typ: Some(Typ::Up),
+            payload: of::<RequestMessage<SetRequest>>(generator),
+            examples: examples::requests(),
+        },
+        Message {
+            name: "DoorState",
+            title: "A door's state",
+            summary: "Mode, contact, lock as read back, and alarm.",
+            typ: Some(Typ::Up),
+            payload: of::<DoorMessage>(generator),
+            examples: examples::doors(),
+        },
+        Message {
+            name: "Status",
+            title: "The node's status",
+            summary: "Online with what it holds, or offline.",
+            typ: Some(Typ::Up),
+            payload: of::<StatusMessage>(generator),
+            examples: examples::statuses(),
+        },
+    ]
+}
+
+/// `cmd` is one of the known names; what moves hardware names a `boot`; each supported command has its `args`.
+fn command_rules([door, door_open_and_close]: &[Value; 2]) -> Map<String, Value> {
+    let when =
+        |names: &[String], then: Value| json!({ "if": { "properties": { "cmd": { "enum": names } } }, "then": then });
+    let (known, moving): (Vec<String>, Vec<String>) = (
+        command::known_commands().collect(),
+        command::known_commands().filter(|n| command::moves_hardware(n)).collect(),
+    );
+    let with_args = |args: &Value| json!({ "required": ["args"], "properties": { "args": args } });
+    let plain: Vec<String> = ["door.open", "door.close", "door.state.get"].map(str::to_owned).into();
+    let rules = json!({ "allOf": [
+        { "properties": { "cmd": { "enum": known } } },
+        when(&moving, json!({ "required": ["boot"] })),
+        when(&plain, with_args(door)),
+        when(&["door.open_and_close".to_owned()], with_args(door_open_and_close)),
+    ] });
+    into_map(rules)
+}
+
+/// The kinds that this version understands.
+fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 8] {
+    [
+        ("person", of::<Person>(generator)),
+        ("credential", of::<Credential>(generator)),
+        ("group", of::<Group>(generator)),
+        ("access_rule", of::<AccessRule>(generator)),
+        ("schedule", of::<Schedule>(generator)),
+        ("holiday", of::<Holiday>(generator)),
+        ("operator", of::<Operator>(generator)),
+        ("role", of::<Role>(generator)),
+    ]
+}
+
+fn record_rules(bodies: &[(&'static str, Value)]) -> Map<String, Value> {
+    let rules: Vec<Value> = bodies
+        .iter()
+        .map(|(kind, body)| {
+            json!({ "if": { "properties": { "kind": { "const": kind } } }, "then": { "properties": { "body": body } } })
+        })
+        .collect();
+    into_map(json!({
+        "allOf": rules,
+        "description": "A record. A kind that the node does not understand is kept and reported, unless the set says \
+                        that it is critical.",
+    }))
+}
+
+fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::KNOWN_KINDS;
+
+    #[test]
+    fn every_kind_that_is_understood_has_its_schema() {
+        let mut generator = SchemaSettings::draft07().into_generator();
+        assert_eq!(record_bodies(&mut generator).map(|(kind, _)| kind), KNOWN_KINDS);
+    }
+}

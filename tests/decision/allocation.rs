@@ -1,0 +1,72 @@
+//! A decision allocates nothing, whatever it comes to: the door's thread is never at the mercy of the
+//! allocator.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use jiff::tz::TimeZone;
+use latchd::domain::{
+    credential::CardTokens,
+    ids::{DoorIx, Id},
+    permission::{Permissions, SetVersion},
+};
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+
+use crate::sets::{DOORS, cases, id, token};
+
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_decision_neither_allocates_nor_frees() {
+    let doors: Vec<Id> = DOORS.map(id).to_vec();
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..100 {
+        let case = cases().new_tree(&mut runner).unwrap().current();
+        let zone = TimeZone::get(case.zone).unwrap();
+        let set = Permissions::compile(case.records, &doors, &zone, SetVersion::default()).unwrap();
+        for card in 0..8 {
+            for door in 0..4 {
+                let before = CALLS.get();
+                drop(set.decide(&CardTokens::single(token(card)), DoorIx(door), case.now));
+                assert_eq!(CALLS.get(), before, "card {card} at door {door}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = CALLS.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(CALLS.get(), before + 2);
+}

@@ -1,0 +1,7 @@
+//! The decision, against a reading of the same rules that is deliberately naive, over random permission
+//! sets and instants; and the proof that it allocates nothing.
+
+mod agreement;
+mod allocation;
+mod reference;
+mod sets;
