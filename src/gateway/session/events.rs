@@ -17,12 +17,13 @@ pub const BATCH_BYTES_MAX: usize = 32 * 1024;
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 /// Events that wait for the cloud's acknowledgement; then sending pauses. The log itself is the queue.
 pub const EVENTS_UNACKED_MAX: usize = 2048;
-/// Without progress for so long, what is not acknowledged is sent again; doubles up to the second.
-pub const RESEND_AFTER_MIN: Duration = Duration::from_secs(30);
+/// Without progress for so long, what is not acknowledged is sent again. Doubles up to the second each
+/// time, halves with each acknowledgement: a cloud that acknowledges seldom soon gets few repetitions.
+pub const RESEND_AFTER_MIN: Duration = Duration::from_secs(10);
 pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The cloud repeats its acknowledgement when it sees a gap: then sending begins anew after this part of
 /// the time above, so that a broker that repeats acknowledgements for ever gains little.
-const RESEND_SOONER: u32 = 15;
+const RESEND_SOONER: u32 = 10;
 /// The store had nothing although it should have: asked again after this.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -253,7 +254,7 @@ impl EventDrain {
         while self.hashes.front().is_some_and(|(seq, _)| *seq <= through) {
             self.hashes.pop_front();
         }
-        self.resend_after = RESEND_AFTER_MIN;
+        self.resend_after = (self.resend_after / 2).max(RESEND_AFTER_MIN);
         self.hurried = false;
         if self.sent <= through {
             // What was about to be sent (again) is with the cloud already.
