@@ -176,9 +176,10 @@ class Cloud:
             self.subscriber = None
 
     def publish(self, path, payload, retain=False):
-        command = ["mosquitto_pub", *self.mqtt, "-t", f"{self.root}/{path}", "-q", "1", "-V", "5", "-s"]
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        content = "-s" if data else "-n"
+        command = ["mosquitto_pub", *self.mqtt, "-t", f"{self.root}/{path}", "-q", "1", "-V", "5", content]
         with self.publishing:
-            data = payload if isinstance(payload, bytes) else payload.encode()
             subprocess.run(command + ["-r"] * retain, input=data, check=True, timeout=20)
 
     def _read(self, process, ready):
@@ -219,10 +220,14 @@ class Cloud:
             elif path.startswith("state/door/"):
                 self.doors[message["door"]["door"]] = message["door"]
             self.changed.notify_all()
-        if path == "evt" and self.acknowledges:
-            self.acknowledge()
-        elif path == "set/req":
-            self._answer(message)
+        try:
+            if path == "evt" and self.acknowledges:
+                self.acknowledge()
+            elif path == "set/req":
+                self._answer(message)
+        except subprocess.SubprocessError:
+            # The broker went away under the answer: the node asks again.
+            pass
 
     def _answer(self, message):
         request = message["request"]

@@ -338,6 +338,12 @@ card_block = "board/wiegand-1"
         self.daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.notifications.wait("READY=1", mark, process=self.daemon)
 
+    def restart_broker(self):
+        self.cloud.disconnect()
+        self.broker.stop()
+        self.broker.start()
+        self.cloud.connect()
+
     def signal_daemon(self, number):
         self.daemon.send_signal(number)
 
