@@ -115,15 +115,19 @@ class EventChain:
     def __init__(self):
         self.log_id, self.seq, self.head = None, 0, b""
         self.events = []
+        self.gaps = 0
 
     def take(self, log_id, event):
-        """Checks the event against the one before; what was seen already is skipped."""
+        """Checks the event against the one before; what was seen already, or comes too soon, is left out."""
         if log_id != self.log_id:
             self.log_id, self.seq = log_id, 0
             self.head = tagged_hash("latchd-event-log-v1", log_id.encode())
         if event["seq"] <= self.seq:
             return
-        assert event["seq"] == self.seq + 1, f"expected event {self.seq + 1}, found {event['seq']}"
+        if event["seq"] > self.seq + 1:
+            # Lost on the way: the acknowledgement, said again, makes the node begin anew after it.
+            self.gaps += 1
+            return
         assert event["prev"] == self.head.hex(), f"event {event['seq']} does not follow from the one before"
         stored = {name: value for name, value in event.items() if name != "replayed"}
         self.seq, self.head = event["seq"], hashlib.sha256(rfc8785.dumps(stored)).digest()
@@ -274,6 +278,8 @@ class Cloud:
 
     def acknowledge(self):
         with self.changed:
+            if self.chain.seq == 0:
+                return
             head = {"log_id": self.chain.log_id, "through": self.chain.seq, "head_hash": self.chain.head.hex()}
         self.publish("evt/ack", self.keys["ack"].sign("latchd-ack+jwt", {"aud": self.audience, **head}))
 
