@@ -72,7 +72,7 @@ def test_systemd_hears_that_doors_are_enforced_and_that_the_daemon_lives(site):
 def test_a_command_signed_in_python_moves_a_coil_and_is_seen_to_open(site, cloud, board):
     mark = board.mark()
     compact, jti = cloud.command("door.open_and_close", {"door": "front", "dwell_ms": 1200})
-    cloud.publish("cmd", compact)
+    cloud.send_signed(compact)
     on = board.wait_coil(LOCK, True, mark)
     board.contact(is_open=True)
     cloud.wait_stage(jti, "observed")
@@ -87,7 +87,7 @@ def test_a_command_signed_in_python_moves_a_coil_and_is_seen_to_open(site, cloud
 
     # The same bytes again: answered, and nothing moves.
     mark, answered = board.mark(), len(cloud.captured)
-    cloud.publish("cmd", compact)
+    cloud.send_signed(compact)
     again = lambda: [m for p, m in cloud.captured[answered:] if p == "rsp" and m["outcome"]["jti"] == jti]
     cloud.wait(again, what="the stored outcome")
     settle()
@@ -280,7 +280,7 @@ def test_a_command_that_expires_while_the_daemon_is_away_is_expired_and_moves_no
 def test_after_a_kill_the_old_command_is_answered_and_never_repeated(site, cloud, board):
     mark = board.mark()
     compact, jti = cloud.command("door.open_and_close", {"door": "front", "dwell_ms": 500}, lifetime=50.0)
-    cloud.publish("cmd", compact)
+    cloud.send_signed(compact)
     cloud.wait_stage(jti, "not_observed", "observed", "failed")
     board.wait_coil(LOCK, False, mark)
     before, boot = cloud.chain.seq, cloud.status["boot"]
@@ -289,7 +289,7 @@ def test_after_a_kill_the_old_command_is_answered_and_never_repeated(site, cloud
     cloud.wait(lambda: cloud.status["boot"] != boot and cloud.status["state"] == "online", 30, "a new run")
     cloud.wait_status(clock="trusted")
     mark, answered = board.mark(), len(cloud.captured)
-    cloud.publish("cmd", compact)
+    cloud.send_signed(compact)
     again = lambda: [m for p, m in cloud.captured[answered:] if p == "rsp" and m["outcome"]["jti"] == jti]
     cloud.wait(again, what="an answer to the old command")
     unheard = cloud.send("door.open", {"door": "front"}, boot=boot)
