@@ -105,13 +105,8 @@ impl Drop for Mosquitto {
 }
 
 fn spawn(config: &Path, port: u16) -> Child {
-    let child = Command::new(MOSQUITTO)
-        .arg("-c")
-        .arg(config)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child =
+        Command::new(MOSQUITTO).arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < deadline, "mosquitto does not listen");

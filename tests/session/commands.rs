@@ -60,8 +60,7 @@ fn a_retained_command_is_refused_with_an_outcome_and_executed_by_nobody() {
 #[test]
 fn a_signed_command_for_another_node_or_from_another_issuer_is_refused_with_an_outcome() {
     let mut world = World::up();
-    let mut elsewhere =
-        Cloud::new("acme", "hq-2", signer_from(SEED, 200).public_key(), CloudKeys::from_seed(SEED));
+    let mut elsewhere = Cloud::new("acme", "hq-2", signer_from(SEED, 200).public_key(), CloudKeys::from_seed(SEED));
     let (jti, message) = elsewhere.command(world.now.wall, &Wish { jti: Some(id("x-1")), ..wish() });
     world.deliver_as("latchd/v1/acme/hq-1/cmd", message.payload, false);
     let claims = json!({"iss": "https://other.example", "aud": "acme/hq-1", "sub": "op-1", "jti": "x-2", "boot": "boot-1",
@@ -96,11 +95,8 @@ fn what_cannot_be_attributed_is_answered_with_nothing_and_reported_together() {
     let rejected = world.rejected();
     assert!(rejected.len() <= 8, "{rejected:?}");
     assert!(rejected.iter().any(|r| r.starts_with("cmd: not a JWS: ") && r.contains("too large: ")), "{rejected:?}");
-    let counted: u64 = world
-        .events
-        .iter()
-        .map(|e| if let EventBody::SecurityRejected { count, .. } = e { *count } else { 0 })
-        .sum();
+    let counted: u64 =
+        world.events.iter().map(|e| if let EventBody::SecurityRejected { count, .. } = e { *count } else { 0 }).sum();
     assert_eq!(counted, 3_000, "every one of them is counted");
 }
 

@@ -131,7 +131,11 @@ fn a_cloud_that_repeats_its_acknowledgement_gets_the_rest_soon() {
     // The broker takes this batch and loses it.
     while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
         let connection = world.connection;
-        world.input(Input::Link(latchd::gateway::session::link::LinkEvent::PubAcked { connection, handle, refused: None }));
+        world.input(Input::Link(latchd::gateway::session::link::LinkEvent::PubAcked {
+            connection,
+            handle,
+            refused: None,
+        }));
     }
     world.run(Duration::from_millis(500));
     assert_eq!(world.cloud.events.len(), 5);

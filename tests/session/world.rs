@@ -65,7 +65,11 @@ impl World {
     }
 
     pub fn restored(change: impl FnOnce(&mut Restored)) -> World {
-        let now = Now { mono: Mono::from_millis(1_000), wall: Wall::from_millis(1_790_000_000_000), trust: ClockTrust::Trusted };
+        let now = Now {
+            mono: Mono::from_millis(1_000),
+            wall: Wall::from_millis(1_790_000_000_000),
+            trust: ClockTrust::Trusted,
+        };
         let keys = CloudKeys::from_seed(SEED);
         let root = RootKey::from_jwk(keys.root_jwk().as_bytes()).unwrap();
         let config = SessionConfig {
@@ -179,8 +183,7 @@ impl World {
     }
 
     pub fn append(&mut self, body: EventBody) {
-        let event =
-            Event { occurred_at: self.now.wall, clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
+        let event = Event { occurred_at: self.now.wall, clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
         let (sealed, head) = seal(&self.head, &event).unwrap();
         self.log.push(sealed);
         self.head = head;

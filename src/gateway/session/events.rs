@@ -291,9 +291,13 @@ mod tests {
         Happen(u64),
         Reconnect,
         /// The broker takes batches and hands them on, or loses them.
-        Take { lost: bool },
+        Take {
+            lost: bool,
+        },
         /// The cloud's acknowledgement arrives, or an older one, or none.
-        Ack { behind: u64 },
+        Ack {
+            behind: u64,
+        },
         ForgedAck(u64),
         Wait(u64),
     }
@@ -332,7 +336,10 @@ mod tests {
                         self.drain.read(self.now, from, (from..=to).map(event).collect());
                     }
                     Drain::Send(batch) => {
-                        assert!(batch.events.iter().all(|e| e.seq > self.acked), "sent again after its acknowledgement");
+                        assert!(
+                            batch.events.iter().all(|e| e.seq > self.acked),
+                            "sent again after its acknowledgement"
+                        );
                         assert!(batch.events.windows(2).all(|w| w[0].seq + 1 == w[1].seq), "a gap within a batch");
                         assert!(batch.events.iter().all(|e| e.seq <= self.head), "sent before it was durable");
                         self.wire.push_back(batch);
