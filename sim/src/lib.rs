@@ -7,3 +7,4 @@ pub mod cloud;
 pub mod pki;
 pub mod pty;
 pub mod reader;
+pub mod site;

@@ -14,7 +14,7 @@ use latchd::{
         event_log::{Head, seal, with_replayed},
         jws::{self, Signer, Typ, sign},
         keys::{Jwk, KeySet, RootKey},
-        outcome::{Outcome, Stage},
+        outcome::{Detail, Outcome, Stage},
         schema::asyncapi,
         upward::{self, NodeStatus, Online, Sealer},
     },
@@ -166,11 +166,30 @@ fn every_stage_and_every_reason_validates_as_it_is_sent() {
     ];
     for stage in stages {
         for reason in [None, Some(Refusal::ClockUntrusted)] {
-            for detail in [None, Some(json!("text")), Some(json!({"boot": "b7f3"}))] {
+            let message = || Some("text".to_owned());
+            for detail in [
+                None,
+                Some(Detail { message: message(), ..Detail::default() }),
+                Some(Detail { message: message(), boot: Some(id("b7f3")), ..Detail::default() }),
+                Some(Detail { last: Some(true), ..Detail::default() }),
+                Some(Detail { state: Some(closed_door()), ..Detail::default() }),
+            ] {
+                let detail = detail.map(|detail| serde_json::to_value(detail).unwrap());
                 let outcome = Outcome { jti: id("j"), seq: 1, stage, at: NOW, reason, detail };
                 assert_sent("Outcome", &sealer().seal_outcome(NOW, &outcome).unwrap());
             }
         }
+    }
+}
+
+fn closed_door() -> DoorStatus {
+    DoorStatus {
+        door: id("front"),
+        mode: Mode::Locked,
+        contact: ContactState::Closed,
+        lock: LockState::Locked,
+        alarm: Alarm::None,
+        since: NOW,
     }
 }
 

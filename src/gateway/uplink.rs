@@ -237,6 +237,15 @@ impl Uplink {
             MirrorOutput::Failed { detail } => {
                 self.record(now, EventBody::StorageFailed { store: "mirror".to_owned(), detail }, act);
             }
+            MirrorOutput::Restored { set_aside, notes } => {
+                let store = "mirror".to_owned();
+                if let Some((moved_to, detail)) = set_aside {
+                    let body = EventBody::StorageSetAside { store: store.clone(), moved_to, detail };
+                    self.record(now, body, act);
+                }
+                self.record(now, EventBody::StorageRestored { store }, act);
+                notes.into_iter().for_each(|note| act(Action::Notice(note)));
+            }
             MirrorOutput::CopyFailed { detail } => {
                 self.record(now, EventBody::StorageFailed { store: "second copy".to_owned(), detail }, act);
             }

@@ -17,7 +17,11 @@ use crate::{
     adapters::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
-        store::{self, OpenError, SetAside, SledKv, ledger_thread::LedgerThread, mirror_thread::MirrorThread},
+        store::{
+            self, OpenError, SetAside, SledKv,
+            ledger_thread::LedgerThread,
+            mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
+        },
     },
     config::site::{Cloud, Site},
     domain::{
@@ -260,13 +264,31 @@ impl Opening {
         }
     }
 
-    fn mirror(&mut self, site: &Site, secrets: &Secrets, clock: &Clock) -> Result<(MirrorThread, MirrorOpened), RunError> {
-        let store = self.store("mirror", &self.dir.join("mirror.sled"))?;
-        let config = MirrorConfig { audience: audience(site), doors: site.doors.iter().map(|d| d.id.clone()).collect(), zone: site.node.time_zone.clone(), seed: 1 };
-        let attest = Arc::new(RootAttest { root: secrets.root.clone(), audience: audience(site) });
-        let (mirror, opened) = crate::gateway::mirror::Mirror::open(store, crate::adapters::store::mirror_thread::NoCopy, attest, config, clock.now()).map_err(|e| unusable(&self.dir, &e))?;
+    fn mirror(
+        &mut self,
+        site: &Site,
+        secrets: &Secrets,
+        clock: &Clock,
+    ) -> Result<(MirrorThread, MirrorOpened), RunError> {
+        let audience = audience(site);
+        let place = MirrorPlace {
+            store: self.dir.join("mirror.sled"),
+            copy: self.dir.join("set-copy"),
+            attest: Arc::new(RootAttest { root: secrets.root.clone(), audience: audience.clone() }),
+            config: MirrorConfig {
+                seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
+                audience,
+                doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+                zone: site.node.time_zone.clone(),
+            },
+        };
+        let mut open = place.open(clock.now()).map_err(|error| match error {
+            MirrorError::Store(error) => error.into(),
+            other => unusable(&place.store, &other),
+        })?;
+        self.note("mirror", open.set_aside.take());
         let clock = clock.clone();
-        Ok((MirrorThread::spawn(mirror, move || clock.now()), opened))
+        Ok(MirrorThread::spawn(open, move || clock.now())?)
     }
 
     fn store(&mut self, name: &'static str, path: &Path) -> Result<SledKv, RunError> {

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{event::Refusal, ids::Id, time::Wall};
+use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub enum Stage {
     Observed,
     /// The end: actuated, but the contact did not follow.
     NotObserved,
-    /// The end of a command that moves no hardware; `detail` is the answer.
+    /// The end of a command that moves no hardware; `detail` holds the answer.
     Done,
     /// The end: see `reason`. Nothing was moved.
     Refused,
@@ -57,7 +57,30 @@ pub struct Outcome {
     /// With `refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Refusal>,
-    /// A text for people, or an object: the answer of a query, or what the stage says that it holds.
+    /// Shaped like [`Detail`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Detail")]
     pub detail: Option<serde_json::Value>,
+}
+
+/// What there is to say beyond the stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// For people: which field, what was expected, what the board answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub message: Option<String>,
+    /// With `actuated`, where it is the end: no contact can tell more.
+    #[serde(default, rename = "final", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub last: Option<bool>,
+    /// The answer to `door.state.get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DoorStatus")]
+    pub state: Option<DoorStatus>,
+    /// With `unknown`, where the command was for another run: the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub boot: Option<Id>,
 }

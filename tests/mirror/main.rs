@@ -6,4 +6,5 @@ mod converge;
 mod copy;
 mod damage;
 mod sentences;
+mod thread;
 mod world;

@@ -10,6 +10,7 @@ mod sled_kv;
 
 pub mod ledger_thread;
 pub mod mirror_thread;
+pub mod second_copy;
 
 pub use open::{OpenError, SetAside, open_or_set_aside, set_aside};
 pub use sled_kv::SledKv;

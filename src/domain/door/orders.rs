@@ -198,10 +198,12 @@ impl Orders {
         self.pending.iter().filter_map(until).max()
     }
 
-    /// Notes the order that the bus is told of from now on.
+    /// Notes the order that the bus is told of from now on. A closing that it is told of no longer need
+    /// not be waited for: whether or not the bus ever saw it, it holds and has not been confirmed.
     pub fn tell(&mut self, unlocked: bool) {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.motion.unlocks() == unlocked) {
-            pending.told = true;
+        let slot = self.slot(unlocked).map(|pending| pending.ticket);
+        for pending in &mut self.pending {
+            pending.told = slot == Some(pending.ticket) || (pending.told && pending.motion.unlocks());
         }
     }
 

@@ -211,7 +211,7 @@ impl Session {
             stage: Stage::Refused,
             at: now.wall,
             reason: Some(refusal),
-            detail: Some(detail.clone().into()),
+            detail: Some(serde_json::json!({ "message": detail })),
         });
         if let Some(operator) = operator {
             let command = named_command(verified);

@@ -130,7 +130,10 @@ pub fn outcomes() -> Examples {
         ("actuated_finally", outcome(6, json!({"seq": 2, "stage": "actuated", "detail": {"final": true}}))),
         (
             "refused",
-            outcome(9, json!({"seq": 1, "stage": "refused", "reason": "forbidden", "detail": "needs door_control"})),
+            outcome(
+                9,
+                json!({"seq": 1, "stage": "refused", "reason": "forbidden", "detail": {"message": "needs door_control"}}),
+            ),
         ),
     ]
 }

@@ -360,3 +360,13 @@ fn an_open_that_was_never_carried_out_makes_no_older_command_a_conflict() {
     bench.confirm();
     assert_eq!(bench.held_of(afterwards), [&ENDS]);
 }
+
+#[test]
+fn a_close_covered_before_the_bus_saw_it_has_failed_at_its_deadline() {
+    let mut bench = Bench::new();
+    let ticket = bench.close();
+    bench.tell(extended_grant());
+    assert_eq!(bench.desired().order, None);
+    bench.wait(5_001);
+    assert!(matches!(bench.reports_of(ticket).as_slice(), [Progress::Failed(_)]));
+}

@@ -75,6 +75,17 @@ fn a_board_that_restarts_replays_no_card() {
 }
 
 #[test]
+fn a_connection_that_the_board_closes_now_and_then_costs_no_card() {
+    let mut rig = Rig::up(1);
+    for count in 1..20 {
+        rig.board().moods = vec![Mood::Unreachable];
+        set(rig.board(), COUNTER, &[count, 26, 0, count]);
+        rig.run(250);
+        assert_eq!(cards(&mut rig), [card(0, 26, u128::from(count))]);
+    }
+}
+
+#[test]
 fn a_waiting_card_is_reported_and_cleared_once() {
     let mut rig = Rig::up(1);
     set(rig.board(), CLEARED, &[32, 0, 0xDEAD, 0xBEEF]);
