@@ -179,10 +179,11 @@ fn an_orderly_stop_says_offline_and_goodbye_and_does_not_wait_for_ever() {
     let mut world = World::up();
     world.input(Input::Outcome(outcome(&world, "c-1", 0)));
     world.input(Input::Stop);
-    assert!(!world.stopped);
+    assert_eq!(world.goodbyes, 0);
     world.settle();
+    assert_eq!((world.goodbyes, world.stopped), (1, false), "goodbye is on its way");
+    world.disconnect();
     assert!(world.stopped);
-    assert_eq!(world.goodbyes, 1);
     assert!(world.cloud.online().is_none());
     assert_eq!(world.cloud.outcomes.len(), 1);
 
