@@ -189,7 +189,10 @@ enum Phase {
     Connecting,
     Connected,
     /// After `Stop`: says the last words, then goodbye, until the deadline.
-    Leaving { until: Mono, said_goodbye: bool },
+    Leaving {
+        until: Mono,
+        said_goodbye: bool,
+    },
     Stopped,
 }
 
