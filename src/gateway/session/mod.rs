@@ -188,8 +188,11 @@ enum Phase {
     Waiting,
     Connecting,
     Connected,
-    /// After `Stop`: says goodbye until the deadline.
-    Leaving(Mono),
+    /// After `Stop`: says the last words, then goodbye, until the deadline.
+    Leaving {
+        until: Mono,
+        said_goodbye: bool,
+    },
     Stopped,
 }
 
@@ -270,7 +273,7 @@ impl Session {
     }
 
     pub fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected | Phase::Leaving(_))
+        matches!(self.phase, Phase::Connected | Phase::Leaving { .. })
     }
 
     /// Events that the cloud has not confirmed.
@@ -292,7 +295,7 @@ impl Session {
         }
         let connected = self.is_connected();
         let leaving = match self.phase {
-            Phase::Leaving(until) => Some(until),
+            Phase::Leaving { until, .. } => Some(until),
             _ => None,
         };
         [
@@ -391,7 +394,7 @@ impl Session {
         self.outbox.disconnected();
         self.events.disconnected();
         self.wanted.clear();
-        if matches!(self.phase, Phase::Leaving(_)) {
+        if matches!(self.phase, Phase::Leaving { .. }) {
             self.phase = Phase::Stopped;
             out.push(Action::Stopped);
             return;
@@ -473,7 +476,6 @@ impl Session {
         }
         self.set = version;
         self.confirmed = None;
-        self.wanted.clear();
         self.outbox.status_changed = true;
         self.request(now, Want::Update, Vec::new(), entropy);
     }
@@ -560,7 +562,7 @@ impl Session {
     }
 
     fn status(&self, now: Now) -> NodeStatus {
-        if matches!(self.phase, Phase::Leaving(_)) {
+        if matches!(self.phase, Phase::Leaving { .. }) {
             return NodeStatus::Offline {};
         }
         let staleness = self.staleness(now);
@@ -580,10 +582,10 @@ impl Session {
     fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Connected => {
-                self.phase = Phase::Leaving(now.mono + GOODBYE_WITHIN);
+                self.phase = Phase::Leaving { until: now.mono + GOODBYE_WITHIN, said_goodbye: false };
                 self.outbox.status_changed = true;
             }
-            Phase::Leaving(_) | Phase::Stopped => {}
+            Phase::Leaving { .. } | Phase::Stopped => {}
             Phase::Waiting | Phase::Connecting => {
                 self.phase = Phase::Stopped;
                 out.push(Action::Link(LinkOrder::Disconnect));
@@ -592,12 +594,16 @@ impl Session {
         }
     }
 
+    /// Goodbye once the last words are with the broker; stopped once the link has ended.
     fn leave(&mut self, now: Now, out: &mut Vec<Action>) {
-        if let Phase::Leaving(until) = self.phase
-            && (self.outbox.is_settled() || until <= now.mono)
-        {
-            self.phase = Phase::Stopped;
+        let Phase::Leaving { until, said_goodbye } = self.phase else { return };
+        let late = until <= now.mono;
+        if !said_goodbye && (late || self.outbox.is_settled()) {
+            self.phase = Phase::Leaving { until, said_goodbye: true };
             out.push(Action::Link(LinkOrder::Disconnect));
+        }
+        if late {
+            self.phase = Phase::Stopped;
             out.push(Action::Stopped);
         }
     }
