@@ -121,7 +121,7 @@ impl<'a> DoorLoop<'a> {
 
     /// Runs until the doors are in their safe state after a stop, or the buses are gone.
     pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
-        self.apply(self.clock.now(), &controller, first);
+        self.apply(self.clock.now(), &controller, first).await;
         let mut stopping = false;
         while !(stopping && controller.stopped()) {
             let wake = inputs.next_event(&self.clock, &controller, stopping).await;
@@ -141,23 +141,27 @@ impl<'a> DoorLoop<'a> {
                 }
                 Wake::Closed => return,
             };
-            self.apply(now, &controller, step);
+            self.apply(now, &controller, step).await;
         }
     }
 
-    fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
+    /// Relays first: the buses get their turn before anything is written down or told.
+    async fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
         let desired = controller.desired();
-        self.outlets.desired.send_if_modified(|last| {
+        let changed = self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
             if changed {
                 *last = Rc::from(desired);
             }
             changed
         });
-        self.commit(now, step.commit);
         for report in step.reports {
             self.report(report);
         }
+        if changed {
+            tokio::task::yield_now().await;
+        }
+        self.commit(now, step.commit);
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {

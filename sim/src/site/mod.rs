@@ -14,13 +14,12 @@ use std::{
 
 use anyhow::Context as _;
 pub use daemon::{Daemon, Program};
-use mosquitto::Mosquitto;
 use latchd::{
     domain::{
         ids::Id,
         record::{
             AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, WeeklyInterval, Weekday,
+            Schedule, TimeOfDay, Weekday, WeeklyInterval,
         },
     },
     wire::{
@@ -29,6 +28,7 @@ use latchd::{
         token::{CredentialKey, token},
     },
 };
+use mosquitto::Mosquitto;
 
 use crate::{
     board::{RtuLine, SimBoard, Swing, SwingDoor, TcpServer},
@@ -78,7 +78,14 @@ impl Field {
         let (front, glass) = (SimBoard::new(1), SimBoard::new(1));
         let swing = |board: &SimBoard, unlocked| {
             let (push_after, open_for) = (Duration::from_millis(150), Duration::from_millis(400));
-            let swing = Swing { lock_coil: LOCK_COIL, unlocked, contact_input: CONTACT_INPUT, closed: true, push_after, open_for };
+            let swing = Swing {
+                lock_coil: LOCK_COIL,
+                unlocked,
+                contact_input: CONTACT_INPUT,
+                closed: true,
+                push_after,
+                open_for,
+            };
             SwingDoor::start(board.clone(), swing)
         };
         // The magnet has power until the daemon says otherwise, as after any start of the building.
@@ -295,7 +302,8 @@ format = "bits_hex"
 /// controls the doors, op-rita only reads.
 fn people() -> Vec<Op> {
     let id = |text: &str| Id::new(text).expect("an id");
-    let person = |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
+    let person =
+        |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
     let key = CredentialKey::new(&[0x42; 32]);
     let credential = |person: &str, number: u16| {
         Record::Credential(Credential {
@@ -315,8 +323,15 @@ fn people() -> Vec<Op> {
             schedule: schedule.map(id),
         })
     };
-    let every_day =
-        vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
+    let every_day = vec![
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
     let night = Interval { from: TimeOfDay(0), to: TimeOfDay(60_000) };
     let schedule = Schedule {
         weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],
