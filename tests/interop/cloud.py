@@ -148,7 +148,7 @@ class Cloud:
         self.timeline = timeline
         self.root_key = Key("root-1")
         self.keys = {use: Key(f"{use}-1") for use in ("cmd", "set", "beat", "ack")}
-        self.keys_version = 1
+        self.keys_version, self.key_set = 1, (0, None)
         self.set = PermissionSet()
         self.chain = EventChain()
         self.acknowledges = True
@@ -261,12 +261,16 @@ class Cloud:
         return {"aud": self.audience, "iat": round(time.time(), 3), **payload}
 
     def send_keys(self):
-        keys = [
-            {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.x, "latchd_use": use, "exp": time.time() + 86400}
-            for use, key in self.keys.items()
-        ]
-        payload = self.addressed(version=self.keys_version, epoch=self.set.epoch, keys=keys)
-        self.publish("set", self.root_key.sign("latchd-keys+jwt", payload))
+        # Signed once: other bytes under the same version would be a conflict.
+        if self.key_set[0] != self.keys_version:
+            end = time.time() + 86400
+            keys = [
+                {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.x, "latchd_use": use, "exp": end}
+                for use, key in self.keys.items()
+            ]
+            payload = self.addressed(version=self.keys_version, epoch=self.set.epoch, keys=keys)
+            self.key_set = self.keys_version, self.root_key.sign("latchd-keys+jwt", payload)
+        self.publish("set", self.key_set[1])
 
     def send_beat(self, nonce):
         held = {"epoch": self.set.epoch, "generation": self.set.generation, "digest": self.set.digest()}

@@ -260,6 +260,8 @@ class Site:
         self.cloud = clouds.Cloud(mqtt, ORG, NODE, node_jwk, self.credential_key, self.timeline)
         self.link = None
         line = self._board(directory)
+        # A serial reader: we write its lines into one end of a pseudo-terminal.
+        self.reader, self.reader_port = os.openpty()
         self._configure(directory, line)
         self.notifications = Notifications(directory)
         self.daemon = None
@@ -334,6 +336,12 @@ relock = "after_dwell"
 id = "front-in"
 door = "front"
 card_block = "board/wiegand-1"
+
+[[reader]]
+id = "front-serial"
+door = "front"
+serial = "{os.ttyname(self.reader_port)}"
+format = "bits_hex"
 """)
         (directory / "state").mkdir(mode=0o700)
 
@@ -346,6 +354,11 @@ card_block = "board/wiegand-1"
         self.daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.notifications.wait("READY=1", mark, process=self.daemon)
         self.timeline.say("daemon", "doors are enforced (READY=1)")
+
+    def serial_card(self, facility, number):
+        line = f"26:{clouds.h10301(facility, number):X}"
+        self.timeline.say("reader", f"writes {line}")
+        os.write(self.reader, line.encode() + b"\r\n")
 
     def restart_broker(self):
         self.cloud.disconnect()

@@ -201,6 +201,15 @@ def test_a_card_in_a_register_opens_the_door(cloud, board):
     board.wait_coil(LOCK, False, mark)
 
 
+def test_a_card_at_the_serial_reader_opens_the_door(site, cloud, board):
+    mark, before = board.mark(), cloud.chain.seq
+    site.serial_card(*CARD)
+    board.wait_coil(LOCK, True, mark)
+    event = cloud.wait_event("access.granted", after=before)
+    assert (event["reader"], event["person"]) == ("front-serial", "ada")
+    board.wait_coil(LOCK, False, mark)
+
+
 def test_an_unknown_card_is_denied_with_its_bits(cloud, board):
     mark, before = board.mark(), cloud.chain.seq
     board.card(*OTHER_CARD)
@@ -336,6 +345,7 @@ def test_everything_that_the_node_said_fits_the_published_contract(cloud, contra
         for name in names
     }
     kinds = set()
+    assert not [event for event in cloud.chain.events if event["type"] in ("security.rollback_refused", "log.gap")]
     assert len(cloud.captured) > 50
     for path, message in cloud.captured:
         names = [name for pattern, names in channels for name in names if pattern.fullmatch(f"{cloud.root}/{path}")]

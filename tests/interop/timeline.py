@@ -35,7 +35,7 @@ def brief(path, message):
 
 
 def brief_event(event):
-    shown = {k: v for k, v in event.items() if k in ("door", "person", "rule", "reason", "to", "board", "clean", "cause")}
+    shown = {k: v for k, v in event.items() if k in ("door", "person", "rule", "reason", "to", "board", "clean", "cause", "detail")}
     detail = ", ".join(f"{name} {value}" for name, value in shown.items())
     replayed = " [replayed]" if event["replayed"] else ""
     return f"event {event['seq']} {event['type']}{replayed} {detail}".rstrip()
