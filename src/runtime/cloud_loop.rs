@@ -33,7 +33,7 @@ use crate::{
     },
     runtime::{
         clock::Clock,
-        doors_thread::{Doors, STOP_WITHIN},
+        doors_thread::{Doors, THREAD_ENDS_WITHIN},
         ledger_queue::LedgerQueue,
         watchdog::Watchdog,
     },
@@ -192,7 +192,7 @@ impl<L: Link> CloudLoop<L> {
             self.handle(Input::RefuseCommands);
             self.handle(Input::Event(EventBody::NodeStopping {}));
             self.outlets.doors.begin_stop();
-            self.phase = Phase::StoppingDoors(Instant::now() + STOP_WITHIN);
+            self.phase = Phase::StoppingDoors(Instant::now() + THREAD_ENDS_WITHIN);
         }
     }
 
