@@ -33,7 +33,8 @@ use crate::{
     },
     runtime::{
         clock::Clock,
-        doors_thread::{Doors, STOP_WITHIN},
+        door_loop::STOP_WITHIN,
+        doors_thread::Doors,
         ledger_queue::LedgerQueue,
         watchdog::Watchdog,
     },
