@@ -45,6 +45,7 @@ use crate::{
         doors_thread::{Doors, DoorsSetup},
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
+        mirror_queue::MirrorQueue,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -193,7 +194,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             doors,
             ledger: queue,
             events,
-            mirror: mirror.handle(),
+            mirror: MirrorQueue::new(mirror.handle()),
             clock,
             watchdog: Watchdog::new(heartbeats),
         };
