@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     adapters::{
         mqtt::Link,
-        store::{SledKv, ledger_thread::StoreHealth, mirror_thread::MirrorHandle},
+        store::{SledKv, ledger_thread::StoreHealth},
     },
     domain::{
         event::{EventBody, Refusal},
@@ -27,7 +27,10 @@ use crate::{
         desk::DeskStep,
         ledger::EventReader,
         mirror::MirrorOutput,
-        session::GOODBYE_WITHIN,
+        session::{
+            GOODBYE_WITHIN,
+            link::{LinkEvent, LinkOrder},
+        },
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
     },
@@ -35,6 +38,7 @@ use crate::{
         clock::Clock,
         doors_thread::{Doors, THREAD_ENDS_WITHIN},
         ledger_queue::LedgerQueue,
+        mirror_queue::MirrorQueue,
         watchdog::Watchdog,
     },
     wire::event_log::Head,
@@ -44,6 +48,8 @@ use crate::{
 const ROUND: Duration = Duration::from_millis(500);
 /// How often the system is asked whether NTP vouches for the clock.
 const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
+/// From the order to say goodbye until the broker has it; without it the broker would publish the will.
+const GOODBYE_SAID_WITHIN: Duration = Duration::from_millis(500);
 /// How often the doors' thread is looked at during a stop.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
@@ -65,7 +71,7 @@ pub struct Outlets {
     pub doors: Doors,
     pub ledger: LedgerQueue,
     pub events: EventReader<SledKv>,
-    pub mirror: MirrorHandle,
+    pub mirror: MirrorQueue,
     pub clock: Clock,
     pub watchdog: Watchdog,
 }
@@ -94,13 +100,25 @@ pub struct CloudLoop<L> {
     uplink: Uplink,
     phase: Phase,
     vouchers_at: Instant,
+    round_at: Instant,
+    /// The link was told to say goodbye; what it says is still to go out.
+    goodbye: bool,
     random: SystemRandom,
 }
 
 impl<L: Link> CloudLoop<L> {
     pub fn new(inlets: Inlets<L>, outlets: Outlets, uplink: Uplink) -> CloudLoop<L> {
         let vouchers_at = Instant::now() + VOUCHERS_EVERY;
-        CloudLoop { inlets, outlets, uplink, phase: Phase::Running, vouchers_at, random: SystemRandom::new() }
+        CloudLoop {
+            inlets,
+            outlets,
+            uplink,
+            phase: Phase::Running,
+            vouchers_at,
+            round_at: Instant::now() + ROUND,
+            goodbye: false,
+            random: SystemRandom::new(),
+        }
     }
 
     /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order.
@@ -114,15 +132,24 @@ impl<L: Link> CloudLoop<L> {
         self.answer(answers);
         while !matches!(self.phase, Phase::Left) {
             let wake = self.next_event().await;
-            let round = matches!(wake, Wake::Round);
+            let slept = matches!(wake, Wake::Round);
             match wake {
                 Wake::Input(input) => self.handle(input),
                 Wake::Doors(first) => self.doors_news(first),
                 Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
                 Wake::Stop => self.stop(),
-                Wake::Round => self.handle(Input::Timeout),
+                Wake::Round => {}
             }
-            self.housekeeping(round);
+            // Also where inputs never let the loop sleep.
+            let due = self.uplink.next_deadline().is_some_and(|due| due <= self.outlets.clock.now().mono);
+            if slept || due {
+                self.handle(Input::Timeout);
+            }
+            self.housekeeping(slept || Instant::now() >= self.round_at);
+        }
+        if self.goodbye {
+            let said = async { while !matches!(self.inlets.link.next().await, LinkEvent::Disconnected { .. }) {} };
+            let _ = tokio::time::timeout(GOODBYE_SAID_WITHIN, said).await;
         }
         self.outlets
     }
@@ -173,12 +200,15 @@ impl<L: Link> CloudLoop<L> {
     fn answer(&mut self, mut inputs: VecDeque<Input>) {
         while let Some(input) = inputs.pop_front() {
             let now = self.outlets.clock.now();
-            let left = std::cell::Cell::new(false);
+            let (left, goodbye) = (std::cell::Cell::new(false), std::cell::Cell::new(false));
+            let connected = self.uplink.session().is_connected();
             let Self { inlets, outlets, uplink, random, .. } = self;
             uplink.handle(now, input, &mut |bytes| fill(random, bytes), &mut |action| {
                 left.set(left.get() | matches!(action, Action::Left));
+                goodbye.set(goodbye.get() | matches!(action, Action::Link(LinkOrder::Disconnect)));
                 perform(now, action, &mut inlets.link, outlets, &mut inputs);
             });
+            self.goodbye |= connected && goodbye.get();
             if left.get() {
                 self.phase = Phase::Left;
             }
@@ -203,8 +233,10 @@ impl<L: Link> CloudLoop<L> {
             self.handle(Input::Clock(notes));
         }
         if round {
+            self.round_at = Instant::now() + ROUND;
             let now = self.outlets.clock.now();
             self.outlets.ledger.hand_on(now);
+            self.outlets.mirror.hand_on();
             if Instant::now() >= self.vouchers_at {
                 self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
                 self.outlets.clock.look_for_vouchers();
@@ -250,7 +282,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
         }
         Action::Mirror(input) => {
-            if outlets.mirror.try_send(input).is_err() {
+            if !outlets.mirror.send(input) {
                 // The mirror asks again for whatever it misses.
                 tracing::warn!("the permission mirror is busy: a message for it was dropped");
             }

@@ -46,6 +46,7 @@ use crate::{
         event_line,
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
+        mirror_queue::MirrorQueue,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -195,7 +196,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             doors,
             ledger: queue,
             events,
-            mirror: mirror.handle(),
+            mirror: MirrorQueue::new(mirror.handle()),
             clock,
             watchdog: Watchdog::new(heartbeats),
         };
