@@ -65,7 +65,8 @@ fn measure(samples: usize, broker: BrokerChoice) -> anyhow::Result<()> {
     let daemon = Daemon::start(&Program::myself(DAEMON)?, &site.config())?;
     site.cloud.wait_for("the node", PATIENCE, |cloud| cloud.online().map(drop))?;
     site.publish_set()?;
-    site.cloud.wait_for("the set", PATIENCE, |cloud| cloud.online().filter(|online| online.generation == 1).map(drop))?;
+    site.cloud
+        .wait_for("the set", PATIENCE, |cloud| cloud.online().filter(|online| online.generation == 1).map(drop))?;
 
     let topics = site.cloud.cloud().topics.clone();
     let client = Client::connect(&site, "bench-client", &["bench/back", &topics.rsp()])?;
@@ -94,7 +95,10 @@ fn measure(samples: usize, broker: BrokerChoice) -> anyhow::Result<()> {
     let latchd = row("latchd: publish to `actuated` in hand", &mut ours);
     println!("ratio of the medians: {:.2}", latchd.as_secs_f64() / floor.as_secs_f64());
     if let Some(kib) = daemon.resident_kib() {
-        println!("resident memory of the daemon (this program, with the test site's code in it): {:.1} MiB", kib as f64 / 1024.0);
+        println!(
+            "resident memory of the daemon (this program, with the test site's code in it): {:.1} MiB",
+            kib as f64 / 1024.0
+        );
     }
     Ok(())
 }
@@ -246,4 +250,3 @@ impl Wire {
         Ok(sent.elapsed())
     }
 }
-

@@ -33,7 +33,7 @@ use crate::{
     },
     runtime::{
         clock::Clock,
-        doors_thread::{Doors, STOP_WITHIN},
+        doors_thread::{Doors, THREAD_ENDS_WITHIN},
         ledger_queue::LedgerQueue,
         watchdog::Watchdog,
     },
@@ -46,6 +46,9 @@ const ROUND: Duration = Duration::from_millis(500);
 const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
 /// How often the doors' thread is looked at during a stop.
 const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// States of doors that are gathered while reports go before them.
+const STATES_TOGETHER_MAX: usize = 64;
 
 /// Everything that can wake the loop.
 pub struct Inlets<L> {
@@ -69,6 +72,7 @@ pub struct Outlets {
 
 enum Wake {
     Input(Input),
+    Doors(DoorNews),
     Health(StoreHealth),
     Stop,
     Round,
@@ -113,6 +117,7 @@ impl<L: Link> CloudLoop<L> {
             let round = matches!(wake, Wake::Round);
             match wake {
                 Wake::Input(input) => self.handle(input),
+                Wake::Doors(first) => self.doors_news(first),
                 Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
                 Wake::Stop => self.stop(),
                 Wake::Round => self.handle(Input::Timeout),
@@ -134,13 +139,29 @@ impl<L: Link> CloudLoop<L> {
             biased;
             _ = terminate.recv() => Wake::Stop,
             _ = interrupt.recv() => Wake::Stop,
-            Some(news) = self.outlets.doors.news.recv() => Wake::Input(Input::Doors(news)),
+            Some(news) = self.outlets.doors.news.recv() => Wake::Doors(news),
             event = link.next() => Wake::Input(Input::Link(event)),
             Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),
             Some(output) = mirror.recv() => Wake::Input(Input::Mirror(output)),
             Ok(()) = head.changed() => Wake::Input(Input::DurableHead(head.borrow_and_update().seq)),
             Ok(()) = health.changed() => Wake::Health(health.borrow_and_update().clone()),
             () = tokio::time::sleep(patience) => Wake::Round,
+        }
+    }
+
+    /// Somebody waits for a report; a state only describes. So of what has come, reports go first.
+    fn doors_news(&mut self, first: DoorNews) {
+        let mut states = Vec::new();
+        let mut next = Some(first);
+        while let Some(news) = next {
+            match news {
+                DoorNews::Status(_) => states.push(news),
+                DoorNews::Report(_) | DoorNews::Restarted => self.handle(Input::Doors(news)),
+            }
+            next = if states.len() < STATES_TOGETHER_MAX { self.outlets.doors.news.try_recv().ok() } else { None };
+        }
+        for state in states {
+            self.handle(Input::Doors(state));
         }
     }
 
@@ -171,7 +192,7 @@ impl<L: Link> CloudLoop<L> {
             self.handle(Input::RefuseCommands);
             self.handle(Input::Event(EventBody::NodeStopping {}));
             self.outlets.doors.begin_stop();
-            self.phase = Phase::StoppingDoors(Instant::now() + STOP_WITHIN);
+            self.phase = Phase::StoppingDoors(Instant::now() + THREAD_ENDS_WITHIN);
         }
     }
 

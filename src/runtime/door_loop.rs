@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, watch};
@@ -19,7 +20,7 @@ use crate::{
         order::{Order, OrderReport},
         outputs::Desired,
         permission::Permissions,
-        time::Now,
+        time::{Mono, Now},
     },
     gateway::{
         controller::{Controller, Input, Step},
@@ -30,7 +31,9 @@ use crate::{
 };
 
 /// The loop goes round at least this often: for the watchdog and for whatever could not be handed out.
-const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
+const ROUND: Duration = Duration::from_millis(500);
+/// How long a stop may take: every door in its safe state and read back, or given up.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// All that can wake the loop. Bounded; the fields first are served first.
 pub struct Inputs<'a> {
@@ -53,8 +56,8 @@ enum Wake {
 
 impl Inputs<'_> {
     /// The only place that waits.
-    async fn next_event(&mut self, clock: &Clock, controller: &Controller, stopping: bool) -> Wake {
-        let patience = match controller.next_deadline() {
+    async fn next_event(&mut self, clock: &Clock, controller: &Controller, stopping: Option<Mono>) -> Wake {
+        let patience = match controller.next_deadline().into_iter().chain(stopping).min() {
             Some(due) => due.since(clock.now().mono).min(ROUND),
             None => ROUND,
         };
@@ -69,7 +72,7 @@ impl Inputs<'_> {
                 ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
-            Ok(()) = self.stop.changed(), if !stopping => Wake::Input(Input::Stop),
+            Ok(()) = self.stop.changed(), if stopping.is_none() => Wake::Input(Input::Stop),
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
             }
@@ -119,17 +122,26 @@ impl<'a> DoorLoop<'a> {
         }
     }
 
-    /// Runs until the doors are in their safe state after a stop, or the buses are gone.
+    /// Runs until the doors are in their safe state after a stop or have had [`STOP_WITHIN`] for it, or the
+    /// buses are gone.
     pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
-        self.apply(self.clock.now(), &controller, first);
-        let mut stopping = false;
-        while !(stopping && controller.stopped()) {
+        self.apply(self.clock.now(), &controller, first).await;
+        // When a stop is given up on.
+        let mut stopping: Option<Mono> = None;
+        while !(stopping.is_some() && controller.stopped()) {
             let wake = inputs.next_event(&self.clock, &controller, stopping).await;
             self.outlets.heartbeat.beat();
             let now = self.clock.now();
+            if stopping.is_some_and(|until| until <= now.mono) {
+                let doors: Vec<&str> = controller.not_stopped().map(|door| door.as_str()).collect();
+                tracing::error!(doors = doors.join(", "), "stopped without a read-back of the safe state");
+                return;
+            }
             let step = match wake {
                 Wake::Input(input) => {
-                    stopping |= matches!(input, Input::Stop);
+                    if matches!(input, Input::Stop) {
+                        stopping = Some(now.mono + STOP_WITHIN);
+                    }
                     if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
                         self.unheard.remove(board);
                     }
@@ -141,23 +153,27 @@ impl<'a> DoorLoop<'a> {
                 }
                 Wake::Closed => return,
             };
-            self.apply(now, &controller, step);
+            self.apply(now, &controller, step).await;
         }
     }
 
-    fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
+    /// Relays first: the buses get their turn before anything is written down or told.
+    async fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
         let desired = controller.desired();
-        self.outlets.desired.send_if_modified(|last| {
+        let changed = self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
             if changed {
                 *last = Rc::from(desired);
             }
             changed
         });
-        self.commit(now, step.commit);
         for report in step.reports {
             self.report(report);
         }
+        if changed {
+            tokio::task::yield_now().await;
+        }
+        self.commit(now, step.commit);
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {

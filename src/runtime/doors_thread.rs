@@ -35,7 +35,7 @@ use crate::{
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
-        door_loop::{DoorLoop, Inputs, Outlets},
+        door_loop::{DoorLoop, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
         reader_loop,
@@ -45,10 +45,10 @@ use crate::{
 
 const RESTARTS_MAX: usize = 5;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
-/// How long a stop may take: every door in its safe state and read back, or given up.
-pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long the buses get to end the transaction that is on the wire.
 const LOOPS_END_WITHIN: Duration = Duration::from_secs(1);
+/// After this the thread is not waited for any longer: it is stuck, which must not keep the process.
+pub const THREAD_ENDS_WITHIN: Duration = STOP_WITHIN.saturating_add(LOOPS_END_WITHIN).saturating_add(Duration::from_secs(1));
 /// Reports of buses and readers under way to the doors; full: the bus waits.
 const FIELD_QUEUE_MAX: usize = 1024;
 /// Reports and states under way to the cloud loop; full: they wait at the doors.
@@ -107,6 +107,9 @@ impl Doors {
     }
 
     pub fn join(self) -> Result<(), String> {
+        if !self.ended() {
+            return Err("the doors' thread is stuck and was left behind".to_owned());
+        }
         self.thread.join().unwrap_or_else(|panic| Err(panic_text(&*panic)))
     }
 }

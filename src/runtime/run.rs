@@ -43,6 +43,7 @@ use crate::{
         clock::Clock,
         cloud_loop::{CloudLoop, Inlets, Outlets},
         doors_thread::{Doors, DoorsSetup},
+        event_line,
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         secrets::{SecretError, Secrets},
@@ -116,7 +117,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let events = ledger.reader();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
     // Once the cloud loop is gone nobody needs the effects.
-    let ledger = LedgerThread::spawn(ledger, move |effects| drop(release.blocking_send(effects)))?;
+    let ledger =
+        LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
     let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
     let mut queue = LedgerQueue::new(ledger.handle());
     for body in opening.events(&recovered, &opened, &boot, &site) {

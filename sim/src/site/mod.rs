@@ -14,13 +14,12 @@ use std::{
 
 use anyhow::Context as _;
 pub use daemon::{Daemon, Program};
-use mosquitto::Mosquitto;
 use latchd::{
     domain::{
         ids::Id,
         record::{
             AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, WeeklyInterval, Weekday,
+            Schedule, TimeOfDay, Weekday, WeeklyInterval,
         },
     },
     wire::{
@@ -29,6 +28,7 @@ use latchd::{
         token::{CredentialKey, token},
     },
 };
+use mosquitto::Mosquitto;
 
 use crate::{
     board::{RtuLine, SimBoard, Swing, SwingDoor, TcpServer},
@@ -69,25 +69,77 @@ pub struct Field {
     pub glass: SimBoard,
     pub glass_reader: SimReader,
     pub swings: [SwingDoor; 2],
-    pub tcp: TcpServer,
-    pub rtu: RtuLine,
+    gate_address: SocketAddr,
+    gate: Option<TcpServer>,
+    riser_path: PathBuf,
+    riser: Option<RtuLine>,
 }
 
 impl Field {
-    pub async fn start() -> anyhow::Result<Field> {
+    /// With the serial line's port in `directory`, under a name that it keeps when it is plugged in again.
+    pub async fn start(directory: &Path) -> anyhow::Result<Field> {
         let (front, glass) = (SimBoard::new(1), SimBoard::new(1));
         let swing = |board: &SimBoard, unlocked| {
             let (push_after, open_for) = (Duration::from_millis(150), Duration::from_millis(400));
-            let swing = Swing { lock_coil: LOCK_COIL, unlocked, contact_input: CONTACT_INPUT, closed: true, push_after, open_for };
+            let swing = Swing {
+                lock_coil: LOCK_COIL,
+                unlocked,
+                contact_input: CONTACT_INPUT,
+                closed: true,
+                push_after,
+                open_for,
+            };
             SwingDoor::start(board.clone(), swing)
         };
         // The magnet has power until the daemon says otherwise, as after any start of the building.
         glass.set_coil(LOCK_COIL, true);
         let swings = [swing(&front, true), swing(&glass, false)];
         let tcp = TcpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), vec![front.clone()]).await?;
-        let rtu = RtuLine::start(vec![glass.clone()], None, Some(115_200))?;
+        let (gate_address, riser_path) = (tcp.address(), directory.join("riser"));
         let glass_reader = SimReader::start(None)?;
-        Ok(Field { front, glass, glass_reader, swings, tcp, rtu })
+        let mut field =
+            Field { front, glass, glass_reader, swings, gate_address, gate: Some(tcp), riser_path, riser: None };
+        field.plug_riser()?;
+        Ok(field)
+    }
+
+    /// Where the board of `front` is reached.
+    pub fn gate_address(&self) -> SocketAddr {
+        self.gate_address
+    }
+
+    /// The serial port to which the board of `glass` is wired.
+    pub fn riser_path(&self) -> &Path {
+        &self.riser_path
+    }
+
+    /// Connections to the board of `front` break, and new ones are refused.
+    pub async fn unplug_gate(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.stop().await;
+        }
+    }
+
+    pub async fn plug_gate(&mut self) -> anyhow::Result<()> {
+        if self.gate.is_none() {
+            self.gate = Some(TcpServer::start(self.gate_address, vec![self.front.clone()]).await?);
+        }
+        Ok(())
+    }
+
+    /// The serial port goes away, as when a USB adapter is pulled out.
+    pub async fn unplug_riser(&mut self) {
+        if let Some(riser) = self.riser.take() {
+            riser.stop().await;
+        }
+    }
+
+    /// To be called in the runtime that the field lives in.
+    pub fn plug_riser(&mut self) -> anyhow::Result<()> {
+        if self.riser.is_none() {
+            self.riser = Some(RtuLine::start(vec![self.glass.clone()], Some(&self.riser_path), Some(115_200))?);
+        }
+        Ok(())
     }
 }
 
@@ -149,7 +201,7 @@ pub struct Site {
 impl Site {
     /// Writes the configuration into `directory` and starts all that surrounds the daemon.
     pub async fn start(directory: &Path, broker: BrokerChoice) -> anyhow::Result<Site> {
-        let field = Field::start().await?;
+        let field = Field::start(directory).await?;
         let authority = Authority::new("demo CA")?;
         let server = authority.issue(&["localhost"])?;
         let node = authority.issue(&["latchd-acme-hq-1"])?;
@@ -189,6 +241,13 @@ impl Site {
 
     pub fn config(&self) -> PathBuf {
         self.directory.join("site.toml")
+    }
+
+    /// Changes the configuration before a start of the daemon; `from` must be there.
+    pub fn configure(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(self.config())?;
+        anyhow::ensure!(text.contains(from), "the configuration has no {from:?}");
+        Ok(std::fs::write(self.config(), text.replace(from, to))?)
     }
 
     /// The first set: who works here and what they may.
@@ -285,8 +344,8 @@ format = "bits_hex"
 "#,
         state = state.display(),
         issuer = crate::cloud::ISSUER,
-        tcp = field.tcp.address(),
-        rtu = field.rtu.path().display(),
+        tcp = field.gate_address(),
+        rtu = field.riser_path().display(),
         reader = field.glass_reader.path().display(),
     )
 }
@@ -295,7 +354,8 @@ format = "bits_hex"
 /// controls the doors, op-rita only reads.
 fn people() -> Vec<Op> {
     let id = |text: &str| Id::new(text).expect("an id");
-    let person = |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
+    let person =
+        |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
     let key = CredentialKey::new(&[0x42; 32]);
     let credential = |person: &str, number: u16| {
         Record::Credential(Credential {
@@ -315,8 +375,15 @@ fn people() -> Vec<Op> {
             schedule: schedule.map(id),
         })
     };
-    let every_day =
-        vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
+    let every_day = vec![
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
     let night = Interval { from: TimeOfDay(0), to: TimeOfDay(60_000) };
     let schedule = Schedule {
         weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],
