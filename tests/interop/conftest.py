@@ -355,6 +355,11 @@ format = "bits_hex"
         self.notifications.wait("READY=1", mark, process=self.daemon)
         self.timeline.say("daemon", "doors are enforced (READY=1)")
 
+    def latchd(self, command):
+        """Runs the program beside the daemon, on the same configuration."""
+        arguments = [latchd_binary(), command, "--config", str(self.config)]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+
     def serial_card(self, facility, number):
         line = f"26:{clouds.h10301(facility, number):X}"
         self.timeline.say("reader", f"writes {line}")

@@ -69,6 +69,20 @@ def test_systemd_hears_that_doors_are_enforced_and_that_the_daemon_lives(site):
     site.notifications.wait("WATCHDOG=1")
 
 
+def test_check_accepts_what_the_daemon_runs_on(site):
+    result = site.latchd("check")
+    assert (result.returncode, result.stderr) == (0, ""), result
+    assert "1 bus, 1 board, 1 door, 2 readers" in result.stdout
+
+
+def test_a_second_daemon_leaves_the_first_alone(site, cloud):
+    result = site.latchd("run")
+    assert result.returncode == 75, result
+    assert "state" in result.stderr
+    state = cloud.send("door.state.get", {"door": "front"})
+    cloud.wait_stage(state, "done")
+
+
 def test_a_command_signed_in_python_moves_a_coil_and_is_seen_to_open(site, cloud, board):
     mark = board.mark()
     compact, jti = cloud.command("door.open_and_close", {"door": "front", "dwell_ms": 1200})
