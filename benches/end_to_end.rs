@@ -71,7 +71,7 @@ fn measure(samples: usize, broker: BrokerChoice) -> anyhow::Result<()> {
     let topics = site.cloud.cloud().topics.clone();
     let client = Client::connect(&site, "bench-client", &["bench/back", &topics.rsp()])?;
     let _echo = Echo::start(&site)?;
-    let mut wire = Wire::connect(site.field.tcp.address())?;
+    let mut wire = Wire::connect(site.field.gate_address())?;
     let (mut floors, mut trips, mut writes, mut ours) = (vec![], vec![], vec![], vec![]);
     for sample in 0..samples + 10 {
         let trip = client.round_trip()?;
