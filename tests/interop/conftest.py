@@ -345,11 +345,15 @@ format = "bits_hex"
 """)
         (directory / "state").mkdir(mode=0o700)
 
-    def start_daemon(self):
-        """Starts the daemon and waits until doors are enforced."""
+    def start_daemon(self, journal=False):
+        """Starts the daemon and waits until doors are enforced. With `journal`, its stderr looks connected to
+        systemd's journal."""
         mark = len(self.notifications.seen)
         log = (self.directory / "latchd.log").open("a")
         environment = os.environ | {"NOTIFY_SOCKET": self.notifications.path, "WATCHDOG_USEC": "10000000", "RUST_LOG": "debug"}
+        if journal:
+            stat = os.fstat(log.fileno())
+            environment["JOURNAL_STREAM"] = f"{stat.st_dev}:{stat.st_ino}"
         command = [latchd_binary(), "run", "--config", str(self.config)]
         self.daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.notifications.wait("READY=1", mark, process=self.daemon)
