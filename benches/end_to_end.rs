@@ -9,15 +9,18 @@
 use std::{
     net::SocketAddr,
     process::ExitCode,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use latchd::wire::topics::Topics;
+use latchd::domain::ids::Id;
 use latchd_sim::{
-    cloud::{Wish, client::wall_now},
-    site::{BrokerChoice, Daemon, Program, Site, mosquitto},
+    cloud::{Cloud, Wish, client::wall_now},
+    site::{BrokerChoice, Daemon, Program, Site, mosquitto, new_cloud},
 };
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -56,27 +59,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(samples: usize, broker: BrokerChoice) -> anyhow::Result<()> {
+fn measure(samples: usize, choice: BrokerChoice) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let world = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-    let site = world.block_on(Site::start(directory.path(), broker))?;
+    let site = world.block_on(Site::start(directory.path(), choice))?;
     let daemon = Daemon::start(&Program::myself(DAEMON)?, &site.config())?;
     site.cloud.wait_for("the node", PATIENCE, |cloud| cloud.online().map(drop))?;
     site.publish_set()?;
     site.cloud
         .wait_for("the set", PATIENCE, |cloud| cloud.online().filter(|online| online.generation == 1).map(drop))?;
 
-    let topics = site.cloud.cloud().topics.clone();
-    let client = Client::connect(&site, "bench-client", &["bench/back", &topics.rsp()])?;
-    let _echo = Echo::start(&site)?;
-    let mut wire = Wire::connect(site.field.gate_address())?;
+    // From here on the only client of the broker besides the daemon is the one that measures: a cloud
+    // that verifies and stores everything on the same two cores would be measured along.
+    let mut signer = Signer::of(&site)?;
+    let Site { cloud, broker, field, client_tls, .. } = site;
+    drop(cloud);
+    let port = broker.address().port();
+    let client = Client::connect(port, &client_tls, "bench-client", &["bench/back", &signer.cloud.topics.rsp()])?;
+    let _echo = Echo::start(port, &client_tls)?;
+    let mut wire = Wire::connect(field.gate_address())?;
     let (mut floors, mut trips, mut writes, mut ours) = (vec![], vec![], vec![], vec![]);
     for sample in 0..samples + 10 {
         let trip = client.round_trip()?;
         let write = wire.write(sample % 2 == 0)?;
-        let command = client.command(&site, &topics)?;
+        let command = client.command(&mut signer)?;
         // The first few find cold caches on both sides.
         if sample >= 10 {
             trips.push(trip);
@@ -87,7 +95,7 @@ fn measure(samples: usize, broker: BrokerChoice) -> anyhow::Result<()> {
         std::thread::sleep(DWELL + Duration::from_millis(25));
     }
 
-    println!("broker: {broker:?}, {samples} samples, TLS 1.3 with client certificates, QoS 1, Modbus TCP on loopback");
+    println!("broker: {choice:?}, {samples} samples, TLS 1.3 with client certificates, QoS 1, Modbus TCP on loopback");
     println!("{:<44} {:>8} {:>8} {:>8}  us", "", "p50", "p99", "max");
     row("bare broker round trip, there and back", &mut trips);
     row("bare Modbus write", &mut writes);
@@ -111,24 +119,37 @@ fn row(name: &str, samples: &mut [Duration]) -> Duration {
     at(0.5)
 }
 
+/// Signs commands for the present run of the daemon.
+struct Signer {
+    cloud: Cloud,
+    boot: Id,
+}
+
+impl Signer {
+    fn of(site: &Site) -> anyhow::Result<Signer> {
+        let boot = site.cloud.cloud().status.as_ref().map(|status| status.boot.clone()).context("no status")?;
+        Ok(Signer { cloud: new_cloud()?, boot })
+    }
+}
+
 /// An MQTT client on a thread of its own, as small as possible.
 struct Client {
     mqtt: AsyncClient,
     messages: Receiver<(String, Vec<u8>)>,
 }
 
-fn connect(site: &Site, name: &str) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(name, "localhost", site.broker.address().port());
+fn connect(port: u16, tls: &Arc<rustls::ClientConfig>, name: &str) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(name, "localhost", port);
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
-    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(site.client_tls.clone())));
+    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.clone())));
     AsyncClient::new(options, 64)
 }
 
 impl Client {
-    fn connect(site: &Site, name: &str, topics: &[&str]) -> anyhow::Result<Client> {
-        let (mqtt, mut events) = connect(site, name);
+    fn connect(port: u16, tls: &Arc<rustls::ClientConfig>, name: &str, topics: &[&str]) -> anyhow::Result<Client> {
+        let (mqtt, mut events) = connect(port, tls, name);
         let (out, messages) = channel();
         let (ready, subscribed) = channel();
         std::thread::spawn(move || {
@@ -163,13 +184,14 @@ impl Client {
         Ok(sent.elapsed())
     }
 
-    fn command(&self, site: &Site, topics: &Topics) -> anyhow::Result<Duration> {
+    fn command(&self, signer: &mut Signer) -> anyhow::Result<Duration> {
         let args = json!({ "door": "barrier", "dwell_ms": DWELL.as_millis() as u64 });
-        let (jti, message) = site.cloud.cloud().command(wall_now(), &Wish::new("op-ada", "door.open_and_close", args));
+        let wish = Wish { boot: Some(signer.boot.clone()), ..Wish::new("op-ada", "door.open_and_close", args) };
+        let (jti, message) = signer.cloud.command(wall_now(), &wish);
         let wanted = format!("\"jti\":\"{jti}\"");
         let sent = Instant::now();
         self.mqtt.try_publish(message.topic, QoS::AtLeastOnce, false, message.payload)?;
-        let rsp = topics.rsp();
+        let rsp = signer.cloud.topics.rsp();
         self.wait(|topic, payload| {
             let text = payload_text(payload);
             if topic == rsp && text.contains(&wanted) && text.contains("\"refused\"") {
@@ -204,8 +226,8 @@ fn payload_text(jws: &[u8]) -> String {
 struct Echo;
 
 impl Echo {
-    fn start(site: &Site) -> anyhow::Result<Echo> {
-        let (mqtt, mut events) = connect(site, "bench-echo");
+    fn start(port: u16, tls: &Arc<rustls::ClientConfig>) -> anyhow::Result<Echo> {
+        let (mqtt, mut events) = connect(port, tls, "bench-echo");
         mqtt.try_subscribe("bench/there", QoS::AtLeastOnce)?;
         let (ready, subscribed) = channel();
         std::thread::spawn(move || {

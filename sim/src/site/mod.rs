@@ -188,6 +188,12 @@ impl SiteBroker {
     }
 }
 
+/// With the keys that every site here has.
+pub fn new_cloud() -> anyhow::Result<Cloud> {
+    let node = Signer::from_seed(&seed_bytes(SEED, 100)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Cloud::new(ORG, NODE, node.public_key(), CloudKeys::from_seed(SEED)))
+}
+
 /// Everything but the daemon.
 pub struct Site {
     pub directory: PathBuf,
@@ -216,7 +222,6 @@ impl Site {
 
         let keys = CloudKeys::from_seed(SEED);
         let seed = seed_bytes(SEED, 100);
-        let signer = Signer::from_seed(&seed).map_err(|error| anyhow::anyhow!("{error}"))?;
         let write = |name: &str, text: &str| {
             let path = directory.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -231,7 +236,7 @@ impl Site {
         let configuration = configuration(directory, broker.address().port(), &field);
         write("site.toml", &configuration)?;
 
-        let cloud = Cloud::new(ORG, NODE, signer.public_key(), keys);
+        let cloud = new_cloud()?;
         let port = broker.address().port();
         let client_tls = authority.client_config(&operator)?;
         let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(client_tls.clone()) };
