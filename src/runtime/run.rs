@@ -58,6 +58,7 @@ const EXIT_CANNOT_CREATE: u8 = 73;
 const EXIT_IN_USE: u8 = 75;
 const EXIT_SYSTEM: u8 = 71;
 const EXIT_BAD_CONFIGURATION: u8 = 78;
+const LEDGER: &str = "ledger";
 /// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
 const RELEASED_QUEUE_MAX: usize = 1024;
 /// What the log still has to say at the end gets this long.
@@ -257,10 +258,10 @@ impl Opening {
     fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {
         let path = self.dir.join("ledger.sled");
         let limits = LedgerLimits { events_max: site.limits.events_max };
-        let store = self.store("ledger", &path)?;
+        let store = self.store(LEDGER, &path)?;
         match Ledger::open(store, random_id()?, limits) {
             Err(LedgerError::Store(KvError::Damaged(detail))) => {
-                let store = self.fresh("ledger", &path, &detail)?;
+                let store = self.fresh(LEDGER, &path, &detail)?;
                 Ledger::open(store, random_id()?, limits).map_err(|error| unusable(&path, &error))
             }
             other => other.map_err(|error| unusable(&path, &error)),
@@ -320,7 +321,8 @@ impl Opening {
         let mut events = vec![EventBody::NodeStarted {
             boot: boot.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            clean: recovered.clean,
+            // A new ledger in the place of a damaged one knows nothing of the last stop.
+            clean: recovered.clean && self.set_aside.iter().all(|(name, _)| *name != LEDGER),
         }];
         events.extend(self.set_aside.iter().map(|(name, set_aside)| EventBody::StorageSetAside {
             store: (*name).to_owned(),

@@ -9,7 +9,10 @@ use std::{
 
 use latchd::{
     domain::{event::Refusal, ids::Id},
-    wire::outcome::{Outcome, Stage},
+    wire::{
+        outcome::{Outcome, Stage},
+        upward::Online,
+    },
 };
 use latchd_sim::{
     board::{SimBoard, Write},
@@ -29,6 +32,8 @@ pub struct World {
     pub site: Site,
     pub daemon: Option<Daemon>,
     starts: usize,
+    /// The run before this one, as far as the cloud knows.
+    before: Option<Id>,
     world: Handle,
     _directory: TempDir,
 }
@@ -41,7 +46,9 @@ impl World {
         let world = runtime.handle().clone();
         std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
         let site = world.block_on(Site::start(directory.path(), BrokerChoice::Embedded)).unwrap();
-        World { site, daemon: None, starts: 0, world, _directory: directory }
+        // Each beat brings a status, and with it the backlog.
+        site.configure("beat_every_s = 10", "beat_every_s = 1").unwrap();
+        World { site, daemon: None, starts: 0, before: None, world, _directory: directory }
     }
 
     /// The daemon runs, and the first set is in force.
@@ -64,6 +71,7 @@ impl World {
         let daemon = Daemon::start_with(&program(), &self.site.config(), environment).unwrap();
         assert!(self.daemon.replace(daemon).is_none(), "one is running");
         self.starts += 1;
+        self.before = self.site.cloud.cloud().status.as_ref().map(|status| status.boot.clone());
     }
 
     pub fn starts(&self) -> usize {
@@ -74,7 +82,8 @@ impl World {
     pub fn ready(&self) {
         self.until("ready", || {
             let log = self.log();
-            let own = log.split(" starting version=").nth(self.starts);
+            let runs: Vec<&str> = log.split(" starting version=").skip(1).collect();
+            let own = runs.last().filter(|_| runs.len() >= self.starts);
             own.is_some_and(|own| own.contains(" ready: the doors are enforced"))
         });
     }
@@ -137,25 +146,21 @@ impl World {
         self.site.cloud.wait_for(what, PATIENCE, test).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub fn boot(&self) -> Id {
-        self.cloud("a status", |cloud| {
-            cloud.online()?;
-            cloud.status.as_ref().map(|status| status.boot.clone())
+    /// What this run of the daemon says of itself, once it is as wanted.
+    pub fn online(&self, what: &str, test: impl Fn(&Online) -> bool) -> Id {
+        self.cloud(what, |cloud| {
+            let boot = cloud.status.as_ref().map(|status| status.boot.clone());
+            let online = cloud.online().filter(|online| boot != self.before && test(online));
+            online.and(boot)
         })
     }
 
-    /// The run after this one is online.
-    pub fn next_run(&self, before: &Id) {
-        self.cloud("the next run", |cloud| {
-            cloud.online()?;
-            cloud.status.as_ref().filter(|status| status.boot != *before).map(drop)
-        });
+    pub fn boot(&self) -> Id {
+        self.online("a status", |_| true)
     }
 
     pub fn applied(&self, generation: u64) {
-        self.cloud(&format!("generation {generation}"), |cloud| {
-            cloud.online().filter(|online| online.generation == generation).map(drop)
-        });
+        self.online(&format!("generation {generation}"), |online| online.generation == generation);
     }
 
     pub fn event(&self, kind: &str, test: impl Fn(&serde_json::Map<String, serde_json::Value>) -> bool) -> StoredEvent {
@@ -174,7 +179,7 @@ impl World {
 
     /// All that happened so far is with the cloud.
     pub fn drained(&self) {
-        self.cloud("an empty backlog", |cloud| cloud.online().filter(|online| online.backlog == 0).map(drop));
+        self.online("an empty backlog", |online| online.backlog == 0);
     }
 
     pub fn command(&self, cmd: &str, door: &str) -> Id {
@@ -224,6 +229,15 @@ impl World {
     /// A card at the glass door.
     pub fn card_at_glass(&self, number: u16) {
         self.world.block_on(self.site.field.glass_reader.present(26, u128::from(card(number)))).unwrap();
+    }
+
+    /// The serial reader's port is open and has settled: what it sends from now on counts.
+    pub fn listens_at_glass(&self) {
+        self.until("the serial reader", || {
+            self.card_at_glass(STRANGER);
+            std::thread::sleep(Duration::from_millis(20));
+            self.log().lines().any(|line| line.contains("access.denied") && line.contains("reader=glass-in"))
+        });
     }
 
     /// The front door opens by Ada's card and is locked again.
