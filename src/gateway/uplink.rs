@@ -163,8 +163,12 @@ impl Uplink {
         let actions = self.session.handle(now, input, &mut *entropy);
         for action in actions {
             match action {
-                session::Action::Command { command, token } => {
-                    let step = self.desk.handle_command(now, *command, Some(token));
+                session::Action::Command { command, token, retained } => {
+                    let step = if retained {
+                        self.desk.handle_retained(now, *command, token)
+                    } else {
+                        self.desk.handle_command(now, *command, Some(token))
+                    };
                     self.desk_step(now, step, &mut *entropy, act);
                 }
                 session::Action::Link(order) => act(Action::Link(order)),
