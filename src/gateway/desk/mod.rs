@@ -44,6 +44,7 @@ use crate::{
     gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
     wire::{
         command::{Command, CommandBody},
+        keys::KeySet,
         outcome::{Outcome, Stage},
     },
 };
@@ -164,6 +165,21 @@ impl Desk {
     /// From now on commands see this set.
     pub fn handle_permissions(&mut self, permissions: Arc<Permissions>) {
         self.permissions = permissions;
+    }
+
+    /// New keys are in force: what a revoked key had scheduled is cancelled.
+    pub fn handle_keys(&mut self, now: Wall, keys: &KeySet) -> DeskStep {
+        let mut step = DeskStep::default();
+        let revoked = |(at, command): (&(Mono, u64), &Command)| keys.is_revoked(&command.kid).then_some(*at);
+        let due: Vec<_> = self.held_back.iter().filter_map(revoked).collect();
+        for command in due.iter().filter_map(|at| self.held_back.remove(at)).collect::<Vec<_>>() {
+            let key = CommandKey { issuer: command.issuer, jti: command.jti };
+            let detail = message_detail("the key that signed this command was revoked");
+            self.advance(&key, now, Stage::Cancelled, None, Some(detail), &mut step);
+            self.finish(&key);
+            self.store(&key, &mut step);
+        }
+        step
     }
 
     /// From now on every new command is refused: the node is stopping.

@@ -306,3 +306,17 @@ fn a_command_before_its_nbf_waits_on_when_the_clock_is_put_back() {
     let due = desk.handle_timeout(Now { wall: at(1000).wall, ..at(1500) });
     assert!(due.order.is_some());
 }
+
+#[test]
+fn revoking_a_key_cancels_what_it_had_scheduled() {
+    let mut desk = desk();
+    let nbf = Some(at(1000).wall);
+    let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-0"), ..open("a") }, None);
+    let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-1"), ..open("b") }, None);
+    let step = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
+    assert_eq!(stages(&step), [Stage::Cancelled]);
+    assert_eq!(step.outcomes[0].jti, id("a"));
+    let due = desk.handle_timeout(at(1000));
+    assert_eq!(due.order.unwrap().jti, id("b"));
+    assert!(desk.next_deadline().is_none());
+}

@@ -35,7 +35,8 @@ impl Receipts {
     /// The next one to be acknowledged.
     pub fn next(&mut self) -> Option<MessageToken> {
         let crowded = self.waiting.len() > UNACKNOWLEDGED_MAX;
-        self.waiting.pop_front_if(|(_, done)| *done || crowded).map(|(token, _)| token)
+        let due = self.waiting.front().is_some_and(|(_, done)| *done || crowded);
+        if due { self.waiting.pop_front().map(|(token, _)| token) } else { None }
     }
 
     /// What was not acknowledged comes again, under other packet ids.
