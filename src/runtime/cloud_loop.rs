@@ -27,10 +27,7 @@ use crate::{
         desk::DeskStep,
         ledger::EventReader,
         mirror::MirrorOutput,
-        session::{
-            GOODBYE_WITHIN,
-            link::{LinkEvent, LinkOrder},
-        },
+        session::GOODBYE_WITHIN,
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
     },
@@ -48,8 +45,6 @@ use crate::{
 const ROUND: Duration = Duration::from_millis(500);
 /// How often the system is asked whether NTP vouches for the clock.
 const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
-/// From the order to say goodbye until the broker has it; without it the broker would publish the will.
-const GOODBYE_SAID_WITHIN: Duration = Duration::from_millis(500);
 /// How often the doors' thread is looked at during a stop.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
@@ -101,8 +96,6 @@ pub struct CloudLoop<L> {
     phase: Phase,
     vouchers_at: Instant,
     round_at: Instant,
-    /// The link was told to say goodbye; what it says is still to go out.
-    goodbye: bool,
     random: SystemRandom,
 }
 
@@ -116,7 +109,6 @@ impl<L: Link> CloudLoop<L> {
             phase: Phase::Running,
             vouchers_at,
             round_at: Instant::now() + ROUND,
-            goodbye: false,
             random: SystemRandom::new(),
         }
     }
@@ -146,10 +138,6 @@ impl<L: Link> CloudLoop<L> {
                 self.handle(Input::Timeout);
             }
             self.housekeeping(slept || Instant::now() >= self.round_at);
-        }
-        if self.goodbye {
-            let said = async { while !matches!(self.inlets.link.next().await, LinkEvent::Disconnected { .. }) {} };
-            let _ = tokio::time::timeout(GOODBYE_SAID_WITHIN, said).await;
         }
         self.outlets
     }
@@ -200,15 +188,12 @@ impl<L: Link> CloudLoop<L> {
     fn answer(&mut self, mut inputs: VecDeque<Input>) {
         while let Some(input) = inputs.pop_front() {
             let now = self.outlets.clock.now();
-            let (left, goodbye) = (std::cell::Cell::new(false), std::cell::Cell::new(false));
-            let connected = self.uplink.session().is_connected();
+            let left = std::cell::Cell::new(false);
             let Self { inlets, outlets, uplink, random, .. } = self;
             uplink.handle(now, input, &mut |bytes| fill(random, bytes), &mut |action| {
                 left.set(left.get() | matches!(action, Action::Left));
-                goodbye.set(goodbye.get() | matches!(action, Action::Link(LinkOrder::Disconnect)));
                 perform(now, action, &mut inlets.link, outlets, &mut inputs);
             });
-            self.goodbye |= connected && goodbye.get();
             if left.get() {
                 self.phase = Phase::Left;
             }

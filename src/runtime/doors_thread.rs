@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     sync::{mpsc, watch},
     task::{JoinSet, LocalSet},
 };
@@ -171,8 +171,11 @@ impl DoorsThread {
     }
 
     fn run_once(&mut self) -> std::io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        LocalSet::new().block_on(&runtime, self.run_loops())
+        let runtime = Impatient(Some(Builder::new_current_thread().enable_io().enable_time().build()?));
+        match &runtime.0 {
+            Some(runtime) => LocalSet::new().block_on(runtime, self.run_loops()),
+            None => Ok(()),
+        }
     }
 
     async fn run_loops(&mut self) -> std::io::Result<()> {
@@ -242,6 +245,18 @@ impl DoorsThread {
             (Ended::Stopped, _) => Ok(()),
             (Ended::BusesGone, Some(panic)) => std::panic::resume_unwind(panic),
             (Ended::BusesGone, None) => Err(std::io::Error::other("the loops of the buses ended")),
+        }
+    }
+}
+
+/// A runtime that is left, also by a panic, without waiting for the look-up of a board's name: a resolver
+/// that hangs must hold up neither a restart of the doors nor a stop.
+struct Impatient(Option<Runtime>);
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

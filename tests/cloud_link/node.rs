@@ -195,7 +195,7 @@ impl Node {
     fn act(&mut self, action: Action) {
         match action {
             Action::Link(order) => self.link.order(order),
-            Action::Command { command, token } => {
+            Action::Command { command, token, .. } => {
                 let outcome = Outcome {
                     jti: command.jti.clone(),
                     seq: 0,

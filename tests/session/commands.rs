@@ -5,7 +5,7 @@ use std::time::Duration;
 use latchd::{
     domain::event::{EventBody, Refusal},
     gateway::session::Input,
-    wire::{jws::Typ, outcome::Stage},
+    wire::jws::Typ,
 };
 use latchd_sim::cloud::{
     Cloud, Wish,
@@ -44,17 +44,28 @@ fn a_token_of_an_earlier_connection_is_never_acknowledged() {
 }
 
 #[test]
-fn a_retained_command_is_refused_with_an_outcome_and_executed_by_nobody() {
+fn a_retained_command_goes_to_the_desk_as_such_so_that_its_id_is_spent() {
     let mut world = World::up();
     let (jti, message) = world.cloud.command(world.now.wall, &wish());
-    let token = world.deliver_as(&message.topic, message.payload, true);
-    assert_eq!(world.acks.last(), Some(&token));
-    world.settle();
-    assert!(world.commands.is_empty());
-    let outcome = world.cloud.outcomes_of(&jti).next().unwrap().clone();
-    assert_eq!((outcome.stage, outcome.reason), (Stage::Refused, Some(Refusal::Retained)));
-    let refused = |e: &EventBody| matches!(e, EventBody::OperatorRefused { command, .. } if command == "door.open");
-    assert!(world.events.iter().any(refused));
+    world.deliver_as(&message.topic, message.payload, true);
+    assert_eq!(world.retained, [jti]);
+}
+
+#[test]
+fn a_desk_that_stores_nothing_does_not_keep_the_broker_from_sending_on() {
+    let mut world = World::up();
+    let tokens: Vec<_> = (0..64)
+        .map(|_| {
+            let (_, message) = world.cloud.command(world.now.wall, &wish());
+            world.deliver_as(&message.topic, message.payload, false)
+        })
+        .collect();
+    assert_eq!(world.commands.len(), 64);
+    assert!(world.acks.ends_with(&tokens[..32]));
+    for token in &tokens {
+        world.input(Input::AckMessage(*token));
+    }
+    assert!(world.acks.ends_with(&tokens), "each once, in the order in which they came");
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct World {
     pub last_connect: Option<LinkOrder>,
     pub goodbyes: u64,
     pub commands: Vec<(Command, MessageToken)>,
+    /// Of those, what the broker called retained.
+    pub retained: Vec<Id>,
     pub documents: u64,
     pub chunks: Vec<Digest>,
     pub beats: u64,
@@ -104,6 +106,7 @@ impl World {
             last_connect: None,
             goodbyes: 0,
             commands: Vec::new(),
+            retained: Vec::new(),
             documents: 0,
             chunks: Vec::new(),
             beats: 0,
@@ -151,7 +154,12 @@ impl World {
                 LinkOrder::Disconnect => self.goodbyes += 1,
                 LinkOrder::Subscribe { .. } => {}
             },
-            Action::Command { command, token } => self.commands.push((*command, token)),
+            Action::Command { command, token, retained } => {
+                if retained {
+                    self.retained.push(command.jti.clone());
+                }
+                self.commands.push((*command, token));
+            }
             Action::Set(SetMessage::Document { .. }) => self.documents += 1,
             Action::Set(SetMessage::Chunk { name, .. }) => self.chunks.push(name),
             Action::Set(SetMessage::Beat(_)) => self.beats += 1,

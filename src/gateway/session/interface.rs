@@ -97,10 +97,12 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Action {
     Link(LinkOrder),
-    /// To the desk. The broker is not told before `AckMessage` comes back with the token.
+    /// To the desk. The broker is not told before `AckMessage` comes back with the token. `retained`: as the
+    /// broker says; then it is refused, but under its id, so that the same bytes without the flag stay dead.
     Command {
         command: Box<Command>,
         token: MessageToken,
+        retained: bool,
     },
     /// To the mirror.
     Set(SetMessage),

@@ -24,6 +24,7 @@ mod intake;
 mod interface;
 pub mod link;
 mod outbox;
+mod receipts;
 mod rejects;
 mod sending;
 
@@ -36,6 +37,7 @@ use self::{
     intake::Budgets,
     link::{LinkEvent, LinkOrder, Will},
     outbox::{Outbox, Sent},
+    receipts::Receipts,
     rejects::Rejects,
 };
 use crate::{
@@ -95,6 +97,7 @@ pub struct Session {
     outbox: Outbox,
     events: EventDrain,
     rejects: Rejects,
+    receipts: Receipts,
     budgets: Budgets,
     set: SetVersion,
     trust: ClockTrust,
@@ -138,6 +141,7 @@ impl Session {
             outbox: Outbox::default(),
             events: EventDrain::new(restored.head, restored.acked_through),
             rejects: Rejects::default(),
+            receipts: Receipts::default(),
             budgets: Budgets::new(now.mono),
             set: restored.set,
             trust: now.trust,
@@ -274,6 +278,7 @@ impl Session {
     fn disconnected(&mut self, now: Now, reason: String, entropy: Entropy<'_>, out: &mut Vec<Action>) {
         self.outbox.disconnected();
         self.events.disconnected();
+        self.receipts.disconnected();
         self.wanted.clear();
         if matches!(self.phase, Phase::Leaving { .. }) {
             self.phase = Phase::Stopped;
@@ -403,9 +408,13 @@ impl Session {
         }
     }
 
-    fn ack_message(&self, token: MessageToken, out: &mut Vec<Action>) {
-        // Packet id 0 is QoS 0, which is not acknowledged.
-        if token.connection == self.connection && token.packet_id != 0 && self.is_connected() {
+    fn ack_message(&mut self, token: MessageToken, out: &mut Vec<Action>) {
+        self.receipts.done(token);
+        self.acknowledge(out);
+    }
+
+    fn acknowledge(&mut self, out: &mut Vec<Action>) {
+        while let Some(token) = self.receipts.next() {
             out.push(Action::Link(LinkOrder::Ack(token)));
         }
     }
