@@ -102,7 +102,9 @@ impl Day {
         self.cloud("the node is online", |cloud| cloud.online().map(drop))?;
         self.say("the node connected and said `online`, signed with its own key");
         self.site.publish_set()?;
-        self.cloud("the permission set is applied", |cloud| cloud.online().filter(|online| online.generation == 1).map(drop))?;
+        self.cloud("the permission set is applied", |cloud| {
+            cloud.online().filter(|online| online.generation == 1).map(drop)
+        })?;
         self.say("the cloud published a signed permission set; the node applied it, durably, as generation 1");
         ensure!(self.site.field.glass.coil(LOCK_COIL), "the magnet lost its power at the start");
         self.say("no relay moved: the strike has no current, the magnet has");
@@ -114,7 +116,10 @@ impl Day {
         let presented = Instant::now();
         self.site.field.front.present_card(26, card(ADA));
         self.coil(&self.site.field.front, true)?;
-        self.say(format!("the strike released after {} ms, most of it the board's polling", presented.elapsed().as_millis()));
+        self.say(format!(
+            "the strike released after {} ms, most of it the board's polling",
+            presented.elapsed().as_millis()
+        ));
         let granted = self.event("access.granted", |event| event.json["door"] == "front")?;
         self.say(format!("granted by rule {}: one event, number {}", granted.json["rule"], granted.seq));
         self.event("door.opened", |event| event.json["door"] == "front")?;
@@ -164,7 +169,10 @@ impl Day {
         let sent = Instant::now();
         let jti = self.site.cloud.command(&wish)?;
         self.stage(&jti, Stage::Actuated)?;
-        self.say(format!("signed, published, checked, written, read back: `actuated` after {} ms", sent.elapsed().as_millis()));
+        self.say(format!(
+            "signed, published, checked, written, read back: `actuated` after {} ms",
+            sent.elapsed().as_millis()
+        ));
         self.stage(&jti, Stage::Observed)?;
         self.say("and `observed`: the contact saw the door open");
         self.coil(&self.site.field.glass, true)
@@ -235,7 +243,16 @@ impl Day {
         self.cloud("a new run", |cloud| {
             cloud.status.as_ref().filter(|status| status.boot != boot).and(cloud.online()).map(drop)
         })?;
-        self.say(format!("process {pid} got SIGKILL; the next run was online after {} ms", restarted.elapsed().as_millis()));
+        self.say(format!(
+            "process {pid} got SIGKILL; the next run was online after {} ms",
+            restarted.elapsed().as_millis()
+        ));
+        // What a reader shows before the doors are enforced is from before the start.
+        let enforced = || self.daemon.log_text().matches(" ready: the doors are enforced").count() == 2;
+        while !enforced() {
+            ensure!(restarted.elapsed() < PATIENCE, "the doors were not enforced after the kill");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.site.field.front.present_card(26, card(ADA));
         self.coil(&self.site.field.front, true)?;
         self.say("it decides from its own mirror: Ada's card opens the front door");

@@ -1,7 +1,7 @@
 //! The command line. Owns arguments and exit codes; must never do the work itself.
 //!
-//! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 73 state that
-//! cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
+//! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 71 the system refused
+//! something, 73 state that cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
 //! on it).
 
 use std::{
@@ -95,10 +95,8 @@ fn run(path: &Path) -> ExitCode {
     };
     match runtime::run(site) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("latchd: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        // It has been said.
+        Err(error) => ExitCode::from(error.exit_code()),
     }
 }
 

@@ -154,7 +154,8 @@ fn systemd_hears_ready_after_the_boards_then_the_watchdog_then_stopping() {
 fn without_a_journal_the_log_is_lines_that_a_person_can_read() {
     let mut world = World::running();
     world.ada_passes();
-    world.logged(1, &["INFO", "access.granted", "door=front", "reader=front-in", "person=ada", "rule=staff-everywhere"]);
+    world
+        .logged(1, &["INFO", "access.granted", "door=front", "reader=front-in", "person=ada", "rule=staff-everywhere"]);
     for line in world.log().lines() {
         let (time, rest) = line.split_once(' ').expect(line);
         assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");

@@ -54,7 +54,8 @@ fn a_read_only_state_directory_ends_with_73_and_is_as_before_when_it_is_writable
             fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
         }
         for store in ["ledger.sled", "mirror.sled"] {
-            fs::set_permissions(world.state().join(store).join("db"), fs::Permissions::from_mode(mode & 0o666)).unwrap();
+            fs::set_permissions(world.state().join(store).join("db"), fs::Permissions::from_mode(mode & 0o666))
+                .unwrap();
         }
     };
     let started = if root { over_a_read_only_mount(&world.state()) } else { program() };

@@ -7,8 +7,6 @@
 pub mod client;
 pub mod keys;
 pub mod set;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -14,13 +14,12 @@ use std::{
 
 use anyhow::Context as _;
 pub use daemon::{Daemon, Program};
-use mosquitto::Mosquitto;
 use latchd::{
     domain::{
         ids::Id,
         record::{
             AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, WeeklyInterval, Weekday,
+            Schedule, TimeOfDay, Weekday, WeeklyInterval,
         },
     },
     wire::{
@@ -29,6 +28,7 @@ use latchd::{
         token::{CredentialKey, token},
     },
 };
+use mosquitto::Mosquitto;
 
 use crate::{
     board::{RtuLine, SimBoard, Swing, SwingDoor, TcpServer},
@@ -81,7 +81,14 @@ impl Field {
         let (front, glass) = (SimBoard::new(1), SimBoard::new(1));
         let swing = |board: &SimBoard, unlocked| {
             let (push_after, open_for) = (Duration::from_millis(150), Duration::from_millis(400));
-            let swing = Swing { lock_coil: LOCK_COIL, unlocked, contact_input: CONTACT_INPUT, closed: true, push_after, open_for };
+            let swing = Swing {
+                lock_coil: LOCK_COIL,
+                unlocked,
+                contact_input: CONTACT_INPUT,
+                closed: true,
+                push_after,
+                open_for,
+            };
             SwingDoor::start(board.clone(), swing)
         };
         // The magnet has power until the daemon says otherwise, as after any start of the building.
@@ -181,6 +188,12 @@ impl SiteBroker {
     }
 }
 
+/// With the keys that every site here has.
+pub fn new_cloud() -> anyhow::Result<Cloud> {
+    let node = Signer::from_seed(&seed_bytes(SEED, 100)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Cloud::new(ORG, NODE, node.public_key(), CloudKeys::from_seed(SEED)))
+}
+
 /// Everything but the daemon.
 pub struct Site {
     pub directory: PathBuf,
@@ -209,7 +222,6 @@ impl Site {
 
         let keys = CloudKeys::from_seed(SEED);
         let seed = seed_bytes(SEED, 100);
-        let signer = Signer::from_seed(&seed).map_err(|error| anyhow::anyhow!("{error}"))?;
         let write = |name: &str, text: &str| {
             let path = directory.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -224,7 +236,7 @@ impl Site {
         let configuration = configuration(directory, broker.address().port(), &field);
         write("site.toml", &configuration)?;
 
-        let cloud = Cloud::new(ORG, NODE, signer.public_key(), keys);
+        let cloud = new_cloud()?;
         let port = broker.address().port();
         let client_tls = authority.client_config(&operator)?;
         let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(client_tls.clone()) };
@@ -347,7 +359,8 @@ format = "bits_hex"
 /// controls the doors, op-rita only reads.
 fn people() -> Vec<Op> {
     let id = |text: &str| Id::new(text).expect("an id");
-    let person = |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
+    let person =
+        |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
     let key = CredentialKey::new(&[0x42; 32]);
     let credential = |person: &str, number: u16| {
         Record::Credential(Credential {
@@ -367,8 +380,15 @@ fn people() -> Vec<Op> {
             schedule: schedule.map(id),
         })
     };
-    let every_day =
-        vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
+    let every_day = vec![
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
     let night = Interval { from: TimeOfDay(0), to: TimeOfDay(60_000) };
     let schedule = Schedule {
         weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],

@@ -37,7 +37,9 @@ impl Mark {
         let mut bytes = [0; 12];
         let read = self.file.as_ref().map(|file| file.read_exact_at(&mut bytes, 0));
         match (read, bytes.split_first_chunk::<8>()) {
-            (Some(Ok(())), Some((number, crc))) if crc32fast::hash(number).to_le_bytes() == crc => u64::from_le_bytes(*number),
+            (Some(Ok(())), Some((number, crc))) if crc32fast::hash(number).to_le_bytes() == crc => {
+                u64::from_le_bytes(*number)
+            }
             _ => 0,
         }
     }

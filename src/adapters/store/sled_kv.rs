@@ -22,8 +22,8 @@ use std::{
 };
 
 use super::{
-    open::{self, OpenError},
     mark::{self, Mark},
+    open::{self, OpenError},
     parts::{self, KEY_BYTES_MAX, Main, PARTS, VALUE_BYTES_MAX},
     quiet,
     reserve::Reserve,
