@@ -1,7 +1,7 @@
 //! The command line. Owns arguments and exit codes; must never do the work itself.
 //!
-//! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 73 state that
-//! cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
+//! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 71 the system refused
+//! something, 73 state that cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
 //! on it).
 
 use std::{
@@ -77,7 +77,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Task::Run { config } => run(&config),
         Task::Check { config, no_files, short } => check(&config, no_files, short),
-        Task::Schema => ExitCode::SUCCESS,
+        Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Keygen { kind, out } => match keygen(kind, &out) {
             Ok(public) => print(&public),
             Err(error) => failed(&error),
@@ -95,10 +95,8 @@ fn run(path: &Path) -> ExitCode {
     };
     match runtime::run(site) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("latchd: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        // It has been said.
+        Err(error) => ExitCode::from(error.exit_code()),
     }
 }
 

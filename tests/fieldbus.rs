@@ -10,7 +10,10 @@ use std::{
 };
 
 use latchd::{
-    adapters::{clock::mono, modbus::Wire, serial_reader::SerialReader},
+    adapters::{
+        clock::mono,
+        field::{modbus::Wire, serial_reader::SerialReader},
+    },
     config::site::{Bus, Line, LineFormat, Parity, SerialPort},
     domain::{
         fieldbus::{

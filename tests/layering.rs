@@ -211,9 +211,6 @@ fn no_arrow_goes_up() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Not outside things of their own, but the one way in which several adapters reach one.
-const SHARED_DRIVERS: &[&str] = &["serial_port"];
-
 #[test]
 fn an_adapter_knows_no_other_adapter() {
     let mut wrong = Vec::new();
@@ -225,7 +222,7 @@ fn an_adapter_knows_no_other_adapter() {
                 wrong.extend(
                     others
                         .iter()
-                        .filter(|other| *other != own && !SHARED_DRIVERS.contains(&other.as_str()))
+                        .filter(|other| *other != own)
                         .map(|other| format!("src/{name}:{}: {own} names {other}", line + 1)),
                 );
             }

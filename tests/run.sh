@@ -53,6 +53,7 @@ lints() {
 tests() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --workspace --no-fail-fast
+        cargo test --quiet --workspace --doc
     else
         cargo test --quiet --workspace --no-fail-fast
     fi

@@ -2,8 +2,8 @@
 
 pub mod board;
 pub mod broker;
-pub mod disk;
 pub mod cloud;
+pub mod disk;
 pub mod pki;
 pub mod pty;
 pub mod reader;

@@ -56,7 +56,8 @@ impl Authority {
     /// For a broker; with `client_certificates`, it asks for one that this authority signed.
     pub fn server_config(&self, server: &Identity, client_certificates: bool) -> anyhow::Result<Arc<ServerConfig>> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
         let builder = if client_certificates {
             let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, provider).build()?;
             builder.with_client_cert_verifier(verifier)

@@ -173,10 +173,16 @@ fn write_lines(sink: &Sink, queue: &Receiver<Entry>, dropped: &AtomicU64) {
 /// The running log of the process.
 pub struct Journal {
     queue: SyncSender<Entry>,
+    on_stderr: bool,
     writer: JoinHandle<()>,
 }
 
 impl Journal {
+    /// Lines go to stderr: there is no journal.
+    pub fn is_on_stderr(&self) -> bool {
+        self.on_stderr
+    }
+
     /// Waits until everything logged so far is written, but for no longer than `patience`.
     pub fn close(self, patience: Duration) {
         let deadline = Instant::now() + patience;
@@ -196,6 +202,7 @@ pub fn start() -> std::io::Result<Journal> {
         Some(journal) => Sink::Journal(journal.with_syslog_identifier("latchd".to_owned())),
         None => Sink::Stderr,
     };
+    let on_stderr = matches!(sink, Sink::Stderr);
     let (queue, entries) = sync_channel(QUEUE_LINES_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
     let for_writer = dropped.clone();
@@ -207,5 +214,5 @@ pub fn start() -> std::io::Result<Journal> {
     let collector = Collector { queue: queue.clone(), dropped };
     // A process that set its own subscriber keeps it.
     let _ = tracing_subscriber::registry().with(filter).with(collector).try_init();
-    Ok(Journal { queue, writer })
+    Ok(Journal { queue, on_stderr, writer })
 }

@@ -1,12 +1,12 @@
 //! Whether wall time can be believed. Owns the judgement; must never read a clock. Invariant: time
-//! below the persisted floor, or after an unexplained step, is never trusted until NTP or a signed
-//! beat of the cloud has agreed with it.
+//! below the persisted floor, after an unexplained step, or against the cloud's last signed beat, is never
+//! trusted until NTP or a beat has agreed with it.
 //!
 //! ```text
 //!              NTP synchronised, or RTC near the last beat, or a beat agrees
 //!  untrusted ───────────────────────────────────────────────────────────────▶ trusted
 //!            ◀───────────────────────────────────────────────────────────────
-//!              below the floor, a step, or a beat that disagrees (without NTP)
+//!              below the floor, a step without NTP, or a beat that disagrees
 //! ```
 
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub struct ClockJudge {
     /// The last reading of both clocks: a step is a difference in how far each went.
     last: (Mono, Wall),
     ntp: bool,
+    /// The last beat named another time than this clock shows, which has not been stepped since.
+    contradicted: bool,
 }
 
 impl ClockJudge {
@@ -58,7 +60,7 @@ impl ClockJudge {
         let rtc_believed = vouchers.rtc && last_beat.is_some_and(|beat| wall >= beat && wall.since(beat) <= RTC_BELIEF);
         let trust =
             if above_floor && (vouchers.ntp || rtc_believed) { ClockTrust::Trusted } else { ClockTrust::Untrusted };
-        ClockJudge { trust, floor, floor_persisted: floor, last: (mono, wall), ntp: vouchers.ntp }
+        ClockJudge { trust, floor, floor_persisted: floor, last: (mono, wall), ntp: vouchers.ntp, contradicted: false }
     }
 
     pub fn trust(&self) -> ClockTrust {
@@ -73,6 +75,7 @@ impl ClockJudge {
         let by_ms = wall.as_millis() - expected.as_millis();
         if by_ms.unsigned_abs() > STEP_MIN.as_millis() as u64 {
             notes.push(ClockNote::Stepped { by_ms });
+            self.contradicted = false;
             if !self.ntp {
                 self.set(ClockTrust::Untrusted, "the clock was stepped and nothing vouches for it", notes);
             }
@@ -93,7 +96,7 @@ impl ClockJudge {
     /// What the system says of NTP, looked at now and then.
     pub fn handle_vouchers(&mut self, vouchers: Vouchers, notes: &mut Vec<ClockNote>) {
         self.ntp = vouchers.ntp;
-        if vouchers.ntp && self.last.1 >= self.floor {
+        if vouchers.ntp && !self.contradicted && self.last.1 >= self.floor {
             self.set(ClockTrust::Trusted, "synchronised by NTP", notes);
         }
     }
@@ -107,8 +110,11 @@ impl ClockJudge {
         if (earliest..=wall + BEAT_AGREEMENT).contains(&issued_at) {
             // The floor may stem from a clock that ran ahead; the cloud's word lowers it.
             self.floor = self.floor.min(wall);
+            self.contradicted = false;
             self.set(ClockTrust::Trusted, "the cloud's beat agrees", notes);
-        } else if !self.ntp {
+        } else {
+            // Also against NTP, which nobody signs: whoever holds it must not make old commands young.
+            self.contradicted = true;
             self.set(ClockTrust::Untrusted, "the cloud's beat disagrees", notes);
         }
     }
@@ -189,6 +195,19 @@ mod tests {
         observe(&mut judge, 3000, NOON + 3000);
         judge.handle_beat(Wall::from_millis(NOON + 3000), Mono::from_millis(2900), &mut Vec::new());
         assert_eq!(judge.trust(), ClockTrust::Trusted);
+    }
+
+    #[test]
+    fn ntp_against_the_clouds_word_is_not_believed_until_they_agree() {
+        let ntp = Vouchers { ntp: true, rtc: false };
+        let mut judge = judge(ntp, 0, None);
+        judge.handle_beat(Wall::from_millis(NOON + 3_600_000), Mono::ZERO, &mut Vec::new());
+        assert_eq!(judge.trust(), ClockTrust::Untrusted);
+        judge.handle_vouchers(ntp, &mut Vec::new());
+        assert_eq!(judge.trust(), ClockTrust::Untrusted, "NTP says the same as before");
+        observe(&mut judge, 1000, NOON + 3_601_000);
+        judge.handle_vouchers(ntp, &mut Vec::new());
+        assert_eq!(judge.trust(), ClockTrust::Trusted, "NTP has set the clock anew");
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Held {
         self.0.is_empty()
     }
 
+    /// Somebody is being kept waiting: an operator for the word that a door's mode will last.
+    pub fn is_urgent(&self) -> bool {
+        self.0.iter().any(|effect| matches!(effect, Effect::Report(_)))
+    }
+
     pub fn release(self, _: &Durable) -> Vec<Effect> {
         self.0
     }

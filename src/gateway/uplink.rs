@@ -26,6 +26,10 @@ use crate::{
     wire::{canonical::hex, event_log::Sealed},
 };
 
+/// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
+const REASONS_BYTES_MAX: usize = 24 * 1024;
+const REASON_BYTES_MAX: usize = 1024;
+
 /// From the doors to the cloud.
 #[derive(Clone, Debug)]
 pub enum DoorNews {
@@ -163,8 +167,12 @@ impl Uplink {
         let actions = self.session.handle(now, input, &mut *entropy);
         for action in actions {
             match action {
-                session::Action::Command { command, token } => {
-                    let step = self.desk.handle_command(now, *command, Some(token));
+                session::Action::Command { command, token, retained } => {
+                    let step = if retained {
+                        self.desk.handle_retained(now, *command, token)
+                    } else {
+                        self.desk.handle_command(now, *command, Some(token))
+                    };
                     self.desk_step(now, step, &mut *entropy, act);
                 }
                 session::Action::Link(order) => act(Action::Link(order)),
@@ -177,6 +185,8 @@ impl Uplink {
                 session::Action::Keys(keys) => {
                     let compact = self.keys_jws.clone();
                     act(Action::Mirror(MirrorInput::Keys { compact, version: keys.version(), epoch: keys.epoch() }));
+                    let step = self.desk.handle_keys(now.wall, &keys);
+                    self.desk_step(now, step, &mut *entropy, act);
                 }
                 session::Action::CloudTime { iat, asked_at } => act(Action::CloudTime { iat, asked_at }),
                 session::Action::Notice(text) => act(Action::Notice(text)),
@@ -225,6 +235,7 @@ impl Uplink {
             }
             MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
                 let (from_epoch, from_generation) = offered.unwrap_or_default();
+                let reasons = bounded(reasons);
                 self.record(now, EventBody::SetRefused { from_epoch, from_generation, reasons }, act);
             }
             MirrorOutput::RollbackRefused { detail } => {
@@ -282,6 +293,27 @@ impl Uplink {
     }
 }
 
+/// As many of a set's faults as fit into an event that can be sent; at the end, how many there are besides.
+pub fn bounded(mut reasons: Vec<String>) -> Vec<String> {
+    for reason in &mut reasons {
+        if reason.len() > REASON_BYTES_MAX {
+            reason.truncate((0..=REASON_BYTES_MAX).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0));
+        }
+    }
+    let mut bytes = 0;
+    let fits = |reason: &&String| {
+        bytes += reason.len();
+        bytes <= REASONS_BYTES_MAX
+    };
+    let kept = reasons.iter().take_while(fits).count();
+    if kept < reasons.len() {
+        let more = format!("and {} more", reasons.len() - kept);
+        reasons.truncate(kept);
+        reasons.push(more);
+    }
+    reasons
+}
+
 fn set_input(message: SetMessage) -> MirrorInput {
     match message {
         SetMessage::Document { verified, compact } => MirrorInput::Document {
@@ -293,5 +325,20 @@ fn set_input(message: SetMessage) -> MirrorInput {
             let version = SetVersion { epoch: beat.epoch, generation: beat.generation, digest: beat.digest };
             MirrorInput::Beat { iat: beat.iat.0, version }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_with_ten_thousand_faults_is_refused_in_an_event_that_can_be_sent() {
+        let few = vec!["one".to_owned(), "two".to_owned()];
+        assert_eq!(bounded(few.clone()), few);
+        let reasons = bounded((0..10_000).map(|n| format!("credential/c-{n}: no person p-{n}")).collect());
+        assert!(reasons.iter().map(String::len).sum::<usize>() < 25 * 1024);
+        assert_eq!(reasons.last(), Some(&format!("and {} more", 10_000 - (reasons.len() - 1))));
+        assert_eq!(bounded(vec!["ä".repeat(10_000)]), ["ä".repeat(512)]);
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::modbus::Wire,
+    adapters::field::modbus::Wire,
     config::site,
     domain::{
         fieldbus::{BoardConfig, BusReport},

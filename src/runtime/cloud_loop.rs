@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     adapters::{
         mqtt::Link,
-        store::{SledKv, ledger_thread::StoreHealth, mirror_thread::MirrorHandle},
+        store::{SledKv, ledger_thread::StoreHealth},
     },
     domain::{
         event::{EventBody, Refusal},
@@ -33,8 +33,9 @@ use crate::{
     },
     runtime::{
         clock::Clock,
-        doors_thread::{Doors, STOP_WITHIN},
+        doors_thread::{Doors, THREAD_ENDS_WITHIN},
         ledger_queue::LedgerQueue,
+        mirror_queue::MirrorQueue,
         watchdog::Watchdog,
     },
     wire::event_log::Head,
@@ -46,6 +47,9 @@ const ROUND: Duration = Duration::from_millis(500);
 const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
 /// How often the doors' thread is looked at during a stop.
 const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// States of doors that are gathered while reports go before them.
+const STATES_TOGETHER_MAX: usize = 64;
 
 /// Everything that can wake the loop.
 pub struct Inlets<L> {
@@ -62,13 +66,14 @@ pub struct Outlets {
     pub doors: Doors,
     pub ledger: LedgerQueue,
     pub events: EventReader<SledKv>,
-    pub mirror: MirrorHandle,
+    pub mirror: MirrorQueue,
     pub clock: Clock,
     pub watchdog: Watchdog,
 }
 
 enum Wake {
     Input(Input),
+    Doors(DoorNews),
     Health(StoreHealth),
     Stop,
     Round,
@@ -90,13 +95,22 @@ pub struct CloudLoop<L> {
     uplink: Uplink,
     phase: Phase,
     vouchers_at: Instant,
+    round_at: Instant,
     random: SystemRandom,
 }
 
 impl<L: Link> CloudLoop<L> {
     pub fn new(inlets: Inlets<L>, outlets: Outlets, uplink: Uplink) -> CloudLoop<L> {
         let vouchers_at = Instant::now() + VOUCHERS_EVERY;
-        CloudLoop { inlets, outlets, uplink, phase: Phase::Running, vouchers_at, random: SystemRandom::new() }
+        CloudLoop {
+            inlets,
+            outlets,
+            uplink,
+            phase: Phase::Running,
+            vouchers_at,
+            round_at: Instant::now() + ROUND,
+            random: SystemRandom::new(),
+        }
     }
 
     /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order.
@@ -110,14 +124,20 @@ impl<L: Link> CloudLoop<L> {
         self.answer(answers);
         while !matches!(self.phase, Phase::Left) {
             let wake = self.next_event().await;
-            let round = matches!(wake, Wake::Round);
+            let slept = matches!(wake, Wake::Round);
             match wake {
                 Wake::Input(input) => self.handle(input),
+                Wake::Doors(first) => self.doors_news(first),
                 Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
                 Wake::Stop => self.stop(),
-                Wake::Round => self.handle(Input::Timeout),
+                Wake::Round => {}
             }
-            self.housekeeping(round);
+            // Also where inputs never let the loop sleep.
+            let due = self.uplink.next_deadline().is_some_and(|due| due <= self.outlets.clock.now().mono);
+            if slept || due {
+                self.handle(Input::Timeout);
+            }
+            self.housekeeping(slept || Instant::now() >= self.round_at);
         }
         self.outlets
     }
@@ -134,13 +154,29 @@ impl<L: Link> CloudLoop<L> {
             biased;
             _ = terminate.recv() => Wake::Stop,
             _ = interrupt.recv() => Wake::Stop,
-            Some(news) = self.outlets.doors.news.recv() => Wake::Input(Input::Doors(news)),
+            Some(news) = self.outlets.doors.news.recv() => Wake::Doors(news),
             event = link.next() => Wake::Input(Input::Link(event)),
             Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),
             Some(output) = mirror.recv() => Wake::Input(Input::Mirror(output)),
             Ok(()) = head.changed() => Wake::Input(Input::DurableHead(head.borrow_and_update().seq)),
             Ok(()) = health.changed() => Wake::Health(health.borrow_and_update().clone()),
             () = tokio::time::sleep(patience) => Wake::Round,
+        }
+    }
+
+    /// Somebody waits for a report; a state only describes. So of what has come, reports go first.
+    fn doors_news(&mut self, first: DoorNews) {
+        let mut states = Vec::new();
+        let mut next = Some(first);
+        while let Some(news) = next {
+            match news {
+                DoorNews::Status(_) => states.push(news),
+                DoorNews::Report(_) | DoorNews::Restarted => self.handle(Input::Doors(news)),
+            }
+            next = if states.len() < STATES_TOGETHER_MAX { self.outlets.doors.news.try_recv().ok() } else { None };
+        }
+        for state in states {
+            self.handle(Input::Doors(state));
         }
     }
 
@@ -171,7 +207,7 @@ impl<L: Link> CloudLoop<L> {
             self.handle(Input::RefuseCommands);
             self.handle(Input::Event(EventBody::NodeStopping {}));
             self.outlets.doors.begin_stop();
-            self.phase = Phase::StoppingDoors(Instant::now() + STOP_WITHIN);
+            self.phase = Phase::StoppingDoors(Instant::now() + THREAD_ENDS_WITHIN);
         }
     }
 
@@ -182,8 +218,10 @@ impl<L: Link> CloudLoop<L> {
             self.handle(Input::Clock(notes));
         }
         if round {
+            self.round_at = Instant::now() + ROUND;
             let now = self.outlets.clock.now();
             self.outlets.ledger.hand_on(now);
+            self.outlets.mirror.hand_on();
             if Instant::now() >= self.vouchers_at {
                 self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
                 self.outlets.clock.look_for_vouchers();
@@ -229,7 +267,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
         }
         Action::Mirror(input) => {
-            if outlets.mirror.try_send(input).is_err() {
+            if !outlets.mirror.send(input) {
                 // The mirror asks again for whatever it misses.
                 tracing::warn!("the permission mirror is busy: a message for it was dropped");
             }

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, watch};
@@ -19,7 +20,7 @@ use crate::{
         order::{Order, OrderReport},
         outputs::Desired,
         permission::Permissions,
-        time::Now,
+        time::{Mono, Now},
     },
     gateway::{
         controller::{Controller, Input, Step},
@@ -29,8 +30,11 @@ use crate::{
     runtime::{clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, reader_loop::ReaderReport},
 };
 
+/// How long a stop may take: every door in its safe state and read back, or given up.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+
 /// The loop goes round at least this often: for the watchdog and for whatever could not be handed out.
-const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
+const ROUND: Duration = Duration::from_millis(500);
 
 /// All that can wake the loop. Bounded; the fields first are served first.
 pub struct Inputs<'a> {
@@ -53,11 +57,9 @@ enum Wake {
 
 impl Inputs<'_> {
     /// The only place that waits.
-    async fn next_event(&mut self, clock: &Clock, controller: &Controller, stopping: bool) -> Wake {
-        let patience = match controller.next_deadline() {
-            Some(due) => due.since(clock.now().mono).min(ROUND),
-            None => ROUND,
-        };
+    async fn next_event(&mut self, clock: &Clock, controller: &Controller, stop_by: Option<Mono>) -> Wake {
+        let due = controller.next_deadline().into_iter().chain(stop_by).min();
+        let patience = due.map_or(ROUND, |due| due.since(clock.now().mono).min(ROUND));
         tokio::select! {
             biased;
             report = self.buses.recv() => match report {
@@ -69,7 +71,8 @@ impl Inputs<'_> {
                 ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
-            Ok(()) = self.stop.changed(), if !stopping => Wake::Input(Input::Stop),
+            // Not `changed`: a loop that starts again during a stop must stop as well.
+            Ok(_) = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => Wake::Input(Input::Stop),
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
             }
@@ -77,6 +80,15 @@ impl Inputs<'_> {
             () = tokio::time::sleep(patience) => Wake::Round,
         }
     }
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// No bus loop is left: without one no door can be driven.
+    BusesGone,
 }
 
 /// Where the loop hands things to.
@@ -98,6 +110,9 @@ pub struct DoorLoop<'a> {
     /// Reports and states that the cloud loop had no room for.
     reports_waiting: VecDeque<OrderReport>,
     states_waiting: BTreeSet<DoorIx>,
+    /// The cloud loop has not been told yet that an earlier loop failed. Told before anything else.
+    restart_untold: bool,
+    stop_within: Duration,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
     restored: &'a mut BTreeMap<Id, DurableDoor>,
 }
@@ -108,6 +123,7 @@ impl<'a> DoorLoop<'a> {
         outlets: Outlets,
         boards: impl Iterator<Item = BoardIx>,
         restored: &'a mut BTreeMap<Id, DurableDoor>,
+        restarted: bool,
     ) -> DoorLoop<'a> {
         DoorLoop {
             clock,
@@ -115,21 +131,32 @@ impl<'a> DoorLoop<'a> {
             unheard: boards.collect(),
             reports_waiting: VecDeque::new(),
             states_waiting: BTreeSet::new(),
+            restart_untold: restarted,
+            stop_within: STOP_WITHIN,
             restored,
         }
     }
 
-    /// Runs until the doors are in their safe state after a stop, or the buses are gone.
-    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) {
-        self.apply(self.clock.now(), &controller, first);
-        let mut stopping = false;
-        while !(stopping && controller.stopped()) {
-            let wake = inputs.next_event(&self.clock, &controller, stopping).await;
+    /// Runs until the doors are in their safe state after a stop, or can no longer be brought there in
+    /// time, or the buses are gone.
+    pub async fn run(&mut self, mut controller: Controller, first: Step, inputs: &mut Inputs<'_>) -> Ended {
+        self.apply(self.clock.now(), &controller, first).await;
+        let mut stop_by: Option<Mono> = None;
+        while !(stop_by.is_some() && controller.stopped()) {
+            let wake = inputs.next_event(&self.clock, &controller, stop_by).await;
             self.outlets.heartbeat.beat();
             let now = self.clock.now();
+            if stop_by.is_some_and(|by| by <= now.mono) {
+                for door in controller.not_stopped() {
+                    tracing::warn!(door = %door, "the safe state could not be confirmed before the stop");
+                }
+                break;
+            }
             let step = match wake {
                 Wake::Input(input) => {
-                    stopping |= matches!(input, Input::Stop);
+                    if matches!(input, Input::Stop) {
+                        stop_by = Some(now.mono + self.stop_within);
+                    }
                     if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
                         self.unheard.remove(board);
                     }
@@ -139,25 +166,31 @@ impl<'a> DoorLoop<'a> {
                     self.hand_out_leftovers(now, &controller);
                     controller.handle(now, Input::Timeout)
                 }
-                Wake::Closed => return,
+                Wake::Closed => return Ended::BusesGone,
             };
-            self.apply(now, &controller, step);
+            self.apply(now, &controller, step).await;
         }
+        Ended::Stopped
     }
 
-    fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
+    /// Relays first: the buses get their turn before anything is written down or told.
+    async fn apply(&mut self, now: Now, controller: &Controller, step: Step) {
         let desired = controller.desired();
-        self.outlets.desired.send_if_modified(|last| {
+        let changed = self.outlets.desired.send_if_modified(|last| {
             let changed = **last != *desired;
             if changed {
                 *last = Rc::from(desired);
             }
             changed
         });
-        self.commit(now, step.commit);
         for report in step.reports {
             self.report(report);
         }
+        self.send_reports();
+        if changed {
+            tokio::task::yield_now().await;
+        }
+        self.commit(now, step.commit);
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
@@ -183,6 +216,12 @@ impl<'a> DoorLoop<'a> {
 
     /// Bounded by the number of orders that the desk lets be under way.
     fn send_reports(&mut self) {
+        if self.restart_untold {
+            self.restart_untold = self.outlets.cloud.try_send(DoorNews::Restarted).is_err();
+        }
+        if self.restart_untold {
+            return;
+        }
         while let Some(report) = self.reports_waiting.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(DoorNews::Report(report))) =
                 self.outlets.cloud.try_send(DoorNews::Report(report))
@@ -208,5 +247,126 @@ impl<'a> DoorLoop<'a> {
         self.outlets.ledger.hand_on(now);
         self.send_reports();
         self.publish_states(controller);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        adapters::store::{SledKv, ledger_thread::LedgerThread},
+        domain::{
+            door::{DoorConfig, Relock, StartPolicy, StopPolicy},
+            ids::OutputRef,
+            outputs::Level,
+            time::Wall,
+        },
+        gateway::ledger::{Ledger, LedgerLimits},
+        wire::token::CredentialKey,
+    };
+
+    fn front() -> DoorConfig {
+        DoorConfig {
+            id: Id::new("front").unwrap(),
+            lock: OutputRef { board: BoardIx(0), output: 0 },
+            unlocked_level: Level::Energised,
+            contact: None,
+            rex: None,
+            fire: None,
+            dwell: Duration::from_secs(5),
+            dwell_extended: Duration::from_secs(5),
+            relock: Relock::AfterDwell,
+            open_time: Duration::from_secs(30),
+            open_time_extended: Duration::from_secs(30),
+            pre_alarm: Duration::ZERO,
+            at_start: StartPolicy::Lock,
+            at_stop: StopPolicy::Lock,
+        }
+    }
+
+    /// Runs a loop over one door whose board never answers, with room for `news_max` news, until it ends.
+    async fn run(restarted: bool, news_max: usize, meanwhile: impl AsyncFnOnce(&mut Ends)) -> Ended {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledKv::open(&directory.path().join("ledger.sled")).unwrap();
+        let (ledger, _) = Ledger::open(store, Id::new("log").unwrap(), LedgerLimits { events_max: 100 }).unwrap();
+        let ledger = LedgerThread::spawn(ledger, drop).unwrap();
+        let clock = Clock::start(Wall::EPOCH, None);
+        let permissions = Arc::new(Permissions::none());
+        let (controller, first) = Controller::new(
+            vec![front()],
+            vec![],
+            &[],
+            CredentialKey::new(&[7; 32]),
+            permissions.clone(),
+            BTreeMap::new(),
+            clock.now(),
+        );
+        let (reports, buses) = mpsc::channel(4);
+        let (_cards, readers) = mpsc::channel(4);
+        let (_orders, mut orders) = mpsc::channel(4);
+        let (_permissions, mut permissions) = watch::channel(permissions);
+        let (stop, mut stop_in) = watch::channel(false);
+        let (cloud, news) = mpsc::channel(news_max);
+        let outlets = Outlets {
+            desired: watch::channel(Rc::from(controller.desired())).0,
+            ledger: LedgerQueue::new(ledger.handle()),
+            cloud,
+            heartbeat: Heartbeat::default(),
+            enforced: watch::channel(false).0,
+        };
+        let mut restored = BTreeMap::new();
+        let mut door_loop = DoorLoop::new(clock, outlets, [BoardIx(0)].into_iter(), &mut restored, restarted);
+        door_loop.stop_within = Duration::from_millis(30);
+        let mut inputs =
+            Inputs { buses, readers, orders: &mut orders, permissions: &mut permissions, stop: &mut stop_in };
+        let mut ends = Ends { reports: Some(reports), stop, news };
+        let (ended, ()) = tokio::join!(door_loop.run(controller, first, &mut inputs), meanwhile(&mut ends));
+        let _ = ledger.stop();
+        ended
+    }
+
+    struct Ends {
+        reports: Option<mpsc::Sender<(BusIx, BusReport)>>,
+        stop: watch::Sender<bool>,
+        news: mpsc::Receiver<DoorNews>,
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_in_time_although_a_board_that_is_lost_confirms_nothing() {
+        let ended = run(false, 8, async |ends| {
+            ends.stop.send_replace(true);
+        });
+        let ended = ended.await;
+        assert_eq!(ended, Ended::Stopped);
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_starts_again_during_a_stop_stops_as_well() {
+        let ended = run(true, 8, async |ends| {
+            // The earlier loop has heard it already.
+            ends.stop.send_if_modified(|stop| {
+                *stop = true;
+                false
+            });
+        });
+        assert_eq!(ended.await, Ended::Stopped);
+    }
+
+    #[tokio::test]
+    async fn a_loop_without_buses_says_that_it_did_not_stop_in_order() {
+        assert_eq!(run(false, 8, async |ends| drop(ends.reports.take())).await, Ended::BusesGone);
+    }
+
+    #[tokio::test]
+    async fn a_restart_is_told_first_however_long_the_cloud_loop_had_no_room_for_it() {
+        let ended = run(true, 1, async |ends| {
+            let first = ends.news.recv().await;
+            assert!(matches!(first, Some(DoorNews::Restarted)), "{first:?}");
+            // The state of the door follows when there is room again.
+            let second = ends.news.recv().await;
+            assert!(matches!(second, Some(DoorNews::Status(_))), "{second:?}");
+            ends.stop.send_replace(true);
+        });
+        assert_eq!(ended.await, Ended::Stopped);
     }
 }

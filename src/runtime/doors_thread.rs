@@ -14,13 +14,17 @@ use std::{
 };
 
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     sync::{mpsc, watch},
     task::{JoinSet, LocalSet},
 };
 
 use crate::{
-    adapters::{self, modbus::Wire, serial_reader::SerialReader, store::ledger_thread::LedgerHandle},
+    adapters::{
+        self,
+        field::{modbus::Wire, serial_reader::SerialReader},
+        store::ledger_thread::LedgerHandle,
+    },
     config::site::{Reader, ReaderSource, Site},
     domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
     gateway::{
@@ -31,7 +35,7 @@ use crate::{
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
-        door_loop::{DoorLoop, Inputs, Outlets},
+        door_loop::{DoorLoop, Ended, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
         reader_loop,
@@ -41,10 +45,11 @@ use crate::{
 
 const RESTARTS_MAX: usize = 5;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
-/// How long a stop may take: every door in its safe state and read back, or given up.
-pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long the buses get to end the transaction that is on the wire.
 const LOOPS_END_WITHIN: Duration = Duration::from_secs(1);
+/// After this the thread is not waited for any longer: it is stuck, which must not keep the process.
+pub const THREAD_ENDS_WITHIN: Duration =
+    STOP_WITHIN.saturating_add(LOOPS_END_WITHIN).saturating_add(Duration::from_secs(1));
 /// Reports of buses and readers under way to the doors; full: the bus waits.
 const FIELD_QUEUE_MAX: usize = 1024;
 /// Reports and states under way to the cloud loop; full: they wait at the doors.
@@ -87,6 +92,7 @@ impl Doors {
             news: news_out,
             enforced: enforced_out,
             beats,
+            restarted: false,
         };
         let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
         Ok(Doors { orders, permissions, news, enforced, stop, thread })
@@ -103,6 +109,9 @@ impl Doors {
     }
 
     pub fn join(self) -> Result<(), String> {
+        if !self.ended() {
+            return Err("the doors' thread is stuck and was left behind".to_owned());
+        }
         self.thread.join().unwrap_or_else(|panic| Err(panic_text(&*panic)))
     }
 }
@@ -133,6 +142,8 @@ struct DoorsThread {
     news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
     beats: Beats,
+    /// The loop failed at least once.
+    restarted: bool,
 }
 
 impl DoorsThread {
@@ -153,17 +164,21 @@ impl DoorsThread {
                     failures.len()
                 ));
             }
-            let _ = self.news.try_send(DoorNews::Restarted);
+            self.restarted = true;
+            // The desk is about to hear that nobody knows what became of these: nothing may come of them later.
+            while self.orders.try_recv().is_ok() {}
         }
     }
 
     fn run_once(&mut self) -> std::io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        LocalSet::new().block_on(&runtime, self.run_loops());
-        Ok(())
+        let runtime = Impatient(Some(Builder::new_current_thread().enable_io().enable_time().build()?));
+        match &runtime.0 {
+            Some(runtime) => LocalSet::new().block_on(runtime, self.run_loops()),
+            None => Ok(()),
+        }
     }
 
-    async fn run_loops(&mut self) {
+    async fn run_loops(&mut self) -> std::io::Result<()> {
         let site = self.setup.site.clone();
         let clock = self.setup.clock.clone();
         let permissions = self.permissions.borrow_and_update().clone();
@@ -205,7 +220,7 @@ impl DoorsThread {
             enforced: self.enforced.clone(),
         };
         let heard_of = boards.iter().map(|board| board.board);
-        let mut door_loop = DoorLoop::new(clock, outlets, heard_of, &mut self.setup.restored);
+        let mut door_loop = DoorLoop::new(clock, outlets, heard_of, &mut self.setup.restored, self.restarted);
         let mut inputs = Inputs {
             buses,
             readers,
@@ -213,15 +228,36 @@ impl DoorsThread {
             permissions: &mut self.permissions,
             stop: &mut self.stop,
         };
-        tokio::select! {
-            () = door_loop.run(controller, first, &mut inputs) => {}
-            // A loop ends by itself only by a panic: the whole thread starts again.
-            Some(Err(failed)) = loops.join_next() => if let Ok(panic) = failed.try_into_panic() {
-                std::panic::resume_unwind(panic);
-            },
-        }
+        // A loop ends by itself only by a panic: the whole thread starts again.
+        let (ended, mut panic) = tokio::select! {
+            biased;
+            Some(Err(failed)) = loops.join_next() => (Ended::BusesGone, failed.try_into_panic().ok()),
+            ended = door_loop.run(controller, first, &mut inputs) => (ended, None),
+        };
         end_loops.send_replace(true);
-        let _ = tokio::time::timeout(LOOPS_END_WITHIN, async { while loops.join_next().await.is_some() {} }).await;
+        let rest = async {
+            while let Some(result) = loops.join_next().await {
+                panic = panic.take().or_else(|| result.err()?.try_into_panic().ok());
+            }
+        };
+        let _ = tokio::time::timeout(LOOPS_END_WITHIN, rest).await;
+        match (ended, panic) {
+            (Ended::Stopped, _) => Ok(()),
+            (Ended::BusesGone, Some(panic)) => std::panic::resume_unwind(panic),
+            (Ended::BusesGone, None) => Err(std::io::Error::other("the loops of the buses ended")),
+        }
+    }
+}
+
+/// A runtime that is left, also by a panic, without waiting for the look-up of a board's name: a resolver
+/// that hangs must hold up neither a restart of the doors nor a stop.
+struct Impatient(Option<Runtime>);
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

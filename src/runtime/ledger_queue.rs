@@ -1,6 +1,7 @@
 //! A loop's way to the ledger: never waits, keeps what the ledger's queue had no room for, and owns up
 //! to what had to be given up. Bounded; when full the oldest commit is given up, its events are counted
-//! and a `log.gap` event tells of them as soon as there is room again.
+//! and a `log.gap` event tells of them as soon as there is room again. Invariant: the last durable state of
+//! a door is never given up, so that no later start restores one that ended meanwhile.
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,6 @@ use crate::{
         time::Now,
     },
     gateway::step::{Commit, LedgerWrite},
-    runtime::event_line,
 };
 
 const WAITING_MAX: usize = 1024;
@@ -21,11 +21,13 @@ pub struct LedgerQueue {
     ledger: LedgerHandle,
     waiting: VecDeque<Commit>,
     events_lost: u64,
+    /// Epoch and generation of the newest event, for the one that tells of lost ones.
+    in_force: (u64, u64),
 }
 
 impl LedgerQueue {
     pub fn new(ledger: LedgerHandle) -> LedgerQueue {
-        LedgerQueue { ledger, waiting: VecDeque::new(), events_lost: 0 }
+        LedgerQueue { ledger, waiting: VecDeque::new(), events_lost: 0, in_force: (0, 0) }
     }
 
     /// Returns the reports that waited for what was given up: nobody will ever know more.
@@ -34,7 +36,7 @@ impl LedgerQueue {
         let mut given_up = Vec::new();
         for write in &commit.writes {
             if let LedgerWrite::Event(event) = write {
-                event_line::log(event);
+                self.in_force = (event.epoch, event.generation);
             }
         }
         if !commit.is_empty() {
@@ -45,10 +47,23 @@ impl LedgerQueue {
             if let Some(lost) = self.waiting.pop_front() {
                 self.events_lost +=
                     lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
+                self.pass_on_doors(lost.writes);
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }
         }
         given_up
+    }
+
+    /// Door states move to the next commit, unless it or a write behind them has a newer one.
+    fn pass_on_doors(&mut self, lost: Vec<LedgerWrite>) {
+        let Some(next) = self.waiting.front_mut() else { return };
+        for write in lost.into_iter().rev() {
+            let LedgerWrite::Door { door, .. } = &write else { continue };
+            let newer = |other: &LedgerWrite| matches!(other, LedgerWrite::Door { door: other, .. } if other == door);
+            if !next.writes.iter().any(newer) {
+                next.writes.insert(0, write);
+            }
+        }
     }
 
     /// Tries again what waits.
@@ -63,10 +78,63 @@ impl LedgerQueue {
             let detail = "the ledger did not take events in time".to_owned();
             let body = EventBody::LogGap { lost: Some(self.events_lost), detail };
             let mut commit = Commit::default();
-            commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch: 0, generation: 0, body });
+            let (epoch, generation) = self.in_force;
+            commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
             if self.ledger.try_commit(commit).is_ok() {
                 self.events_lost = 0;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        adapters::store::{SledKv, ledger_thread::LedgerThread},
+        domain::{
+            door::{DurableDoor, ManualOpen},
+            ids::Id,
+            time::{ClockTrust, Mono, Wall},
+        },
+        gateway::ledger::{Ledger, LedgerLimits},
+    };
+
+    const NOW: Now = Now { mono: Mono::ZERO, wall: Wall::EPOCH, trust: ClockTrust::Trusted };
+
+    fn id(text: &str) -> Id {
+        Id::new(text).unwrap()
+    }
+
+    fn door(name: &str, open: bool) -> Commit {
+        let manual_open = open.then(|| ManualOpen { operator: id("ada"), jti: id("j1") });
+        let state = DurableDoor { manual_open, level_issued_at_ms: 0 };
+        Commit { writes: vec![LedgerWrite::Door { door: id(name), state }], ..Commit::default() }
+    }
+
+    #[test]
+    fn what_is_given_up_takes_events_with_it_but_never_the_last_state_of_a_door() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledKv::open(&directory.path().join("ledger.sled")).unwrap();
+        let (ledger, _) = Ledger::open(store, id("log"), LedgerLimits { events_max: 100 }).unwrap();
+        let ledger = LedgerThread::spawn(ledger, drop).unwrap();
+        // A thread that is stopping takes nothing: as good as a disk that failed.
+        let handle = ledger.handle();
+        let _ = ledger.stop();
+        let mut queue = LedgerQueue::new(handle);
+        for commit in [door("front", true), door("front", false), door("back", true)] {
+            assert!(queue.commit(NOW, commit).is_empty());
+        }
+        for _ in 0..WAITING_MAX {
+            let mut commit = Commit::default();
+            let (epoch, generation, body) = (1, 7, EventBody::NodeStopping {});
+            commit.event(Event { occurred_at: NOW.wall, clock: NOW.trust, epoch, generation, body });
+            let _ = queue.commit(NOW, commit);
+        }
+        assert_eq!(queue.waiting.len(), WAITING_MAX);
+        assert_eq!(queue.events_lost, 0);
+        let first = queue.waiting.front().unwrap();
+        let doors: Vec<_> = first.writes.iter().filter(|w| matches!(w, LedgerWrite::Door { .. })).cloned().collect();
+        assert_eq!(doors, [door("front", false).writes, door("back", true).writes].concat());
     }
 }

@@ -9,6 +9,7 @@ mod doors_thread;
 mod event_line;
 pub mod heartbeat;
 mod ledger_queue;
+mod mirror_queue;
 pub mod reader_loop;
 mod run;
 pub mod secrets;

@@ -4,7 +4,7 @@
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::serial_reader::{ReaderEvent, SerialReader},
+    adapters::field::serial_reader::{ReaderEvent, SerialReader},
     domain::{fieldbus::CardRead, ids::ReaderIx},
 };
 

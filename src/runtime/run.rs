@@ -2,6 +2,7 @@
 //! let the network, or the lack of it, stand between the start and enforced doors.
 
 use std::{
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -37,14 +38,16 @@ use crate::{
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         session::{LastBeat, Restored, Session, SessionConfig},
         step::Commit,
-        uplink::Uplink,
+        uplink::{self, Uplink},
     },
     runtime::{
         clock::Clock,
         cloud_loop::{CloudLoop, Inlets, Outlets},
         doors_thread::{Doors, DoorsSetup},
+        event_line,
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
+        mirror_queue::MirrorQueue,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -56,6 +59,7 @@ const EXIT_CANNOT_CREATE: u8 = 73;
 const EXIT_IN_USE: u8 = 75;
 const EXIT_SYSTEM: u8 = 71;
 const EXIT_BAD_CONFIGURATION: u8 = 78;
+const LEDGER: &str = "ledger";
 /// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
 const RELEASED_QUEUE_MAX: usize = 1024;
 /// What the log still has to say at the end gets this long.
@@ -89,14 +93,23 @@ impl RunError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, or until something fails for good.
+/// Runs until SIGTERM or SIGINT, or until something fails for good, which has then been said once: in the
+/// journal, or on stderr where there is none.
 pub fn run(site: Site) -> Result<(), RunError> {
-    let journal = journal::start()?;
+    let journal = journal::start().inspect_err(|error| eprintln!("latchd: cannot start the log: {error}"))?;
     let result = run_logged(site);
-    if let Err(error) = &result {
+    let on_stderr = journal.is_on_stderr();
+    if let Err(error) = &result
+        && !on_stderr
+    {
         tracing::error!(%error, "the daemon ends");
     }
     journal.close(JOURNAL_CLOSES_WITHIN);
+    if let Err(error) = &result
+        && on_stderr
+    {
+        eprintln!("latchd: {error}");
+    }
     result
 }
 
@@ -116,7 +129,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let events = ledger.reader();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
     // Once the cloud loop is gone nobody needs the effects.
-    let ledger = LedgerThread::spawn(ledger, move |effects| drop(release.blocking_send(effects)))?;
+    let ledger =
+        LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
     let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
     let mut queue = LedgerQueue::new(ledger.handle());
     for body in opening.events(&recovered, &opened, &boot, &site) {
@@ -140,13 +154,15 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let doors = Doors::start(setup, &mut heartbeats)?;
 
     let audience = audience(&site);
-    let keys = opened.keys.as_ref().and_then(|stored| {
+    // An older key set than was seen may hold keys that have been revoked: better none until the cloud sends it.
+    let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
+    let keys = stored_keys.and_then(|stored| {
         KeySet::from_signed(stored.compact.as_bytes(), &secrets.root, &audience, &KeySet::empty())
             .inspect_err(|error| tracing::error!(%error, "the stored key set does not verify under the root key"))
             .ok()
     });
     let restored = Restored {
-        keys: keys.unwrap_or_else(KeySet::empty),
+        keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
         log_id: recovered.head.log_id.clone(),
         head: recovered.head.seq,
         acked_through: recovered.acked_through,
@@ -193,12 +209,14 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             doors,
             ledger: queue,
             events,
-            mirror: mirror.handle(),
+            mirror: MirrorQueue::new(mirror.handle()),
             clock,
             watchdog: Watchdog::new(heartbeats),
         };
         Ok::<_, std::io::Error>(CloudLoop::new(inlets, outlets, uplink).run(first).await)
     })?;
+    // Without waiting for a resolver that may just be looking for the broker.
+    runtime.shutdown_background();
     let doors = outlets.doors.join();
     mirror.stop();
     let stopped = ledger.stop();
@@ -243,7 +261,8 @@ struct Opening {
 impl Opening {
     fn new(site: &Site) -> Result<Opening, RunError> {
         let dir = site.node.state_dir.clone();
-        std::fs::create_dir_all(&dir).map_err(|error| RunError::State {
+        // What is in there concerns nobody else, whatever the umask.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| RunError::State {
             path: dir.clone(),
             what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
             exit_code: EXIT_CANNOT_CREATE,
@@ -254,10 +273,10 @@ impl Opening {
     fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {
         let path = self.dir.join("ledger.sled");
         let limits = LedgerLimits { events_max: site.limits.events_max };
-        let store = self.store("ledger", &path)?;
+        let store = self.store(LEDGER, &path)?;
         match Ledger::open(store, random_id()?, limits) {
             Err(LedgerError::Store(KvError::Damaged(detail))) => {
-                let store = self.fresh("ledger", &path, &detail)?;
+                let store = self.fresh(LEDGER, &path, &detail)?;
                 Ledger::open(store, random_id()?, limits).map_err(|error| unusable(&path, &error))
             }
             other => other.map_err(|error| unusable(&path, &error)),
@@ -317,7 +336,8 @@ impl Opening {
         let mut events = vec![EventBody::NodeStarted {
             boot: boot.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            clean: recovered.clean,
+            // A new ledger in the place of a damaged one knows nothing of the last stop.
+            clean: recovered.clean && self.set_aside.iter().all(|(name, _)| *name != LEDGER),
         }];
         events.extend(self.set_aside.iter().map(|(name, set_aside)| EventBody::StorageSetAside {
             store: (*name).to_owned(),
@@ -339,7 +359,7 @@ impl Opening {
             events.push(EventBody::SetRefused {
                 from_epoch: opened.version.map_or(0, |version| version.epoch),
                 from_generation: opened.version.map_or(0, |version| version.generation),
-                reasons: opened.refused.clone(),
+                reasons: uplink::bounded(opened.refused.clone()),
             });
         }
         if site.cloud.tls.is_none() {

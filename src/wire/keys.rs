@@ -219,6 +219,12 @@ impl KeySet {
         KeySet { version: 0, epoch: 0, digest: [0; 32], keys: BTreeMap::new(), revoked: BTreeSet::new() }
     }
 
+    /// The key set that was in force is lost, and only its version known: believes nobody, and takes nothing
+    /// older than what was lost.
+    pub fn none_below(version: u64) -> KeySet {
+        KeySet { version: version.saturating_sub(1), ..KeySet::empty() }
+    }
+
     /// The key set that is in force after `compact` arrived while `previous` was. The same document again
     /// gives the same set. `audience` is `org/node`.
     pub fn from_signed(compact: &[u8], root: &RootKey, audience: &str, previous: &KeySet) -> Result<KeySet, KeysError> {

@@ -18,4 +18,4 @@ pub mod topics;
 pub mod upward;
 
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;

@@ -54,7 +54,11 @@ async fn five_thousand_events_survive_thirty_forced_reconnects_in_order_and_with
         let (connections, wait) = (node.connections, 5 + round * 3);
         node.run_for(Duration::from_millis(wait)).await;
         broker.set_faults(|f| f.acks_reversed = round % 3 == 0);
-        if round % 2 == 0 { broker.drop_connections() } else { broker.forget_sessions() }
+        if round % 2 == 0 {
+            broker.drop_connections()
+        } else {
+            broker.forget_sessions()
+        }
         node.run_until("a new connection", SOON, |node| node.connections > connections).await;
     }
     node.events(5_000 - node.head() as usize);
@@ -70,8 +74,7 @@ async fn five_thousand_events_survive_thirty_forced_reconnects_in_order_and_with
 
 #[tokio::test]
 async fn acks_out_of_order_and_a_lost_session_do_not_stop_the_stream() {
-    let World { broker, cloud, mut node } =
-        world(BrokerOptions { receive_maximum: 5, ..BrokerOptions::default() });
+    let World { broker, cloud, mut node } = world(BrokerOptions { receive_maximum: 5, ..BrokerOptions::default() });
     broker.set_faults(|f| f.acks_reversed = true);
     node.events(3_000);
     node.run_until("half", SOON, |node| node.acked > 1_000).await;
@@ -108,8 +111,16 @@ async fn a_stopped_broker_is_waited_for_and_what_happened_meanwhile_is_marked_re
     node.events(1);
     node.run_until("the present", SOON, |node| node.acked >= 21).await;
     let replayed: Vec<u64> = cloud.cloud().events.iter().filter(|e| e.replayed).map(|e| e.seq).collect();
-    assert!((11..=20).all(|seq| replayed.contains(&seq)), "{:?}", cloud.cloud().events.iter().filter(|e| e.kind != "door.opened").collect::<Vec<_>>());
-    assert!(!replayed.contains(&21), "{:?}", cloud.cloud().events.iter().filter(|e| e.kind != "door.opened").collect::<Vec<_>>());
+    assert!(
+        (11..=20).all(|seq| replayed.contains(&seq)),
+        "{:?}",
+        cloud.cloud().events.iter().filter(|e| e.kind != "door.opened").collect::<Vec<_>>()
+    );
+    assert!(
+        !replayed.contains(&21),
+        "{:?}",
+        cloud.cloud().events.iter().filter(|e| e.kind != "door.opened").collect::<Vec<_>>()
+    );
     assert_eq!(cloud.cloud().problems, [""; 0]);
 }
 

@@ -136,9 +136,16 @@ impl Node {
     }
 
     fn summary(&self) -> String {
-        let rejected = self.log.iter().map(|e| String::from_utf8_lossy(&e.json)).filter(|json| json.contains("security."));
+        let rejected =
+            self.log.iter().map(|e| String::from_utf8_lossy(&e.json)).filter(|json| json.contains("security."));
         let rejected: Vec<_> = rejected.collect();
-        format!("head {} acked {} backlog {}; {rejected:?} {:?}", self.head.seq, self.acked, self.session.backlog(), self.notices.last())
+        format!(
+            "head {} acked {} backlog {}; {rejected:?} {:?}",
+            self.head.seq,
+            self.acked,
+            self.session.backlog(),
+            self.notices.last()
+        )
     }
 
     pub async fn run_for(&mut self, time: Duration) {
@@ -151,8 +158,7 @@ impl Node {
     }
 
     pub fn event(&mut self, body: EventBody) {
-        let event =
-            Event { occurred_at: wall_now(), clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
+        let event = Event { occurred_at: wall_now(), clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
         let (sealed, head) = seal(&self.head, &event).unwrap();
         self.log.push(sealed);
         self.head = head;
@@ -189,7 +195,7 @@ impl Node {
     fn act(&mut self, action: Action) {
         match action {
             Action::Link(order) => self.link.order(order),
-            Action::Command { command, token } => {
+            Action::Command { command, token, .. } => {
                 let outcome = Outcome {
                     jti: command.jti.clone(),
                     seq: 0,

@@ -19,6 +19,7 @@ import jwt
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from timeline import brief, brief_event
 
 ISSUER = "https://cloud.example"
 
@@ -115,19 +116,24 @@ class EventChain:
     def __init__(self):
         self.log_id, self.seq, self.head = None, 0, b""
         self.events = []
+        self.gaps = 0
 
     def take(self, log_id, event):
-        """Checks the event against the one before; what was seen already is skipped."""
+        """Checks the event against the one before; what was seen already, or comes too soon, is left out."""
         if log_id != self.log_id:
             self.log_id, self.seq = log_id, 0
             self.head = tagged_hash("latchd-event-log-v1", log_id.encode())
         if event["seq"] <= self.seq:
-            return
-        assert event["seq"] == self.seq + 1, f"expected event {self.seq + 1}, found {event['seq']}"
+            return False
+        if event["seq"] > self.seq + 1:
+            # Lost on the way: the acknowledgement, said again, makes the node begin anew after it.
+            self.gaps += 1
+            return False
         assert event["prev"] == self.head.hex(), f"event {event['seq']} does not follow from the one before"
         stored = {name: value for name, value in event.items() if name != "replayed"}
         self.seq, self.head = event["seq"], hashlib.sha256(rfc8785.dumps(stored)).digest()
         self.events.append(event)
+        return True
 
 
 # ---- the cloud ----
@@ -136,12 +142,13 @@ class EventChain:
 class Cloud:
     """`mqtt` is the list of options by which mosquitto's clients reach the broker as the cloud."""
 
-    def __init__(self, mqtt, org, node, node_jwk, credential_key):
+    def __init__(self, mqtt, org, node, node_jwk, credential_key, timeline):
         self.mqtt, self.audience, self.root = mqtt, f"{org}/{node}", f"latchd/v1/{org}/{node}"
         self.node_x, self.credential_key = node_jwk["x"], credential_key
+        self.timeline = timeline
         self.root_key = Key("root-1")
         self.keys = {use: Key(f"{use}-1") for use in ("cmd", "set", "beat", "ack")}
-        self.keys_version = 1
+        self.keys_version, self.key_set = 1, (0, None)
         self.set = PermissionSet()
         self.chain = EventChain()
         self.acknowledges = True
@@ -176,9 +183,10 @@ class Cloud:
             self.subscriber = None
 
     def publish(self, path, payload, retain=False):
-        command = ["mosquitto_pub", *self.mqtt, "-t", f"{self.root}/{path}", "-q", "1", "-V", "5", "-s"]
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        content = "-s" if data else "-n"
+        command = ["mosquitto_pub", *self.mqtt, "-t", f"{self.root}/{path}", "-q", "1", "-V", "5", content]
         with self.publishing:
-            data = payload if isinstance(payload, bytes) else payload.encode()
             subprocess.run(command + ["-r"] * retain, input=data, check=True, timeout=20)
 
     def _read(self, process, ready):
@@ -205,6 +213,8 @@ class Cloud:
         message = jwt.decode(compact, public, algorithms=["EdDSA"], options={"verify_iat": False})
         with self.changed:
             self.captured.append((path, message))
+            if line := brief(path, message):
+                self.timeline.say("node", line)
             again = (message["boot"], message["n"]) in self.seen
             self.seen.add((message["boot"], message["n"]))
             if path == "status":
@@ -215,14 +225,19 @@ class Cloud:
                 self.outcomes.setdefault(outcome["jti"], []).append(outcome)
             elif path == "evt":
                 for event in message["events"]:
-                    self.chain.take(message["log_id"], event)
+                    if self.chain.take(message["log_id"], event):
+                        self.timeline.say("node", brief_event(event))
             elif path.startswith("state/door/"):
                 self.doors[message["door"]["door"]] = message["door"]
             self.changed.notify_all()
-        if path == "evt" and self.acknowledges:
-            self.acknowledge()
-        elif path == "set/req":
-            self._answer(message)
+        try:
+            if path == "evt" and self.acknowledges:
+                self.acknowledge()
+            elif path == "set/req":
+                self._answer(message)
+        except subprocess.SubprocessError:
+            # The broker went away under the answer: the node asks again.
+            pass
 
     def _answer(self, message):
         request = message["request"]
@@ -246,12 +261,16 @@ class Cloud:
         return {"aud": self.audience, "iat": round(time.time(), 3), **payload}
 
     def send_keys(self):
-        keys = [
-            {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.x, "latchd_use": use, "exp": time.time() + 86400}
-            for use, key in self.keys.items()
-        ]
-        payload = self.addressed(version=self.keys_version, epoch=self.set.epoch, keys=keys)
-        self.publish("set", self.root_key.sign("latchd-keys+jwt", payload))
+        # Signed once: other bytes under the same version would be a conflict.
+        if self.key_set[0] != self.keys_version:
+            end = time.time() + 86400
+            keys = [
+                {"kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": key.x, "latchd_use": use, "exp": end}
+                for use, key in self.keys.items()
+            ]
+            payload = self.addressed(version=self.keys_version, epoch=self.set.epoch, keys=keys)
+            self.key_set = self.keys_version, self.root_key.sign("latchd-keys+jwt", payload)
+        self.publish("set", self.key_set[1])
 
     def send_beat(self, nonce):
         held = {"epoch": self.set.epoch, "generation": self.set.generation, "digest": self.set.digest()}
@@ -269,6 +288,8 @@ class Cloud:
 
     def acknowledge(self):
         with self.changed:
+            if self.chain.seq == 0:
+                return
             head = {"log_id": self.chain.log_id, "through": self.chain.seq, "head_hash": self.chain.head.hex()}
         self.publish("evt/ack", self.keys["ack"].sign("latchd-ack+jwt", {"aud": self.audience, **head}))
 
@@ -292,8 +313,14 @@ class Cloud:
 
     def send(self, cmd, args, retain=False, **options):
         compact, jti = self.command(cmd, args, **options)
-        self.publish("cmd", compact, retain=retain)
+        self.send_signed(compact, retain)
         return jti
+
+    def send_signed(self, compact, retain=False):
+        claims = jwt.decode(compact, options={"verify_signature": False})
+        where = claims["args"].get("door", "") if isinstance(claims.get("args"), dict) else ""
+        self.timeline.say("cloud", f"{claims['cmd']} {where} as {claims['jti']} by {claims['sub']}")
+        self.publish("cmd", compact, retain=retain)
 
     # -- what comes up --
 

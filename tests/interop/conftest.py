@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cloud as clouds  # noqa: E402
+from timeline import Timeline  # noqa: E402
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -105,8 +106,8 @@ class Authority:
 class Broker:
     """mosquitto; may be stopped and started again on the same port with the same persistence."""
 
-    def __init__(self, directory, authority):
-        self.directory, self.port = directory, free_port()
+    def __init__(self, directory, authority, timeline):
+        self.directory, self.port, self.timeline = directory, free_port(), timeline
         server, server_key = authority.issue("broker", ExtendedKeyUsageOID.SERVER_AUTH)
         root = f"latchd/v1/{ORG}/{NODE}"
         # What CONTRACT says that the node's ACL needs, and nothing else.
@@ -145,18 +146,21 @@ class Broker:
             assert self.process.poll() is None, (self.directory / "mosquitto.log").read_text()
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    self.timeline.say("broker", "mosquitto is up")
                     return
             time.sleep(0.05)
         raise AssertionError("mosquitto does not listen")
 
     def stop(self):
         terminate(self.process)
+        self.timeline.say("broker", "mosquitto is stopped")
 
 
 class Board:
     """A pymodbus board in its own process."""
 
-    def __init__(self, *arguments):
+    def __init__(self, timeline, *arguments):
+        self.timeline = timeline
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "board.py"), *arguments],
             stdin=subprocess.PIPE,
@@ -172,6 +176,8 @@ class Board:
         for line in self.process.stdout:
             message = json.loads(line)
             if "coil" in message:
+                # Both processes count from the same instant.
+                self.timeline.say("board", f"coil {message['coil']} {'on' if message['value'] else 'off'}", message["t"])
                 with self.changed:
                     self.changes.append(message)
                     self.changed.notify_all()
@@ -179,6 +185,7 @@ class Board:
                 self.answers.put(message)
 
     def tell(self, line):
+        self.timeline.say("board", line)
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         assert self.answers.get(timeout=5) == {"ok": line}
@@ -240,8 +247,9 @@ class Site:
 
     def __init__(self, directory, transport):
         self.directory, self.transport = directory, transport
+        self.timeline = Timeline()
         self.authority = Authority(directory)
-        self.broker = Broker(directory, self.authority)
+        self.broker = Broker(directory, self.authority, self.timeline)
         self.credential_key = secrets.token_bytes(32)
         (directory / "credential-key").write_text(base64.urlsafe_b64encode(self.credential_key).decode().rstrip("="))
         keygen = [latchd_binary(), "keygen", "signing", "--out", str(directory / "signing-key")]
@@ -249,9 +257,11 @@ class Site:
         certificate, key = self.authority.issue("cloud", ExtendedKeyUsageOID.CLIENT_AUTH)
         mqtt = ["-h", "localhost", "-p", str(self.broker.port), "--tls-version", "tlsv1.3"]
         mqtt += ["--cafile", str(self.authority.ca), "--cert", str(certificate), "--key", str(key)]
-        self.cloud = clouds.Cloud(mqtt, ORG, NODE, node_jwk, self.credential_key)
+        self.cloud = clouds.Cloud(mqtt, ORG, NODE, node_jwk, self.credential_key, self.timeline)
         self.link = None
         line = self._board(directory)
+        # A serial reader: we write its lines into one end of a pseudo-terminal.
+        self.reader, self.reader_port = os.openpty()
         self._configure(directory, line)
         self.notifications = Notifications(directory)
         self.daemon = None
@@ -259,7 +269,7 @@ class Site:
     def _board(self, directory):
         if self.transport == "tcp":
             port = free_port()
-            self.board = Board("--tcp", str(port))
+            self.board = Board(self.timeline, "--tcp", str(port))
             return f'tcp = "127.0.0.1:{port}"'
         near, far = directory / "rtu-near", directory / "rtu-far"
         ends = [f"pty,raw,echo=0,link={end}" for end in (near, far)]
@@ -268,7 +278,7 @@ class Site:
         while not (near.exists() and far.exists()):
             assert time.monotonic() < deadline, "socat made no ports"
             time.sleep(0.02)
-        self.board = Board("--rtu", str(far), "--baud", "115200")
+        self.board = Board(self.timeline, "--rtu", str(far), "--baud", "115200")
         # Pseudo-terminals know no parity.
         return f'rtu = "{near}"\nbaud = 115200\nparity = "none"\nturnaround_ms = 2'
 
@@ -326,22 +336,51 @@ relock = "after_dwell"
 id = "front-in"
 door = "front"
 card_block = "board/wiegand-1"
+
+[[reader]]
+id = "front-serial"
+door = "front"
+serial = "{os.ttyname(self.reader_port)}"
+format = "bits_hex"
 """)
         (directory / "state").mkdir(mode=0o700)
 
-    def start_daemon(self):
-        """Starts the daemon and waits until doors are enforced."""
+    def start_daemon(self, journal=False):
+        """Starts the daemon and waits until doors are enforced. With `journal`, its stderr looks connected to
+        systemd's journal."""
         mark = len(self.notifications.seen)
         log = (self.directory / "latchd.log").open("a")
         environment = os.environ | {"NOTIFY_SOCKET": self.notifications.path, "WATCHDOG_USEC": "10000000", "RUST_LOG": "debug"}
+        if journal:
+            stat = os.fstat(log.fileno())
+            environment["JOURNAL_STREAM"] = f"{stat.st_dev}:{stat.st_ino}"
         command = [latchd_binary(), "run", "--config", str(self.config)]
         self.daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.notifications.wait("READY=1", mark, process=self.daemon)
+        self.timeline.say("daemon", "doors are enforced (READY=1)")
+
+    def latchd(self, command):
+        """Runs the program beside the daemon, on the same configuration."""
+        arguments = [latchd_binary(), command, "--config", str(self.config)]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+
+    def serial_card(self, facility, number):
+        line = f"26:{clouds.h10301(facility, number):X}"
+        self.timeline.say("reader", f"writes {line}")
+        os.write(self.reader, line.encode() + b"\r\n")
+
+    def restart_broker(self):
+        self.cloud.disconnect()
+        self.broker.stop()
+        self.broker.start()
+        self.cloud.connect()
 
     def signal_daemon(self, number):
+        self.timeline.say("daemon", f"gets {signal.Signals(number).name}")
         self.daemon.send_signal(number)
 
     def kill_daemon(self):
+        self.timeline.say("daemon", "gets SIGKILL")
         self.daemon.kill()
         self.daemon.wait()
 
@@ -367,6 +406,7 @@ def site(request):
         yield site
     finally:
         site.stop()
+        Path(latchd_binary()).parent.joinpath(f"interop-{request.param}.txt").write_text(site.timeline.text())
         failed = request.session.testsfailed > 0
         for name in ("latchd.log", "mosquitto.log"):
             path = directory / name

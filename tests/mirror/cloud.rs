@@ -15,6 +15,9 @@ use latchd::{
 };
 use serde_json::{Value, json};
 
+/// Kind, id and canonical body of a record.
+type Named<'a> = (&'a str, &'a str, Vec<u8>);
+
 pub const AUDIENCE: &str = "acme/hq-1";
 
 pub fn id(text: &str) -> Id {
@@ -90,7 +93,7 @@ impl Cloud {
     }
 
     pub fn chunks(&self) -> BTreeMap<Bucket, Vec<u8>> {
-        let mut buckets: BTreeMap<Bucket, Vec<(&str, &str, Vec<u8>)>> = BTreeMap::new();
+        let mut buckets: BTreeMap<Bucket, Vec<Named<'_>>> = BTreeMap::new();
         for ((kind, id), body) in &self.records {
             buckets.entry(Bucket::of(kind, id)).or_default().push((kind, id, canonical(body).unwrap()));
         }

@@ -9,8 +9,8 @@ use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::{
     Error, QoS,
     v5::{
-        ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, Packet,
-        PingResp, PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
+        ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, Packet, PingResp,
+        PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
     },
 };
 use tokio::{

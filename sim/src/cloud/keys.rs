@@ -47,12 +47,8 @@ impl CloudKeys {
     }
 
     pub fn document(&self, audience: &str, version: u64, epoch: u64, now: Wall) -> KeysDocument {
-        let uses = [
-            (&self.cmd, KeyUse::Cmd),
-            (&self.set, KeyUse::Set),
-            (&self.beat, KeyUse::Beat),
-            (&self.ack, KeyUse::Ack),
-        ];
+        let uses =
+            [(&self.cmd, KeyUse::Cmd), (&self.set, KeyUse::Set), (&self.beat, KeyUse::Beat), (&self.ack, KeyUse::Ack)];
         let year = std::time::Duration::from_secs(365 * 86_400);
         let entry = |(signer, latchd_use): (&Signer, KeyUse)| KeyEntry {
             kty: KeyType::Okp,

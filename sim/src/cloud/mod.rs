@@ -7,8 +7,6 @@
 pub mod client;
 pub mod keys;
 pub mod set;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -271,7 +269,8 @@ impl Cloud {
                 if let Some(message) = self.open::<OutcomeMessage>(topic, payload)
                     && self.is_new(&message.boot, message.n)
                 {
-                    let known = self.outcomes.iter().any(|o| (&o.jti, o.seq) == (&message.outcome.jti, message.outcome.seq));
+                    let known =
+                        self.outcomes.iter().any(|o| (&o.jti, o.seq) == (&message.outcome.jti, message.outcome.seq));
                     if !known {
                         self.outcomes.push(message.outcome);
                     }

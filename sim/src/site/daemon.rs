@@ -1,6 +1,7 @@
 //! The daemon as a process of its own. Dropping it kills it, as a power cut would.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -36,12 +37,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it with its log appended to `latchd.log` beside the configuration.
     pub fn start(program: &Program, config: &Path) -> anyhow::Result<Daemon> {
+        Daemon::start_with(program, config, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(program: &Program, config: &Path, environment: &[(&str, &OsStr)]) -> anyhow::Result<Daemon> {
         let log = config.with_file_name("latchd.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(&program.path)
             .args(&program.arguments)
             .args(["run", "--config"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -62,10 +69,27 @@ impl Daemon {
         Ok(())
     }
 
+    /// SIGKILL: nothing is said, nothing is flushed.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// SIGTERM, and the end within `patience`.
-    pub fn stop(mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+    pub fn stop(self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
         kill_process(pid, Signal::TERM)?;
+        self.wait(patience)
+    }
+
+    /// Its end within `patience`, by itself or after a signal.
+    pub fn wait(mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -73,7 +97,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        bail!("the daemon did not stop within {} s; its log is {}", patience.as_secs(), self.log.display())
+        bail!("the daemon did not end within {} s; its log is {}", patience.as_secs(), self.log.display())
     }
 
     /// What it wrote so far, for when something went wrong.

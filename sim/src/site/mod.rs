@@ -3,10 +3,12 @@
 //! For the demo, the end-to-end benchmark and scenario tests.
 
 mod daemon;
+pub mod mosquitto;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +19,7 @@ use latchd::{
         ids::Id,
         record::{
             AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, WeeklyInterval, Weekday,
+            Schedule, TimeOfDay, Weekday, WeeklyInterval,
         },
     },
     wire::{
@@ -26,6 +28,7 @@ use latchd::{
         token::{CredentialKey, token},
     },
 };
+use mosquitto::Mosquitto;
 
 use crate::{
     board::{RtuLine, SimBoard, Swing, SwingDoor, TcpServer},
@@ -59,55 +62,166 @@ pub fn card(number: u16) -> u64 {
 
 /// What is simulated; it lives in the runtime that it was started in.
 pub struct Field {
-    /// Door `front`: a fail-secure strike on Modbus TCP, its reader in the board's registers.
+    /// Door `front`: a fail-secure strike on Modbus TCP, its reader in the board's registers. Relay 2
+    /// lifts `barrier`, which has no contact.
     pub front: SimBoard,
     /// Door `glass`: a fail-safe magnet on Modbus RTU, its reader on a serial line of its own.
     pub glass: SimBoard,
     pub glass_reader: SimReader,
     pub swings: [SwingDoor; 2],
-    tcp: TcpServer,
-    rtu: RtuLine,
+    gate_address: SocketAddr,
+    gate: Option<TcpServer>,
+    riser_path: PathBuf,
+    riser: Option<RtuLine>,
 }
 
 impl Field {
-    pub async fn start() -> anyhow::Result<Field> {
+    /// With the serial line's port in `directory`, under a name that it keeps when it is plugged in again.
+    pub async fn start(directory: &Path) -> anyhow::Result<Field> {
         let (front, glass) = (SimBoard::new(1), SimBoard::new(1));
         let swing = |board: &SimBoard, unlocked| {
             let (push_after, open_for) = (Duration::from_millis(150), Duration::from_millis(400));
-            let swing = Swing { lock_coil: LOCK_COIL, unlocked, contact_input: CONTACT_INPUT, closed: true, push_after, open_for };
+            let swing = Swing {
+                lock_coil: LOCK_COIL,
+                unlocked,
+                contact_input: CONTACT_INPUT,
+                closed: true,
+                push_after,
+                open_for,
+            };
             SwingDoor::start(board.clone(), swing)
         };
         // The magnet has power until the daemon says otherwise, as after any start of the building.
         glass.set_coil(LOCK_COIL, true);
         let swings = [swing(&front, true), swing(&glass, false)];
         let tcp = TcpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), vec![front.clone()]).await?;
-        let rtu = RtuLine::start(vec![glass.clone()], None, Some(115_200))?;
+        let (gate_address, riser_path) = (tcp.address(), directory.join("riser"));
         let glass_reader = SimReader::start(None)?;
-        Ok(Field { front, glass, glass_reader, swings, tcp, rtu })
+        let mut field =
+            Field { front, glass, glass_reader, swings, gate_address, gate: Some(tcp), riser_path, riser: None };
+        field.plug_riser()?;
+        Ok(field)
     }
+
+    /// Where the board of `front` is reached.
+    pub fn gate_address(&self) -> SocketAddr {
+        self.gate_address
+    }
+
+    /// The serial port to which the board of `glass` is wired.
+    pub fn riser_path(&self) -> &Path {
+        &self.riser_path
+    }
+
+    /// Connections to the board of `front` break, and new ones are refused.
+    pub async fn unplug_gate(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.stop().await;
+        }
+    }
+
+    pub async fn plug_gate(&mut self) -> anyhow::Result<()> {
+        if self.gate.is_none() {
+            self.gate = Some(TcpServer::start(self.gate_address, vec![self.front.clone()]).await?);
+        }
+        Ok(())
+    }
+
+    /// The serial port goes away, as when a USB adapter is pulled out.
+    pub async fn unplug_riser(&mut self) {
+        if let Some(riser) = self.riser.take() {
+            riser.stop().await;
+        }
+    }
+
+    /// To be called in the runtime that the field lives in.
+    pub fn plug_riser(&mut self) -> anyhow::Result<()> {
+        if self.riser.is_none() {
+            self.riser = Some(RtuLine::start(vec![self.glass.clone()], Some(&self.riser_path), Some(115_200))?);
+        }
+        Ok(())
+    }
+}
+
+/// Which broker a site has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerChoice {
+    Embedded,
+    Mosquitto,
+}
+
+/// The broker of a site, which can go down and come back.
+pub enum SiteBroker {
+    Embedded(Broker),
+    Mosquitto(Mosquitto),
+}
+
+impl SiteBroker {
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            SiteBroker::Embedded(broker) => broker.address(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.address(),
+        }
+    }
+
+    pub fn stop(&mut self) {
+        match self {
+            SiteBroker::Embedded(broker) => broker.stop(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.stop(),
+        }
+    }
+
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        match self {
+            SiteBroker::Embedded(broker) => broker.start_again(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.start_again()?,
+        }
+        Ok(())
+    }
+
+    /// With all its switches, where it is ours.
+    pub fn embedded(&self) -> Option<&Broker> {
+        match self {
+            SiteBroker::Embedded(broker) => Some(broker),
+            SiteBroker::Mosquitto(_) => None,
+        }
+    }
+}
+
+/// With the keys that every site here has.
+pub fn new_cloud() -> anyhow::Result<Cloud> {
+    let node = Signer::from_seed(&seed_bytes(SEED, 100)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Cloud::new(ORG, NODE, node.public_key(), CloudKeys::from_seed(SEED)))
 }
 
 /// Everything but the daemon.
 pub struct Site {
     pub directory: PathBuf,
-    pub broker: Broker,
+    pub broker: SiteBroker,
     pub cloud: CloudClient,
     pub field: Field,
+    /// Of anyone else who wants to speak to the broker.
+    pub client_tls: Arc<rustls::ClientConfig>,
 }
 
 impl Site {
     /// Writes the configuration into `directory` and starts all that surrounds the daemon.
-    pub async fn start(directory: &Path) -> anyhow::Result<Site> {
-        let field = Field::start().await?;
+    pub async fn start(directory: &Path, broker: BrokerChoice) -> anyhow::Result<Site> {
+        let field = Field::start(directory).await?;
         let authority = Authority::new("demo CA")?;
         let server = authority.issue(&["localhost"])?;
         let node = authority.issue(&["latchd-acme-hq-1"])?;
         let operator = authority.issue(&["cloud"])?;
-        let broker = Broker::start(BrokerOptions { tls: Some(authority.server_config(&server, true)?), ..BrokerOptions::default() })?;
+        let broker = match broker {
+            BrokerChoice::Embedded => {
+                let tls = Some(authority.server_config(&server, true)?);
+                SiteBroker::Embedded(Broker::start(BrokerOptions { tls, ..BrokerOptions::default() })?)
+            }
+            BrokerChoice::Mosquitto => SiteBroker::Mosquitto(Mosquitto::start(directory, &authority, &server)?),
+        };
 
         let keys = CloudKeys::from_seed(SEED);
         let seed = seed_bytes(SEED, 100);
-        let signer = Signer::from_seed(&seed).map_err(|error| anyhow::anyhow!("{error}"))?;
         let write = |name: &str, text: &str| {
             let path = directory.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -119,18 +233,26 @@ impl Site {
         node.write(&directory.join("node.pem"), &directory.join("node.key"))?;
         write("signing-key", &private_key_pem(&seed))?;
         write("credential-key", &"42".repeat(32))?;
-        let configuration = configuration(directory, &broker, &field);
+        let configuration = configuration(directory, broker.address().port(), &field);
         write("site.toml", &configuration)?;
 
-        let cloud = Cloud::new(ORG, NODE, signer.public_key(), keys);
+        let cloud = new_cloud()?;
         let port = broker.address().port();
-        let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(authority.client_config(&operator)?) };
+        let client_tls = authority.client_config(&operator)?;
+        let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(client_tls.clone()) };
         let cloud = CloudClient::start(cloud, link)?;
-        Ok(Site { directory: directory.to_owned(), broker, cloud, field })
+        Ok(Site { directory: directory.to_owned(), broker, cloud, field, client_tls })
     }
 
     pub fn config(&self) -> PathBuf {
         self.directory.join("site.toml")
+    }
+
+    /// Changes the configuration before a start of the daemon; `from` must be there.
+    pub fn configure(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(self.config())?;
+        anyhow::ensure!(text.contains(from), "the configuration has no {from:?}");
+        Ok(std::fs::write(self.config(), text.replace(from, to))?)
     }
 
     /// The first set: who works here and what they may.
@@ -140,7 +262,7 @@ impl Site {
     }
 }
 
-fn configuration(directory: &Path, broker: &Broker, field: &Field) -> String {
+fn configuration(directory: &Path, port: u16, field: &Field) -> String {
     let state = directory.join("state");
     format!(
         r#"# Written by the demo.
@@ -208,6 +330,11 @@ dwell_ms = 1500
 relock = "on_close"
 open_time_ms = 20000
 
+[[door]]
+id = "barrier"
+lock = {{ output = "gate/relay-2", unlocked = "energised" }}
+dwell_ms = 1000
+
 [[reader]]
 id = "front-in"
 door = "front"
@@ -221,10 +348,9 @@ baud = 9600
 format = "bits_hex"
 "#,
         state = state.display(),
-        port = broker.address().port(),
         issuer = crate::cloud::ISSUER,
-        tcp = field.tcp.address(),
-        rtu = field.rtu.path().display(),
+        tcp = field.gate_address(),
+        rtu = field.riser_path().display(),
         reader = field.glass_reader.path().display(),
     )
 }
@@ -233,7 +359,8 @@ format = "bits_hex"
 /// controls the doors, op-rita only reads.
 fn people() -> Vec<Op> {
     let id = |text: &str| Id::new(text).expect("an id");
-    let person = |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
+    let person =
+        |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
     let key = CredentialKey::new(&[0x42; 32]);
     let credential = |person: &str, number: u16| {
         Record::Credential(Credential {
@@ -253,8 +380,15 @@ fn people() -> Vec<Op> {
             schedule: schedule.map(id),
         })
     };
-    let every_day =
-        vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
+    let every_day = vec![
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
     let night = Interval { from: TimeOfDay(0), to: TimeOfDay(60_000) };
     let schedule = Schedule {
         weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],

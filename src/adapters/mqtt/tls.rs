@@ -10,7 +10,10 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::{self, PemObject},
+    },
 };
 
 use crate::config::site::Tls;
@@ -61,7 +64,7 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
             "{} holds no certificate; expected {what} in PEM (-----BEGIN CERTIFICATE-----)",
             path.display()
         )),
-        Err(e) => Err(format!("{} is damaged: {e}; expected {what} in PEM", path.display())),
+        Err(e) => Err(format!("{} is damaged: {}; expected {what} in PEM", path.display(), explained(&e))),
     }
 }
 
@@ -69,10 +72,22 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = zeroize::Zeroizing::new(read(path, "the key of this node's certificate")?);
     PrivateKeyDer::from_pem_slice(&pem).map_err(|e| {
         format!(
-            "{} holds no usable private key ({e}); expected PKCS#8, SEC1 or PKCS#1 in PEM, not encrypted",
-            path.display()
+            "{} holds no usable private key ({}); expected PKCS#8, SEC1 or PKCS#1 in PEM, not encrypted",
+            path.display(),
+            explained(&e)
         )
     })
+}
+
+/// The library shows lines of the file as lists of numbers.
+fn explained(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the line -----END {}----- is missing", String::from_utf8_lossy(end_marker))
+        }
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line is damaged".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The usual verification, against the configured name instead of the dialled one.

@@ -26,10 +26,11 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
+    domain::event::Event,
     gateway::{
         kv::{Kv, KvError, Reopen},
         ledger::{Ledger, LedgerError},
-        step::{Commit, Durable, Effect, Held},
+        step::{Commit, Durable, Effect, Held, LedgerWrite},
     },
     wire::event_log::Head,
 };
@@ -39,6 +40,9 @@ pub const QUEUE_MAX: usize = 4096;
 
 /// Commits in one group: bounds the memory of a batch and the wait of the first in it.
 const GROUP_MAX: usize = 512;
+
+/// How long a group that nobody waits for may gather.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// An idle thread shows that it lives this often.
 const TICK: Duration = Duration::from_millis(500);
@@ -120,6 +124,19 @@ impl LedgerThread {
     where
         K: Kv + Reopen + Send + 'static,
     {
+        LedgerThread::spawn_observed(ledger, |_| {}, sink)
+    }
+
+    /// The same, with somebody who sees each event before it is written: the journal, which is thus kept
+    /// off the threads of doors and cloud.
+    pub fn spawn_observed<K>(
+        ledger: Ledger<K>,
+        observe: impl FnMut(&Event) + Send + 'static,
+        sink: impl FnMut(Vec<Effect>) + Send + 'static,
+    ) -> io::Result<LedgerThread>
+    where
+        K: Kv + Reopen + Send + 'static,
+    {
         let (sender, queue) = sync_channel(QUEUE_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(AtomicU64::new(0));
@@ -128,6 +145,7 @@ impl LedgerThread {
         let worker = Worker {
             ledger,
             queue,
+            observe,
             sink,
             stopping: stopping.clone(),
             progress: progress.clone(),
@@ -168,9 +186,10 @@ impl LedgerThread {
     }
 }
 
-struct Worker<K, S> {
+struct Worker<K, O, S> {
     ledger: Ledger<K>,
     queue: Receiver<Message>,
+    observe: O,
     sink: S,
     stopping: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
@@ -183,7 +202,7 @@ struct GivenUp {
     commits: usize,
 }
 
-impl<K: Kv + Reopen, S: FnMut(Vec<Effect>)> Worker<K, S> {
+impl<K: Kv + Reopen, O: FnMut(&Event), S: FnMut(Vec<Effect>)> Worker<K, O, S> {
     fn run(mut self) -> Stopped {
         loop {
             self.progress();
@@ -223,17 +242,25 @@ impl<K: Kv + Reopen, S: FnMut(Vec<Effect>)> Worker<K, S> {
         self.progress.fetch_add(1, SeqCst);
     }
 
-    /// All that waits, up to a bound.
+    /// All that waits, up to a bound. If nobody waits for a report in it, a moment later: what a command
+    /// or a card writes comes in several commits, and its relay is to have the processor first.
     fn drain(&self, first: Message) -> Vec<Commit> {
         let mut group = Vec::new();
-        let mut next = Some(first);
+        self.take_waiting(Some(first), &mut group);
+        if !self.stopping() && !group.iter().any(|commit| commit.held.is_urgent()) {
+            thread::sleep(GATHER);
+            self.take_waiting(self.queue.try_recv().ok(), &mut group);
+        }
+        group
+    }
+
+    fn take_waiting(&self, mut next: Option<Message>, group: &mut Vec<Commit>) {
         while let Some(message) = next {
             if let Message::Commit(commit) = message {
                 group.push(commit);
             }
             next = if group.len() < GROUP_MAX { self.queue.try_recv().ok() } else { None };
         }
-        group
     }
 
     fn write(&mut self, group: Vec<Commit>) -> Result<(), GivenUp> {
@@ -246,6 +273,11 @@ impl<K: Kv + Reopen, S: FnMut(Vec<Effect>)> Worker<K, S> {
         for commit in group {
             writes.extend(commit.writes);
             held.push(commit.held);
+        }
+        for write in &writes {
+            if let LedgerWrite::Event(event) = write {
+                (self.observe)(event);
+            }
         }
         let appended = match self.ledger.append(writes) {
             Err(LedgerError::Encode(error)) => {

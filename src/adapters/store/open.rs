@@ -5,11 +5,13 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Mutex,
     thread,
     time::Duration,
 };
 
 use super::{
+    mark::{self, Mark},
     quiet,
     sled_kv::{Handle, SledKv, io_error},
 };
@@ -149,14 +151,22 @@ fn open_once(path: &Path) -> Result<Handle, OpenError> {
         // Flushed by `sync` and by nothing else.
         .flush_every_ms(None);
     let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
-    let opened = quiet::catch(|| -> Result<sled::Db, sled::Error> {
+    let opened = quiet::catch(|| -> Result<(sled::Db, u64), sled::Error> {
         let db = config.open()?;
         // Both ends are read now rather than under load: damage shows while it can still be put aside.
         db.first()?;
         db.last()?;
-        Ok(db)
+        let batch = db.get(mark::KEY)?.and_then(|number| Some(u64::from_le_bytes(number.as_ref().try_into().ok()?)));
+        Ok((db, batch.unwrap_or(0)))
     });
-    let db = opened.map_err(damaged)?.map_err(|error| open_failure(path, error))?;
+    let (db, batch) = opened.map_err(damaged)?.map_err(|error| open_failure(path, error))?;
+    let mark = Mark::open(path);
+    let synced_through = mark.read();
+    if synced_through > batch {
+        let _ = quiet::catch(|| drop(db));
+        let lost = synced_through - batch;
+        return Err(damaged(format!("of {synced_through} batches that were durable the last {lost} are gone")));
+    }
     let synced = || -> io::Result<File> {
         File::open(path.join("conf"))?.sync_all()?;
         let data = OpenOptions::new().read(true).write(true).open(path.join("db"))?;
@@ -166,7 +176,7 @@ fn open_once(path: &Path) -> Result<Handle, OpenError> {
         Ok(data)
     };
     match synced() {
-        Ok(file) => Ok(Handle { db: Some(db), file }),
+        Ok(file) => Ok(Handle { db: Some(db), file, mark, batch: Mutex::new(batch) }),
         Err(error) => {
             let _ = quiet::catch(|| drop(db));
             Err(io_failure(path, error))

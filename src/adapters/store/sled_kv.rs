@@ -6,6 +6,8 @@
 //! - It panics on damage: every call runs under [`quiet::catch`].
 //! - Pages above 128 KiB go to files that are never synced: values are split into [`parts`].
 //! - After a failed write it stays failed: [`Reopen`] closes and opens it in place, all clones with it.
+//! - A log damaged in the middle opens as one that ends there: each batch has a number, and a [`mark`] beside
+//!   sled tells how far they were synced.
 //! - A half-written snapshot (`*.generating`) left by a crash stops it from opening: [`super::open`] removes it.
 
 use std::{
@@ -14,12 +16,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
 
 use super::{
+    mark::{self, Mark},
     open::{self, OpenError},
     parts::{self, KEY_BYTES_MAX, Main, PARTS, VALUE_BYTES_MAX},
     quiet,
@@ -55,6 +58,15 @@ struct Shared {
 pub(super) struct Handle {
     pub db: Option<sled::Db>,
     pub file: File,
+    pub mark: Mark,
+    /// Number of the last batch. Held through a batch, so that their order is that of their numbers.
+    pub batch: Mutex<u64>,
+}
+
+impl Handle {
+    fn last_batch(&self) -> MutexGuard<'_, u64> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// sled's own drop flushes and may panic where the disk has failed.
@@ -105,12 +117,12 @@ impl SledKv {
     }
 
     /// Runs one piece of work on sled, with its errors and panics as [`KvError`].
-    fn with<T>(&self, work: impl FnOnce(&sled::Db, &File) -> Result<T, KvError>) -> Result<T, KvError> {
+    fn with<T>(&self, work: impl FnOnce(&sled::Db, &Handle) -> Result<T, KvError>) -> Result<T, KvError> {
         let guard = self.read_handle();
-        let Some(Handle { db: Some(db), file }) = guard.as_ref() else {
+        let Some((handle, db)) = guard.as_ref().and_then(|handle| Some((handle, handle.db.as_ref()?))) else {
             return Err(KvError::Failed("the store is closed after a failure".to_owned()));
         };
-        let result = quiet::catch(|| work(db, file)).unwrap_or_else(|panic| Err(KvError::Damaged(panic)));
+        let result = quiet::catch(|| work(db, handle)).unwrap_or_else(|panic| Err(KvError::Damaged(panic)));
         if matches!(result, Err(KvError::Full)) {
             self.shared.full.store(true, SeqCst);
         }
@@ -229,8 +241,10 @@ impl Kv for SledKv {
             self.shared.stopped.store(true, SeqCst);
             return Err(KvError::Full);
         }
-        self.with(|db, _| {
+        self.with(|db, handle| {
+            let mut number = handle.last_batch();
             let mut batch = sled::Batch::default();
+            batch.insert(&mark::KEY, &(*number + 1).to_le_bytes());
             for (key, value) in &last {
                 let parts_before = parts_of(db, key)?;
                 let (main, parts) = match value {
@@ -250,14 +264,18 @@ impl Kv for SledKv {
                     None => batch.remove(key.as_slice()),
                 }
             }
-            db.apply_batch(batch).map_err(kv_error)
+            db.apply_batch(batch).map_err(kv_error)?;
+            *number += 1;
+            Ok(())
         })
     }
 
     fn sync(&self) -> Result<Durable, KvError> {
-        self.with(|db, file| {
+        self.with(|db, handle| {
+            let number = *handle.last_batch();
             db.flush().map_err(kv_error)?;
-            file.sync_all().map_err(|error| io_error(&error))?;
+            handle.file.sync_all().map_err(|error| io_error(&error))?;
+            handle.mark.write(number);
             Ok(Durable::synced())
         })
     }

@@ -8,13 +8,14 @@
 //! ```text
 //! known id?       same bytes: its stored outcome; other bytes: conflict
 //! dead id?        exp at or below the floor of forgotten ids: expired
-//! issuer, iat, lifetime
+//! room            bounded per operator: overloaded
+//! retained        refused
+//! issuer, lifetime
 //! boot            another run and not securing: unknown, with the present boot
 //! clock           untrusted: opening refused, securing accepted
-//! exp, nbf
-//! room            bounded per operator: overloaded
+//! iat, exp, nbf
 //! operator        status, capability, scope
-//! target          unknown_target, unsupported
+//! target          unsupported, unknown_target
 //! ```
 
 mod book;
@@ -43,6 +44,7 @@ use crate::{
     gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
     wire::{
         command::{Command, CommandBody},
+        keys::KeySet,
         outcome::{Outcome, Stage},
     },
 };
@@ -103,7 +105,7 @@ impl End {
         End { stage: Stage::Refused, reason: Some(reason), detail: message_detail(message), event: false }
     }
 
-    /// The operator, not the command, was found wanting: that is worth an event.
+    /// The operator or the way it came, not the command, was found wanting: that is worth an event.
     fn unauthorised(reason: Refusal, message: impl Into<String>) -> End {
         End { event: true, ..End::refused(reason, message) }
     }
@@ -165,6 +167,21 @@ impl Desk {
         self.permissions = permissions;
     }
 
+    /// New keys are in force: what a revoked key had scheduled is cancelled.
+    pub fn handle_keys(&mut self, now: Wall, keys: &KeySet) -> DeskStep {
+        let mut step = DeskStep::default();
+        let revoked = |(at, command): (&(Mono, u64), &Command)| keys.is_revoked(&command.kid).then_some(*at);
+        let due: Vec<_> = self.held_back.iter().filter_map(revoked).collect();
+        for command in due.iter().filter_map(|at| self.held_back.remove(at)).collect::<Vec<_>>() {
+            let key = CommandKey { issuer: command.issuer, jti: command.jti };
+            let detail = message_detail("the key that signed this command was revoked");
+            self.advance(&key, now, Stage::Cancelled, None, Some(detail), &mut step);
+            self.finish(&key);
+            self.store(&key, &mut step);
+        }
+        step
+    }
+
     /// From now on every new command is refused: the node is stopping.
     pub fn handle_stop(&mut self) {
         self.stopping = true;
@@ -172,6 +189,16 @@ impl Desk {
 
     /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
     pub fn handle_command(&mut self, now: Now, command: Command, message: Option<MessageToken>) -> DeskStep {
+        self.judge(now, command, message, false)
+    }
+
+    /// The same, of a command that the broker says was retained: refused, and from then on known, so that the
+    /// broker cannot have it carried out after we called it refused, nor call refused what was carried out.
+    pub fn handle_retained(&mut self, now: Now, command: Command, message: MessageToken) -> DeskStep {
+        self.judge(now, command, Some(message), true)
+    }
+
+    fn judge(&mut self, now: Now, command: Command, message: Option<MessageToken>, is_retained: bool) -> DeskStep {
         let mut step = DeskStep::default();
         if let Some(token) = message {
             step.commit.held.push(Effect::AckMessage(token));
@@ -209,7 +236,9 @@ impl Desk {
         };
         self.book.insert(Entry { record, ticket: None, finished: false });
         self.advance(&key, now.wall, Stage::Received, None, None, &mut step);
-        match self.admit(now, &command) {
+        let retained = || End::unauthorised(Refusal::Retained, "a command must not be published as a retained message");
+        let admitted = if is_retained { Err(retained()) } else { self.admit(now, &command) };
+        match admitted {
             Err(end) => self.end(&key, &command, end, now, &mut step),
             Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
                 Some(nbf) => self.hold_back(&key, command, now.mono_at(nbf), now, &mut step),
@@ -263,7 +292,15 @@ impl Desk {
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         match self.admit(now, &command) {
             Err(end) => self.end(&key, &command, end, now, &mut step),
-            Ok(()) => self.carry_out(&key, &command, now, &mut step),
+            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+                // The clock was put back meanwhile.
+                Some(nbf) => {
+                    self.next_ticket += 1;
+                    self.held_back.insert((now.mono_at(nbf), self.next_ticket), command);
+                    return step;
+                }
+                None => self.carry_out(&key, &command, now, &mut step),
+            },
         }
         self.store(&key, &mut step);
         step

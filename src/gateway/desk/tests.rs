@@ -275,3 +275,48 @@ fn a_stopping_node_takes_no_commands() {
     desk.handle_stop();
     assert_eq!(refusal(&desk.handle_command(at(0), open("a"), None)), Some(Refusal::Overloaded));
 }
+
+#[test]
+fn a_retained_command_is_refused_for_good_and_takes_back_nothing_that_was_done() {
+    let mut desk = desk();
+    let token = MessageToken { connection: 1, packet_id: 1 };
+    let refused = desk.handle_retained(at(0), open("a"), token);
+    assert_eq!(refusal(&refused), Some(Refusal::Retained));
+    assert!(refused.commit.writes.iter().any(|write| matches!(write, LedgerWrite::Event(_))));
+    let without_the_flag = desk.handle_command(at(100), open("a"), None);
+    assert_eq!(refusal(&without_the_flag), Some(Refusal::Retained), "the broker cannot revive it");
+
+    let order = desk.handle_command(at(0), open("b"), None).order.unwrap();
+    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let with_the_flag = desk.handle_retained(at(100), open("b"), token);
+    assert_eq!(stages(&with_the_flag), [Stage::Actuated], "nor have it called refused");
+}
+
+#[test]
+fn a_command_before_its_nbf_waits_on_when_the_clock_is_put_back() {
+    let mut desk = desk();
+    let nbf = Some(at(1000).wall);
+    let step = desk.handle_command(at(0), Command { nbf, ..open("a") }, None);
+    assert_eq!(stages(&step), [Stage::Received, Stage::Scheduled]);
+    let put_back = Now { wall: at(500).wall, ..at(1000) };
+    let early = desk.handle_timeout(put_back);
+    assert!(early.order.is_none());
+    assert!(early.outcomes.is_empty());
+    assert_eq!(desk.next_deadline(), Some(at(1500).mono));
+    let due = desk.handle_timeout(Now { wall: at(1000).wall, ..at(1500) });
+    assert!(due.order.is_some());
+}
+
+#[test]
+fn revoking_a_key_cancels_what_it_had_scheduled() {
+    let mut desk = desk();
+    let nbf = Some(at(1000).wall);
+    let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-0"), ..open("a") }, None);
+    let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-1"), ..open("b") }, None);
+    let step = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
+    assert_eq!(stages(&step), [Stage::Cancelled]);
+    assert_eq!(step.outcomes[0].jti, id("a"));
+    let due = desk.handle_timeout(at(1000));
+    assert_eq!(due.order.unwrap().jti, id("b"));
+    assert!(desk.next_deadline().is_none());
+}

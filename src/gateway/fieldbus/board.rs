@@ -153,6 +153,11 @@ impl Board {
         for output in &mut self.outputs {
             output.tick(now, out);
         }
+        if self.polls.is_empty() && self.link == Link::Unknown {
+            // Whoever waits for word of every board shall not wait for ever.
+            self.detail = "its profile names no point".to_owned();
+            self.lose(now, out);
+        }
         let failing = self.polls.iter().filter_map(|poll| poll.failing_since).chain(self.silent_since).min();
         if self.link != Link::Lost && failing.is_some_and(|since| now.since(since) >= self.config.lost_after) {
             self.lose(now, out);

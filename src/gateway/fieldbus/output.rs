@@ -202,15 +202,24 @@ impl Output {
         if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
             return Some(Wish { urgency, action: Action::ReadBack });
         }
-        let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
-        let refresh = !self.point.reads_back && now >= self.refresh_at;
-        if !(differs || refresh) || now < self.retry_at {
+        if now < self.write_due()? {
             return None;
         }
         if self.give_up_late_orders(now, out) {
             return self.wish(now, out);
         }
         Some(Wish { urgency, action: Action::Write(target) })
+    }
+
+    /// From when on the level in force is to be written (again); none if it stands.
+    fn write_due(&self) -> Option<Mono> {
+        let target = self.target?;
+        let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
+        if differs {
+            Some(self.retry_at)
+        } else {
+            (!self.point.reads_back).then_some(self.refresh_at.max(self.retry_at))
+        }
     }
 
     /// A second write for an order that took no effect must not start after its deadline either.
@@ -236,9 +245,8 @@ impl Output {
             waiting.desired.and_then(|desired| desired.until).map_or(deadline, |until| until.min(deadline))
         });
         let until = self.in_force.and_then(|desired| desired.until).filter(|&until| until > now && up);
-        let retry = (up && self.target.is_some() && self.seen != self.target).then_some(self.retry_at);
-        let refresh = (up && self.target.is_some() && !self.point.reads_back).then_some(self.refresh_at);
-        [expiry, until, retry, refresh].into_iter().flatten().min()
+        let write = self.write_due().filter(|_| up);
+        [expiry, until, write].into_iter().flatten().min()
     }
 
     pub fn request(&self, action: Action) -> Request {

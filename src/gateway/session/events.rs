@@ -268,3 +268,209 @@ impl EventDrain {
         AckVerdict::Accepted(through)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(seq: u64) -> Sealed {
+        Sealed { seq, hash: hash(seq), json: Vec::new() }
+    }
+
+    fn hash(seq: u64) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&seq.to_be_bytes());
+        hash
+    }
+
+    /// What the world does next.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Happen(u64),
+        Reconnect,
+        /// The broker takes batches and hands them on, or loses them.
+        Take {
+            lost: bool,
+        },
+        /// The cloud's acknowledgement arrives, or an older one, or none.
+        Ack {
+            behind: u64,
+        },
+        ForgedAck(u64),
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => (1..200u64).prop_map(Step::Happen),
+            1 => Just(Step::Reconnect),
+            4 => any::<bool>().prop_map(|lost| Step::Take { lost }),
+            3 => (0..3u64).prop_map(|behind| Step::Ack { behind }),
+            1 => (0..2_000u64).prop_map(Step::ForgedAck),
+            2 => (1..700u64).prop_map(Step::Wait),
+        ];
+        prop::collection::vec(step, 0..120)
+    }
+
+    struct World {
+        now: Mono,
+        head: u64,
+        drain: EventDrain,
+        wire: VecDeque<Batch>,
+        /// The cloud has stored 1 to this.
+        stored: u64,
+        acked: u64,
+        read_max: usize,
+    }
+
+    impl World {
+        fn pump(&mut self) {
+            loop {
+                match self.drain.next(self.now) {
+                    Drain::Nothing => return,
+                    Drain::Read { from, bytes_max } => {
+                        assert_eq!(bytes_max, BATCH_BYTES_MAX);
+                        let to = self.head.min(from + self.read_max as u64 - 1);
+                        self.drain.read(self.now, from, (from..=to).map(event).collect());
+                    }
+                    Drain::Send(batch) => {
+                        assert!(
+                            batch.events.iter().all(|e| e.seq > self.acked),
+                            "sent again after its acknowledgement"
+                        );
+                        assert!(batch.events.windows(2).all(|w| w[0].seq + 1 == w[1].seq), "a gap within a batch");
+                        assert!(batch.events.iter().all(|e| e.seq <= self.head), "sent before it was durable");
+                        self.wire.push_back(batch);
+                        assert!(self.wire.len() <= BATCHES_IN_FLIGHT_MAX);
+                    }
+                }
+            }
+        }
+
+        fn take(&mut self, lost: bool) {
+            if let Some(batch) = self.wire.pop_front() {
+                for event in batch.events.iter().filter(|_| !lost) {
+                    if event.seq == self.stored + 1 {
+                        self.stored = event.seq;
+                    }
+                }
+                self.drain.puback();
+            }
+        }
+
+        fn ack(&mut self, through: u64, head_hash: [u8; 32]) {
+            let mut verdict = self.drain.ack(self.now, through, head_hash);
+            if let AckVerdict::LookUp(seq) = verdict {
+                verdict = self.drain.hash_of(self.now, seq, (seq <= self.head).then(|| hash(seq)));
+            }
+            match verdict {
+                AckVerdict::Accepted(through) => {
+                    assert!(through <= self.stored, "let go of what the cloud does not have");
+                    assert!(through > self.acked);
+                    self.acked = through;
+                }
+                AckVerdict::Old | AckVerdict::Refused(_) => {}
+                AckVerdict::LookUp(_) => unreachable!("answered above"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cloud_gets_every_event_whatever_the_line_does(steps in steps(), read_max in 1..50usize) {
+            let mut world = World {
+                now: Mono::ZERO,
+                head: 0,
+                drain: EventDrain::new(0, 0),
+                wire: VecDeque::new(),
+                stored: 0,
+                acked: 0,
+                read_max,
+            };
+            world.drain.connected();
+            for step in steps {
+                match step {
+                    Step::Happen(count) => {
+                        world.head += count;
+                        world.drain.durable(world.head);
+                    }
+                    Step::Reconnect => {
+                        world.wire.clear();
+                        world.drain.disconnected();
+                        world.drain.connected();
+                    }
+                    Step::Take { lost } => world.take(lost),
+                    Step::Ack { behind } => {
+                        let through = world.stored.saturating_sub(behind);
+                        world.ack(through, hash(through));
+                    }
+                    Step::ForgedAck(through) => world.ack(through, [0xFF; 32]),
+                    Step::Wait(seconds) => {
+                        world.now = world.now + Duration::from_secs(seconds);
+                        world.drain.timeout(world.now);
+                    }
+                }
+                world.pump();
+            }
+            // The faults heal: everything arrives, within a bounded time.
+            let mut rounds = 0;
+            while world.acked < world.head {
+                rounds += 1;
+                prop_assert!(rounds < 2 * world.head + 100, "stuck at {} of {}", world.acked, world.head);
+                world.pump();
+                if world.wire.is_empty() {
+                    world.now = world.now + RESEND_AFTER_MAX;
+                    world.drain.timeout(world.now);
+                }
+                world.take(false);
+                world.ack(world.stored, hash(world.stored));
+            }
+            prop_assert_eq!(world.stored, world.head);
+            prop_assert_eq!(world.drain.backlog(), 0);
+        }
+    }
+
+    #[test]
+    fn sending_pauses_when_the_cloud_confirms_nothing() {
+        let mut drain = EventDrain::new(0, 0);
+        drain.connected();
+        drain.durable(100_000);
+        let mut sent = 0;
+        loop {
+            match drain.next(Mono::ZERO) {
+                Drain::Nothing => break,
+                Drain::Read { from, .. } => drain.read(Mono::ZERO, from, (from..from + 100).map(event).collect()),
+                Drain::Send(batch) => {
+                    sent += batch.events.len();
+                    drain.puback();
+                }
+            }
+        }
+        assert_eq!(sent, EVENTS_UNACKED_MAX);
+    }
+
+    #[test]
+    fn what_the_log_no_longer_keeps_is_passed_over() {
+        let mut drain = EventDrain::new(50, 0);
+        drain.connected();
+        assert_eq!(drain.next(Mono::ZERO), Drain::Read { from: 1, bytes_max: BATCH_BYTES_MAX });
+        drain.read(Mono::ZERO, 1, (20..=50).map(event).collect());
+        let Drain::Send(batch) = drain.next(Mono::ZERO) else { panic!() };
+        assert_eq!((batch.events[0].seq, batch.events.len()), (20, 31));
+        assert_eq!(drain.ack(Mono::ZERO, 50, hash(50)), AckVerdict::Accepted(50));
+    }
+
+    #[test]
+    fn a_store_without_the_event_is_asked_again_later_and_not_at_once() {
+        let mut drain = EventDrain::new(5, 0);
+        drain.connected();
+        assert!(matches!(drain.next(Mono::ZERO), Drain::Read { from: 1, .. }));
+        drain.read(Mono::ZERO, 1, Vec::new());
+        assert_eq!(drain.next(Mono::ZERO), Drain::Nothing);
+        let again = drain.next_deadline().unwrap();
+        drain.timeout(again);
+        assert!(matches!(drain.next(again), Drain::Read { from: 1, .. }));
+    }
+}

@@ -109,6 +109,7 @@ impl Session {
         retain: bool,
         out: &mut Vec<Action>,
     ) {
+        self.receipts.arrived(token);
         let handed_to_desk = match self.topics.incoming(topic) {
             Some(Incoming::Command) => self.command(now, token, &payload, retain, out),
             Some(Incoming::EventAck) => {
@@ -130,8 +131,9 @@ impl Session {
         };
         // What was handled, or is good for nothing, need not come again. Sets converge by asking.
         if !handed_to_desk {
-            self.ack_message(token, out);
+            self.receipts.done(token);
         }
+        self.acknowledge(out);
     }
 
     /// Size, budget, signature. What fails is counted, never answered.
@@ -177,15 +179,13 @@ impl Session {
             };
             if command.issuer != self.config.issuer {
                 Err(refused(Refusal::WrongIssuer, format!("commands must come from {}", self.config.issuer)))
-            } else if retain {
-                Err(refused(Refusal::Retained, "a command must not be published as a retained message".into()))
             } else {
                 Ok(command)
             }
         });
         match parsed {
             Ok(command) => {
-                out.push(Action::Command { command: Box::new(command), token });
+                out.push(Action::Command { command: Box::new(command), token, retained: retain });
                 true
             }
             Err(rejected) => {

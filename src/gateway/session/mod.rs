@@ -4,7 +4,7 @@
 //! Owns what is sent when, what of the incoming is believed, when to reconnect, and how fresh the
 //! permission set is. Must never execute a command, look into a set, or trust the broker with anything
 //! but bytes. Invariant: nothing leaves this machine towards desk or mirror that was not signed for this
-//! node under a key for that use; nothing is counted as delivered on the broker's word alone.
+//! node under a key for that use; no event is let go of on the broker's word alone.
 //!
 //! ```text
 //!              Timeout                    Connected
@@ -13,32 +13,35 @@
 //!      +----- backoff --------+------------------------------+
 //! ```
 //!
-//! `intake` judges what arrives, `outbox` and `events` decide what is sent, `backoff` when to try again,
-//! `rejects` and `bucket` keep garbage from costing more than it should.
+//! `interface` is what goes in and comes out, `intake` judges what arrives, `outbox`, `events` and `sending`
+//! decide what is sent, `backoff` when to try again, `rejects` and `bucket` keep garbage from costing more
+//! than it should.
 
 mod backoff;
 mod bucket;
 mod events;
 mod intake;
+mod interface;
 pub mod link;
 mod outbox;
+mod receipts;
 mod rejects;
-#[cfg(test)]
-mod tests;
+mod sending;
 
 use std::{collections::BTreeSet, collections::VecDeque, time::Duration};
 
+pub use self::interface::{Action, Entropy, Input, LastBeat, Restored, SessionConfig, SetMessage};
 use self::{
     backoff::Backoff,
-    events::{AckVerdict, Drain, EventDrain},
+    events::{AckVerdict, EventDrain},
     intake::Budgets,
     link::{LinkEvent, LinkOrder, Will},
-    outbox::{Item, Outbox, Sent},
+    outbox::{Outbox, Sent},
+    receipts::Receipts,
     rejects::Rejects,
 };
 use crate::{
     domain::{
-        door::DoorStatus,
         event::{Event, EventBody},
         ids::Id,
         permission::SetVersion,
@@ -46,16 +49,12 @@ use crate::{
     },
     gateway::step::{Commit, LedgerWrite, MessageToken},
     wire::{
-        beat::Beat,
         canonical::hex,
-        command::Command,
-        event_log::{Sealed, with_replayed},
-        jws::{Signer, Verified},
+        jws::Signer,
         keys::{KeySet, RootKey},
-        outcome::Outcome,
         set::{Digest, SetRequest, Want},
         topics::Topics,
-        upward::{NodeStatus, Online, Sealer},
+        upward::{NodeStatus, Sealer},
     },
 };
 
@@ -66,130 +65,17 @@ pub const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// Requests whose beat may still come.
 const NONCES_MAX: usize = 4;
 
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    pub org: Id,
-    pub node: Id,
-    /// Random, of this run.
-    pub boot: Id,
-    /// Of the daemon.
-    pub version: String,
-    /// Whom commands must come from.
-    pub issuer: String,
-    pub beat_every: Duration,
-    pub reconnect_min: Duration,
-    pub reconnect_max: Duration,
-}
-
-/// What the stores held at start.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// In force: `KeySet::from_signed` of the stored document under the root, else empty.
-    pub keys: KeySet,
-    pub log_id: Id,
-    /// The newest durable event.
-    pub head: u64,
-    pub acked_through: u64,
-    /// When the last beat was signed that confirmed the set, and which set.
-    pub last_beat: Option<LastBeat>,
-    pub clock_floor: Wall,
-    pub set: SetVersion,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastBeat {
-    pub at: Wall,
-    pub epoch: u64,
-    pub generation: u64,
-}
-
-/// Fills a slice with random bytes. Nonces must be unpredictable to the broker.
-pub type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]);
-
-#[derive(Debug)]
-pub enum Input {
-    Link(LinkEvent),
-    /// All events up to this one are durable.
-    DurableHead(u64),
-    /// The answer to `ReadEvents`.
-    Events {
-        from: u64,
-        events: Vec<Sealed>,
-    },
-    /// The answer to `ReadEventHash`.
-    EventHash {
-        seq: u64,
-        hash: Option<[u8; 32]>,
-    },
-    Outcome(Outcome),
-    Door(DoorStatus),
-    /// A message that was handed to the desk may be forgotten by the broker.
-    AckMessage(MessageToken),
-    /// The mirror applied a set; it is durable.
-    SetApplied(SetVersion),
-    /// The mirror asks for something.
-    SetWanted {
-        want: Want,
-        chunks: Vec<Digest>,
-    },
-    /// A deadline has passed.
-    Timeout,
-    /// Stop in order; `Stopped` follows.
-    Stop,
-}
-
-#[derive(Debug)]
-pub enum Action {
-    Link(LinkOrder),
-    /// To the desk. The broker is not told before `AckMessage` comes back with the token.
-    Command {
-        command: Box<Command>,
-        token: MessageToken,
-    },
-    /// To the mirror.
-    Set(SetMessage),
-    /// To the ledger.
-    Commit(Commit),
-    ReadEvents {
-        from: u64,
-        bytes_max: usize,
-    },
-    ReadEventHash {
-        seq: u64,
-    },
-    /// Keep these bytes (a signed key set) through restarts; they are verified again at start.
-    StoreKeys(Vec<u8>),
-    /// A new key set is in force.
-    Keys(KeySet),
-    /// The cloud's clock, signed: it read `iat` at some instant between `asked_at` and now.
-    CloudTime {
-        iat: Wall,
-        asked_at: Mono,
-    },
-    /// For the journal.
-    Notice(String),
-    Stopped,
-}
-
-/// For the mirror; all of it authentic, none of it looked into.
-#[derive(Debug)]
-pub enum SetMessage {
-    /// A delta or manifest. `compact` is the JWS as it came.
-    Document { verified: Verified, compact: Vec<u8> },
-    /// Its bytes hash to the name.
-    Chunk { name: Digest, bytes: Vec<u8> },
-    /// Answers a request of ours: what the cloud holds at this moment.
-    Beat(Beat),
-}
-
 #[derive(Debug)]
 enum Phase {
     /// Until `retry_at`.
     Waiting,
     Connecting,
     Connected,
-    /// After `Stop`: says goodbye until the deadline.
-    Leaving(Mono),
+    /// After `Stop`: says the last words, then goodbye, until the deadline.
+    Leaving {
+        until: Mono,
+        said_goodbye: bool,
+    },
     Stopped,
 }
 
@@ -211,6 +97,7 @@ pub struct Session {
     outbox: Outbox,
     events: EventDrain,
     rejects: Rejects,
+    receipts: Receipts,
     budgets: Budgets,
     set: SetVersion,
     trust: ClockTrust,
@@ -254,6 +141,7 @@ impl Session {
             outbox: Outbox::default(),
             events: EventDrain::new(restored.head, restored.acked_through),
             rejects: Rejects::default(),
+            receipts: Receipts::default(),
             budgets: Budgets::new(now.mono),
             set: restored.set,
             trust: now.trust,
@@ -270,7 +158,7 @@ impl Session {
     }
 
     pub fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected | Phase::Leaving(_))
+        matches!(self.phase, Phase::Connected | Phase::Leaving { .. })
     }
 
     /// Events that the cloud has not confirmed.
@@ -292,7 +180,7 @@ impl Session {
         }
         let connected = self.is_connected();
         let leaving = match self.phase {
-            Phase::Leaving(until) => Some(until),
+            Phase::Leaving { until, .. } => Some(until),
             _ => None,
         };
         [
@@ -390,8 +278,9 @@ impl Session {
     fn disconnected(&mut self, now: Now, reason: String, entropy: Entropy<'_>, out: &mut Vec<Action>) {
         self.outbox.disconnected();
         self.events.disconnected();
+        self.receipts.disconnected();
         self.wanted.clear();
-        if matches!(self.phase, Phase::Leaving(_)) {
+        if matches!(self.phase, Phase::Leaving { .. }) {
             self.phase = Phase::Stopped;
             out.push(Action::Stopped);
             return;
@@ -473,7 +362,6 @@ impl Session {
         }
         self.set = version;
         self.confirmed = None;
-        self.wanted.clear();
         self.outbox.status_changed = true;
         self.request(now, Want::Update, Vec::new(), entropy);
     }
@@ -491,99 +379,13 @@ impl Session {
         }
     }
 
-    /// Fills the window: first what somebody waits for, then events.
-    fn send(&mut self, now: Now, out: &mut Vec<Action>) {
-        if !self.is_connected() {
-            return;
-        }
-        while self.outbox.has_room() {
-            let Some(item) = self.outbox.next() else { break };
-            self.send_item(now, item, out);
-        }
-        // Before the first key set no acknowledgement could be believed.
-        let drains = matches!(self.phase, Phase::Connected) && self.keys.version() > 0;
-        while drains && self.outbox.has_room() {
-            match self.events.next(now.mono) {
-                Drain::Nothing => break,
-                Drain::Read { from, bytes_max } => out.push(Action::ReadEvents { from, bytes_max }),
-                Drain::Send(batch) => {
-                    let through = batch.replayed_through;
-                    let events: Vec<_> =
-                        batch.events.iter().map(|e| with_replayed(&e.json, e.seq <= through)).collect();
-                    let sealed = self.sealer.seal_events(now.wall, &self.log_id, &events);
-                    self.publish(self.topics.evt(), sealed, false, Sent::Events, out);
-                }
-            }
-        }
-    }
-
-    fn send_item(&mut self, now: Now, item: Item, out: &mut Vec<Action>) {
-        match item {
-            Item::Outcome(number, outcome) => {
-                let sealed = self.sealer.seal_outcome(now.wall, &outcome);
-                self.publish(self.topics.rsp(), sealed, false, Sent::Outcome(number), out);
-            }
-            Item::Status => {
-                let status = self.status(now);
-                let sealed = self.sealer.seal_status(now.wall, &status);
-                self.publish(self.topics.status(), sealed, true, Sent::Status, out);
-            }
-            Item::Request(request) => {
-                let sealed = self.sealer.seal_request(now.wall, self.keys.version(), &request);
-                self.publish(self.topics.set_req(), sealed, false, Sent::Request, out);
-            }
-            Item::Door(status) => {
-                let topic = self.topics.state("door", &status.door);
-                let sealed = self.sealer.seal_state(now.wall, &status);
-                self.publish(topic, sealed, true, Sent::Door, out);
-            }
-        }
-    }
-
-    fn publish(
-        &mut self,
-        topic: String,
-        sealed: Result<String, serde_json::Error>,
-        retain: bool,
-        what: Sent,
-        out: &mut Vec<Action>,
-    ) {
-        match sealed {
-            Ok(payload) => {
-                let handle = self.outbox.put_on_wire(what);
-                let payload = payload.into_bytes();
-                out.push(Action::Link(LinkOrder::Publish { handle, topic, payload, retain }));
-            }
-            // Cannot be for types of ours; said rather than swallowed.
-            Err(error) => out.push(Action::Notice(format!("could not write a message for {topic}: {error}"))),
-        }
-    }
-
-    fn status(&self, now: Now) -> NodeStatus {
-        if matches!(self.phase, Phase::Leaving(_)) {
-            return NodeStatus::Offline {};
-        }
-        let staleness = self.staleness(now);
-        NodeStatus::Online(Online {
-            version: self.config.version.clone(),
-            epoch: self.set.epoch,
-            generation: self.set.generation,
-            digest: self.set.digest,
-            keys_version: self.keys.version(),
-            staleness_ms: staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
-            clock: now.trust,
-            backlog: self.events.backlog(),
-            log_id: self.log_id.clone(),
-        })
-    }
-
     fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Connected => {
-                self.phase = Phase::Leaving(now.mono + GOODBYE_WITHIN);
+                self.phase = Phase::Leaving { until: now.mono + GOODBYE_WITHIN, said_goodbye: false };
                 self.outbox.status_changed = true;
             }
-            Phase::Leaving(_) | Phase::Stopped => {}
+            Phase::Leaving { .. } | Phase::Stopped => {}
             Phase::Waiting | Phase::Connecting => {
                 self.phase = Phase::Stopped;
                 out.push(Action::Link(LinkOrder::Disconnect));
@@ -592,19 +394,27 @@ impl Session {
         }
     }
 
+    /// Goodbye once the last words are with the broker; stopped once the link has ended.
     fn leave(&mut self, now: Now, out: &mut Vec<Action>) {
-        if let Phase::Leaving(until) = self.phase
-            && (self.outbox.is_settled() || until <= now.mono)
-        {
-            self.phase = Phase::Stopped;
+        let Phase::Leaving { until, said_goodbye } = self.phase else { return };
+        let late = until <= now.mono;
+        if !said_goodbye && (late || self.outbox.is_settled()) {
+            self.phase = Phase::Leaving { until, said_goodbye: true };
             out.push(Action::Link(LinkOrder::Disconnect));
+        }
+        if late {
+            self.phase = Phase::Stopped;
             out.push(Action::Stopped);
         }
     }
 
-    fn ack_message(&self, token: MessageToken, out: &mut Vec<Action>) {
-        // Packet id 0 is QoS 0, which is not acknowledged.
-        if token.connection == self.connection && token.packet_id != 0 && self.is_connected() {
+    fn ack_message(&mut self, token: MessageToken, out: &mut Vec<Action>) {
+        self.receipts.done(token);
+        self.acknowledge(out);
+    }
+
+    fn acknowledge(&mut self, out: &mut Vec<Action>) {
+        while let Some(token) = self.receipts.next() {
             out.push(Action::Link(LinkOrder::Ack(token)));
         }
     }

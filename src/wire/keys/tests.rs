@@ -51,6 +51,19 @@ fn a_key_set_under_any_other_key_is_refused() {
 }
 
 #[test]
+fn where_the_key_set_was_lost_its_version_still_is_the_least_that_is_taken() {
+    let load = |least| {
+        let lost = KeySet::none_below(least);
+        assert!(lost.keys().is_empty());
+        KeySet::from_signed(signed_keys(&keys_document()).as_bytes(), &root(), AUDIENCE, &lost)
+    };
+    for least in 0..=3 {
+        assert_eq!(load(least).unwrap().version(), 3, "{least}");
+    }
+    assert_eq!(load(5), Err(KeysError::RolledBack { held: 4, found: 3 }));
+}
+
+#[test]
 fn the_version_only_rises() {
     let next = |document: Value| KeySet::from_signed(signed_keys(&document).as_bytes(), &root(), AUDIENCE, &keys());
     assert_eq!(next(changed(|d| d["version"] = json!(4))).unwrap().version(), 4);

@@ -212,11 +212,12 @@ fn a_board_that_can_only_be_written_is_up_once_it_answers_anything() {
 }
 
 #[test]
-fn a_board_without_any_point_does_no_harm() {
+fn a_board_without_any_point_is_lost_at_once_and_never_asked() {
     let profile = Profile { outputs: vec![], inputs: vec![], card_blocks: vec![], ..profile() };
     let mut rig = Rig::new(1, &profile);
     rig.run(10_000);
-    assert_eq!(rig.bus.link(BoardIx(0)), Some(Link::Unknown));
+    assert!(matches!(&rig.reported()[..], [BusReport::BoardLost { detail, .. }] if detail.contains("no point")));
+    assert_eq!(rig.bus.link(BoardIx(0)), Some(Link::Lost));
     assert_eq!(rig.wire, []);
 }
 

@@ -13,7 +13,7 @@ use tokio_modbus::{
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 
 use crate::{
-    adapters::serial_port::open_port,
+    adapters::field::serial_port::open_port,
     config::site::SerialPort,
     domain::time::Mono,
     gateway::fieldbus::{BusFault, Reply, Transaction},

@@ -8,7 +8,7 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 
 use crate::{
-    adapters::serial_port::open_port,
+    adapters::field::serial_port::open_port,
     config::site::SerialPort,
     domain::fieldbus::RawCard,
     wire::reader_line::{LineFormat, LineReader},

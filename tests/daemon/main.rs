@@ -1,0 +1,10 @@
+//! The daemon as a process of its own, and everything bad that can come to it from outside: what it
+//! says, what it keeps, and that it goes on.
+
+mod boards;
+mod broker;
+mod commands;
+mod life;
+mod sets;
+mod state_directory;
+mod world;

@@ -1,0 +1,173 @@
+//! The state directory: missing, in the way, read-only, in use, damaged.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use latchd_sim::site::{Daemon, Program};
+
+use crate::world::{ADA, PATIENCE, STRANGER, World, damage, program};
+
+#[test]
+fn a_missing_state_directory_is_made_and_the_doors_are_enforced_without_any_network() {
+    let mut world = World::new();
+    world.site.broker.stop();
+    world.start();
+    world.ready();
+    assert!(world.state().join("ledger.sled").is_dir() && world.state().join("mirror.sled").is_dir());
+    world.card(ADA);
+    world.logged(1, &["access.denied", "reason=stale_permissions"]);
+    assert_eq!(world.stop(), Some(0));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_made_ends_with_73_and_says_which() {
+    let mut world = World::new();
+    let file = world.site.directory.join("in-the-way");
+    fs::write(&file, "").unwrap();
+    for state in [file.clone(), file.join("state")] {
+        let before = world.state().display().to_string();
+        world.site.configure(&format!("{before:?}"), &format!("{:?}", state.display().to_string())).unwrap();
+        world.start();
+        assert_eq!(world.end(), Some(73));
+        world.logged(1, &[&state.display().to_string(), "cannot be created"]);
+        world.site.configure(&format!("{:?}", state.display().to_string()), &format!("{before:?}")).unwrap();
+    }
+    // Nothing was harmed: with its directory free again it starts.
+    world.start();
+    world.ready();
+}
+
+/// The daemon over a read-only mount of this directory; only root may mount.
+fn over_a_read_only_mount(directory: &Path) -> Program {
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+    let daemon = program().path.display().to_string();
+    let words = ["-m", "sh", "-c", script, &directory.display().to_string(), &daemon].map(str::to_owned);
+    Program { path: "unshare".into(), arguments: words.into() }
+}
+
+#[test]
+fn a_read_only_state_directory_ends_with_73_and_is_as_before_when_it_is_writable_again() {
+    let mut world = World::running();
+    world.kill();
+    let root = rustix::process::geteuid().is_root();
+    let permissions = |mode| {
+        for directory in [world.state(), world.state().join("ledger.sled"), world.state().join("mirror.sled")] {
+            fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        for store in ["ledger.sled", "mirror.sled"] {
+            fs::set_permissions(world.state().join(store).join("db"), fs::Permissions::from_mode(mode & 0o666))
+                .unwrap();
+        }
+    };
+    let started = if root { over_a_read_only_mount(&world.state()) } else { program() };
+    if !root {
+        permissions(0o500);
+    }
+    let ended = Daemon::start(&started, &world.site.config()).unwrap().wait(PATIENCE).unwrap();
+    if !root {
+        permissions(0o700);
+    }
+    assert_eq!(ended.code(), Some(73), "{}", world.log());
+    world.logged(1, &["not writable", "ledger.sled"]);
+    world.start();
+    world.ada_passes();
+    assert_eq!(world.kept("ledger.sled.damaged").len(), 0);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_ends_with_75_and_the_first_goes_on() {
+    let mut world = World::running();
+    let second = Daemon::start(&program(), &world.site.config()).unwrap();
+    assert_eq!(second.wait(PATIENCE).unwrap().code(), Some(75));
+    world.logged(1, &["locked by another process", "is another latchd running?"]);
+    assert!(world.is_running());
+    world.card(ADA);
+    world.coil(&world.site.field.front, true);
+}
+
+/// Ways in which a disk spoils a store.
+fn spoil(store: &Path, how: &str) {
+    let data = store.join("db");
+    match how {
+        "flipped" => damage(&data),
+        "truncated" => {
+            let mut bytes = fs::read(&data).unwrap();
+            // What follows is reserved and empty.
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2);
+            fs::write(&data, bytes).unwrap();
+        }
+        "emptied" => fs::write(&data, "").unwrap(),
+        "a file" => {
+            fs::remove_dir_all(store).unwrap();
+            fs::write(store, "no directory").unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_damaged_mirror_is_set_aside_and_rebuilt_from_the_second_copy_before_any_network() {
+    let mut world = World::running();
+    for (times, how) in (1..).zip(["flipped", "truncated", "emptied", "a file"]) {
+        world.kill();
+        world.site.broker.stop();
+        spoil(&world.state().join("mirror.sled"), how);
+        world.start();
+        world.ready();
+        world.ada_passes();
+        assert!(world.is_running(), "{how}");
+        assert_eq!(world.kept("mirror.sled.damaged").len(), times, "{how}");
+        world.site.broker.start_again().unwrap();
+        world.cloud("the event", |cloud| {
+            let set_aside = cloud.events.iter().filter(|event| event.kind == "storage.set_aside");
+            (set_aside.filter(|event| event.json["store"] == "mirror").count() == times).then_some(())
+        });
+        world.applied(1);
+    }
+}
+
+#[test]
+fn a_damaged_ledger_is_set_aside_and_a_new_log_begins_that_says_so() {
+    let mut world = World::running();
+    for (times, how) in (1..).zip(["flipped", "emptied"]) {
+        world.ada_passes();
+        world.drained();
+        world.kill();
+        world.site.broker.stop();
+        spoil(&world.state().join("ledger.sled"), how);
+        world.start();
+        world.ready();
+        world.ada_passes();
+        assert_eq!(world.kept("ledger.sled.damaged").len(), times, "{how}");
+        world.site.broker.start_again().unwrap();
+        let told = world.cloud("the event", |cloud| {
+            let set_aside = cloud.events.iter().filter(|event| event.kind == "storage.set_aside");
+            set_aside.filter(|event| event.json["store"] == "ledger").nth(times - 1).cloned()
+        });
+        assert!(told.json["moved_to"].as_str().is_some_and(|path| Path::new(path).join("db").exists()), "{how}");
+        assert!(told.replayed, "it happened without the cloud");
+        world.event("node.started", |json| json["clean"] == false && json["seq"] == 1);
+        world.drained();
+    }
+}
+
+#[test]
+fn with_mirror_and_copy_damaged_every_card_is_denied_until_the_cloud_sends_the_set_anew() {
+    let mut world = World::running();
+    world.kill();
+    world.site.broker.stop();
+    damage(&world.state().join("mirror.sled/db"));
+    damage(&world.state().join("set-copy/base"));
+    let front = world.site.field.front.clone();
+    front.take_writes();
+    world.start();
+    world.ready();
+    world.card(ADA);
+    world.logged(1, &["access.denied", "reason=stale_permissions"]);
+    world.card(STRANGER);
+    world.logged(2, &["access.denied", "reason=stale_permissions"]);
+    assert!(front.take_writes().is_empty(), "a denied card moved a relay");
+    world.site.broker.start_again().unwrap();
+    world.applied(1);
+    world.ada_passes();
+    world.event_of("storage.failed", "store", "mirror");
+}
