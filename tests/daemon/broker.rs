@@ -56,7 +56,10 @@ fn insist(world: &World, message: &Outgoing, jti: &latchd::domain::ids::Id) -> S
     for _ in 0..100 {
         world.site.cloud.publish(message.clone()).unwrap();
         let end = world.site.cloud.wait_for("an end", Duration::from_millis(400), |cloud| {
-            cloud.outcomes_of(jti).map(|outcome| outcome.stage).find(|stage| *stage == Stage::Actuated || stage.always_ends())
+            cloud
+                .outcomes_of(jti)
+                .map(|outcome| outcome.stage)
+                .find(|stage| *stage == Stage::Actuated || stage.always_ends())
         });
         if let Ok(stage) = end {
             return stage;
