@@ -240,7 +240,8 @@ impl Desk {
         let admitted = if is_retained { Err(retained()) } else { self.admit(now, &command) };
         match admitted {
             Err(end) => self.end(&key, &command, end, now, &mut step),
-            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+            // Without a trusted clock nobody can say when it will be time, and only what secures comes this far.
+            Ok(()) => match command.nbf.filter(|nbf| now.trust == ClockTrust::Trusted && *nbf > now.wall) {
                 Some(nbf) => self.hold_back(&key, command, now.mono_at(nbf), now, &mut step),
                 None => self.carry_out(&key, &command, now, &mut step),
             },
@@ -292,7 +293,7 @@ impl Desk {
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         match self.admit(now, &command) {
             Err(end) => self.end(&key, &command, end, now, &mut step),
-            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+            Ok(()) => match command.nbf.filter(|nbf| now.trust == ClockTrust::Trusted && *nbf > now.wall) {
                 // The clock was put back meanwhile.
                 Some(nbf) => {
                     self.next_ticket += 1;

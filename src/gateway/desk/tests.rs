@@ -320,3 +320,16 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     assert_eq!(due.order.unwrap().jti, id("b"));
     assert!(desk.next_deadline().is_none());
 }
+
+#[test]
+fn a_closing_does_not_wait_for_its_nbf_by_a_clock_that_nobody_trusts() {
+    let mut desk = desk();
+    let nbf = Some(at(4000).wall);
+    let body = CommandBody::DoorClose { door: id("front") };
+    let step = desk.handle_command(
+        Now { trust: ClockTrust::Untrusted, wall: Wall::EPOCH, ..at(0) },
+        Command { nbf, body, ..open("a") },
+        None,
+    );
+    assert!(step.order.is_some());
+}
