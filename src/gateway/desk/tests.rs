@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::domain::{
+    order::Progress,
     permission::SetVersion,
     record::{Operator, OperatorStatus, Record},
 };
