@@ -25,8 +25,11 @@ use latchd_sim::{
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
-        mqttbytes::{QoS, v5::Packet},
+        AsyncClient, Event, MqttOptions,
+        mqttbytes::{
+            QoS,
+            v5::{Packet, Publish},
+        },
     },
 };
 use serde_json::json;
@@ -78,7 +81,7 @@ fn measure(samples: usize, choice: BrokerChoice) -> anyhow::Result<()> {
     drop(cloud);
     let port = broker.address().port();
     let client = Client::connect(port, &client_tls, "bench-client", &["bench/back", &signer.cloud.topics.rsp()])?;
-    let _echo = Echo::start(port, &client_tls)?;
+    let _echo = echo(port, &client_tls)?;
     let mut wire = Wire::connect(field.gate_address())?;
     let (mut floors, mut trips, mut writes, mut ours) = (vec![], vec![], vec![], vec![]);
     for sample in 0..samples + 10 {
@@ -138,42 +141,50 @@ struct Client {
     messages: Receiver<(String, Vec<u8>)>,
 }
 
-fn connect(port: u16, tls: &Arc<rustls::ClientConfig>, name: &str) -> (AsyncClient, EventLoop) {
+/// Connects, subscribes, and hands every message to `take` on a thread of the client's own.
+fn listen(
+    port: u16,
+    tls: &Arc<rustls::ClientConfig>,
+    name: &str,
+    topics: &[&str],
+    mut take: impl FnMut(&AsyncClient, Publish) + Send + 'static,
+) -> anyhow::Result<AsyncClient> {
     let mut options = MqttOptions::new(name, "localhost", port);
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
     options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.clone())));
-    AsyncClient::new(options, 64)
+    let (mqtt, mut events) = AsyncClient::new(options, 64);
+    let (own, (ready, subscribed)) = (mqtt.clone(), channel());
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::Publish(publish))) => take(&own, publish),
+                    Ok(Event::Incoming(Packet::SubAck(_))) => drop(ready.send(())),
+                    Ok(_) => {}
+                    // The broker goes when the measurement is over.
+                    Err(_) => return,
+                }
+            }
+        });
+    });
+    for topic in topics {
+        mqtt.try_subscribe(*topic, QoS::AtLeastOnce)?;
+        subscribed.recv_timeout(PATIENCE).context("no SUBACK")?;
+    }
+    Ok(mqtt)
 }
 
 impl Client {
     fn connect(port: u16, tls: &Arc<rustls::ClientConfig>, name: &str, topics: &[&str]) -> anyhow::Result<Client> {
-        let (mqtt, mut events) = connect(port, tls, name);
         let (out, messages) = channel();
-        let (ready, subscribed) = channel();
-        std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async move {
-                loop {
-                    match events.poll().await {
-                        Ok(Event::Incoming(Packet::Publish(publish))) => {
-                            let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                            if out.send((topic, publish.payload.to_vec())).is_err() {
-                                return;
-                            }
-                        }
-                        Ok(Event::Incoming(Packet::SubAck(_))) => drop(ready.send(())),
-                        Ok(_) => {}
-                        Err(error) => return eprintln!("bench client: {error}"),
-                    }
-                }
-            });
-        });
-        for topic in topics {
-            mqtt.try_subscribe(*topic, QoS::AtLeastOnce)?;
-            subscribed.recv_timeout(PATIENCE).context("no SUBACK")?;
-        }
+        let mqtt = listen(port, tls, name, topics, move |_, publish| {
+            let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+            // Nobody waits any more at the end.
+            let _ = out.send((topic, publish.payload.to_vec()));
+        })?;
         Ok(Client { mqtt, messages })
     }
 
@@ -223,31 +234,10 @@ fn payload_text(jws: &[u8]) -> String {
 }
 
 /// What any gateway needs at least: takes a message and sends one back.
-struct Echo;
-
-impl Echo {
-    fn start(port: u16, tls: &Arc<rustls::ClientConfig>) -> anyhow::Result<Echo> {
-        let (mqtt, mut events) = connect(port, tls, "bench-echo");
-        mqtt.try_subscribe("bench/there", QoS::AtLeastOnce)?;
-        let (ready, subscribed) = channel();
-        std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async move {
-                loop {
-                    match events.poll().await {
-                        Ok(Event::Incoming(Packet::Publish(publish))) => {
-                            let _ = mqtt.try_publish("bench/back", QoS::AtLeastOnce, false, publish.payload);
-                        }
-                        Ok(Event::Incoming(Packet::SubAck(_))) => drop(ready.send(())),
-                        Ok(_) => {}
-                        Err(error) => return eprintln!("bench echo: {error}"),
-                    }
-                }
-            });
-        });
-        subscribed.recv_timeout(PATIENCE).context("no SUBACK")?;
-        Ok(Echo)
-    }
+fn echo(port: u16, tls: &Arc<rustls::ClientConfig>) -> anyhow::Result<AsyncClient> {
+    listen(port, tls, "bench-echo", &["bench/there"], |mqtt, publish| {
+        let _ = mqtt.try_publish("bench/back", QoS::AtLeastOnce, false, publish.payload);
+    })
 }
 
 struct Wire {

@@ -8,3 +8,4 @@ pub mod pki;
 pub mod pty;
 pub mod reader;
 pub mod site;
+pub mod world;

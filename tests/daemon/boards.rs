@@ -174,15 +174,25 @@ fn nonsense_from_readers_is_counted_or_denied_and_harms_nothing() {
     let front = world.site.field.front.clone();
     let long = "F".repeat(5000);
     let lines: [&[u8]; 10] = [
-        b"\r\n\r\n\n", b"hello\r\n", b"26:\r\n", b":123\r\n", b"999:FF\r\n", b"26:FFFFFFFFFFFFFFFF\r\n", b"0:0\r\n",
-        b"-1:-1\r\n", b"\x00\xFF\xFE\x80\r\n", long.as_bytes(),
+        b"\r\n\r\n\n",
+        b"hello\r\n",
+        b"26:\r\n",
+        b":123\r\n",
+        b"999:FF\r\n",
+        b"26:FFFFFFFFFFFFFFFF\r\n",
+        b"0:0\r\n",
+        b"-1:-1\r\n",
+        b"\x00\xFF\xFE\x80\r\n",
+        long.as_bytes(),
     ];
     for line in lines {
         world.block_on(world.site.field.glass_reader.send(line)).unwrap();
     }
     world.block_on(world.site.field.glass_reader.send(b"\r\n")).unwrap();
     ada_passes_glass(&world);
-    let denied = || world.log().matches(" reason=bad_format ").count() + world.log().matches(" reason=unknown_credential ").count();
+    let denied = || {
+        world.log().matches(" reason=bad_format ").count() + world.log().matches(" reason=unknown_credential ").count()
+    };
     let before = denied();
     for (times, (bits, value)) in (1..).zip([(0, 1), (1, 3), (26, u64::MAX), (48, 7), (49, 1), (200, 1), (65_535, 0)]) {
         present(&front, bits, value);

@@ -1,0 +1,81 @@
+//! The simulated world on the command line: one seed or many, a planted mistake or none.
+
+use std::{ops::RangeInclusive, process::ExitCode};
+
+use clap::Parser;
+use latchd_sim::world::{self, EVENTS_DEFAULT, Failure, Mistake, Options};
+
+/// Runs the real machines of latchd in a simulated building, in virtual time, and checks after every event
+/// that what must hold does. The same seed always gives the same run.
+#[derive(Parser)]
+#[command(name = "latchd-sim", version)]
+struct Arguments {
+    /// The run to play.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Many runs, FIRST..LAST, both included.
+    #[arg(long, value_parser = range, conflicts_with = "seed")]
+    seeds: Option<RangeInclusive<u64>>,
+    /// Events before all faults heal.
+    #[arg(long, default_value_t = EVENTS_DEFAULT)]
+    events: u64,
+    /// Plant this mistake: the run must then fail.
+    #[arg(long, value_enum)]
+    mistake: Option<Mistake>,
+    /// Print every line of the trace.
+    #[arg(long)]
+    trace: bool,
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (first, last) = text.split_once("..").ok_or("a range is FIRST..LAST, for example 1..200")?;
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+    Ok(number(first)?..=number(last)?)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..=arguments.seed);
+    let (mut runs, mut failures) = (0_u64, 0_u64);
+    for seed in seeds {
+        runs += 1;
+        let options = Options { seed, events: arguments.events, mistake: arguments.mistake, print: arguments.trace };
+        match world::run(options) {
+            Ok(report) => {
+                println!(
+                    "seed {seed}: ok, {} events in {} virtual seconds, trace {:016x}",
+                    report.events,
+                    report.virtual_ms / 1000,
+                    report.hash
+                );
+                if arguments.seeds.is_none() {
+                    report.counts.iter().for_each(|(what, count)| println!("  {count:>6} {what}"));
+                }
+            }
+            Err(failure) => {
+                failures += 1;
+                tell(&failure, &arguments);
+                if !arguments.keep_going {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{runs} runs, {failures} failed");
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(failure: &Failure, arguments: &Arguments) {
+    let Failure { seed, violation, events, tail } = failure;
+    println!("seed {seed}: FAILED at event {events}: {}: {}", violation.invariant, violation.what);
+    if !arguments.trace {
+        println!("the last {} lines:", tail.len());
+        tail.iter().for_each(|line| println!("  {line}"));
+    }
+    let mistake = arguments.mistake.map(|mistake| format!(" --mistake {}", mistake.name())).unwrap_or_default();
+    let events = arguments.events;
+    println!("replay: cargo run --release -p latchd-sim -- --seed {seed} --events {events}{mistake} --trace");
+}

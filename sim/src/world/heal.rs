@@ -1,0 +1,103 @@
+//! The end of a run: every fault heals, nobody does anything any more, and all must come into order. Owns
+//! what "in order" means; must never mend anything inside the node.
+
+use latchd::gateway::desk;
+
+use super::{
+    World,
+    faults::{Frames, Heal},
+    field::FieldEvent,
+    node::Phase,
+    node_stores::LedgerState,
+};
+
+impl World {
+    pub(super) fn heal_all(&mut self) {
+        self.line(format_args!("heal: everything"));
+        self.healing = true;
+        self.faults.frames = Frames::default();
+        self.faults.crash_in = None;
+        self.disks.copy.fuse.mend();
+        (self.net.duplicate_permille, self.net.reorder_permille) = (0, 0);
+        for board in 0..self.site.boards.len() {
+            self.heal(Heal::BoardHeard(board));
+            self.heal(Heal::BoardAnswers(board));
+            self.heal(Heal::BoardPowered(board));
+            self.field_event(FieldEvent::Fire(board, false));
+        }
+        for line in 0..self.site.buses.len() {
+            self.heal(Heal::LineUp(line));
+        }
+        for door in 0..self.site.doors.len() {
+            self.field_event(FieldEvent::Rex(door, false));
+        }
+        for heal in [
+            Heal::BrokerUp,
+            Heal::ClockRight,
+            Heal::NtpBack,
+            Heal::DiskFast,
+            Heal::CopyWritable,
+            Heal::CloudHears,
+        ] {
+            self.heal(heal);
+        }
+    }
+
+    /// What is not in order yet; `None`: everything is.
+    pub(super) fn unsettled(&self) -> Option<String> {
+        let Some(node) = &self.node else { return Some("the node is down".to_owned()) };
+        if node.phase != Phase::Running {
+            return Some(format!("the node is {:?}", node.phase));
+        }
+        if !node.uplink.session().is_connected() {
+            return Some("the node is not connected".to_owned());
+        }
+        if node.ledger.state != LedgerState::Idle || !node.ledger.waiting.is_empty() {
+            return Some(format!("the ledger is {:?}", node.ledger.state));
+        }
+        let backlog = node.uplink.session().backlog();
+        if backlog > 0 {
+            return Some(format!("{backlog} events are not acknowledged"));
+        }
+        let head = node.ledger.ledger.head().seq;
+        let stored = self.cloud.events.last().map_or(0, |event| event.seq);
+        if stored != head {
+            return Some(format!("the cloud has events through {stored}, the log through {head}"));
+        }
+        let wanted = (self.cloud.epoch, self.cloud.set.generation, self.cloud.set.digest().0);
+        let held = node.mirror.mirror.as_ref().and_then(|mirror| mirror.version()).unwrap_or_default();
+        if (held.epoch, held.generation, held.digest) != wanted {
+            return Some(format!("the mirror holds generation {}, the cloud {}", held.generation, wanted.1));
+        }
+        if node.set.0 != held {
+            return Some(format!("the doors decide by generation {}", node.set.0.generation));
+        }
+        for (bus, of) in node.buses.iter().enumerate() {
+            if !of.bus.is_settled(self.now) {
+                return Some(format!("bus {bus} is not settled"));
+            }
+        }
+        for (door, (desired, status)) in node.controller.desired().iter().zip(node.controller.statuses()).enumerate() {
+            let board = desired.output.board.index();
+            let coil = self.field.boards[board].coils[usize::from(desired.output.output)];
+            let unlocked = self.is_unlocked(door);
+            if coil != desired.level_at(self.now).is_energised() {
+                return Some(format!("{} is not as desired: unlocked {unlocked}", status.door));
+            }
+            if desired.until.is_some() {
+                return Some(format!("{} is unlocked for a while", status.door));
+            }
+            if self.cloud.doors.get(&status.door) != Some(status) {
+                return Some(format!("the cloud has another state of {} than {status:?}", status.door));
+            }
+        }
+        let online = self.cloud.online().is_some_and(|online| online.generation == wanted.1);
+        if !online || self.cloud.status.as_ref().is_none_or(|status| status.boot != node.boot) {
+            return Some("the cloud has an old status".to_owned());
+        }
+        self.oracle.open_orders().find_map(|jti| {
+            let ended = self.cloud.outcomes_of(jti).any(desk::is_last);
+            (!ended).then(|| format!("command {jti} has no end"))
+        })
+    }
+}

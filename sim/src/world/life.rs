@@ -1,0 +1,172 @@
+//! What people and operators do, at random. Owns the commands that were sent, for sending them again; must
+//! never know how they went.
+
+use std::time::Duration;
+
+use latchd::domain::{ids::Id, order::DoorAction};
+use serde_json::json;
+
+use super::{
+    What, World,
+    field::FieldEvent,
+    oracle::Asked,
+    people::{self, PERSONS},
+    site::id,
+};
+use crate::cloud::{Outgoing, Wish};
+
+/// Commands that may be sent again.
+const REMEMBERED: usize = 40;
+
+pub struct Life {
+    pub seed: u64,
+    sent: Vec<(Id, Outgoing)>,
+    boots: Vec<Id>,
+    /// Mean time between two acts.
+    pace_ms: u64,
+}
+
+impl Life {
+    pub fn new(seed: u64) -> Life {
+        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 40 + seed % 5 * 60 }
+    }
+
+    /// The id of a command by its bytes.
+    pub fn name_of(&self, payload: &[u8]) -> Option<Id> {
+        self.sent.iter().find(|(_, sent)| sent.payload == payload).map(|(jti, _)| jti.clone())
+    }
+}
+
+impl World {
+    pub(super) fn act(&mut self) {
+        if self.healing {
+            return;
+        }
+        match self.rng.below(100) {
+            0..35 => self.present_card(),
+            35..42 => self.press_exit(),
+            42..44 => self.set_fire(),
+            44..76 => self.command(),
+            76..84 => self.repeat_command(),
+            84..95 => self.edit_set(),
+            95..97 => {
+                let door = self.rng.index(self.site.doors.len());
+                self.swing(door);
+            }
+            _ => self.odd_command(),
+        }
+        let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
+        self.post(pause, What::Act);
+    }
+
+    fn present_card(&mut self) {
+        let reader = self.rng.index(self.site.readers.len());
+        let card = people::card_of(self.rng.below(PERSONS + 1));
+        self.present(reader, card);
+    }
+
+    fn press_exit(&mut self) {
+        let with_button: Vec<usize> =
+            (0..self.site.doors.len()).filter(|door| self.site.doors[*door].rex.is_some()).collect();
+        let door = with_button[self.rng.index(with_button.len())];
+        let pressed = self.rng.millis(20, 1_500);
+        self.post(Duration::ZERO, What::Field(FieldEvent::Rex(door, true)));
+        self.post(pressed, What::Field(FieldEvent::Rex(door, false)));
+    }
+
+    fn set_fire(&mut self) {
+        let board = if self.rng.permille(500) { 0 } else { 2 };
+        let burns = self.rng.millis(100, 6_000);
+        self.post(Duration::ZERO, What::Field(FieldEvent::Fire(board, true)));
+        self.post(burns, What::Field(FieldEvent::Fire(board, false)));
+    }
+
+    fn wish(&mut self) -> (Wish, Asked) {
+        let door = self.rng.index(self.site.doors.len());
+        let operator = match self.rng.below(20) {
+            0 => "op-3",
+            1 => "op-4",
+            2 => "op-9",
+            3..8 => "op-2",
+            _ => "op-1",
+        };
+        let name = self.site.doors[door].id.to_string();
+        let (cmd, args, action) = match self.rng.below(10) {
+            0..2 => ("door.open", json!({ "door": name }), DoorAction::Open),
+            2..5 => ("door.close", json!({ "door": name }), DoorAction::Close),
+            5..9 => {
+                let dwell_ms = self.rng.between(200, 5_000);
+                let action = DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(dwell_ms)) };
+                ("door.open_and_close", json!({ "door": name, "dwell_ms": dwell_ms }), action)
+            }
+            _ => ("door.state.get", json!({ "door": name }), DoorAction::Report),
+        };
+        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 1_000) } else { self.rng.millis(1_000, 9_000) };
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
+        (wish, Asked { door, action, exp: self.wall() + lifetime })
+    }
+
+    fn command(&mut self) {
+        let (wish, asked) = self.wish();
+        self.issue(&wish, asked, false);
+    }
+
+    fn issue(&mut self, wish: &Wish, asked: Asked, retain: bool) {
+        let wall = self.wall();
+        let (jti, mut message) = self.cloud.command(wall, wish);
+        message.retain = retain;
+        self.line(format_args!("cloud: {} {} {jti} {:?}", wish.cmd, wish.args, wish.lifetime));
+        self.count("commands");
+        self.oracle.asked(jti.clone(), asked);
+        self.remember_boot();
+        if self.life.sent.len() >= REMEMBERED {
+            self.life.sent.remove(0);
+        }
+        self.life.sent.push((jti, message.clone()));
+        self.from_cloud_later(message);
+    }
+
+    fn remember_boot(&mut self) {
+        if let Some(status) = &self.cloud.status
+            && self.life.boots.last() != Some(&status.boot)
+        {
+            self.life.boots.push(status.boot.clone());
+        }
+    }
+
+    /// The same bytes again: a cloud that is unsure, or a broker that is not honest.
+    fn repeat_command(&mut self) {
+        if self.life.sent.is_empty() {
+            return;
+        }
+        let recent = self.life.sent.len().min(if self.rng.permille(700) { 3 } else { REMEMBERED });
+        let at = self.life.sent.len() - 1 - self.rng.index(recent);
+        let (jti, message) = self.life.sent[at].clone();
+        self.line(format_args!("cloud: repeats {jti}"));
+        self.count("repeats");
+        self.from_cloud_later(Outgoing { retain: false, ..message });
+    }
+
+    fn odd_command(&mut self) {
+        let (mut wish, asked) = self.wish();
+        match self.rng.below(3) {
+            // For an earlier run of the daemon.
+            0 => {
+                wish.boot = Some(self.life.boots.first().cloned().unwrap_or_else(|| id("never")));
+                self.issue(&wish, asked, false);
+            }
+            // Retained by mistake.
+            1 => self.issue(&wish, asked, true),
+            // Other bytes under a known id: whichever comes first counts, the other is a conflict.
+            _ => {
+                let Some((jti, _)) = self.life.sent.last() else { return };
+                wish.jti = Some(jti.clone());
+                let wall = self.wall();
+                let (jti, message) = self.cloud.command(wall, &wish);
+                self.line(format_args!("cloud: other bytes under {jti}"));
+                self.oracle.asked_otherwise(&jti, asked);
+                self.from_cloud_later(message);
+            }
+        }
+    }
+}

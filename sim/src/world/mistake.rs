@@ -1,0 +1,235 @@
+//! Mistakes, planted where one machine hands over to another, to show that the oracle sees them. Owns
+//! everything that is wrong on purpose; must never change anything when no mistake is chosen. Each names the
+//! invariant that it breaks.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use clap::ValueEnum;
+use latchd::{
+    domain::{
+        event::EventBody,
+        fieldbus::BusReport,
+        order::Order,
+        outputs::{Desired, Ticket},
+        permission::Permissions,
+    },
+    gateway::{
+        session::link::LinkEvent,
+        step::{Commit, LedgerWrite, MessageToken},
+        uplink::Input,
+    },
+    wire::event_log::Sealed,
+};
+
+use super::{
+    oracle::Invariant,
+    site::{FIRE, Site},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Mistake {
+    /// The end of an unlocking is lost on the way to the bus, and so is the locking.
+    RelockForgotten,
+    /// A command that comes again is carried out again.
+    DedupSkipped,
+    /// Orders may wait two minutes longer than their command allows.
+    DeadlineIgnored,
+    /// A set that takes rights away does not reach the doors.
+    RevocationNotApplied,
+    /// One event never leaves the log.
+    SequenceSkipped,
+    /// The fire input never reaches the doors.
+    FireIgnored,
+    /// The broker is told to forget a command before it is stored.
+    AckBeforeStore,
+    /// What happened offline is sent as if it happened now.
+    ReplayedUnmarked,
+    /// Grants leave no event.
+    EventDropped,
+    /// Denials leave two events.
+    EventTwice,
+}
+
+impl Mistake {
+    pub const ALL: [Mistake; 10] = [
+        Mistake::RelockForgotten,
+        Mistake::DedupSkipped,
+        Mistake::DeadlineIgnored,
+        Mistake::RevocationNotApplied,
+        Mistake::SequenceSkipped,
+        Mistake::FireIgnored,
+        Mistake::AckBeforeStore,
+        Mistake::ReplayedUnmarked,
+        Mistake::EventDropped,
+        Mistake::EventTwice,
+    ];
+
+    /// What must catch it.
+    pub fn breaks(self) -> Invariant {
+        match self {
+            Mistake::RelockForgotten => Invariant::StrikeFalls,
+            Mistake::DedupSkipped => Invariant::CommandOnce,
+            Mistake::DeadlineIgnored => Invariant::DeadlineAtTheWire,
+            Mistake::RevocationNotApplied => Invariant::RevokedIsDenied,
+            Mistake::SequenceSkipped => Invariant::LogWithoutGap,
+            Mistake::FireIgnored => Invariant::FireReleases,
+            Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
+            Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
+            Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
+        }
+    }
+
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+pub struct Shim {
+    mistake: Option<Mistake>,
+    last_desired: Vec<Option<Desired>>,
+    /// By the bytes of their command.
+    orders: BTreeMap<Vec<u8>, Order>,
+    command: Option<Vec<u8>>,
+    again: u64,
+    set_before: Option<Arc<Permissions>>,
+    linked: bool,
+    head: Option<u64>,
+}
+
+impl Shim {
+    pub fn new(mistake: Option<Mistake>) -> Shim {
+        Shim {
+            mistake,
+            last_desired: Vec::new(),
+            orders: BTreeMap::new(),
+            command: None,
+            again: 0,
+            set_before: None,
+            linked: false,
+            head: None,
+        }
+    }
+
+    fn is(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    pub fn doors_started(&mut self) {
+        self.last_desired.clear();
+    }
+
+    /// From the doors to the buses.
+    pub fn desired(&mut self, site: &Site, desired: &[Desired]) -> Vec<Desired> {
+        let mut handed = desired.to_vec();
+        if self.is(Mistake::RelockForgotten) {
+            self.last_desired.resize(handed.len(), None);
+            for ((door, one), last) in site.doors.iter().zip(&mut handed).zip(&mut self.last_desired) {
+                let unlocks = |desired: &Desired| desired.level == door.unlocked_level;
+                match last.filter(|last| unlocks(last) && !unlocks(one) && one.order.is_none()) {
+                    Some(last) => *one = Desired { order: None, ..last },
+                    None => one.until = None,
+                }
+                *last = Some(*one);
+            }
+        }
+        handed
+    }
+
+    /// From a bus to the doors.
+    pub fn report(&mut self, site: &Site, report: BusReport) -> Option<BusReport> {
+        let fire = |input: latchd::domain::ids::InputRef| {
+            input.input == FIRE && site.doors.iter().any(|door| door.fire.is_some_and(|fire| fire.input == input))
+        };
+        match report {
+            BusReport::Input { input, energised: true } if self.is(Mistake::FireIgnored) && fire(input) => None,
+            report => Some(report),
+        }
+    }
+
+    /// From the doors to the ledger.
+    pub fn commit(&mut self, commit: &mut Commit) {
+        let grant = |write: &LedgerWrite| matches!(write, LedgerWrite::Event(event) if matches!(event.body, EventBody::AccessGranted { .. }));
+        let denial = |write: &LedgerWrite| matches!(write, LedgerWrite::Event(event) if matches!(event.body, EventBody::AccessDenied { .. }));
+        if self.is(Mistake::EventDropped) {
+            commit.writes.retain(|write| !grant(write));
+        }
+        if self.is(Mistake::EventTwice) {
+            let twice: Vec<LedgerWrite> = commit.writes.iter().filter(|write| denial(write)).cloned().collect();
+            commit.writes.extend(twice);
+        }
+    }
+
+    /// From the desk to the doors.
+    pub fn order(&mut self, order: Order) -> Order {
+        if let Some(command) = self.command.clone() {
+            self.orders.insert(command, order.clone());
+        }
+        if self.is(Mistake::DeadlineIgnored) {
+            return Order { deadline: order.deadline + Duration::from_secs(120), ..order };
+        }
+        order
+    }
+
+    /// From the link to the desk, past its book.
+    pub fn repeated_command(&mut self, event: &LinkEvent, cmd: &str) -> Option<Order> {
+        self.command = None;
+        if !self.is(Mistake::DedupSkipped) {
+            return None;
+        }
+        let LinkEvent::Message { topic, payload, .. } = event else { return None };
+        if topic != cmd {
+            return None;
+        }
+        self.command = Some(payload.clone());
+        let order = self.orders.get(payload).cloned()?;
+        self.again += 1;
+        Some(Order { ticket: Ticket(1_000_000 + self.again), ..order })
+    }
+
+    pub fn ack_now(&mut self, event: &LinkEvent, cmd: &str) -> Option<MessageToken> {
+        match event {
+            LinkEvent::Message { topic, token, .. } if topic == cmd && self.is(Mistake::AckBeforeStore) => Some(*token),
+            _ => None,
+        }
+    }
+
+    /// From the mirror to the doors.
+    pub fn permissions(&mut self, permissions: Arc<Permissions>, revokes: bool) -> Arc<Permissions> {
+        match &self.set_before {
+            Some(before) if revokes && self.is(Mistake::RevocationNotApplied) => before.clone(),
+            _ => {
+                self.set_before = Some(permissions.clone());
+                permissions
+            }
+        }
+    }
+
+    /// From the log to the session.
+    pub fn events(&mut self, mut events: Vec<Sealed>) -> Vec<Sealed> {
+        if self.is(Mistake::SequenceSkipped) {
+            events.retain(|event| event.seq != 7);
+        }
+        events
+    }
+
+    /// From the ledger to the session.
+    pub fn durable_head(&mut self, head: u64) -> Option<Input> {
+        if self.is(Mistake::ReplayedUnmarked) && !self.linked {
+            self.head = Some(head);
+            return None;
+        }
+        Some(Input::DurableHead(head))
+    }
+
+    /// What the session hears right after this.
+    pub fn before_link(&mut self, event: &LinkEvent) -> Vec<Input> {
+        match event {
+            LinkEvent::Connected { .. } => self.linked = true,
+            LinkEvent::Disconnected { .. } => self.linked = false,
+            _ => {}
+        }
+        let head = if self.linked { self.head.take() } else { None };
+        head.map(Input::DurableHead).into_iter().collect()
+    }
+}

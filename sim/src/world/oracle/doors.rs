@@ -1,0 +1,359 @@
+//! Locks. Owns, for each door, the reasons for which it may be unlocked, learnt from what was handed to the
+//! doors and not from what they make of it; must never ask a door for its mode. Invariant: a relay that
+//! unlocks has one of these reasons, or is about to fall.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use latchd::{
+    domain::{
+        door::{DurableDoor, StopPolicy},
+        event::EventBody,
+        fieldbus::BusReport,
+        ids::{Id, InputRef},
+        order::{DoorAction, Order, Progress},
+        outputs::{Level, Ticket},
+        permission::SetVersion,
+        time::{Mono, Now},
+    },
+    gateway::{
+        controller::{Controller, Step},
+        fieldbus::{Link, Request},
+        step::LedgerWrite,
+    },
+};
+
+use super::{Invariant, Oracle, events};
+use crate::world::{World, people, site::Site};
+
+/// From the end of the last reason to the lock's fall, the bus being well.
+const FALLS_WITHIN: Duration = Duration::from_secs(3);
+/// After a board has been ill, writes to it may be spaced this far.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(7);
+/// What was already on its way to the wire when its reason ended.
+const WIRE_LAG: Duration = Duration::from_millis(1_500);
+
+#[derive(Clone, Debug)]
+struct OrderWatch {
+    ticket: Ticket,
+    jti: Id,
+    action: DoorAction,
+    /// By the command's own `exp`.
+    deadline: Mono,
+    confirmed: Option<Mono>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DoorWatch {
+    pub mode: Option<latchd::domain::door::Mode>,
+    fire: bool,
+    rex: bool,
+    /// The after-run of the button.
+    rex_until: Mono,
+    grant_until: Mono,
+    manual: bool,
+    stop_unlocks: bool,
+    orders: Vec<OrderWatch>,
+    /// Orders that ended; what was already on its way for them may still be written until then.
+    ended: Vec<Mono>,
+    /// The last deadline of an order that was never confirmed.
+    late_order: Option<Mono>,
+    /// The last instant at which a reason held other than an order that waits.
+    reason_seen: Mono,
+    wrong_since: Option<Mono>,
+}
+
+impl DoorWatch {
+    fn lasting_reason(&self, at: Mono, dwell: Duration) -> bool {
+        let confirmed = |order: &OrderWatch| match (order.action, order.confirmed) {
+            (DoorAction::Open, Some(_)) => true,
+            (DoorAction::OpenAndClose { dwell: asked }, Some(since)) => at < since + asked.unwrap_or(dwell),
+            _ => false,
+        };
+        self.fire
+            || self.rex
+            || self.manual
+            || self.stop_unlocks
+            || at < self.rex_until
+            || at < self.grant_until
+            || self.orders.iter().any(confirmed)
+    }
+
+    /// An order's first write may start.
+    fn waiting_order(&self, at: Mono) -> bool {
+        let waits = |order: &OrderWatch| {
+            order.confirmed.is_none() && order.action != DoorAction::Close && at <= order.deadline
+        };
+        self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
+    }
+
+    fn end_order(&mut self, now: Mono, ticket: Ticket) {
+        if let Some(at) = self.orders.iter().position(|order| order.ticket == ticket) {
+            let order = self.orders.remove(at);
+            if order.confirmed.is_none() && order.action != DoorAction::Close {
+                self.ended.push(order.deadline.min(now + WIRE_LAG));
+                self.late_order = Some(order.deadline);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BoardWatch {
+    faults: u32,
+    /// Since when nothing is wrong with it.
+    well_since: Option<Mono>,
+}
+
+impl Oracle {
+    pub fn doors_started(&mut self, _site: &Site, now: Mono, version: SetVersion, restored: &BTreeMap<Id, DurableDoor>) {
+        self.rights_of_doors(version);
+        for (watch, door) in self.doors.iter_mut().zip(&_site.doors) {
+            let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
+            let restores = door.at_start == latchd::domain::door::StartPolicy::Restore;
+            *watch = DoorWatch { manual: manual && restores, reason_seen: now, ..DoorWatch::default() };
+        }
+        for board in &mut self.boards {
+            *board = BoardWatch::default();
+        }
+    }
+
+    pub fn doors_ended(&mut self) {
+        self.doors.iter_mut().for_each(|watch| watch.wrong_since = None);
+        self.boards.iter_mut().for_each(|board| board.well_since = None);
+        self.node_up = false;
+    }
+
+    pub fn stopping(&mut self, site: &Site) {
+        self.rights_stop();
+        for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
+            watch.grant_until = Mono::ZERO;
+            match door.at_stop {
+                StopPolicy::Lock => watch.manual = false,
+                StopPolicy::Unlock => watch.stop_unlocks = true,
+                StopPolicy::Keep => {}
+            }
+        }
+    }
+
+    // ---- orders ----
+
+    pub fn order_emitted(&mut self, now: Now, order: &Order) {
+        let asked = self.asked.get(&order.jti).into_iter().flatten();
+        let same = |asked: &&super::Asked| asked.door == order.door.index() && asked.action == order.action;
+        let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
+            let what = format!("nobody asked for {:?} at door {} as {}", order.action, order.door.0, order.jti);
+            return self.fail(Invariant::CommandOnce, what);
+        };
+        self.ordered.push(order.jti.clone());
+        // Under an untrusted clock only what secures comes this far.
+        let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
+        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+        if trusted && unlocks && now.wall >= exp {
+            let what = format!("{} expired at {exp}, and is ordered at {}", order.jti, now.wall);
+            return self.fail(Invariant::DeadlineAtTheWire, what);
+        }
+        let deadline = now.mono_at(exp);
+        if let Some(watch) = self.doors.get_mut(order.door.index()) {
+            let Order { ticket, action, .. } = *order;
+            watch.orders.push(OrderWatch { ticket, jti: order.jti.clone(), action, deadline, confirmed: None });
+        }
+    }
+
+    pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
+        let count = self.delivered.entry(order.jti.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            let what = format!("command {} reaches the doors for the {count}. time", order.jti);
+            self.fail(Invariant::CommandOnce, what);
+        }
+    }
+
+    /// What a bus machine says, at the instant at which it says it.
+    pub fn bus_reported(&mut self, site: &Site, now: Mono, report: &BusReport) {
+        let BusReport::Output { output, order: Some(ticket), .. } = report else { return };
+        let Some(watch) = site.door_of(*output).and_then(|door| self.doors.get_mut(door)) else { return };
+        if let Some(order) = watch.orders.iter_mut().find(|order| order.ticket == *ticket) {
+            order.confirmed.get_or_insert(now);
+        }
+    }
+
+    // ---- what the doors are told, before they see it ----
+
+    pub fn doors_told(&mut self, site: &Site, now: Mono, report: &BusReport) {
+        match report {
+            BusReport::Input { input, energised } => self.input(site, now, *input, Some(*energised)),
+            BusReport::BoardLost { board, .. } => {
+                for input in 0..4 {
+                    self.input(site, now, InputRef { board: *board, input }, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `None`: nothing is known of it any more.
+    fn input(&mut self, site: &Site, now: Mono, input: InputRef, energised: Option<bool>) {
+        for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
+            if let (Some(fire), Some(energised)) = (door.fire.filter(|fire| fire.input == input), energised) {
+                watch.fire = energised == fire.active_value;
+            }
+            if let Some(rex) = door.rex.filter(|rex| rex.input == input && rex.releases) {
+                let active = energised == Some(rex.active_value);
+                if watch.rex && !active {
+                    watch.rex_until = now + door.dwell;
+                }
+                watch.rex = active;
+            }
+        }
+    }
+
+    pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
+        for event in events(step) {
+            if let EventBody::AccessGranted { door, person, .. } = &event.body
+                && let Some(at) = site.doors.iter().position(|config| config.id == *door)
+            {
+                let slow = **person == *people::name_of(people::SLOW_PERSON);
+                let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
+                let watch = &mut self.doors[at];
+                watch.grant_until = watch.grant_until.max(now + dwell);
+            }
+        }
+        for write in &step.commit.writes {
+            self.door_write(site, write);
+        }
+        for report in &step.reports {
+            for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
+                let Some(order) = watch.orders.iter().find(|order| order.ticket == report.ticket) else { continue };
+                match (&report.progress, order.action, order.confirmed) {
+                    (Progress::Actuated { .. }, DoorAction::OpenAndClose { dwell }, Some(since)) => {
+                        let until = since + dwell.unwrap_or(door.dwell);
+                        watch.grant_until = watch.grant_until.max(until + WIRE_LAG);
+                        watch.end_order(now, report.ticket);
+                    }
+                    (Progress::Actuated { .. }, ..) => {}
+                    _ => watch.end_order(now, report.ticket),
+                }
+            }
+        }
+    }
+
+    /// A lasting unlocking begins with a confirmed order and ends with a close.
+    pub(super) fn door_write(&mut self, site: &Site, write: &LedgerWrite) {
+        let LedgerWrite::Door { door, state } = write else { return };
+        let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
+        let watch = &mut self.doors[at];
+        let Some(open) = &state.manual_open else {
+            watch.manual = false;
+            watch.grant_until = Mono::ZERO;
+            return;
+        };
+        let confirmed = |order: &&OrderWatch| order.jti == open.jti && order.confirmed.is_some();
+        if watch.manual || watch.orders.iter().any(|order| confirmed(&order)) {
+            watch.manual = true;
+            watch.orders.retain(|order| order.jti != open.jti);
+        } else {
+            let what = format!("{door} is open for {} that no board has confirmed", open.jti);
+            self.fail(Invariant::StrikeFalls, what);
+        }
+    }
+
+    pub(super) fn check_release(&mut self, site: &Site, now: Mono, what: &str, controller: &Controller) {
+        for ((watch, door), desired) in self.doors.iter().zip(&site.doors).zip(controller.desired()) {
+            if (watch.fire || watch.rex) && desired.level_at(now) != door.unlocked_level {
+                let cause = if watch.fire { "fire" } else { "REX" };
+                let what = format!("{cause} at {} is known, and on {what} it is desired to be locked", door.id);
+                return self.fail(Invariant::FireReleases, what);
+            }
+        }
+    }
+
+    // ---- the wire ----
+
+    pub fn on_wire(&mut self, site: &Site, now: Mono, board: usize, request: &Request) {
+        let Some((door, unlocks)) = written(site, board, request) else { return };
+        let dwell = site.doors[door].dwell;
+        let watch = &mut self.doors[door];
+        watch.ended.retain(|until| now <= *until);
+        if watch.lasting_reason(now, dwell) {
+            watch.reason_seen = now;
+        }
+        let lag = now.since(watch.reason_seen) <= WIRE_LAG;
+        if !unlocks || watch.waiting_order(now) || lag {
+            return;
+        }
+        let late = watch.orders.iter().filter(|order| order.confirmed.is_none()).map(|order| order.deadline).max();
+        let late = late.or(watch.late_order).filter(|deadline| now.since(*deadline) < Duration::from_secs(150));
+        let id = &site.doors[door].id;
+        match late {
+            Some(deadline) => {
+                let what = format!("{id} is unlocked on the wire {:?} after the deadline", now.since(deadline));
+                self.fail(Invariant::DeadlineAtTheWire, what);
+            }
+            None => self.fail(Invariant::StrikeFalls, format!("{id} is unlocked on the wire without a reason")),
+        }
+    }
+
+    /// A transaction with this board did not come to its end.
+    pub fn write_failed(&mut self, site: &Site, now: Mono, board: usize, request: &Request) {
+        self.boards[board].faults += 1;
+        let again = self.boards[board].faults >= 2;
+        let own = written(site, board, request).map(|(door, _)| door);
+        for (at, (watch, door)) in self.doors.iter_mut().zip(&site.doors).enumerate() {
+            if door.lock.board.index() == board && (again || own == Some(at)) {
+                watch.wrong_since = watch.wrong_since.map(|_| now);
+            }
+        }
+    }
+
+    pub fn wire_well(&mut self, board: usize) {
+        self.boards[board].faults = 0;
+    }
+}
+
+/// The door whose lock a request writes, and whether it unlocks.
+fn written(site: &Site, board: usize, request: &Request) -> Option<(usize, bool)> {
+    let Request::WriteCoil { address, on } = *request else { return None };
+    let lock = |door: &latchd::domain::door::DoorConfig| door.lock.board.index() == board && door.lock.output == address;
+    let at = site.doors.iter().position(lock)?;
+    Some((at, Level::from_energised(on) == site.doors[at].unlocked_level))
+}
+
+impl World {
+    /// After every event: what the relays really are.
+    pub(in crate::world) fn look(&mut self) {
+        let now = self.now;
+        let Some(node) = &self.node else { return };
+        for (at, board) in self.oracle.boards.iter_mut().enumerate() {
+            let bus = self.site.bus_of[at].index();
+            let link = node.buses[bus].bus.link(self.site.boards[at].board);
+            let well = self.field.boards[at].is_well() && !self.field.lines_down[bus] && link == Some(Link::Up);
+            board.well_since = if well { board.well_since.or(Some(now)) } else { None };
+        }
+        if node.doors_ended {
+            return;
+        }
+        for door in 0..self.site.doors.len() {
+            let unlocked = self.is_unlocked(door);
+            let config = &self.site.doors[door];
+            let well_since = self.oracle.boards[config.lock.board.index()].well_since;
+            let watch = &mut self.oracle.doors[door];
+            let lasting = watch.lasting_reason(now, config.dwell);
+            if lasting {
+                watch.reason_seen = now;
+            }
+            if !unlocked || lasting || watch.waiting_order(now) {
+                watch.wrong_since = None;
+                continue;
+            }
+            let wrong_since = *watch.wrong_since.get_or_insert(now);
+            let Some(well_since) = well_since else {
+                watch.wrong_since = None;
+                continue;
+            };
+            if now.since(wrong_since) > FALLS_WITHIN && now.since(well_since) > RECOVERS_WITHIN {
+                let what = format!("{} is unlocked since {:?} without a reason", config.id, now.since(wrong_since));
+                return self.oracle.fail(Invariant::StrikeFalls, what);
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The observer. Looks at relays, at the wire, at what is handed between the machines and at what the cloud
+//! got, and keeps a plain model of its own of what may be; must never ask a machine for its opinion, but to
+//! hold it against that model. Invariant: the first thing that is wrong ends the run.
+//!
+//! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
+
+mod doors;
+mod log;
+mod rights;
+
+use std::{collections::BTreeMap, fmt};
+
+use latchd::{
+    domain::{
+        event::{Event, EventBody},
+        fieldbus::RawCard,
+        ids::Id,
+        order::DoorAction,
+        permission::SetVersion,
+        time::{Mono, Now, Wall},
+    },
+    gateway::{
+        controller::{Controller, Step},
+        ledger::{Recovered, keys},
+        mirror::MirrorOpened,
+        step::{CommandKey, LedgerWrite, MessageToken},
+    },
+};
+
+use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
+use super::{people::People, site::Site};
+use crate::cloud::ISSUER;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// Fire or REX asserted, as the doors know it: desired is released in the same step.
+    FireReleases,
+    /// No lock stays unlocked without a reason that still holds.
+    StrikeFalls,
+    /// Each command reaches the doors at most once, across crashes and redelivery.
+    CommandOnce,
+    /// What unlocks for a command starts on the wire before the command's deadline, or never.
+    DeadlineAtTheWire,
+    /// Every grant, denial and change of mode has exactly one event.
+    OneEventEach,
+    /// Events leave, and arrive, without gap, in order, unchanged, and not again once acknowledged.
+    LogWithoutGap,
+    /// What was durable before a connection began is marked as replayed on it.
+    ReplayedMarked,
+    /// The broker may forget a command only once its record is durable.
+    StoredBeforeForgotten,
+    /// What was reported as durable is there after a crash: events, commands, modes.
+    Durable,
+    /// The generation never goes back.
+    GenerationRises,
+    /// Each decision is that of the naive model of the generation in force.
+    RevokedIsDenied,
+    /// The cloud never hears what an honest node does not say.
+    HonestNode,
+    /// After the faults have healed, all is in order within two minutes.
+    Converges,
+    /// Time goes on.
+    NeverStuck,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub invariant: Invariant,
+    pub what: String,
+}
+
+impl Violation {
+    pub fn new(invariant: Invariant, what: String) -> Violation {
+        Violation { invariant, what }
+    }
+}
+
+/// What an operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    pub door: usize,
+    pub action: DoorAction,
+    pub exp: Wall,
+}
+
+pub struct Oracle {
+    violation: Option<Violation>,
+    events_at_once: u64,
+    doors: Vec<DoorWatch>,
+    boards: Vec<doors::BoardWatch>,
+    log: LogWatch,
+    rights: RightsWatch,
+    /// By id; several where other bytes were sent under one id.
+    asked: BTreeMap<Id, Vec<Asked>>,
+    /// How often an order for this command has reached the doors.
+    delivered: BTreeMap<Id, u32>,
+    /// Ordered in the present run.
+    ordered: Vec<Id>,
+    /// Commands that came with this token in the present run.
+    came: BTreeMap<(u64, u16), Id>,
+    /// Commands whose message the broker was told to forget: their records must be there after a crash.
+    forgotten: BTreeMap<Id, Wall>,
+    node_up: bool,
+}
+
+impl Oracle {
+    pub fn new(site: &Site) -> Oracle {
+        Oracle {
+            violation: None,
+            events_at_once: 0,
+            doors: site.doors.iter().map(|_| DoorWatch::default()).collect(),
+            boards: site.boards.iter().map(|_| doors::BoardWatch::default()).collect(),
+            log: LogWatch::default(),
+            rights: RightsWatch::default(),
+            asked: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            ordered: Vec::new(),
+            came: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            node_up: false,
+        }
+    }
+
+    fn fail(&mut self, invariant: Invariant, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    pub fn take_violation(&mut self) -> Result<(), Violation> {
+        self.violation.take().map_or(Ok(()), Err)
+    }
+
+    pub fn count_event(&mut self, time_moved: bool, at_once_max: u64) {
+        self.events_at_once = if time_moved { 0 } else { self.events_at_once + 1 };
+        if self.events_at_once > at_once_max {
+            self.fail(Invariant::NeverStuck, "events without end at one instant".to_owned());
+        }
+    }
+
+    // ---- the life of the daemon ----
+
+    pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+        self.ordered.clear();
+        self.came.clear();
+        self.node_up = true;
+        self.log.recovered(&recovered.head, &mut self.violation);
+        self.rights.recovered(set, opened, &mut self.violation);
+        let floor = recovered.forget_floor;
+        let lost = self.forgotten.iter().find(|(jti, exp)| {
+            **exp > floor && !recovered.commands.iter().any(|record| record.key.jti == **jti)
+        });
+        if let Some((jti, _)) = lost {
+            let what = format!("the broker has forgotten command {jti}, and so has the ledger");
+            self.fail(Invariant::Durable, what);
+        }
+        self.doors_started(site, now, set, &recovered.doors);
+    }
+
+    pub fn died(&mut self) {
+        self.node_up = false;
+        self.log.died();
+        self.doors_ended();
+    }
+
+    // ---- commands ----
+
+    pub fn asked(&mut self, jti: Id, asked: Asked) {
+        self.asked.entry(jti).or_default().push(asked);
+    }
+
+    pub fn asked_otherwise(&mut self, jti: &Id, asked: Asked) {
+        self.asked(jti.clone(), asked);
+    }
+
+    pub fn command_came(&mut self, token: MessageToken, jti: Option<Id>) {
+        if let Some(jti) = jti {
+            self.came.insert((token.connection, token.packet_id), jti);
+        }
+    }
+
+    /// The key of the record that must be durable before this message may be forgotten; none if the command
+    /// led to no order.
+    pub fn ack_of_order(&mut self, token: MessageToken) -> Option<Vec<u8>> {
+        let jti = self.came.get(&(token.connection, token.packet_id))?.clone();
+        if !self.ordered.contains(&jti) {
+            return None;
+        }
+        let exp = self.asked.get(&jti)?.iter().map(|asked| asked.exp).min()?;
+        self.forgotten.insert(jti.clone(), exp);
+        Some(keys::command(&CommandKey { issuer: ISSUER.to_owned(), jti }))
+    }
+
+    pub fn acked_stored(&mut self, stored: bool) {
+        if !stored {
+            let what = "a command was acknowledged to the broker and would not survive a power cut".to_owned();
+            self.fail(Invariant::StoredBeforeForgotten, what);
+        }
+    }
+
+    /// Commands that were ordered in this run, and so must end in it.
+    pub fn open_orders(&self) -> impl Iterator<Item = &Id> {
+        self.ordered.iter()
+    }
+
+    // ---- steps of the doors ----
+
+    pub fn card(&mut self, reader: usize, card: RawCard) {
+        self.rights.card = Some((reader, card));
+    }
+
+    /// The step that [`Controller::new`] made.
+    pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
+        let Some(controller) = controller else { return };
+        self.log.owe_doors(events(step));
+        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+            watch.mode = Some(status.mode);
+        }
+        for write in &step.commit.writes {
+            self.door_write(site, write);
+        }
+    }
+
+    pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
+        self.log.owe_doors(events(step));
+        self.check_modes(step, controller);
+        self.rights.decided(site, people, step, what, &mut self.violation);
+        self.learn_from_step(site, now.mono, step);
+        self.check_release(site, now.mono, what, controller);
+    }
+
+    fn check_modes(&mut self, step: &Step, controller: &Controller) {
+        let mut wrong = None;
+        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+            let mut mode = watch.mode.unwrap_or(status.mode);
+            for event in events(step) {
+                if let EventBody::DoorModeChanged { door, from, to, .. } = &event.body
+                    && *door == status.door
+                {
+                    if *from != mode || from == to {
+                        wrong = Some(format!("{door} was {mode:?}, its event says from {from:?} to {to:?}"));
+                    }
+                    mode = *to;
+                }
+            }
+            if mode != status.mode {
+                wrong = Some(format!("{} went to {:?} without an event (last told: {mode:?})", status.door, status.mode));
+            }
+            watch.mode = Some(status.mode);
+        }
+        if let Some(what) = wrong {
+            self.fail(Invariant::OneEventEach, what);
+        }
+    }
+}
+
+fn events(step: &Step) -> impl Iterator<Item = &Event> {
+    step.commit.writes.iter().filter_map(|write| match write {
+        LedgerWrite::Event(event) => Some(event),
+        _ => None,
+    })
+}

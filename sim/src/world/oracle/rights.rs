@@ -1,0 +1,109 @@
+//! Decisions and sets. Owns which generation the doors were handed; must never see a permission value,
+//! only its version. Invariant: one decision for one card, that of the naive model.
+
+use latchd::{
+    domain::{
+        event::{DenialReason, EventBody},
+        fieldbus::RawCard,
+        permission::SetVersion,
+    },
+    gateway::{controller::Step, mirror::MirrorOpened},
+};
+
+use super::{Invariant, Oracle, Violation, events};
+use crate::world::{
+    people::{People, Verdict},
+    site::Site,
+};
+
+#[derive(Default)]
+pub struct RightsWatch {
+    /// Handed to the doors.
+    in_force: SetVersion,
+    /// The newest that the mirror has reported, in any run.
+    applied: SetVersion,
+    /// Presented, and not decided yet.
+    pub card: Option<(usize, RawCard)>,
+    pub stopping: bool,
+}
+
+fn mark(version: SetVersion) -> (u64, u64) {
+    (version.epoch, version.generation)
+}
+
+impl RightsWatch {
+    pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
+        if mark(set) < mark(self.applied) {
+            let what = format!(
+                "generation {} was in force, and after the start it is {} ({:?})",
+                self.applied.generation, set.generation, opened.source
+            );
+            violation.get_or_insert(Violation::new(Invariant::GenerationRises, what));
+        }
+        self.applied = if mark(set) > mark(self.applied) { set } else { self.applied };
+        self.in_force = set;
+        self.card = None;
+    }
+
+    pub fn decided(&mut self, site: &Site, people: &People, step: &Step, what: &str, violation: &mut Option<Violation>) {
+        let decisions: Vec<_> = events(step)
+            .filter(|event| matches!(event.body, EventBody::AccessGranted { .. } | EventBody::AccessDenied { .. }))
+            .collect();
+        let card = self.card.take().filter(|_| !self.stopping);
+        let expected = usize::from(card.is_some());
+        if decisions.len() != expected {
+            let what = format!("{} decisions on {what}, where {expected} was due", decisions.len());
+            violation.get_or_insert(Violation::new(Invariant::OneEventEach, what));
+            return;
+        }
+        let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
+        let door = &site.doors[site.readers[reader].door.index()].id;
+        let verdict = match people.at(self.in_force.generation) {
+            Some(model) => model.decide(card, door),
+            None => Verdict::Denied(DenialReason::StalePermissions),
+        };
+        let said = match &event.body {
+            EventBody::AccessGranted { person, .. } => Verdict::Granted { person: person.to_string() },
+            EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
+            _ => return,
+        };
+        if said != verdict || event.generation != self.in_force.generation {
+            let generation = self.in_force.generation;
+            let what = format!(
+                "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
+                card.value, event.generation
+            );
+            violation.get_or_insert(Violation::new(Invariant::RevokedIsDenied, what));
+        }
+    }
+}
+
+impl Oracle {
+    /// The mirror reports a set.
+    pub fn applied(&mut self, version: SetVersion) {
+        if mark(version) <= mark(self.rights.applied) {
+            let what = format!("generation {} after {}", version.generation, self.rights.applied.generation);
+            self.fail(Invariant::GenerationRises, what);
+        }
+        self.rights.applied = version;
+    }
+
+    /// The doors are handed a set.
+    pub fn set_in_force(&mut self, version: SetVersion) {
+        if mark(version) < mark(self.rights.in_force) {
+            let what = format!("the doors go from {} to {}", self.rights.in_force.generation, version.generation);
+            self.fail(Invariant::GenerationRises, what);
+        }
+        self.rights.in_force = version;
+    }
+
+    pub(super) fn rights_of_doors(&mut self, version: SetVersion) {
+        self.rights.in_force = version;
+        self.rights.card = None;
+        self.rights.stopping = false;
+    }
+
+    pub(super) fn rights_stop(&mut self) {
+        self.rights.stopping = true;
+    }
+}

@@ -1,0 +1,300 @@
+//! Birth and death of the daemon: as `runtime::run` starts it, as SIGKILL or a power cut ends it. Owns what
+//! outlives it; must never carry anything over in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use latchd::{
+    domain::{
+        event::{Event, EventBody},
+        ids::Id,
+        time::Now,
+    },
+    gateway::{
+        clock_trust::ClockJudge,
+        controller::Controller,
+        desk::{Desk, DeskConfig},
+        fieldbus::Bus,
+        ledger::{Ledger, LedgerLimits, Recovered},
+        mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        session::{LastBeat, Restored, Session, SessionConfig},
+        step::Commit,
+        uplink::Uplink,
+    },
+    wire::{
+        canonical::hex,
+        keys::{KeySet, RootKey},
+    },
+};
+
+use super::{
+    Lane, Options, What, World,
+    copy::MemCopy,
+    faults::Faults,
+    field::Field,
+    life::Life,
+    mistake::Shim,
+    net::Net,
+    node::{Node, NodeEvent, Phase},
+    node_bus::BusLoop,
+    node_stores::{LedgerLoop, MirrorLoop},
+    oracle::Oracle,
+    people::{self, People},
+    rng::Rng,
+    site::{NODE, ORG, Site, id},
+    trace::Trace,
+};
+use crate::{
+    cloud::{
+        Cloud, ISSUER,
+        keys::{CloudKeys, signer_from},
+    },
+    disk::SimDisk,
+};
+
+const EVENTS_MAX: u64 = 1_000_000;
+const COMMANDS_PER_OPERATOR_MAX: usize = 64;
+
+/// What survives the daemon.
+pub struct Disks {
+    pub ledger: SimDisk,
+    pub mirror: SimDisk,
+    pub copy: MemCopy,
+}
+
+impl World {
+    pub(super) fn new(options: Options) -> World {
+        let site = Site::new();
+        let mut rng = Rng::new(options.seed);
+        let signer = signer_from(options.seed, 100);
+        let cloud = Cloud::new(ORG, NODE, signer.public_key(), CloudKeys::from_seed(options.seed));
+        let faults = Faults::of_seed(&mut rng);
+        let mut world = World {
+            now: latchd::domain::time::Mono::from_millis(1_000),
+            queue: std::collections::BTreeMap::new(),
+            next_event: 0,
+            lanes: std::collections::BTreeMap::new(),
+            events: 0,
+            rng,
+            trace: Trace::new(options.print),
+            field: Field::new(&site),
+            net: Net::default(),
+            cloud,
+            people: People::default(),
+            life: Life::new(options.seed),
+            faults,
+            disks: Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() },
+            node: None,
+            run: 0,
+            clock_offset_ms: 0,
+            ntp: true,
+            oracle: Oracle::new(&site),
+            shim: Shim::new(options.mistake),
+            healing: false,
+            counts: std::collections::BTreeMap::new(),
+            site,
+        };
+        let keys = world.cloud.key_set(world.wall());
+        world.from_cloud_later(keys);
+        world.first_set();
+        world.post(Duration::from_millis(1), What::StartNode);
+        world.post(Duration::from_millis(2_500), What::Act);
+        world.post(Duration::from_millis(4_000), What::Fault);
+        world
+    }
+
+    fn random_id(&mut self) -> Id {
+        let mut bytes = [0; 16];
+        self.rng.fill(&mut bytes);
+        id(&hex(&bytes))
+    }
+
+    /// A start; a disk that cannot be read yet makes systemd try again.
+    pub(super) fn start_node(&mut self) {
+        if self.node.is_some() {
+            return;
+        }
+        self.run += 1;
+        self.disks.copy.fuse.mend();
+        let (boot, log_id) = (self.random_id(), self.random_id());
+        let limits = LedgerLimits { events_max: EVENTS_MAX };
+        let opened = Ledger::open(self.disks.ledger.open(), log_id, limits);
+        let Ok((ledger, recovered)) = opened else { return self.start_failed("ledger") };
+        let last_beat = recovered.last_beat.map(|beat| beat.at);
+        let (mono, wall) = (self.now, self.node_wall());
+        let mut judge = ClockJudge::new(mono, wall, self.vouchers(), recovered.clock_floor, last_beat);
+        let mut notes = Vec::new();
+        let now = judge.observe(mono, wall, &mut notes);
+        let audience = self.cloud.topics.audience().to_owned();
+        let Ok(root) = RootKey::from_jwk(self.cloud.keys.root_jwk().as_bytes()) else { return };
+        let config = MirrorConfig {
+            audience: audience.clone(),
+            doors: self.site.door_ids(),
+            zone: people::zone(),
+            seed: self.life.seed,
+        };
+        let attest = Arc::new(RootAttest { root: root.clone(), audience: audience.clone() });
+        let Ok((mirror, opened)) = self.open_mirror(&config, &attest, now) else { return self.start_failed("mirror") };
+        let run = self.run;
+        self.line(format_args!(
+            "node: run {run} boot {boot} head {} set {:?} clean {}",
+            recovered.head.seq,
+            opened.version.map(|version| version.generation),
+            recovered.clean
+        ));
+        self.count("starts");
+        let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
+        let keys = opened.keys.as_ref().and_then(|stored| {
+            KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok()
+        });
+        let restored = Restored {
+            keys: keys.unwrap_or_else(KeySet::empty),
+            log_id: recovered.head.log_id.clone(),
+            head: recovered.head.seq,
+            acked_through: recovered.acked_through,
+            last_beat: recovered.last_beat.map(|beat| LastBeat {
+                at: beat.at,
+                epoch: beat.epoch,
+                generation: beat.generation,
+            }),
+            clock_floor: recovered.clock_floor,
+            set,
+        };
+        let session_config = SessionConfig {
+            org: id(ORG),
+            node: id(NODE),
+            boot: boot.clone(),
+            version: "simulated".to_owned(),
+            issuer: ISSUER.to_owned(),
+            beat_every: Duration::from_secs(10),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(4),
+        };
+        let session = Session::new(session_config, root, signer_from(self.life.seed, 100), restored, now);
+        let desk_config = DeskConfig {
+            boot: boot.clone(),
+            issuer: ISSUER.to_owned(),
+            doors: self.site.door_ids(),
+            commands_per_operator_max: COMMANDS_PER_OPERATOR_MAX,
+            clock_skew: Duration::from_secs(5),
+        };
+        let permissions = opened.permissions.clone();
+        let (desk, first) =
+            Desk::new(desk_config, permissions.clone(), recovered.commands.clone(), recovered.forget_floor, now);
+        let (controller, step) = Controller::new(
+            self.site.doors.clone(),
+            self.site.readers.clone(),
+            &self.site.boards,
+            people::credential_key(),
+            permissions.clone(),
+            recovered.doors.clone(),
+            now,
+        );
+        let begin = start_events(&boot, &recovered, &opened);
+        self.oracle.started(&self.site, self.now, &recovered, set, &opened);
+        let in_force = opened.version;
+        self.node = Some(Node {
+            boot,
+            phase: Phase::Running,
+            judge,
+            notes,
+            doors: 0,
+            desired: controller.desired().to_vec(),
+            controller,
+            buses: self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect(),
+            restored: recovered.doors,
+            set: (set, permissions),
+            doors_due: None,
+            stopping: false,
+            doors_ended: false,
+            stalled_until: self.now,
+            uplink: Uplink::new(session, desk, set),
+            uplink_due: None,
+            connection: 0,
+            ledger: LedgerLoop::new(ledger),
+            mirror: MirrorLoop::new(mirror, config, attest, in_force),
+        });
+        self.shim.doors_started();
+        for body in begin {
+            let mut commit = Commit::default();
+            commit.event(event_of(now, set, body));
+            self.oracle.uplink_commit(&commit);
+            self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
+        }
+        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.doors_apply(step);
+        for bus in 0..self.site.buses.len() {
+            self.wake_bus(bus, Duration::from_micros(50));
+        }
+        self.begin_uplink(now, first);
+        self.mirror_alarm();
+        self.post_node(Duration::from_secs(30), NodeEvent::LookForVouchers);
+    }
+
+    fn begin_uplink(&mut self, now: Now, first: latchd::gateway::desk::DeskStep) {
+        let mut actions = Vec::new();
+        let Self { node, rng, .. } = self;
+        let Some(node) = node else { return };
+        node.uplink.begin(now, first, &mut |bytes| rng.fill(bytes), &mut |action| actions.push(action));
+        let mut answers = std::collections::VecDeque::new();
+        for action in actions {
+            self.perform(now, action, &mut answers);
+        }
+        for answer in answers {
+            self.uplink(answer);
+        }
+        self.uplink(latchd::gateway::uplink::Input::Timeout);
+    }
+
+    fn start_failed(&mut self, what: &'static str) {
+        self.line(format_args!("node: the {what} cannot be opened"));
+        self.count("starts failed");
+        self.post(Duration::from_secs(1), What::StartNode);
+    }
+
+    /// SIGKILL and power cut in one: memory is gone, and of what was not synced only a beginning is left.
+    pub(super) fn crash(&mut self, when: &str) {
+        if self.node.take().is_none() {
+            return;
+        }
+        self.line(format_args!("node: crash {when}"));
+        self.count("crashes");
+        let rng = &mut self.rng;
+        self.disks.ledger.crash(|unsynced| rng.index(unsynced + 1));
+        self.disks.mirror.crash(|unsynced| rng.index(unsynced + 1));
+        self.died();
+    }
+
+    /// The end of an ordered stop.
+    pub(super) fn node_ends(&mut self, clean: bool) {
+        self.line(format_args!("node: ended, clean {clean}"));
+        self.node = None;
+        if !clean {
+            let rng = &mut self.rng;
+            self.disks.ledger.crash(|unsynced| rng.index(unsynced + 1));
+        }
+        self.died();
+    }
+
+    fn died(&mut self) {
+        self.oracle.died();
+        self.node_vanished();
+        let delay = if self.rng.permille(200) { self.rng.millis(2_000, 9_000) } else { self.rng.millis(30, 900) };
+        self.post(delay, What::StartNode);
+    }
+}
+
+fn event_of(now: Now, set: latchd::domain::permission::SetVersion, body: EventBody) -> Event {
+    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
+}
+
+/// What the start has to tell.
+fn start_events(boot: &Id, recovered: &Recovered, opened: &MirrorOpened) -> Vec<EventBody> {
+    let version = "simulated".to_owned();
+    let mut events = vec![EventBody::NodeStarted { boot: boot.clone(), version, clean: recovered.clean }];
+    events.extend(recovered.notes.iter().map(|note| EventBody::LogGap { lost: note.lost, detail: note.detail.clone() }));
+    if let Source::Lost(floor) = opened.source {
+        let detail = format!("the permission set of generation {} is lost", floor.generation);
+        events.push(EventBody::StorageFailed { store: "mirror".to_owned(), detail });
+    }
+    events
+}
