@@ -62,6 +62,9 @@ const EXIT_BAD_CONFIGURATION: u8 = 78;
 const LEDGER: &str = "ledger";
 /// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
 const RELEASED_QUEUE_MAX: usize = 1024;
+/// A set of a hundred thousand people takes a slow box most of a minute to compile and write: the watchdog
+/// must not end that, for it would only begin anew.
+const MIRROR_STILL_MAX: u32 = 60;
 /// What the log still has to say at the end gets this long.
 const JOURNAL_CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -142,7 +145,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
 
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
-    heartbeats.register("mirror", mirror.progress().into());
+    heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
     let setup = DoorsSetup {
         site: site.clone(),
         clock: clock.clone(),
