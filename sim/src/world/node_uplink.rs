@@ -39,7 +39,7 @@ impl World {
                 if *topic == self.cloud.topics.cmd() {
                     self.count("commands delivered");
                     let name = self.life.name_of(payload);
-                    self.oracle.command_came(*token, name);
+                    self.oracle.command_came(*token, name, *retain);
                 }
             }
             LinkEvent::Connected { connection, .. } => {
@@ -48,6 +48,7 @@ impl World {
             }
             LinkEvent::Disconnected { connection, reason } => {
                 self.trace.line(self.now, format_args!("link: disconnected {connection}: {reason}"));
+                self.oracle.disconnected();
             }
             LinkEvent::PubAcked { .. } | LinkEvent::Subscribed { .. } => {}
         }

@@ -14,6 +14,7 @@ use latchd::{
         controller::Controller,
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
+        kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         session::{LastBeat, Restored, Session, SessionConfig},
@@ -116,6 +117,12 @@ impl World {
         self.run += 1;
         self.disks.copy.fuse.mend();
         let (boot, log_id) = (self.random_id(), self.random_id());
+        if self.disks.ledger.open().reopen().is_err() {
+            return self.start_failed("ledger");
+        }
+        if self.disks.mirror.open().reopen().is_err() {
+            return self.start_failed("mirror");
+        }
         let limits = LedgerLimits { events_max: EVENTS_MAX };
         let opened = Ledger::open(self.disks.ledger.open(), log_id, limits);
         let Ok((ledger, recovered)) = opened else { return self.start_failed("ledger") };
@@ -207,6 +214,7 @@ impl World {
             stopping: false,
             doors_ended: false,
             stalled_until: self.now,
+            backlog: std::collections::VecDeque::new(),
             uplink: Uplink::new(session, desk, set),
             uplink_due: None,
             connection: 0,

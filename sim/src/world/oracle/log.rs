@@ -50,7 +50,7 @@ impl LogWatch {
         self.owed_uplink.clear();
     }
 
-    pub fn recovered(&mut self, head: &Head, violation: &mut Option<Violation>) {
+    pub fn recovered(&mut self, head: &Head, acked: u64, violation: &mut Option<Violation>) {
         let known = self.events.len() as u64;
         let same = self.log_id.as_ref().is_none_or(|id| *id == head.log_id);
         if head.seq < self.durable || head.seq > known || (!same && known > 0) {
@@ -62,6 +62,8 @@ impl LogWatch {
         }
         self.log_id = Some(head.log_id.clone());
         self.events.truncate(usize::try_from(head.seq).unwrap_or(usize::MAX));
+        // An acknowledgement that was not durable is heard again.
+        self.acked = acked;
         self.durable = head.seq;
         self.durable_at.clear();
         self.durable_at.push_back((Mono::ZERO, head.seq));

@@ -98,8 +98,9 @@ pub struct Oracle {
     rights: RightsWatch,
     /// By id; several where other bytes were sent under one id.
     asked: BTreeMap<Id, Vec<Asked>>,
-    /// How often an order for this command has reached the doors.
+    /// How often an order for this command has reached the doors: ever, and in the present run.
     delivered: BTreeMap<Id, u32>,
+    delivered_in_run: BTreeMap<Id, u32>,
     /// Ordered in the present run.
     ordered: Vec<Id>,
     /// Commands that came with this token in the present run.
@@ -120,6 +121,7 @@ impl Oracle {
             rights: RightsWatch::default(),
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            delivered_in_run: BTreeMap::new(),
             ordered: Vec::new(),
             came: BTreeMap::new(),
             forgotten: BTreeMap::new(),
@@ -146,9 +148,10 @@ impl Oracle {
 
     pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
         self.ordered.clear();
+        self.delivered_in_run.clear();
         self.came.clear();
         self.node_up = true;
-        self.log.recovered(&recovered.head, &mut self.violation);
+        self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.rights.recovered(set, opened, &mut self.violation);
         let floor = recovered.forget_floor;
         let lost = self.forgotten.iter().find(|(jti, exp)| {
@@ -177,17 +180,24 @@ impl Oracle {
         self.asked(jti.clone(), asked);
     }
 
-    pub fn command_came(&mut self, token: MessageToken, jti: Option<Id>) {
-        if let Some(jti) = jti {
+    /// `retain`: a copy that is refused whatever becomes of the others.
+    pub fn command_came(&mut self, token: MessageToken, jti: Option<Id>, retain: bool) {
+        if let Some(jti) = jti.filter(|_| !retain) {
             self.came.insert((token.connection, token.packet_id), jti);
         }
+    }
+
+    /// The broker sends again what was not acknowledged.
+    pub fn disconnected(&mut self) {
+        self.came.clear();
     }
 
     /// The key of the record that must be durable before this message may be forgotten; none if the command
     /// led to no order.
     pub fn ack_of_order(&mut self, token: MessageToken) -> Option<Vec<u8>> {
-        let jti = self.came.get(&(token.connection, token.packet_id))?.clone();
-        if !self.ordered.contains(&jti) {
+        let jti = self.came.remove(&(token.connection, token.packet_id))?;
+        // While the broker keeps another copy nothing is forgotten.
+        if !self.ordered.contains(&jti) || self.came.values().any(|other| *other == jti) {
             return None;
         }
         let exp = self.asked.get(&jti)?.iter().map(|asked| asked.exp).min()?;
