@@ -214,9 +214,9 @@ impl World {
         if stopping {
             self.doors_stop();
         }
-        // Orders and sets wait in channels that outlive the loop; what buses and readers said does not.
+        // The newest set outlives the loop, and so does a stop; the desk has heard that orders are nobody's.
         for event in backlog {
-            if matches!(event, NodeEvent::Order(_) | NodeEvent::Set(..) | NodeEvent::StopDoors) {
+            if matches!(event, NodeEvent::Set(..) | NodeEvent::StopDoors) {
                 self.node_event(event);
             }
         }

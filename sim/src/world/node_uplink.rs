@@ -136,7 +136,7 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                let set = self.shim.permissions(permissions, self.people.is_revocation(version.generation));
+                let set = self.shim.permissions(permissions, &self.site, &self.people);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
             Action::CloudTime { iat, asked_at } => self.cloud_time(iat, asked_at),

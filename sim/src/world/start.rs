@@ -150,11 +150,12 @@ impl World {
         ));
         self.count("starts");
         let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
-        let keys = opened.keys.as_ref().and_then(|stored| {
+        let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
+        let keys = stored_keys.and_then(|stored| {
             KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok()
         });
         let restored = Restored {
-            keys: keys.unwrap_or_else(KeySet::empty),
+            keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
             log_id: recovered.head.log_id.clone(),
             head: recovered.head.seq,
             acked_through: recovered.acked_through,
