@@ -170,6 +170,9 @@ impl World {
                 if *topic == self.cloud.topics.evt() {
                     self.oracle.published(payload);
                 }
+                if *topic == self.cloud.topics.rsp() {
+                    self.oracle.answered(payload);
+                }
             }
             _ => {}
         }

@@ -8,7 +8,10 @@ mod doors;
 mod log;
 mod rights;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use latchd::{
     domain::{
@@ -43,6 +46,10 @@ pub enum Invariant {
     DeadlineAtTheWire,
     /// Every grant, denial and change of mode has exactly one event.
     OneEventEach,
+    /// Fire, REX and a lasting opening do reach the relay.
+    LockOpens,
+    /// An outcome says what happened at the relay.
+    HonestOutcome,
     /// Events leave, and arrive, without gap, in order, unchanged, and not again once acknowledged.
     LogWithoutGap,
     /// What was durable before a connection began is marked as replayed on it.
@@ -107,6 +114,10 @@ pub struct Oracle {
     came: BTreeMap<(u64, u16), Id>,
     /// Commands whose message the broker was told to forget: their records must be there after a crash.
     forgotten: BTreeMap<Id, Wall>,
+    /// Commands whose records were dropped, and are kept dead by the floor.
+    dropped: BTreeSet<Id>,
+    /// Commands that were written to a board for their own sake.
+    written: BTreeSet<Id>,
     node_up: bool,
 }
 
@@ -125,6 +136,8 @@ impl Oracle {
             ordered: Vec::new(),
             came: BTreeMap::new(),
             forgotten: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            written: BTreeSet::new(),
             node_up: false,
         }
     }
@@ -161,6 +174,7 @@ impl Oracle {
             let what = format!("the broker has forgotten command {jti}, and so has the ledger");
             self.fail(Invariant::Durable, what);
         }
+        self.check_promises(site, &recovered.doors);
         self.doors_started(site, now, set, &recovered.doors);
     }
 
@@ -197,7 +211,7 @@ impl Oracle {
     pub fn ack_of_order(&mut self, token: MessageToken) -> Option<Vec<u8>> {
         let jti = self.came.remove(&(token.connection, token.packet_id))?;
         // While the broker keeps another copy nothing is forgotten.
-        if !self.ordered.contains(&jti) || self.came.values().any(|other| *other == jti) {
+        if !self.ordered.contains(&jti) || self.dropped.contains(&jti) || self.came.values().any(|other| *other == jti) {
             return None;
         }
         let exp = self.asked.get(&jti)?.iter().map(|asked| asked.exp).min()?;
