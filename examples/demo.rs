@@ -247,6 +247,12 @@ impl Day {
             "process {pid} got SIGKILL; the next run was online after {} ms",
             restarted.elapsed().as_millis()
         ));
+        // What a reader shows before the doors are enforced is from before the start.
+        let enforced = || self.daemon.log_text().matches(" ready: the doors are enforced").count() == 2;
+        while !enforced() {
+            ensure!(restarted.elapsed() < PATIENCE, "the doors were not enforced after the kill");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.site.field.front.present_card(26, card(ADA));
         self.coil(&self.site.field.front, true)?;
         self.say("it decides from its own mirror: Ada's card opens the front door");

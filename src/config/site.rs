@@ -145,6 +145,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { events_max: 1_000_000, commands_per_operator_max: 1_000, clock_skew: Duration::from_secs(5) }
+        Limits { events_max: 100_000, commands_per_operator_max: 1_000, clock_skew: Duration::from_secs(5) }
     }
 }

@@ -92,10 +92,11 @@ pub enum Ended {
 }
 
 /// Where the loop hands things to.
-pub struct Outlets {
+pub struct Outlets<'a> {
     /// Of all buses: the newest wish, complete.
     pub desired: watch::Sender<Rc<[Desired]>>,
-    pub ledger: LedgerQueue,
+    /// Outlives the loop: what waits in it must not be lost with a loop that failed.
+    pub ledger: &'a mut LedgerQueue,
     pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
     /// True once every board has been heard of (up or lost): the doors are enforced.
@@ -104,7 +105,7 @@ pub struct Outlets {
 
 pub struct DoorLoop<'a> {
     clock: Clock,
-    outlets: Outlets,
+    outlets: Outlets<'a>,
     /// Boards of which nothing has been heard yet, neither up nor lost.
     unheard: BTreeSet<BoardIx>,
     /// Reports and states that the cloud loop had no room for.
@@ -120,7 +121,7 @@ pub struct DoorLoop<'a> {
 impl<'a> DoorLoop<'a> {
     pub fn new(
         clock: Clock,
-        outlets: Outlets,
+        outlets: Outlets<'a>,
         boards: impl Iterator<Item = BoardIx>,
         restored: &'a mut BTreeMap<Id, DurableDoor>,
         restarted: bool,
@@ -307,9 +308,10 @@ mod tests {
         let (_permissions, mut permissions) = watch::channel(permissions);
         let (stop, mut stop_in) = watch::channel(false);
         let (cloud, news) = mpsc::channel(news_max);
+        let mut queue = LedgerQueue::new(ledger.handle());
         let outlets = Outlets {
             desired: watch::channel(Rc::from(controller.desired())).0,
-            ledger: LedgerQueue::new(ledger.handle()),
+            ledger: &mut queue,
             cloud,
             heartbeat: Heartbeat::default(),
             enforced: watch::channel(false).0,

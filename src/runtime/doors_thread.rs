@@ -85,6 +85,7 @@ impl Doors {
         let (stop, stop_in) = watch::channel(false);
         let beats = Beats::register(&setup.site, heartbeats);
         let mut thread = DoorsThread {
+            ledger: LedgerQueue::new(setup.ledger.clone()),
             setup,
             orders: orders_in,
             permissions: permissions_in,
@@ -142,6 +143,7 @@ struct DoorsThread {
     news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
     beats: Beats,
+    ledger: LedgerQueue,
     /// The loop failed at least once.
     restarted: bool,
 }
@@ -214,7 +216,7 @@ impl DoorsThread {
 
         let outlets = Outlets {
             desired,
-            ledger: LedgerQueue::new(self.setup.ledger.clone()),
+            ledger: &mut self.ledger,
             cloud: self.news.clone(),
             heartbeat: self.beats.doors.clone(),
             enforced: self.enforced.clone(),

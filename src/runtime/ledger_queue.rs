@@ -13,6 +13,7 @@ use crate::{
         time::Now,
     },
     gateway::step::{Commit, LedgerWrite},
+    runtime::event_line,
 };
 
 const WAITING_MAX: usize = 1024;
@@ -45,8 +46,13 @@ impl LedgerQueue {
         self.hand_on(now);
         while self.waiting.len() > WAITING_MAX {
             if let Some(lost) = self.waiting.pop_front() {
-                self.events_lost +=
-                    lost.writes.iter().filter(|write| matches!(write, LedgerWrite::Event(_))).count() as u64;
+                for write in &lost.writes {
+                    if let LedgerWrite::Event(event) = write {
+                        // The journal is then the only place that tells of it.
+                        event_line::log(event);
+                        self.events_lost += 1;
+                    }
+                }
                 self.pass_on_doors(lost.writes);
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }

@@ -141,7 +141,8 @@ pub struct EventsMessage {
     pub boot: Id,
     pub n: u64,
     pub at: Wall,
-    /// Names the log; another one means that the node began a new log, with `seq` 1.
+    /// Names the log; another one means that the node had to begin a new log, with a chain of its own: at
+    /// `seq` 1, or where the numbers of the old one are still known, above them.
     pub log_id: Id,
     #[schemars(with = "Vec<PublishedEvent>")]
     pub events: Vec<serde_json::Map<String, serde_json::Value>>,

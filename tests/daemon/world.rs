@@ -179,7 +179,11 @@ impl World {
 
     /// All that happened so far is with the cloud.
     pub fn drained(&self) {
-        self.online("an empty backlog", |online| online.backlog == 0);
+        let before = self.site.cloud.cloud().status_changes.0;
+        self.cloud("an empty backlog", |cloud| {
+            let news = cloud.status_changes.0 > before;
+            cloud.online().filter(|online| news && online.backlog == 0).map(drop)
+        });
     }
 
     pub fn command(&self, cmd: &str, door: &str) -> Id {

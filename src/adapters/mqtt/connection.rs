@@ -6,7 +6,10 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -39,11 +42,12 @@ const POLL_GRACE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
 
-/// Everything for one attempt; files are read now. The error is for the installer.
-pub fn options(config: &LinkConfig, will: Will) -> Result<MqttOptions, String> {
+/// Everything for one attempt; files are read now. The error is for the installer. A fresh session forgets
+/// what the broker has queued.
+pub fn options(config: &LinkConfig, will: Will, fresh_session: bool) -> Result<MqttOptions, String> {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
     options.set_keep_alive(config.keep_alive.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX));
-    options.set_clean_start(false);
+    options.set_clean_start(fresh_session);
     options.set_manual_acks(true);
     options.set_connection_timeout(CONNECT_WITHIN_S);
     // Packet ids run in order modulo this; far above the window, so that one late PUBACK does not make
@@ -82,6 +86,8 @@ pub struct Orders {
     handed_over: Mutex<VecDeque<Handle>>,
     /// The filters of the last SUBSCRIBE, to name those that are refused.
     filters: Mutex<Vec<String>>,
+    /// The broker sent what cannot be read, and would send it again in the same session for ever.
+    unreadable: AtomicBool,
 }
 
 pub struct OrdersFull;
@@ -112,6 +118,11 @@ impl Orders {
         sent.map_err(|_| OrdersFull)
     }
 
+    /// Whether this connection ended by something that cannot be read.
+    pub fn met_unreadable(&self) -> bool {
+        self.unreadable.load(Relaxed)
+    }
+
     fn next_handle(&self) -> Option<Handle> {
         self.handed_over.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -126,7 +137,7 @@ pub fn start(
     let capacity = usize::from(WINDOW_MAX) + usize::from(RECEIVE_MAXIMUM) + 8;
     let poll_within = options.keep_alive() + POLL_GRACE;
     let (client, event_loop) = AsyncClient::new(options, capacity);
-    let orders = Arc::new(Orders { client, handed_over: Mutex::default(), filters: Mutex::default() });
+    let orders = Arc::new(Orders { client, handed_over: Mutex::default(), filters: Mutex::default(), unreadable: AtomicBool::new(false) });
     let running = Connection {
         config,
         connection,
@@ -183,6 +194,9 @@ impl Connection {
     }
 
     fn explain(&self, error: &ConnectionError) -> Reason {
+        if explain::is_unreadable(error) {
+            self.orders.unreadable.store(true, Relaxed);
+        }
         explain::connection_error(error, &self.config)
     }
 

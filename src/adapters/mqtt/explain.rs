@@ -32,6 +32,12 @@ pub fn connection_error(error: &ConnectionError, config: &LinkConfig) -> String 
     }
 }
 
+/// Too large, or no MQTT at all.
+pub fn is_unreadable(error: &ConnectionError) -> bool {
+    let ConnectionError::MqttState(StateError::Deserialization(error)) = error else { return false };
+    !matches!(error, mqttbytes::Error::Io(_))
+}
+
 pub fn publish_refused(reason: PubAckReason) -> String {
     match reason {
         PubAckReason::NotAuthorized => {
@@ -63,6 +69,10 @@ fn state_error(error: &StateError, broker: &str, config: &LinkConfig) -> String 
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
             io_error(error, broker, config)
         }
+        StateError::Deserialization(error) => format!(
+            "{broker} sent what this node cannot take ({error}): a message above 256 KiB, or no MQTT 5; the session \
+             is begun anew"
+        ),
         StateError::ConnectionAborted => format!("{broker} closed the connection"),
         StateError::AwaitPingResp => format!("{broker} did not answer the ping"),
         StateError::ServerDisconnect { reason_code: DisconnectReasonCode::SessionTakenOver, .. } => format!(
@@ -85,7 +95,9 @@ fn io_error(error: &io::Error, broker: &str, config: &LinkConfig) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("{broker}: connection refused: nothing listens there"),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            format!("{broker} closed the connection ({error})")
+            // rustls adds an explanation with a link, for programmers.
+            let error = error.to_string();
+            format!("{broker} closed the connection ({})", error.split(": http").next().unwrap_or(&error))
         }
         _ => format!("{broker}: {error}"),
     }

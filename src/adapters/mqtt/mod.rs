@@ -67,6 +67,9 @@ pub struct MqttLink {
     /// The latest connection, alive or not.
     connection: u64,
     running: Option<Running>,
+    /// The next connection asks for a session without what is queued in the old one. It costs nothing:
+    /// events come from our own outbox, sets by asking, and commands are repeated by whoever sent them.
+    fresh_session: bool,
 }
 
 struct Running {
@@ -77,13 +80,13 @@ struct Running {
 impl MqttLink {
     pub fn new(config: LinkConfig) -> MqttLink {
         let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
-        MqttLink { config, events, events_in, own: VecDeque::new(), connection: 0, running: None }
+        MqttLink { config, events, events_in, own: VecDeque::new(), connection: 0, running: None, fresh_session: false }
     }
 
     fn connect(&mut self, connection: u64, will: crate::gateway::session::link::Will) {
         self.drop_connection();
         self.connection = connection;
-        match connection::options(&self.config, will) {
+        match connection::options(&self.config, will, std::mem::take(&mut self.fresh_session)) {
             Err(reason) => self.own.push_back(LinkEvent::Disconnected { connection, reason }),
             Ok(options) => {
                 let (orders, running) =
@@ -145,7 +148,8 @@ impl Link for MqttLink {
             match self.events.recv().await {
                 Some(event) if self.is_current(&event) => {
                     if matches!(event, LinkEvent::Disconnected { .. }) {
-                        self.running = None;
+                        let ended = self.running.take();
+                        self.fresh_session = ended.is_some_and(|running| running.orders.met_unreadable());
                     }
                     return event;
                 }

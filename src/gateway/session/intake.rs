@@ -203,6 +203,8 @@ impl Session {
         }
         let Rejected { jti: Some(jti), operator, refusal, detail, .. } = rejected else {
             self.rejects.count("cmd", "signed, but without a usable jti");
+            // There is no id to answer under; whoever writes the cloud finds the cause here.
+            out.push(Action::Notice(format!("a command with a good signature cannot be read: {}", rejected.detail)));
             return;
         };
         self.outbox.push_outcome(Outcome {

@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 pub use digest::{Bucket, Digest, Summary};
 
 use super::{
-    canonical::{StrictError, canonical, parse_strict},
+    canonical::{StrictError, canonical, parse_exact},
     numeric_date::NumericDate,
 };
 use crate::domain::{ids::Id, time::Wall};
@@ -200,7 +200,7 @@ impl SetError {
 impl SetDocument {
     /// `audience` is `org/node`. The signature has been verified before.
     pub fn parse(payload: &[u8], audience: &str) -> Result<SetDocument, SetError> {
-        let document: SetDocument = parse_strict(payload)?;
+        let document: SetDocument = parse_exact(payload)?;
         let aud = match &document {
             SetDocument::Delta(delta) => &delta.aud,
             SetDocument::Manifest(manifest) => &manifest.aud,
