@@ -58,7 +58,8 @@ pub struct Inlets<L> {
     pub head: watch::Receiver<Head>,
     pub health: watch::Receiver<StoreHealth>,
     pub mirror: mpsc::Receiver<MirrorOutput>,
-    pub stop_signals: [Signal; 2],
+    /// SIGTERM, SIGINT, SIGHUP: whoever ran it in a terminal that closes leaves no door open.
+    pub stop_signals: [Signal; 3],
 }
 
 /// Everything it hands things to.
@@ -149,11 +150,12 @@ impl<L: Link> CloudLoop<L> {
         if let Some(due) = self.uplink.next_deadline() {
             patience = patience.min(due.since(now.mono));
         }
-        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt] } = &mut self.inlets;
+        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt, hang_up] } = &mut self.inlets;
         tokio::select! {
             biased;
             _ = terminate.recv() => Wake::Stop,
             _ = interrupt.recv() => Wake::Stop,
+            _ = hang_up.recv() => Wake::Stop,
             Some(news) = self.outlets.doors.news.recv() => Wake::Doors(news),
             event = link.next() => Wake::Input(Input::Link(event)),
             Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),

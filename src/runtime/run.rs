@@ -96,7 +96,7 @@ impl RunError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, or until something fails for good, which has then been said once: in the
+/// Runs until SIGTERM, SIGINT or SIGHUP, or until something fails for good, which has then been said once: in the
 /// journal, or on stderr where there is none.
 pub fn run(site: Site) -> Result<(), RunError> {
     let journal = journal::start().inspect_err(|error| eprintln!("latchd: cannot start the log: {error}"))?;
@@ -208,7 +208,11 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             head: ledger.head(),
             health: ledger.health(),
             mirror: mirror.outputs(),
-            stop_signals: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
+            stop_signals: [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            ],
         };
         let outlets = Outlets {
             doors,

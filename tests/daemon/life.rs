@@ -7,10 +7,14 @@ use std::{
 };
 
 use latchd::wire::outcome::Stage;
-use latchd_sim::{board::Write, cloud::Wish, site::LOCK_COIL};
+use latchd_sim::{
+    board::Write,
+    cloud::Wish,
+    site::{Daemon, LOCK_COIL, Program},
+};
 use serde_json::json;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, program};
 
 #[test]
 fn sigterm_drives_each_door_to_its_stop_policy_and_leaves_an_offline_status() {
@@ -40,6 +44,40 @@ fn sigterm_drives_each_door_to_its_stop_policy_and_leaves_an_offline_status() {
     assert!(world.broker().retained(&status).is_some());
     world.start();
     world.event("node.started", |json| json["clean"] == true && json["seq"] != 1);
+}
+
+#[test]
+fn a_terminal_that_closes_leaves_no_door_open() {
+    let mut world = World::running();
+    let jti = world.wish(&Wish::new("op-ada", "door.open_and_close", json!({ "door": "barrier", "dwell_ms": 60_000 })));
+    world.stage(&jti, Stage::Actuated);
+    let pid = i32::try_from(world.daemon.as_ref().unwrap().pid()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::HUP).unwrap();
+    assert_eq!(world.end(), Some(0));
+    assert!(!world.site.field.front.coil(1));
+}
+
+/// Too little memory or too few handles look like damage from inside of sled.
+#[test]
+fn a_start_without_room_to_breathe_sets_nothing_aside() {
+    let mut world = World::running();
+    world.ada_passes();
+    world.drained();
+    world.kill();
+    for limit in ["ulimit -v 200000", "ulimit -n 12"] {
+        let script = format!(r#"{limit}; exec "$0" "$@""#);
+        let daemon = program().path.display().to_string();
+        let starved = Program { path: "sh".into(), arguments: vec!["-c".to_owned(), script, daemon] };
+        let ended = Daemon::start(&starved, &world.site.config()).unwrap().wait(PATIENCE).unwrap();
+        assert!(!ended.success());
+        assert_eq!((world.kept("ledger.sled.damaged").len(), world.kept("mirror.sled.damaged").len()), (0, 0), "{limit}");
+    }
+    world.start();
+    world.ada_passes();
+    world.drained();
+    let logs: std::collections::BTreeSet<_> =
+        world.site.cloud.cloud().events.iter().map(|event| event.log_id.clone()).collect();
+    assert_eq!(logs.len(), 1, "the log goes on");
 }
 
 #[test]
@@ -145,7 +183,8 @@ fn systemd_hears_ready_after_the_boards_then_the_watchdog_then_stopping() {
     assert!(world.site.field.glass.look().requests() > 0 && world.site.field.front.look().requests() > 0);
     world.logged(1, &["board.lost", "board=gate"]);
     systemd.next_with("WATCHDOG=1");
-    systemd.next_with("WATCHDOG=1");
+    world.site.field.front.set_fault(latchd_sim::board::Fault::None);
+    world.logged(1, &["board.restored"]);
     assert_eq!(world.stop(), Some(0));
     systemd.next_with("STOPPING=1");
 }

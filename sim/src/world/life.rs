@@ -48,7 +48,8 @@ impl World {
             42..44 => self.set_fire(),
             44..76 => self.command(),
             76..84 => self.repeat_command(),
-            84..95 => self.edit_set(),
+            84..94 => self.edit_set(),
+            94 => self.renew_keys(),
             95..97 => {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
@@ -145,6 +146,20 @@ impl World {
         self.line(format_args!("cloud: repeats {jti}"));
         self.count("repeats");
         self.from_cloud_later(Outgoing { retain: false, ..message });
+    }
+
+    /// A new key set under the root key; seldom with a new epoch, as after a restore of the cloud.
+    fn renew_keys(&mut self) {
+        self.cloud.keys_version += 1;
+        if self.rng.permille(250) {
+            self.cloud.epoch += 1;
+            self.count("epochs");
+        }
+        let (version, epoch) = (self.cloud.keys_version, self.cloud.epoch);
+        self.line(format_args!("cloud: keys {version}, epoch {epoch}"));
+        self.count("key sets");
+        let keys = self.cloud.key_set(self.wall());
+        self.from_cloud_later(keys);
     }
 
     fn odd_command(&mut self) {

@@ -10,6 +10,8 @@ use latchd::{
         credential,
         event::DenialReason,
         fieldbus::RawCard,
+        ids::Id,
+        permission::{Permissions, SetVersion},
         record::{
             AccessRule, Credential, CredentialState, Effect, Group, Operator, OperatorStatus, Person, Record, Token,
         },
@@ -20,7 +22,10 @@ use latchd::{
     },
 };
 
-use super::{World, site::id};
+use super::{
+    World,
+    site::{Site, id},
+};
 use crate::cloud::set::{delete, put};
 
 pub const PERSONS: u64 = 6;
@@ -116,32 +121,46 @@ impl People {
     }
 }
 
-fn person(number: u64, group: &str) -> Op {
+impl Model {
+    /// As the set would be compiled that says this and nothing else.
+    pub fn compile(&self, site: &Site, version: SetVersion) -> Option<Permissions> {
+        let mut records: Vec<(Id, Record)> =
+            ["staff", "night"].map(|group| (id(group), Record::Group(Group::default()))).into();
+        records.extend(self.groups.iter().map(|(number, group)| (id(&name_of(*number)), person(*number, group))));
+        let credentials = self.credentials.iter();
+        records.extend(credentials.map(|(number, state)| (id(&format!("c-{number}")), credential(*number, *state))));
+        records.extend(self.rules.iter().map(|(name, of)| (id(name), rule(of))));
+        Permissions::compile(records, &site.door_ids(), &zone(), version).ok()
+    }
+}
+
+fn person(number: u64, group: &str) -> Record {
     let extended_access = number == SLOW_PERSON;
-    let body = Person { groups: vec![id(group)], extended_access, ..Person::default() };
-    put(&name_of(number), &Record::Person(body))
+    Record::Person(Person { groups: vec![id(group)], extended_access, ..Person::default() })
 }
 
-fn credential(person: u64, state: CredentialState) -> Op {
-    let record = Credential {
-        person: id(&name_of(person)),
-        token: token_of(person),
-        state,
-        active_from: None,
-        expires_at: None,
-    };
-    put(&format!("c-{person}"), &Record::Credential(record))
+fn credential(person: u64, state: CredentialState) -> Record {
+    let person_id = id(&name_of(person));
+    let token = token_of(person);
+    Record::Credential(Credential { person: person_id, token, state, active_from: None, expires_at: None })
 }
 
-fn rule(name: &str, rule: &Rule) -> Op {
-    let body = AccessRule {
+fn rule(rule: &Rule) -> Record {
+    Record::AccessRule(AccessRule {
         effect: if rule.deny { Effect::Deny } else { Effect::Allow },
         groups: rule.group.iter().map(|group| id(group)).collect(),
         persons: rule.person.iter().map(|person| id(&name_of(*person))).collect(),
         doors: rule.doors.iter().map(|door| id(door)).collect(),
         schedule: None,
-    };
-    put(name, &Record::AccessRule(body))
+    })
+}
+
+fn put_person(number: u64, group: &str) -> Op {
+    put(&name_of(number), &person(number, group))
+}
+
+fn put_credential(number: u64, state: CredentialState) -> Op {
+    put(&format!("c-{number}"), &credential(number, state))
 }
 
 impl World {
@@ -161,14 +180,14 @@ impl World {
             let group = if number % 3 == 2 { "night" } else { "staff" };
             self.people.current.groups.insert(number, group);
             self.people.current.credentials.insert(number, CredentialState::Active);
-            ops.extend([person(number, group), credential(number, CredentialState::Active)]);
+            ops.extend([put_person(number, group), put_credential(number, CredentialState::Active)]);
         }
         let allow = |group, doors: &[&'static str]| Rule { deny: false, group: Some(group), person: None, doors: doors.to_vec() };
         for (name, of) in [
             ("staff-by-day", allow("staff", &["front", "glass", "store"])),
             ("night-at-the-back", allow("night", &["back", "front"])),
         ] {
-            ops.push(rule(name, &of));
+            ops.push(put(name, &rule(&of)));
             self.people.current.rules.insert(name.to_owned(), of);
         }
         self.change_set(ops, false, false);
@@ -190,14 +209,14 @@ impl World {
                 let states = [CredentialState::Suspended, CredentialState::Lost, CredentialState::Stolen];
                 let state = states[self.rng.index(states.len())];
                 model.credentials.insert(number, state);
-                (vec![credential(number, state)], true)
+                (vec![put_credential(number, state)], true)
             }
             2 => {
                 let doors = ["front", "glass", "back", "store"];
                 let at = vec![doors[self.rng.index(doors.len())]];
                 let name = format!("deny-{number}");
                 let of = Rule { deny: true, group: None, person: Some(number), doors: at };
-                let op = rule(&name, &of);
+                let op = put(&name, &rule(&of));
                 model.rules.insert(name, of);
                 (vec![op], true)
             }
@@ -211,11 +230,11 @@ impl World {
             4 => {
                 let group = if model.groups.get(&number) == Some(&"staff") { "night" } else { "staff" };
                 model.groups.insert(number, group);
-                (vec![person(number, group)], true)
+                (vec![put_person(number, group)], true)
             }
             _ => {
                 model.credentials.insert(number, CredentialState::Active);
-                (vec![credential(number, CredentialState::Active)], false)
+                (vec![put_credential(number, CredentialState::Active)], false)
             }
         };
         let silently = self.rng.permille(150);

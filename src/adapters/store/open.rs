@@ -190,10 +190,27 @@ pub fn open_or_set_aside(path: &Path, now: Wall) -> Result<(SledKv, Option<SetAs
         Ok(store) => Ok((store, None)),
         Err(OpenError::Damaged { detail, .. }) => {
             let aside = set_aside(path, &detail, now)?;
-            Ok((SledKv::open(path)?, Some(aside)))
+            match SledKv::open(path) {
+                Ok(store) => Ok((store, Some(aside))),
+                // A new store cannot be opened either: the file is not at fault (no memory, no handles left).
+                Err(error) => {
+                    put_back(path, &aside).map_err(|error| io_failure(path, error))?;
+                    Err(error)
+                }
+            }
         }
         Err(error) => Err(error),
     }
+}
+
+/// Undoes [`set_aside`]; what was begun in its place holds nothing yet.
+fn put_back(path: &Path, aside: &SetAside) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(&aside.moved_to, path)?;
+    sync_directory(parent_of(path))
 }
 
 /// Renames the store's directory; nothing is deleted. For a store that opened but whose records turn out to

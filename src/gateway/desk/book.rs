@@ -72,10 +72,12 @@ impl Book {
     }
 
     /// Makes room for one more command of `operator`, dropping its finished and expired ones, the
-    /// longest expired first. `Full` where every entry is still live.
-    pub fn make_room(&mut self, operator: &Id, now: Wall) -> Result<Option<Dropped>, Full> {
+    /// longest expired first. `Full` where every entry is still live. A quarter of the room is for what
+    /// `moves_hardware`: it lives for a minute, the rest for up to a day, and must not shut it out for as long.
+    pub fn make_room(&mut self, operator: &Id, now: Wall, moves_hardware: bool) -> Result<Option<Dropped>, Full> {
         let of_operator = self.per_operator.get(operator).copied().unwrap_or(0);
-        let own_full = of_operator >= self.per_operator_max;
+        let reserved = if moves_hardware { 0 } else { self.per_operator_max / 4 };
+        let own_full = of_operator >= self.per_operator_max - reserved;
         if !own_full && self.entries.len() < self.per_operator_max.saturating_mul(OPERATORS_MAX) {
             return Ok(None);
         }

@@ -191,7 +191,12 @@ impl Desk {
             step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
             return step;
         }
-        match self.book.make_room(&command.operator, now.wall) {
+        if let Err(end) = self.is_fit(now, &command) {
+            // Not stored: it is as unfit when it comes again, and might be live for years.
+            step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
+            return step;
+        }
+        match self.book.make_room(&command.operator, now.wall, command.body.moves_hardware()) {
             Ok(None) => {}
             Ok(Some(dropped)) => {
                 step.commit.writes.push(LedgerWrite::Forget { commands: dropped.keys, floor: dropped.floor });
@@ -288,17 +293,25 @@ impl Desk {
         self.book.len()
     }
 
-    /// Everything that is judged before authority, in the contract's order.
-    fn admit(&self, now: Now, command: &Command) -> Result<(), End> {
-        let body = &command.body;
+    /// What no passing of time mends. A command that passes is live for two days at most.
+    fn is_fit(&self, now: Now, command: &Command) -> Result<(), End> {
         if command.issuer != self.issuer {
             return Err(End::refused(Refusal::WrongIssuer, format!("this node listens to {}", self.issuer)));
         }
-        let cap = if body.moves_hardware() { HARDWARE_LIFETIME_MAX } else { LIFETIME_MAX };
+        let cap = if command.body.moves_hardware() { HARDWARE_LIFETIME_MAX } else { LIFETIME_MAX };
         if command.exp <= command.iat || command.exp.since(command.iat) > cap {
             let message = format!("exp must be after iat and at most {} s after it", cap.as_secs());
             return Err(End::refused(Refusal::LifetimeTooLong, message));
         }
+        if now.trust == ClockTrust::Trusted && command.iat > now.wall + LIFETIME_MAX {
+            return Err(End::refused(Refusal::NotYetValid, "iat lies more than a day in the future"));
+        }
+        Ok(())
+    }
+
+    /// Everything else that is judged before authority, in the contract's order.
+    fn admit(&self, now: Now, command: &Command) -> Result<(), End> {
+        let body = &command.body;
         if self.stopping {
             return Err(End::refused(Refusal::Overloaded, "the node is stopping"));
         }
@@ -346,6 +359,10 @@ impl Desk {
             return self.end(key, &command, end, now, step);
         }
         self.advance(key, now.wall, Stage::Scheduled, None, None, step);
+        // Told only once it is stored: the next run must know what this one promised to do later.
+        if let Some(scheduled) = step.outcomes.pop() {
+            step.commit.held.push(Effect::Publish(scheduled));
+        }
         self.next_ticket += 1;
         self.held_back.insert((due, self.next_ticket), command);
     }

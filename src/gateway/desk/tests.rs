@@ -70,6 +70,12 @@ fn stages(step: &DeskStep) -> Vec<Stage> {
     step.outcomes.iter().map(|outcome| outcome.stage).collect()
 }
 
+/// What is told only once the commit is durable.
+fn promised(step: DeskStep) -> Vec<Stage> {
+    let released = step.commit.held.release(&crate::gateway::step::Durable::synced());
+    released.into_iter().filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None }).collect()
+}
+
 fn refusal(step: &DeskStep) -> Option<Refusal> {
     assert!(step.order.is_none(), "a refused command moves nothing");
     step.outcomes.last().and_then(|outcome| outcome.reason)
@@ -183,13 +189,13 @@ fn a_command_from_the_future_or_of_another_issuer_is_refused() {
 fn before_its_nbf_a_command_waits_and_is_judged_again_when_it_comes() {
     let mut desk = desk();
     let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("a") }, None);
-    assert_eq!(stages(&held), [Stage::Received, Stage::Scheduled]);
+    assert_eq!((stages(&held), promised(held)), (vec![Stage::Received], vec![Stage::Scheduled]));
     assert_eq!(desk.next_deadline(), Some(at(1000).mono));
     assert!(desk.handle_timeout(at(999)).order.is_none());
     assert!(desk.handle_timeout(at(1000)).order.is_some());
 
     let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("b") }, None);
-    assert_eq!(stages(&held), [Stage::Received, Stage::Scheduled]);
+    assert_eq!((stages(&held), promised(held)), (vec![Stage::Received], vec![Stage::Scheduled]));
     let late = desk.handle_timeout(at(5001));
     assert_eq!(stages(&late), [Stage::Expired], "nobody looked in time, so it moves nothing");
 }
@@ -226,6 +232,34 @@ fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
     assert_eq!(refusal(&desk.handle_command(at(1), open("e"), None)), Some(Refusal::Overloaded));
     let other = Command { operator: id("max"), body: CommandBody::DoorOpen { door: id("back") }, ..open("f") };
     assert!(desk.handle_command(at(1), other, None).order.is_some(), "another operator has room of their own");
+}
+
+#[test]
+fn questions_that_live_long_leave_room_for_what_moves_a_door() {
+    let mut desk = desk();
+    let ask = |jti: &str| {
+        let body = CommandBody::DoorStateGet { door: id("front") };
+        Command { exp: at(3_600_000).wall, body, ..open(jti) }
+    };
+    for jti in ["a", "b", "c"] {
+        assert!(desk.handle_command(at(0), ask(jti), None).order.is_some());
+    }
+    assert_eq!(refusal(&desk.handle_command(at(0), ask("d"), None)), Some(Refusal::Overloaded));
+    assert!(desk.handle_command(at(0), open("e"), None).order.is_some());
+}
+
+#[test]
+fn what_can_never_be_carried_out_takes_no_room_for_years() {
+    let mut desk = desk();
+    let (year, century) = (at(31_536_000_000).wall, at(3_153_600_000_000).wall);
+    for n in 0..20 {
+        let endless = Command { exp: year, ..open(&format!("endless-{n}")) };
+        assert_eq!(refusal(&desk.handle_command(at(0), endless, None)), Some(Refusal::LifetimeTooLong));
+        let far = Command { iat: century, exp: century + Duration::from_secs(5), ..open(&format!("far-{n}")) };
+        assert_eq!(refusal(&desk.handle_command(at(0), far, None)), Some(Refusal::NotYetValid));
+    }
+    assert_eq!(desk.commands_remembered(), 0);
+    assert!(desk.handle_command(at(0), open("a"), None).order.is_some());
 }
 
 #[test]
@@ -298,7 +332,7 @@ fn a_command_before_its_nbf_waits_on_when_the_clock_is_put_back() {
     let mut desk = desk();
     let nbf = Some(at(1000).wall);
     let step = desk.handle_command(at(0), Command { nbf, ..open("a") }, None);
-    assert_eq!(stages(&step), [Stage::Received, Stage::Scheduled]);
+    assert_eq!((stages(&step), promised(step)), (vec![Stage::Received], vec![Stage::Scheduled]));
     let put_back = Now { wall: at(500).wall, ..at(1000) };
     let early = desk.handle_timeout(put_back);
     assert!(early.order.is_none());
