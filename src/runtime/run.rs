@@ -164,6 +164,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             .inspect_err(|error| tracing::error!(%error, "the stored key set does not verify under the root key"))
             .ok()
     });
+    let last_beat_at = recovered.last_beat.map_or(recovered.clock_floor, |beat| beat.at);
+    let passed = recovered.clock_floor.max(last_beat_at);
     let restored = Restored {
         keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
         log_id: recovered.head.log_id.clone(),
@@ -201,7 +203,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outlets = runtime.block_on(async {
         let inlets = Inlets {
-            link: MqttLink::new(link_config(&site)),
+            link: MqttLink::new(link_config(&site)).no_earlier_than(passed),
             released,
             head: ledger.head(),
             health: ledger.health(),
