@@ -89,7 +89,8 @@ pub struct Desk {
     clock_skew: Duration,
     permissions: Arc<Permissions>,
     book: Book,
-    tickets: HashMap<Ticket, CommandKey>,
+    /// In the order in which they were given, so that nothing that is said depends on chance.
+    tickets: BTreeMap<Ticket, CommandKey>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
@@ -131,7 +132,7 @@ impl Desk {
             clock_skew: config.clock_skew,
             permissions,
             book: Book::new(records, floor, config.commands_per_operator_max),
-            tickets: HashMap::new(),
+            tickets: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
             stopping: false,
