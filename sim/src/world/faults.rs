@@ -72,6 +72,8 @@ pub enum Heal {
     DiskFast,
     CopyWritable,
     CloudHears,
+    /// It sends again what it has heard no end of: its broker may have lost that.
+    CloudAsksAgain,
 }
 
 pub struct Faults {
@@ -249,6 +251,7 @@ impl World {
             Heal::NtpBack => self.ntp = true,
             Heal::DiskFast => self.faults.disk_slow = false,
             Heal::CopyWritable => self.disks.copy.set_full(false),
+            Heal::CloudAsksAgain => self.ask_again(),
             Heal::CloudHears => {
                 (self.cloud.acks, self.cloud.answers) = (true, true);
                 if !self.net.down {

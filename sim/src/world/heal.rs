@@ -1,15 +1,18 @@
 //! The end of a run: every fault heals, nobody does anything any more, and all must come into order. Owns
 //! what "in order" means; must never mend anything inside the node.
 
-use latchd::gateway::desk;
+use std::time::Duration;
+
+use latchd::{domain::ids::Id, gateway::desk};
 
 use super::{
-    World,
+    What, World,
     faults::{Frames, Heal},
     field::FieldEvent,
     node::Phase,
     node_stores::LedgerState,
 };
+use crate::cloud::Outgoing;
 
 impl World {
     pub(super) fn heal_all(&mut self) {
@@ -41,6 +44,7 @@ impl World {
         ] {
             self.heal(heal);
         }
+        self.post(Duration::from_secs(15), What::Heal(Heal::CloudAsksAgain));
     }
 
     /// What is not in order yet; `None`: everything is.
@@ -95,9 +99,20 @@ impl World {
         if !online || self.cloud.status.as_ref().is_none_or(|status| status.boot != node.boot) {
             return Some("the cloud has an old status".to_owned());
         }
-        self.oracle.open_orders().find_map(|jti| {
-            let ended = self.cloud.outcomes_of(jti).any(desk::is_last);
-            (!ended).then(|| format!("command {jti} has no end"))
-        })
+        self.without_end().next().map(|(jti, _)| format!("command {jti} has no end"))
+    }
+
+    /// Commands of this run that the cloud remembers and has heard no end of.
+    fn without_end(&self) -> impl Iterator<Item = &(Id, Outgoing)> {
+        let open = |jti: &Id| self.oracle.open_orders().any(|ordered| ordered == jti);
+        let ended = |jti: &Id| self.cloud.outcomes_of(jti).any(desk::is_last);
+        self.life.sent.iter().filter(move |(jti, _)| open(jti) && !ended(jti))
+    }
+
+    pub(super) fn ask_again(&mut self) {
+        let again: Vec<Outgoing> = self.without_end().map(|(_, message)| message.clone()).collect();
+        for message in again {
+            self.from_cloud_later(Outgoing { retain: false, ..message });
+        }
     }
 }

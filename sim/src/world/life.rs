@@ -20,7 +20,7 @@ const REMEMBERED: usize = 40;
 
 pub struct Life {
     pub seed: u64,
-    sent: Vec<(Id, Outgoing)>,
+    pub sent: Vec<(Id, Outgoing)>,
     boots: Vec<Id>,
     /// Mean time between two acts.
     pace_ms: u64,

@@ -178,6 +178,9 @@ impl World {
     // ---- the mirror ----
 
     pub(super) fn mirror_input(&mut self, input: MirrorInput) {
+        if self.node.is_none() {
+            return;
+        }
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;

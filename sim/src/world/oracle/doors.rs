@@ -218,7 +218,8 @@ impl Oracle {
         let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         // What secures or only asks may pass the restart fence again, should its record be lost.
         let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
-        let count = delivered.entry(order.jti.clone()).or_default();
+        let what = format!("{} {:?} {:?}", order.jti, order.door, order.action);
+        let count = delivered.entry(what).or_default();
         *count += 1;
         if *count > 1 {
             let count = *count;

@@ -105,9 +105,10 @@ pub struct Oracle {
     rights: RightsWatch,
     /// By id; several where other bytes were sent under one id.
     asked: BTreeMap<Id, Vec<Asked>>,
-    /// How often an order for this command has reached the doors: ever, and in the present run.
-    delivered: BTreeMap<Id, u32>,
-    delivered_in_run: BTreeMap<Id, u32>,
+    /// How often an order for this command has reached the doors: ever, and in the present run. Its door and
+    /// action belong to the key, for once its record is dropped an id may come to mean another command.
+    delivered: BTreeMap<String, u32>,
+    delivered_in_run: BTreeMap<String, u32>,
     /// Ordered in the present run.
     ordered: Vec<Id>,
     /// Commands that came with this token in the present run.
