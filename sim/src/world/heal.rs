@@ -34,14 +34,9 @@ impl World {
         for door in 0..self.site.doors.len() {
             self.field_event(FieldEvent::Rex(door, false));
         }
-        for heal in [
-            Heal::BrokerUp,
-            Heal::ClockRight,
-            Heal::NtpBack,
-            Heal::DiskFast,
-            Heal::CopyWritable,
-            Heal::CloudHears,
-        ] {
+        for heal in
+            [Heal::BrokerUp, Heal::ClockRight, Heal::NtpBack, Heal::DiskFast, Heal::CopyWritable, Heal::CloudHears]
+        {
             self.heal(heal);
         }
         self.post(Duration::from_secs(15), What::Heal(Heal::CloudAsksAgain));
@@ -112,7 +107,7 @@ impl World {
     pub(super) fn ask_again(&mut self) {
         let again: Vec<Outgoing> = self.without_end().map(|(_, message)| message.clone()).collect();
         for message in again {
-            self.from_cloud_later(Outgoing { retain: false, ..message });
+            self.cloud_sends(Outgoing { retain: false, ..message });
         }
     }
 }

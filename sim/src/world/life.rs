@@ -128,7 +128,7 @@ impl World {
             self.life.sent.remove(0);
         }
         self.life.sent.push((jti, message.clone()));
-        self.from_cloud_later(message);
+        self.cloud_sends(message);
     }
 
     fn remember_boot(&mut self) {
@@ -149,7 +149,7 @@ impl World {
         let (jti, message) = self.life.sent[at].clone();
         self.line(format_args!("cloud: repeats {jti}"));
         self.count("repeats");
-        self.from_cloud_later(Outgoing { retain: false, ..message });
+        self.cloud_sends(Outgoing { retain: false, ..message });
     }
 
     /// A new key set under the root key; seldom with a new epoch, as after a restore of the cloud.
@@ -163,7 +163,7 @@ impl World {
         self.line(format_args!("cloud: keys {version}, epoch {epoch}"));
         self.count("key sets");
         let keys = self.cloud.key_set(self.wall());
-        self.from_cloud_later(keys);
+        self.cloud_sends(keys);
     }
 
     fn odd_command(&mut self) {

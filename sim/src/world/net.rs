@@ -32,13 +32,28 @@ struct Connection {
 
 pub enum NetEvent {
     /// CONNECT reaches the broker.
-    Connect { run: u64, number: u64, will: Will },
+    Connect {
+        run: u64,
+        number: u64,
+        will: Will,
+    },
     /// Anything else of the node's.
-    FromNode { run: u64, number: u64, order: LinkOrder },
+    FromNode {
+        run: u64,
+        number: u64,
+        order: LinkOrder,
+    },
     /// The broker notices that the node is gone.
-    NodeGone { run: u64, number: u64 },
+    NodeGone {
+        run: u64,
+        number: u64,
+    },
     FromCloud(Outgoing),
-    ToCloud { epoch: u64, topic: String, payload: Vec<u8> },
+    ToCloud {
+        epoch: u64,
+        topic: String,
+        payload: Vec<u8>,
+    },
 }
 
 #[derive(Default)]
@@ -66,7 +81,7 @@ impl World {
             NetEvent::Connect { run, number, will } => self.accept(run, number, will),
             NetEvent::FromNode { run, number, order } => {
                 if self.net.connection.as_ref().is_some_and(|c| (c.run, c.number) == (run, number)) {
-                    self.from_node(run, number, order);
+                    self.hear_node(run, number, order);
                 }
             }
             NetEvent::NodeGone { run, number } => {
@@ -75,10 +90,10 @@ impl World {
                 }
             }
             NetEvent::FromCloud(message) if self.net.down => self.net.cloud_waits.push(message),
-            NetEvent::FromCloud(message) => self.from_cloud(message),
+            NetEvent::FromCloud(message) => self.hear_cloud(message),
             NetEvent::ToCloud { epoch, topic, payload } => {
                 if epoch == self.net.epoch {
-                    self.to_cloud(&topic, &payload);
+                    self.cloud_hears(&topic, &payload);
                 }
             }
         }
@@ -89,7 +104,11 @@ impl World {
         if self.net.down {
             let reason = "connection refused".to_owned();
             let delay = self.rng.millis(1, 40);
-            return self.send(Lane::BrokerToNode, delay, to_node(LinkEvent::Disconnected { connection: number, reason }));
+            return self.send(
+                Lane::BrokerToNode,
+                delay,
+                to_node(LinkEvent::Disconnected { connection: number, reason }),
+            );
         }
         // Taken over.
         self.drop_connection();
@@ -114,7 +133,7 @@ impl World {
         }
     }
 
-    fn from_node(&mut self, run: u64, number: u64, order: LinkOrder) {
+    fn hear_node(&mut self, run: u64, number: u64, order: LinkOrder) {
         let to_node = |event| What::Node(run, NodeEvent::Link(event));
         let delay = self.rng.micros(100, 3_000);
         match order {
@@ -162,7 +181,7 @@ impl World {
     }
 
     /// From the cloud to the node.
-    fn from_cloud(&mut self, Outgoing { topic, payload, retain }: Outgoing) {
+    fn hear_cloud(&mut self, Outgoing { topic, payload, retain }: Outgoing) {
         if retain {
             self.net.retained.insert(topic.clone(), payload.clone());
         }
@@ -263,29 +282,29 @@ impl World {
         self.net.down = false;
         // The cloud's own link comes back with it.
         let keys = self.cloud.key_set(self.wall());
-        self.from_cloud(keys);
+        self.hear_cloud(keys);
         for message in std::mem::take(&mut self.net.cloud_waits) {
-            self.from_cloud(message);
+            self.hear_cloud(message);
         }
         self.cloud_catches_up();
     }
 
     pub(super) fn cloud_catches_up(&mut self) {
         for ack in self.cloud.catch_up_acks() {
-            self.from_cloud_later(ack);
+            self.cloud_sends(ack);
         }
     }
 
-    pub(super) fn from_cloud_later(&mut self, message: Outgoing) {
+    pub(super) fn cloud_sends(&mut self, message: Outgoing) {
         let delay = self.rng.millis(1, 30);
         self.send(Lane::CloudToBroker, delay, What::Net(NetEvent::FromCloud(message)));
     }
 
-    fn to_cloud(&mut self, topic: &str, payload: &[u8]) {
+    fn cloud_hears(&mut self, topic: &str, payload: &[u8]) {
         let wall = self.wall();
         let answers = self.cloud.handle(wall, topic, payload);
         for answer in answers {
-            self.from_cloud_later(answer);
+            self.cloud_sends(answer);
         }
         self.oracle.cloud_heard(&self.cloud);
     }

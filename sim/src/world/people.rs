@@ -291,7 +291,7 @@ impl World {
             self.cloud.change_silently(&ops);
         } else {
             let delta = self.cloud.change(wall, ops);
-            self.from_cloud_later(delta);
+            self.cloud_sends(delta);
         }
         let generation = self.cloud.set.generation;
         self.line(format_args!("cloud: set {generation}, revokes {revokes}, silently {silently}"));
