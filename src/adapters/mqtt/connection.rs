@@ -137,7 +137,12 @@ pub fn start(
     let capacity = usize::from(WINDOW_MAX) + usize::from(RECEIVE_MAXIMUM) + 8;
     let poll_within = options.keep_alive() + POLL_GRACE;
     let (client, event_loop) = AsyncClient::new(options, capacity);
-    let orders = Arc::new(Orders { client, handed_over: Mutex::default(), filters: Mutex::default(), unreadable: AtomicBool::new(false) });
+    let orders = Arc::new(Orders {
+        client,
+        handed_over: Mutex::default(),
+        filters: Mutex::default(),
+        unreadable: AtomicBool::new(false),
+    });
     let running = Connection {
         config,
         connection,
