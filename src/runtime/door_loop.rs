@@ -188,10 +188,14 @@ impl<'a> DoorLoop<'a> {
             self.report(report);
         }
         self.send_reports();
+        // Before anything that waits: should a bus fail meanwhile, what was done is still written down.
+        self.keep(step.commit);
         if changed {
             tokio::task::yield_now().await;
         }
-        self.commit(now, step.commit);
+        for report in self.outlets.ledger.settle(now) {
+            self.report(report);
+        }
         self.states_waiting.extend(step.changed);
         self.publish_states(controller);
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
@@ -199,15 +203,13 @@ impl<'a> DoorLoop<'a> {
         }
     }
 
-    fn commit(&mut self, now: Now, commit: Commit) {
+    fn keep(&mut self, commit: Commit) {
         for write in &commit.writes {
             if let LedgerWrite::Door { door, state } = write {
                 self.restored.insert(door.clone(), state.clone());
             }
         }
-        for report in self.outlets.ledger.commit(now, commit) {
-            self.report(report);
-        }
+        self.outlets.ledger.keep(commit);
     }
 
     fn report(&mut self, report: OrderReport) {

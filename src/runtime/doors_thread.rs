@@ -205,7 +205,8 @@ impl DoorsThread {
             };
             loops.spawn_local(bus_loop::run(bus_loop::plan(&site, bus), Wire::new(bus), ports, adapters::clock::mono));
         }
-        drop(reports);
+        // A site without a bus has nothing that could end; else the last bus takes the channel along.
+        let _open = site.buses.is_empty().then_some(reports);
         for reader in &site.readers {
             if let ReaderSource::Serial { port, format } = &reader.source {
                 let port = SerialReader::new(port.clone(), *format);

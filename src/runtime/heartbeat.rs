@@ -29,23 +29,39 @@ impl From<Arc<AtomicU64>> for Heartbeat {
 /// All loops that must make progress.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
-    loops: Vec<(String, Heartbeat, u64)>,
+    loops: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    name: String,
+    heartbeat: Heartbeat,
+    seen: u64,
+    /// Looks in a row without progress, and how many of them are still no stall.
+    still: u32,
+    still_max: u32,
 }
 
 impl Heartbeats {
     pub fn register(&mut self, name: impl Into<String>, heartbeat: Heartbeat) {
-        self.loops.push((name.into(), heartbeat, 0));
+        self.register_slow(name, heartbeat, 0);
     }
 
-    /// The loops that have not gone round since the last call.
+    /// For a loop whose single steps may take long: so many looks without progress are no stall.
+    pub fn register_slow(&mut self, name: impl Into<String>, heartbeat: Heartbeat, still_max: u32) {
+        self.loops.push(Watched { name: name.into(), heartbeat, seen: 0, still: 0, still_max });
+    }
+
+    /// The loops that have not gone round since the last call, or for longer than they may.
     pub fn stalled(&mut self) -> Vec<&str> {
         let mut stalled = Vec::new();
-        for (name, heartbeat, seen) in &mut self.loops {
-            let count = heartbeat.0.load(Ordering::Relaxed);
-            if count == *seen {
-                stalled.push(name.as_str());
+        for watched in &mut self.loops {
+            let count = watched.heartbeat.0.load(Ordering::Relaxed);
+            watched.still = if count == watched.seen { watched.still.saturating_add(1) } else { 0 };
+            watched.seen = count;
+            if watched.still > watched.still_max {
+                stalled.push(watched.name.as_str());
             }
-            *seen = count;
         }
         stalled
     }
@@ -67,5 +83,17 @@ mod tests {
         cloud.beat();
         assert!(all.stalled().is_empty());
         assert_eq!(all.stalled(), ["doors", "cloud"]);
+    }
+
+    #[test]
+    fn a_loop_with_long_steps_is_named_only_when_even_they_should_be_over() {
+        let mirror = Heartbeat::default();
+        let mut all = Heartbeats::default();
+        all.register_slow("mirror", mirror.clone(), 2);
+        assert!(all.stalled().is_empty());
+        assert!(all.stalled().is_empty());
+        assert_eq!(all.stalled(), ["mirror"]);
+        mirror.beat();
+        assert!(all.stalled().is_empty());
     }
 }

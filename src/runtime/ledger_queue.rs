@@ -31,10 +31,15 @@ impl LedgerQueue {
         LedgerQueue { ledger, waiting: VecDeque::new(), events_lost: 0, in_force: (0, 0) }
     }
 
-    /// Returns the reports that waited for what was given up: nobody will ever know more.
+    /// [`LedgerQueue::keep`] and [`LedgerQueue::settle`].
     #[must_use]
     pub fn commit(&mut self, now: Now, commit: Commit) -> Vec<OrderReport> {
-        let mut given_up = Vec::new();
+        self.keep(commit);
+        self.settle(now)
+    }
+
+    /// From here on it is not lost with the loop; the ledger is not woken yet.
+    pub fn keep(&mut self, commit: Commit) {
         for write in &commit.writes {
             if let LedgerWrite::Event(event) = write {
                 self.in_force = (event.epoch, event.generation);
@@ -43,6 +48,12 @@ impl LedgerQueue {
         if !commit.is_empty() {
             self.waiting.push_back(commit);
         }
+    }
+
+    /// Hands on what waits. Returns the reports that waited for what was given up: nobody will ever know more.
+    #[must_use]
+    pub fn settle(&mut self, now: Now) -> Vec<OrderReport> {
+        let mut given_up = Vec::new();
         self.hand_on(now);
         while self.waiting.len() > WAITING_MAX {
             if let Some(lost) = self.waiting.pop_front() {

@@ -62,6 +62,9 @@ const EXIT_BAD_CONFIGURATION: u8 = 78;
 const LEDGER: &str = "ledger";
 /// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
 const RELEASED_QUEUE_MAX: usize = 1024;
+/// A set of a hundred thousand people takes a slow box most of a minute to compile and write: the watchdog
+/// must not end that, for it would only begin anew.
+const MIRROR_STILL_MAX: u32 = 60;
 /// What the log still has to say at the end gets this long.
 const JOURNAL_CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -142,7 +145,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
 
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
-    heartbeats.register("mirror", mirror.progress().into());
+    heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
     let setup = DoorsSetup {
         site: site.clone(),
         clock: clock.clone(),
@@ -161,6 +164,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             .inspect_err(|error| tracing::error!(%error, "the stored key set does not verify under the root key"))
             .ok()
     });
+    let last_beat_at = recovered.last_beat.map_or(recovered.clock_floor, |beat| beat.at);
+    let passed = recovered.clock_floor.max(last_beat_at);
     let restored = Restored {
         keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
         log_id: recovered.head.log_id.clone(),
@@ -198,7 +203,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outlets = runtime.block_on(async {
         let inlets = Inlets {
-            link: MqttLink::new(link_config(&site)),
+            link: MqttLink::new(link_config(&site)).no_earlier_than(passed),
             released,
             head: ledger.head(),
             health: ledger.health(),

@@ -8,6 +8,7 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::{
     canonical::MESSAGE_BYTES_MAX,
@@ -261,8 +262,9 @@ impl Signer {
             .split_once("-----BEGIN PRIVATE KEY-----")
             .and_then(|(_, rest)| rest.split_once("-----END PRIVATE KEY-----"));
         let (body, _) = body.ok_or(KeyError::NotPem)?;
-        let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        let der = base64::engine::general_purpose::STANDARD.decode(body).map_err(|_| KeyError::NotPem)?;
+        let body = Zeroizing::new(body.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>());
+        let der = base64::engine::general_purpose::STANDARD.decode(&*body).map_err(|_| KeyError::NotPem)?;
+        let der = Zeroizing::new(der);
         Signer::from_pkcs8(&der)
     }
 
@@ -291,9 +293,9 @@ impl Signer {
 
 /// A private key file for 32 random bytes, as [`Signer::from_pem`] reads it.
 pub fn private_key_pem(seed: &[u8; 32]) -> String {
-    let der = [&PKCS8_PREFIX[..], &seed[..]].concat();
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    let der = Zeroizing::new([&PKCS8_PREFIX[..], &seed[..]].concat());
+    let body = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*der));
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", *body)
 }
 
 /// A JWS in compact form over `payload`.

@@ -204,8 +204,9 @@ impl World {
             Kind::DoorsStall => {
                 let stall = self.rng.millis(100, 6_000);
                 let until = self.now + stall;
-                if let Some(node) = &mut self.node {
-                    node.stalled_until = until;
+                if let Some(node) = self.node.as_mut() {
+                    node.stalled_until = node.stalled_until.max(until);
+                    self.post_node(stall, NodeEvent::DoorsResume);
                     // A loop that hung that long is restarted, or goes on where it was.
                     if self.rng.permille(500) {
                         self.post_node(stall, NodeEvent::DoorsPanic);

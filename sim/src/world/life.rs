@@ -48,7 +48,8 @@ impl World {
             42..44 => self.set_fire(),
             44..76 => self.command(),
             76..84 => self.repeat_command(),
-            84..95 => self.edit_set(),
+            84..94 => self.edit_set(),
+            94 => self.renew_keys(),
             95..97 => {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
@@ -119,6 +120,10 @@ impl World {
         self.count("commands");
         self.oracle.asked(jti.clone(), asked);
         self.remember_boot();
+        self.send_command(jti, message);
+    }
+
+    fn send_command(&mut self, jti: Id, message: Outgoing) {
         if self.life.sent.len() >= REMEMBERED {
             self.life.sent.remove(0);
         }
@@ -147,6 +152,20 @@ impl World {
         self.from_cloud_later(Outgoing { retain: false, ..message });
     }
 
+    /// A new key set under the root key; seldom with a new epoch, as after a restore of the cloud.
+    fn renew_keys(&mut self) {
+        self.cloud.keys_version += 1;
+        if self.rng.permille(250) {
+            self.cloud.epoch += 1;
+            self.count("epochs");
+        }
+        let (version, epoch) = (self.cloud.keys_version, self.cloud.epoch);
+        self.line(format_args!("cloud: keys {version}, epoch {epoch}"));
+        self.count("key sets");
+        let keys = self.cloud.key_set(self.wall());
+        self.from_cloud_later(keys);
+    }
+
     fn odd_command(&mut self) {
         let (mut wish, asked) = self.wish();
         match self.rng.below(3) {
@@ -165,7 +184,7 @@ impl World {
                 let (jti, message) = self.cloud.command(wall, &wish);
                 self.line(format_args!("cloud: other bytes under {jti}"));
                 self.oracle.asked_otherwise(&jti, asked);
-                self.from_cloud_later(message);
+                self.send_command(jti, message);
             }
         }
     }

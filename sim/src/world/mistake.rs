@@ -23,6 +23,7 @@ use latchd::{
 
 use super::{
     oracle::Invariant,
+    people::People,
     site::{FIRE, Site},
 };
 
@@ -92,7 +93,6 @@ pub struct Shim {
     orders: BTreeMap<Vec<u8>, Order>,
     command: Option<Vec<u8>>,
     again: u64,
-    set_before: Option<Arc<Permissions>>,
     linked: bool,
     head: Option<u64>,
 }
@@ -105,7 +105,6 @@ impl Shim {
             orders: BTreeMap::new(),
             command: None,
             again: 0,
-            set_before: None,
             linked: false,
             head: None,
         }
@@ -194,15 +193,12 @@ impl Shim {
         }
     }
 
-    /// From the mirror to the doors.
-    pub fn permissions(&mut self, permissions: Arc<Permissions>, revokes: bool) -> Arc<Permissions> {
-        match &self.set_before {
-            Some(before) if revokes && self.is(Mistake::RevocationNotApplied) => before.clone(),
-            _ => {
-                self.set_before = Some(permissions.clone());
-                permissions
-            }
-        }
+    /// From the mirror to the doors: the new version, with the rights of the one before.
+    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, people: &People) -> Arc<Permissions> {
+        let version = *permissions.version();
+        let revokes = people.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
+        let before = people.at(version.generation.saturating_sub(1)).filter(|_| revokes);
+        before.and_then(|model| model.compile(site, version)).map_or(permissions, Arc::new)
     }
 
     /// From the log to the session.

@@ -209,7 +209,15 @@ impl World {
         self.events += 1;
         self.oracle.count_event(self.now != at, EVENTS_AT_ONCE_MAX);
         self.now = at;
+        let of_node = matches!(what, What::Node(..));
         self.dispatch(what);
+        if of_node && let Some(left) = &mut self.faults.crash_in {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.faults.crash_in = None;
+                self.crash("between two events");
+            }
+        }
         self.look();
         self.oracle.take_violation()
     }

@@ -2,7 +2,10 @@
 //! the node's own events; must never let one machine into another but through an event. Invariant: what is
 //! not on a simulated disk is gone when this value is dropped.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use latchd::{
     domain::{
@@ -26,7 +29,7 @@ use latchd::{
 };
 
 use super::{
-    What, World,
+    World,
     node_bus::BusLoop,
     node_stores::{LedgerLoop, MirrorLoop},
 };
@@ -43,6 +46,7 @@ pub enum NodeEvent {
     Set(SetVersion, Arc<Permissions>),
     DoorsTimer(Mono),
     StopDoors,
+    DoorsResume,
     DoorsPanic,
     // ---- the cloud's thread ----
     Link(LinkEvent),
@@ -86,6 +90,8 @@ pub struct Node {
     pub doors_ended: bool,
     /// Until then the doors' loop hangs, while the buses go on.
     pub stalled_until: Mono,
+    /// What came meanwhile.
+    pub backlog: VecDeque<NodeEvent>,
     // The cloud's thread.
     pub uplink: Uplink,
     pub uplink_due: Option<Mono>,
@@ -108,8 +114,8 @@ impl World {
     }
 
     pub(super) fn node_event(&mut self, event: NodeEvent) {
-        let Some(node) = &self.node else { return };
-        let stalled = (self.now < node.stalled_until).then_some(node.stalled_until);
+        let Some(node) = &mut self.node else { return };
+        let stalled = self.now < node.stalled_until || !node.backlog.is_empty();
         let doors_now = node.doors;
         match event {
             NodeEvent::BusTurn { doors, bus } if doors == doors_now => self.bus_turn(bus),
@@ -124,11 +130,11 @@ impl World {
             | NodeEvent::Set(..)
             | NodeEvent::DoorsTimer(..)
             | NodeEvent::StopDoors
-                if stalled.is_some() =>
+                if stalled =>
             {
-                let run = self.run;
-                self.post_at(stalled.unwrap_or(self.now), What::Node(run, event));
+                node.backlog.push_back(event);
             }
+            NodeEvent::DoorsResume => self.doors_resume(),
             NodeEvent::Report { bus, report, .. } => self.doors_hear(bus, report),
             NodeEvent::Card(reader, card) => self.doors_card(reader, card),
             NodeEvent::Order(order) => self.doors_order(order),

@@ -126,6 +126,8 @@ impl World {
         } else {
             Fate::Arrives
         };
+        // A frame may also sit in some gateway, and reach the board when nobody waits for it any more.
+        let there = if self.rng.permille(frames.late_permille) { there + self.rng.millis(20, 500) } else { there };
         let back = if self.rng.permille(frames.late_permille) { back + self.rng.millis(20, 400) } else { back };
         let request = wire.request;
         if !matches!(request, latchd::gateway::fieldbus::Request::Read { .. }) || fate != Fate::Arrives {

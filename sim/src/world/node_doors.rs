@@ -163,6 +163,17 @@ impl World {
         }
     }
 
+    /// The doors' loop goes on where it hung, with what came meanwhile.
+    pub(super) fn doors_resume(&mut self) {
+        if self.node.as_ref().is_none_or(|node| self.now < node.stalled_until) {
+            return;
+        }
+        let backlog = self.node.as_mut().map(|node| std::mem::take(&mut node.backlog)).unwrap_or_default();
+        for event in backlog {
+            self.node_event(event);
+        }
+    }
+
     /// The doors' loop has panicked: all of the thread starts again from what was durable or on its way there.
     pub(super) fn doors_restart(&mut self) {
         if self.node.as_ref().is_none_or(|node| node.doors_ended) {
@@ -190,6 +201,7 @@ impl World {
         node.doors_due = None;
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
+        let backlog = std::mem::take(&mut node.backlog);
         self.oracle.doors_started(&self.site, self.now, version, &node.restored);
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
@@ -201,6 +213,12 @@ impl World {
         }
         if stopping {
             self.doors_stop();
+        }
+        // The newest set outlives the loop, and so does a stop; the desk has heard that orders are nobody's.
+        for event in backlog {
+            if matches!(event, NodeEvent::Set(..) | NodeEvent::StopDoors) {
+                self.node_event(event);
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct MirrorLoop {
     pub in_force: Option<SetVersion>,
     pub due: Option<Mono>,
     pause: Duration,
-    /// What must not be lost while the store is down.
+    /// The newest that was given; nobody gives it again.
     keys: Option<MirrorInput>,
     link_up: bool,
 }
@@ -181,9 +181,11 @@ impl World {
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
+        if matches!(input, MirrorInput::Keys { .. }) {
+            this.keys = Some(input.clone());
+        }
         let Some(mirror) = &mut this.mirror else {
             match input {
-                MirrorInput::Keys { .. } => this.keys = Some(input),
                 MirrorInput::LinkUp => this.link_up = true,
                 MirrorInput::LinkDown => this.link_up = false,
                 _ => {}
@@ -276,7 +278,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
         this.mirror = Some(mirror);
-        let keys = this.keys.take();
+        let keys = this.keys.clone();
         let link = std::mem::take(&mut this.link_up).then_some(MirrorInput::LinkUp);
         let in_force = this.in_force;
         self.mirror_says(MirrorOutput::Restored { set_aside: None, notes: opened.notes });

@@ -39,7 +39,7 @@ impl World {
                 if *topic == self.cloud.topics.cmd() {
                     self.count("commands delivered");
                     let name = self.life.name_of(payload);
-                    self.oracle.command_came(*token, name);
+                    self.oracle.command_came(*token, name, *retain);
                 }
             }
             LinkEvent::Connected { connection, .. } => {
@@ -48,6 +48,7 @@ impl World {
             }
             LinkEvent::Disconnected { connection, reason } => {
                 self.trace.line(self.now, format_args!("link: disconnected {connection}: {reason}"));
+                self.oracle.disconnected();
             }
             LinkEvent::PubAcked { .. } | LinkEvent::Subscribed { .. } => {}
         }
@@ -135,7 +136,7 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                let set = self.shim.permissions(permissions, self.people.is_revocation(version.generation));
+                let set = self.shim.permissions(permissions, &self.site, &self.people);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
             Action::CloudTime { iat, asked_at } => self.cloud_time(iat, asked_at),
@@ -168,6 +169,9 @@ impl World {
                 self.trace.line(self.now, format_args!("publish: {kind} {} bytes", payload.len()));
                 if *topic == self.cloud.topics.evt() {
                     self.oracle.published(payload);
+                }
+                if *topic == self.cloud.topics.rsp() {
+                    self.oracle.answered(payload);
                 }
             }
             _ => {}

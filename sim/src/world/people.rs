@@ -10,9 +10,13 @@ use latchd::{
         credential,
         event::DenialReason,
         fieldbus::RawCard,
+        ids::Id,
+        permission::{Permissions, SetVersion},
         record::{
-            AccessRule, Credential, CredentialState, Effect, Group, Operator, OperatorStatus, Person, Record, Token,
+            AccessRule, Credential, CredentialState, Effect, Group, Operator, OperatorStatus, Person, Record, Schedule,
+            TimeOfDay, Token, Weekday, WeeklyInterval,
         },
+        time::{ClockTrust, Now, Wall},
     },
     wire::{
         set::Op,
@@ -20,7 +24,10 @@ use latchd::{
     },
 };
 
-use super::{World, site::id};
+use super::{
+    World,
+    site::{Site, id},
+};
 use crate::cloud::set::{delete, put};
 
 pub const PERSONS: u64 = 6;
@@ -59,6 +66,8 @@ struct Rule {
     group: Option<&'static str>,
     person: Option<u64>,
     doors: Vec<&'static str>,
+    /// Only during the shift.
+    shift: bool,
 }
 
 /// One generation, as plainly as it can be said.
@@ -70,7 +79,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn decide(&self, card: RawCard, door: &str) -> Verdict {
+    pub fn decide(&self, card: RawCard, door: &str, now: Now) -> Verdict {
         let person = card.value.wrapping_sub(FIRST_CARD) as u64;
         match self.credentials.get(&person) {
             None => return Verdict::Denied(DenialReason::UnknownCredential),
@@ -85,14 +94,43 @@ impl Model {
             holder && rule.doors.contains(&door)
         };
         let rules: Vec<&Rule> = self.rules.values().filter(applies).collect();
-        if rules.iter().any(|rule| rule.deny) {
+        // Without a trusted clock a schedule never helps: it neither allows, nor keeps a denial off.
+        let trusted = now.trust == ClockTrust::Trusted;
+        let (denials, allowances): (Vec<&Rule>, Vec<&Rule>) = rules.into_iter().partition(|rule| rule.deny);
+        if denials.iter().any(|rule| !rule.shift || !trusted || in_shift(now.wall)) {
             Verdict::Denied(DenialReason::ExplicitDeny)
-        } else if rules.is_empty() {
-            Verdict::Denied(DenialReason::NoRule)
-        } else {
+        } else if allowances.iter().any(|rule| !rule.shift || (trusted && in_shift(now.wall))) {
             Verdict::Granted { person: name_of(person) }
+        } else if allowances.is_empty() {
+            Verdict::Denied(DenialReason::NoRule)
+        } else if trusted {
+            Verdict::Denied(DenialReason::OutsideSchedule)
+        } else {
+            Verdict::Denied(DenialReason::ClockUntrusted)
         }
     }
+}
+
+/// The shift, in milliseconds of the day: it begins and ends in the first minute of a world.
+const SHIFT: (i64, i64) = (51_215_000, 51_230_000);
+
+fn in_shift(wall: Wall) -> bool {
+    (SHIFT.0..SHIFT.1).contains(&(wall.as_millis() % 86_400_000))
+}
+
+fn shift() -> Record {
+    let days = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+    let (from, to) = (TimeOfDay(SHIFT.0 as u32), TimeOfDay(SHIFT.1 as u32));
+    let weekly = vec![WeeklyInterval { days: days.to_vec(), from, to }];
+    Record::Schedule(Schedule { weekly, ..Schedule::default() })
 }
 
 pub fn name_of(person: u64) -> String {
@@ -116,32 +154,47 @@ impl People {
     }
 }
 
-fn person(number: u64, group: &str) -> Op {
+impl Model {
+    /// As the set would be compiled that says this and nothing else.
+    pub fn compile(&self, site: &Site, version: SetVersion) -> Option<Permissions> {
+        let mut records: Vec<(Id, Record)> =
+            ["staff", "night"].map(|group| (id(group), Record::Group(Group::default()))).into();
+        records.push((id("shift"), shift()));
+        records.extend(self.groups.iter().map(|(number, group)| (id(&name_of(*number)), person(*number, group))));
+        let credentials = self.credentials.iter();
+        records.extend(credentials.map(|(number, state)| (id(&format!("c-{number}")), credential(*number, *state))));
+        records.extend(self.rules.iter().map(|(name, of)| (id(name), rule(of))));
+        Permissions::compile(records, &site.door_ids(), &zone(), version).ok()
+    }
+}
+
+fn person(number: u64, group: &str) -> Record {
     let extended_access = number == SLOW_PERSON;
-    let body = Person { groups: vec![id(group)], extended_access, ..Person::default() };
-    put(&name_of(number), &Record::Person(body))
+    Record::Person(Person { groups: vec![id(group)], extended_access, ..Person::default() })
 }
 
-fn credential(person: u64, state: CredentialState) -> Op {
-    let record = Credential {
-        person: id(&name_of(person)),
-        token: token_of(person),
-        state,
-        active_from: None,
-        expires_at: None,
-    };
-    put(&format!("c-{person}"), &Record::Credential(record))
+fn credential(person: u64, state: CredentialState) -> Record {
+    let person_id = id(&name_of(person));
+    let token = token_of(person);
+    Record::Credential(Credential { person: person_id, token, state, active_from: None, expires_at: None })
 }
 
-fn rule(name: &str, rule: &Rule) -> Op {
-    let body = AccessRule {
+fn rule(rule: &Rule) -> Record {
+    Record::AccessRule(AccessRule {
         effect: if rule.deny { Effect::Deny } else { Effect::Allow },
         groups: rule.group.iter().map(|group| id(group)).collect(),
         persons: rule.person.iter().map(|person| id(&name_of(*person))).collect(),
         doors: rule.doors.iter().map(|door| id(door)).collect(),
-        schedule: None,
-    };
-    put(name, &Record::AccessRule(body))
+        schedule: rule.shift.then(|| id("shift")),
+    })
+}
+
+fn put_person(number: u64, group: &str) -> Op {
+    put(&name_of(number), &person(number, group))
+}
+
+fn put_credential(number: u64, state: CredentialState) -> Op {
+    put(&format!("c-{number}"), &credential(number, state))
 }
 
 impl World {
@@ -152,6 +205,7 @@ impl World {
         let mut ops = vec![
             put("staff", &Record::Group(Group::default())),
             put("night", &Record::Group(Group::default())),
+            put("shift", &shift()),
             operator("op-1", "integrator", OperatorStatus::Active {}),
             operator("op-2", "admin", OperatorStatus::Active {}),
             operator("op-3", "reporter", OperatorStatus::Active {}),
@@ -161,14 +215,21 @@ impl World {
             let group = if number % 3 == 2 { "night" } else { "staff" };
             self.people.current.groups.insert(number, group);
             self.people.current.credentials.insert(number, CredentialState::Active);
-            ops.extend([person(number, group), credential(number, CredentialState::Active)]);
+            ops.extend([put_person(number, group), put_credential(number, CredentialState::Active)]);
         }
-        let allow = |group, doors: &[&'static str]| Rule { deny: false, group: Some(group), person: None, doors: doors.to_vec() };
+        let allow = |group, doors: &[&'static str]| Rule {
+            deny: false,
+            group: Some(group),
+            person: None,
+            doors: doors.to_vec(),
+            shift: false,
+        };
         for (name, of) in [
             ("staff-by-day", allow("staff", &["front", "glass", "store"])),
             ("night-at-the-back", allow("night", &["back", "front"])),
+            ("night-shift", Rule { shift: true, ..allow("night", &["glass", "store"]) }),
         ] {
-            ops.push(rule(name, &of));
+            ops.push(put(name, &rule(&of)));
             self.people.current.rules.insert(name.to_owned(), of);
         }
         self.change_set(ops, false, false);
@@ -190,14 +251,15 @@ impl World {
                 let states = [CredentialState::Suspended, CredentialState::Lost, CredentialState::Stolen];
                 let state = states[self.rng.index(states.len())];
                 model.credentials.insert(number, state);
-                (vec![credential(number, state)], true)
+                (vec![put_credential(number, state)], true)
             }
             2 => {
                 let doors = ["front", "glass", "back", "store"];
                 let at = vec![doors[self.rng.index(doors.len())]];
                 let name = format!("deny-{number}");
-                let of = Rule { deny: true, group: None, person: Some(number), doors: at };
-                let op = rule(&name, &of);
+                let shift = self.rng.permille(300);
+                let of = Rule { deny: true, group: None, person: Some(number), doors: at, shift };
+                let op = put(&name, &rule(&of));
                 model.rules.insert(name, of);
                 (vec![op], true)
             }
@@ -211,11 +273,11 @@ impl World {
             4 => {
                 let group = if model.groups.get(&number) == Some(&"staff") { "night" } else { "staff" };
                 model.groups.insert(number, group);
-                (vec![person(number, group)], true)
+                (vec![put_person(number, group)], true)
             }
             _ => {
                 model.credentials.insert(number, CredentialState::Active);
-                (vec![credential(number, CredentialState::Active)], false)
+                (vec![put_credential(number, CredentialState::Active)], false)
             }
         };
         let silently = self.rng.permille(150);

@@ -14,6 +14,7 @@ use latchd::{
         controller::Controller,
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
+        kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         session::{LastBeat, Restored, Session, SessionConfig},
@@ -52,7 +53,6 @@ use crate::{
 };
 
 const EVENTS_MAX: u64 = 1_000_000;
-const COMMANDS_PER_OPERATOR_MAX: usize = 64;
 
 /// What survives the daemon.
 pub struct Disks {
@@ -116,6 +116,12 @@ impl World {
         self.run += 1;
         self.disks.copy.fuse.mend();
         let (boot, log_id) = (self.random_id(), self.random_id());
+        if self.disks.ledger.open().reopen().is_err() {
+            return self.start_failed("ledger");
+        }
+        if self.disks.mirror.open().reopen().is_err() {
+            return self.start_failed("mirror");
+        }
         let limits = LedgerLimits { events_max: EVENTS_MAX };
         let opened = Ledger::open(self.disks.ledger.open(), log_id, limits);
         let Ok((ledger, recovered)) = opened else { return self.start_failed("ledger") };
@@ -143,11 +149,12 @@ impl World {
         ));
         self.count("starts");
         let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
-        let keys = opened.keys.as_ref().and_then(|stored| {
+        let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
+        let keys = stored_keys.and_then(|stored| {
             KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok()
         });
         let restored = Restored {
-            keys: keys.unwrap_or_else(KeySet::empty),
+            keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
             log_id: recovered.head.log_id.clone(),
             head: recovered.head.seq,
             acked_through: recovered.acked_through,
@@ -174,7 +181,8 @@ impl World {
             boot: boot.clone(),
             issuer: ISSUER.to_owned(),
             doors: self.site.door_ids(),
-            commands_per_operator_max: COMMANDS_PER_OPERATOR_MAX,
+            // Small in some seeds, so that entries have to be dropped.
+            commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
         };
         let permissions = opened.permissions.clone();
@@ -207,6 +215,7 @@ impl World {
             stopping: false,
             doors_ended: false,
             stalled_until: self.now,
+            backlog: std::collections::VecDeque::new(),
             uplink: Uplink::new(session, desk, set),
             uplink_due: None,
             connection: 0,

@@ -29,9 +29,12 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{
     CONNECT_WITHIN_S, LinkConfig, PACKET_BYTES_MAX, RECEIVE_MAXIMUM, SESSION_EXPIRY_S, WINDOW_MAX, explain, tls,
 };
-use crate::gateway::{
-    session::link::{Handle, LinkEvent, LinkOrder, Will},
-    step::MessageToken,
+use crate::{
+    domain::time::Wall,
+    gateway::{
+        session::link::{Handle, LinkEvent, LinkOrder, Will},
+        step::MessageToken,
+    },
 };
 
 /// How much longer than the keep-alive one `poll` may take: it returns at each ping at the latest, so
@@ -44,7 +47,7 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// Everything for one attempt; files are read now. The error is for the installer. A fresh session forgets
 /// what the broker has queued.
-pub fn options(config: &LinkConfig, will: Will, fresh_session: bool) -> Result<MqttOptions, String> {
+pub fn options(config: &LinkConfig, will: Will, fresh_session: bool, no_earlier: Wall) -> Result<MqttOptions, String> {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
     options.set_keep_alive(config.keep_alive.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX));
     options.set_clean_start(fresh_session);
@@ -64,7 +67,7 @@ pub fn options(config: &LinkConfig, will: Will, fresh_session: bool) -> Result<M
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
     if let Some(tls) = &config.tls {
-        let client = tls::client_config(tls, &config.host)?;
+        let client = tls::client_config(tls, no_earlier)?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(client)));
     }
     if let Some(username) = &config.username {

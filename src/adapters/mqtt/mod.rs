@@ -13,10 +13,11 @@ mod tls;
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
     config::site::Tls,
+    domain::time::Wall,
     gateway::session::link::{LinkEvent, LinkOrder},
 };
 
@@ -70,6 +71,8 @@ pub struct MqttLink {
     /// The next connection asks for a session without what is queued in the old one. It costs nothing:
     /// events come from our own outbox, sets by asking, and commands are repeated by whoever sent them.
     fresh_session: bool,
+    /// A time that has passed, and when that was said.
+    passed: (Wall, Instant),
 }
 
 struct Running {
@@ -80,13 +83,32 @@ struct Running {
 impl MqttLink {
     pub fn new(config: LinkConfig) -> MqttLink {
         let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
-        MqttLink { config, events, events_in, own: VecDeque::new(), connection: 0, running: None, fresh_session: false }
+        MqttLink {
+            config,
+            events,
+            events_in,
+            own: VecDeque::new(),
+            connection: 0,
+            running: None,
+            fresh_session: false,
+            passed: (Wall::EPOCH, Instant::now()),
+        }
+    }
+
+    /// It is `wall` or later, whatever the clock says: a box that starts without a clock would otherwise find
+    /// every certificate not valid yet, and never hear from the cloud what time it is.
+    #[must_use]
+    pub fn no_earlier_than(mut self, wall: Wall) -> MqttLink {
+        self.passed = (wall, Instant::now());
+        self
     }
 
     fn connect(&mut self, connection: u64, will: crate::gateway::session::link::Will) {
         self.drop_connection();
         self.connection = connection;
-        match connection::options(&self.config, will, std::mem::take(&mut self.fresh_session)) {
+        let (passed, since) = self.passed;
+        let no_earlier = passed + since.elapsed();
+        match connection::options(&self.config, will, std::mem::take(&mut self.fresh_session), no_earlier) {
             Err(reason) => self.own.push_back(LinkEvent::Disconnected { connection, reason }),
             Ok(options) => {
                 let (orders, running) =

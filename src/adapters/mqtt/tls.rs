@@ -1,7 +1,7 @@
 //! The TLS side of the link: TLS 1.3 only, ring, our own CA, our client certificate. Every error names
 //! the file, what is wrong with it and what to do.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -16,9 +16,10 @@ use rustls::{
     },
 };
 
-use crate::config::site::Tls;
+use crate::{config::site::Tls, domain::time::Wall};
 
-pub fn client_config(tls: &Tls, host: &str) -> Result<Arc<ClientConfig>, String> {
+/// `no_earlier`: a time that has certainly passed, for a clock that has lost it.
+pub fn client_config(tls: &Tls, no_earlier: Wall) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&tls.ca, "the CA that signed the broker's certificate")? {
@@ -34,12 +35,8 @@ pub fn client_config(tls: &Tls, host: &str) -> Result<Arc<ClientConfig>, String>
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| format!("TLS 1.3: {e}"))?;
-    let builder = if tls.server_name == host {
-        builder.with_webpki_verifier(verifier)
-    } else {
-        // rumqttc dials and verifies by the same name; a broker reached by address has another one.
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(NamedVerifier { expected, verifier }))
-    };
+    let verifier = Arc::new(BrokerVerifier { expected, no_earlier, verifier });
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = builder.with_client_auth_cert(chain, key).map_err(|e| match e {
         rustls::Error::InconsistentKeys(_) => format!(
             "the key {} does not belong to the certificate {}: put the key there that the certificate was made for",
@@ -90,14 +87,16 @@ fn explained(error: &pem::Error) -> String {
     }
 }
 
-/// The usual verification, against the configured name instead of the dialled one.
+/// The usual verification, against the configured name (rumqttc dials and verifies by the same one, and a
+/// broker reached by address has another), and at a time no earlier than what is known to have passed.
 #[derive(Debug)]
-struct NamedVerifier {
+struct BrokerVerifier {
     expected: ServerName<'static>,
+    no_earlier: Wall,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
-impl ServerCertVerifier for NamedVerifier {
+impl ServerCertVerifier for BrokerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -106,6 +105,8 @@ impl ServerCertVerifier for NamedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let no_earlier = u64::try_from(self.no_earlier.as_millis()).unwrap_or(0) / 1000;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().max(no_earlier)));
         self.verifier.verify_server_cert(end_entity, intermediates, &self.expected, ocsp_response, now)
     }
 
@@ -129,5 +130,37 @@ impl ServerCertVerifier for NamedVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_has_lost_the_time_does_not_keep_the_broker_out_for_ever() {
+        let authority = latchd_sim::pki::Authority::new("test CA").unwrap();
+        let broker = authority.issue(&["broker.example"]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let expected = ServerName::try_from("broker.example").unwrap();
+        let certificate = CertificateDer::from_pem_slice(broker.certificate.as_bytes()).unwrap();
+        let verify = |no_earlier| {
+            let (expected, verifier) = (expected.clone(), Arc::clone(&verifier));
+            let dialled = ServerName::try_from("192.0.2.1").unwrap();
+            let at_boot = UnixTime::since_unix_epoch(Duration::from_secs(60));
+            BrokerVerifier { expected, no_earlier, verifier }.verify_server_cert(
+                &certificate,
+                &[],
+                &dialled,
+                &[],
+                at_boot,
+            )
+        };
+        assert!(verify(Wall::EPOCH).is_err(), "not valid yet");
+        assert!(verify(Wall::from_millis(1_790_000_000_000)).is_ok());
+        assert!(verify(Wall::MAX).is_err(), "expired");
     }
 }

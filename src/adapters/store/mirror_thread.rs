@@ -187,9 +187,10 @@ impl MirrorThread {
     }
 }
 
-/// What must not be lost while the store is down.
+/// What must not be lost when the store fails, or while it is down.
 #[derive(Default)]
 struct Waiting {
+    /// The newest that was given, also the one over which the store failed: nobody gives it again.
     keys: Option<MirrorInput>,
     link_up: bool,
 }
@@ -228,8 +229,19 @@ impl<C: Fn() -> Now> Worker<C> {
     }
 
     fn handle(&mut self, input: MirrorInput) {
+        if matches!(input, MirrorInput::Keys { .. }) {
+            self.waiting.keys = Some(input.clone());
+        }
+        if !self.step(input) {
+            self.waiting.link_up = self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
+            self.bring_back();
+        }
+    }
+
+    /// False if the store failed over it.
+    fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
-        let Some(mirror) = &mut self.mirror else { return };
+        let Some(mirror) = &mut self.mirror else { return true };
         let out = catch_unwind(AssertUnwindSafe(|| mirror.handle(now, input)));
         let failed = out.is_err() || mirror.has_failed();
         let out = out.unwrap_or_else(|_| {
@@ -241,9 +253,7 @@ impl<C: Fn() -> Now> Worker<C> {
             }
             self.report(output);
         }
-        if failed {
-            self.bring_back();
-        }
+        !failed
     }
 
     fn report(&self, output: MirrorOutput) {
@@ -252,7 +262,6 @@ impl<C: Fn() -> Now> Worker<C> {
     }
 
     fn bring_back(&mut self) {
-        self.waiting.link_up = self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
         let mut pause = RETRY_MIN;
         loop {
             let now = (self.clock)();
@@ -260,10 +269,12 @@ impl<C: Fn() -> Now> Worker<C> {
                 Ok((opened, set_aside)) => {
                     tracing::info!("the permission mirror's store is back");
                     self.back(opened, set_aside);
-                    let Waiting { keys, link_up } = std::mem::take(&mut self.waiting);
-                    let link = link_up.then_some(MirrorInput::LinkUp);
-                    keys.into_iter().chain(link).for_each(|input| self.handle(input));
-                    return;
+                    let link = self.waiting.link_up.then_some(MirrorInput::LinkUp);
+                    let mut missed = self.waiting.keys.clone().into_iter().chain(link);
+                    if missed.all(|input| self.step(input)) {
+                        return;
+                    }
+                    self.mirror = None;
                 }
                 Err(error) => tracing::error!(%error, "the permission mirror cannot be opened again"),
             }

@@ -19,6 +19,7 @@
 //! ```
 
 mod book;
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -31,12 +32,15 @@ use std::{
 use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
+pub use ending::is_last;
+
+use self::ending::{End, message_detail, repeated, staged};
 
 use crate::{
     domain::{
         event::{Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        order::{DoorAction, Order, OrderReport, Progress},
+        order::{DoorAction, Order, OrderReport},
         outputs::Ticket,
         permission::Permissions,
         time::{ClockTrust, Mono, Now, Wall},
@@ -90,33 +94,6 @@ pub struct Desk {
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
     stopping: bool,
-}
-
-/// Why a command ends before any door hears of it.
-struct End {
-    stage: Stage,
-    reason: Option<Refusal>,
-    detail: Value,
-    event: bool,
-}
-
-impl End {
-    fn refused(reason: Refusal, message: impl Into<String>) -> End {
-        End { stage: Stage::Refused, reason: Some(reason), detail: message_detail(message), event: false }
-    }
-
-    /// The operator or the way it came, not the command, was found wanting: that is worth an event.
-    fn unauthorised(reason: Refusal, message: impl Into<String>) -> End {
-        End { event: true, ..End::refused(reason, message) }
-    }
-
-    fn stage(stage: Stage, message: impl Into<String>) -> End {
-        End { stage, reason: None, detail: message_detail(message), event: false }
-    }
-}
-
-fn message_detail(message: impl Into<String>) -> Value {
-    json!({ "message": message.into() })
 }
 
 impl Desk {
@@ -245,7 +222,8 @@ impl Desk {
         let admitted = if is_retained { Err(retained()) } else { self.admit(now, &command) };
         match admitted {
             Err(end) => self.end(&key, &command, end, now, &mut step),
-            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+            // Without a trusted clock nobody can say when it will be time, and only what secures comes this far.
+            Ok(()) => match command.nbf.filter(|nbf| now.trust == ClockTrust::Trusted && *nbf > now.wall) {
                 Some(nbf) => self.hold_back(&key, command, now.mono_at(nbf), now, &mut step),
                 None => self.carry_out(&key, &command, now, &mut step),
             },
@@ -297,7 +275,7 @@ impl Desk {
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         match self.admit(now, &command) {
             Err(end) => self.end(&key, &command, end, now, &mut step),
-            Ok(()) => match command.nbf.filter(|nbf| *nbf > now.wall) {
+            Ok(()) => match command.nbf.filter(|nbf| now.trust == ClockTrust::Trusted && *nbf > now.wall) {
                 // The clock was put back meanwhile.
                 Some(nbf) => {
                     self.next_ticket += 1;
@@ -484,45 +462,5 @@ impl Desk {
         if let Some(entry) = self.book.get(key) {
             step.commit.writes.push(LedgerWrite::Command(entry.record.clone()));
         }
-    }
-}
-
-impl End {
-    fn outcome(self, jti: &Id, seq: u32, at: Wall) -> Outcome {
-        Outcome { jti: jti.clone(), seq, stage: self.stage, at, reason: self.reason, detail: Some(self.detail) }
-    }
-}
-
-/// The answer to an id that is known: the stored outcome for the same bytes, `conflict` for others.
-fn repeated(known: &Entry, command: &Command, now: Now) -> Outcome {
-    match known.record.outcomes.last() {
-        Some(last) if known.record.digest == command.digest => last.clone(),
-        _ => {
-            let message = "another command was received under this jti";
-            End::refused(Refusal::Conflict, message).outcome(&command.jti, 0, now.wall)
-        }
-    }
-}
-
-/// Whether an outcome is the last of its command.
-pub fn is_last(outcome: &Outcome) -> bool {
-    let said_so = || outcome.detail.as_ref().is_some_and(|detail| detail["final"] == Value::Bool(true));
-    outcome.stage.always_ends() || (outcome.stage == Stage::Actuated && said_so())
-}
-
-fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
-    match progress {
-        Progress::Actuated { observation_follows: true } => (Stage::Actuated, None, None),
-        Progress::Actuated { observation_follows: false } => (Stage::Actuated, None, Some(json!({ "final": true }))),
-        Progress::Observed => (Stage::Observed, None, None),
-        Progress::NotObserved => (Stage::NotObserved, None, None),
-        Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
-        Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
-        Progress::Expired => {
-            (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))
-        }
-        Progress::Cancelled => (Stage::Cancelled, None, None),
-        Progress::Failed(message) => (Stage::Failed, None, Some(message_detail(message))),
-        Progress::Unknown(message) => (Stage::Unknown, None, Some(message_detail(message))),
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::domain::{
+    order::Progress,
     permission::SetVersion,
     record::{Operator, OperatorStatus, Record},
 };
@@ -356,4 +357,17 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     let due = desk.handle_timeout(at(1000));
     assert_eq!(due.order.unwrap().jti, id("b"));
     assert!(desk.next_deadline().is_none());
+}
+
+#[test]
+fn a_closing_does_not_wait_for_its_nbf_by_a_clock_that_nobody_trusts() {
+    let mut desk = desk();
+    let nbf = Some(at(4000).wall);
+    let body = CommandBody::DoorClose { door: id("front") };
+    let step = desk.handle_command(
+        Now { trust: ClockTrust::Untrusted, wall: Wall::EPOCH, ..at(0) },
+        Command { nbf, body, ..open("a") },
+        None,
+    );
+    assert!(step.order.is_some());
 }

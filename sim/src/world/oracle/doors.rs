@@ -20,6 +20,7 @@ use latchd::{
         fieldbus::{Link, Request},
         step::LedgerWrite,
     },
+    wire::outcome::Stage,
 };
 
 use super::{Invariant, Oracle, events};
@@ -60,6 +61,12 @@ pub struct DoorWatch {
     /// The last instant at which a reason held other than an order that waits.
     reason_seen: Mono,
     wrong_since: Option<Mono>,
+    /// Locked although it must not be.
+    shut_since: Option<Mono>,
+    /// As last handed to the ledger: open for this command, or not.
+    stored: Option<Id>,
+    /// The same, once the cloud has been told that it is so: then it is durable.
+    promised: Option<Option<Id>>,
 }
 
 impl DoorWatch {
@@ -76,6 +83,11 @@ impl DoorWatch {
             || at < self.rex_until
             || at < self.grant_until
             || self.orders.iter().any(confirmed)
+    }
+
+    /// Until something else is said.
+    fn must_be_open(&self) -> bool {
+        self.fire || self.rex || self.manual
     }
 
     /// An order's first write may start.
@@ -110,15 +122,58 @@ impl Oracle {
         for (watch, door) in self.doors.iter_mut().zip(&_site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
             let restores = door.at_start == latchd::domain::door::StartPolicy::Restore;
-            *watch = DoorWatch { manual: manual && restores, reason_seen: now, ..DoorWatch::default() };
+            let stored = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref());
+            *watch = DoorWatch {
+                manual: manual && restores,
+                reason_seen: now,
+                stored: stored.map(|open| open.jti.clone()),
+                promised: watch.promised.take(),
+                ..DoorWatch::default()
+            };
         }
         for board in &mut self.boards {
             *board = BoardWatch::default();
         }
     }
 
+    /// Modes that were reported as durable are there after a start.
+    pub(super) fn check_promises(&mut self, site: &Site, restored: &BTreeMap<Id, DurableDoor>) {
+        for (watch, door) in self.doors.iter().zip(&site.doors) {
+            let found = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref()).map(|open| &open.jti);
+            if let Some(promised) = &watch.promised
+                && promised.as_ref() != found
+            {
+                let what = format!("{} was reported as open for {promised:?}, and is stored as {found:?}", door.id);
+                return self.fail(Invariant::Durable, what);
+            }
+        }
+    }
+
+    /// An outcome goes to the cloud.
+    pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
+        let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
+        let watch = &mut self.doors[asked.door];
+        match (stage, asked.action) {
+            (Stage::Actuated, DoorAction::Open) if watch.stored.as_ref() == Some(jti) => {
+                watch.promised = Some(Some(jti.clone()));
+            }
+            (Stage::Actuated, DoorAction::Close) if watch.stored.is_none() => watch.promised = Some(None),
+            (Stage::Expired | Stage::Refused, DoorAction::Open | DoorAction::OpenAndClose { .. }) => {
+                // A record that was dropped answers as expired, whatever came of its command.
+                if self.written.contains(jti) && !self.dropped.contains(jti) {
+                    let what = format!("{jti} is {stage:?}, and was written to the board");
+                    self.fail(Invariant::HonestOutcome, what);
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub fn doors_ended(&mut self) {
-        self.doors.iter_mut().for_each(|watch| watch.wrong_since = None);
+        self.doors.iter_mut().for_each(|watch| {
+            watch.wrong_since = None;
+            watch.shut_since = None;
+        });
         self.boards.iter_mut().for_each(|board| board.well_since = None);
         self.node_up = false;
     }
@@ -160,9 +215,13 @@ impl Oracle {
     }
 
     pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
-        let count = self.delivered.entry(order.jti.clone()).or_default();
+        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+        // What secures or only asks may pass the restart fence again, should its record be lost.
+        let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
+        let count = delivered.entry(order.jti.clone()).or_default();
         *count += 1;
         if *count > 1 {
+            let count = *count;
             let what = format!("command {} reaches the doors for the {count}. time", order.jti);
             self.fail(Invariant::CommandOnce, what);
         }
@@ -242,6 +301,8 @@ impl Oracle {
         let LedgerWrite::Door { door, state } = write else { return };
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
         let watch = &mut self.doors[at];
+        watch.stored = state.manual_open.as_ref().map(|open| open.jti.clone());
+        watch.promised.take_if(|promised| *promised != watch.stored);
         let Some(open) = &state.manual_open else {
             watch.manual = false;
             watch.grant_until = Mono::ZERO;
@@ -278,6 +339,12 @@ impl Oracle {
             watch.reason_seen = now;
         }
         let lag = now.since(watch.reason_seen) <= WIRE_LAG;
+        if unlocks && !lag {
+            let mut waiting = watch.orders.iter().filter(|order| order.confirmed.is_none());
+            if let (Some(only), None) = (waiting.next(), waiting.next()) {
+                self.written.insert(only.jti.clone());
+            }
+        }
         if !unlocks || watch.waiting_order(now) || lag {
             return;
         }
@@ -301,6 +368,7 @@ impl Oracle {
         for (at, (watch, door)) in self.doors.iter_mut().zip(&site.doors).enumerate() {
             if door.lock.board.index() == board && (again || own == Some(at)) {
                 watch.wrong_since = watch.wrong_since.map(|_| now);
+                watch.shut_since = watch.shut_since.map(|_| now);
             }
         }
     }
@@ -336,6 +404,13 @@ impl World {
             let unlocked = self.is_unlocked(door);
             let config = &self.site.doors[door];
             let well_since = self.oracle.boards[config.lock.board.index()].well_since;
+            let watch = &mut self.oracle.doors[door];
+            if unlocked || !watch.must_be_open() || well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN) {
+                watch.shut_since = None;
+            } else if now.since(*watch.shut_since.get_or_insert(now)) > FALLS_WITHIN {
+                let what = format!("{} is locked although fire, REX or an opening holds", config.id);
+                return self.oracle.fail(Invariant::LockOpens, what);
+            }
             let watch = &mut self.oracle.doors[door];
             let lasting = watch.lasting_reason(now, config.dwell);
             if lasting {

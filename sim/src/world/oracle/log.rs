@@ -11,7 +11,7 @@ use latchd::{
         time::Mono,
     },
     gateway::step::{Commit, LedgerWrite},
-    wire::event_log::Head,
+    wire::{event_log::Head, outcome::Outcome},
 };
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ impl LogWatch {
         self.owed_uplink.clear();
     }
 
-    pub fn recovered(&mut self, head: &Head, violation: &mut Option<Violation>) {
+    pub fn recovered(&mut self, head: &Head, acked: u64, violation: &mut Option<Violation>) {
         let known = self.events.len() as u64;
         let same = self.log_id.as_ref().is_none_or(|id| *id == head.log_id);
         if head.seq < self.durable || head.seq > known || (!same && known > 0) {
@@ -62,6 +62,8 @@ impl LogWatch {
         }
         self.log_id = Some(head.log_id.clone());
         self.events.truncate(usize::try_from(head.seq).unwrap_or(usize::MAX));
+        // An acknowledgement that was not durable is heard again.
+        self.acked = acked;
         self.durable = head.seq;
         self.durable_at.clear();
         self.durable_at.push_back((Mono::ZERO, head.seq));
@@ -73,6 +75,9 @@ impl Oracle {
         for write in &commit.writes {
             match write {
                 LedgerWrite::Event(event) => self.log.owed_uplink.push_back(event.clone()),
+                LedgerWrite::Forget { commands, .. } => {
+                    self.dropped.extend(commands.iter().map(|key| key.jti.clone()));
+                }
                 LedgerWrite::Acked { through } => self.log.acked = self.log.acked.max(*through),
                 _ => {}
             }
@@ -113,6 +118,14 @@ impl Oracle {
         let before = self.log.durable_at.iter().rev().find(|(at, _)| at.as_nanos() <= known);
         self.log.before_connection = before.map_or(0, |(_, seq)| *seq);
         self.log.sent = self.log.acked;
+    }
+
+    /// One stage of a command goes to the broker.
+    pub fn answered(&mut self, payload: &[u8]) {
+        let outcome = payload_of(payload).and_then(|mut message| message.get_mut("outcome").map(Value::take));
+        if let Some(outcome) = outcome.and_then(|outcome| serde_json::from_value::<Outcome>(outcome).ok()) {
+            self.outcome(&outcome.jti, outcome.stage);
+        }
     }
 
     /// A batch of events goes to the broker.

@@ -8,7 +8,10 @@ mod doors;
 mod log;
 mod rights;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use latchd::{
     domain::{
@@ -43,6 +46,10 @@ pub enum Invariant {
     DeadlineAtTheWire,
     /// Every grant, denial and change of mode has exactly one event.
     OneEventEach,
+    /// Fire, REX and a lasting opening do reach the relay.
+    LockOpens,
+    /// An outcome says what happened at the relay.
+    HonestOutcome,
     /// Events leave, and arrive, without gap, in order, unchanged, and not again once acknowledged.
     LogWithoutGap,
     /// What was durable before a connection began is marked as replayed on it.
@@ -98,14 +105,19 @@ pub struct Oracle {
     rights: RightsWatch,
     /// By id; several where other bytes were sent under one id.
     asked: BTreeMap<Id, Vec<Asked>>,
-    /// How often an order for this command has reached the doors.
+    /// How often an order for this command has reached the doors: ever, and in the present run.
     delivered: BTreeMap<Id, u32>,
+    delivered_in_run: BTreeMap<Id, u32>,
     /// Ordered in the present run.
     ordered: Vec<Id>,
     /// Commands that came with this token in the present run.
     came: BTreeMap<(u64, u16), Id>,
     /// Commands whose message the broker was told to forget: their records must be there after a crash.
     forgotten: BTreeMap<Id, Wall>,
+    /// Commands whose records were dropped, and are kept dead by the floor.
+    dropped: BTreeSet<Id>,
+    /// Commands that were written to a board for their own sake.
+    written: BTreeSet<Id>,
     node_up: bool,
 }
 
@@ -120,9 +132,12 @@ impl Oracle {
             rights: RightsWatch::default(),
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            delivered_in_run: BTreeMap::new(),
             ordered: Vec::new(),
             came: BTreeMap::new(),
             forgotten: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            written: BTreeSet::new(),
             node_up: false,
         }
     }
@@ -146,9 +161,10 @@ impl Oracle {
 
     pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
         self.ordered.clear();
+        self.delivered_in_run.clear();
         self.came.clear();
         self.node_up = true;
-        self.log.recovered(&recovered.head, &mut self.violation);
+        self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.rights.recovered(set, opened, &mut self.violation);
         let floor = recovered.forget_floor;
         let lost = self.forgotten.iter().find(|(jti, exp)| {
@@ -158,6 +174,7 @@ impl Oracle {
             let what = format!("the broker has forgotten command {jti}, and so has the ledger");
             self.fail(Invariant::Durable, what);
         }
+        self.check_promises(site, &recovered.doors);
         self.doors_started(site, now, set, &recovered.doors);
     }
 
@@ -177,17 +194,24 @@ impl Oracle {
         self.asked(jti.clone(), asked);
     }
 
-    pub fn command_came(&mut self, token: MessageToken, jti: Option<Id>) {
-        if let Some(jti) = jti {
+    /// `retain`: a copy that is refused whatever becomes of the others.
+    pub fn command_came(&mut self, token: MessageToken, jti: Option<Id>, retain: bool) {
+        if let Some(jti) = jti.filter(|_| !retain) {
             self.came.insert((token.connection, token.packet_id), jti);
         }
+    }
+
+    /// The broker sends again what was not acknowledged.
+    pub fn disconnected(&mut self) {
+        self.came.clear();
     }
 
     /// The key of the record that must be durable before this message may be forgotten; none if the command
     /// led to no order.
     pub fn ack_of_order(&mut self, token: MessageToken) -> Option<Vec<u8>> {
-        let jti = self.came.get(&(token.connection, token.packet_id))?.clone();
-        if !self.ordered.contains(&jti) {
+        let jti = self.came.remove(&(token.connection, token.packet_id))?;
+        // While the broker keeps another copy nothing is forgotten.
+        if !self.ordered.contains(&jti) || self.dropped.contains(&jti) || self.came.values().any(|other| *other == jti) {
             return None;
         }
         let exp = self.asked.get(&jti)?.iter().map(|asked| asked.exp).min()?;
@@ -228,7 +252,7 @@ impl Oracle {
     pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided(site, people, step, what, &mut self.violation);
+        self.rights.decided((site, people), now, step, what, &mut self.violation);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
     }

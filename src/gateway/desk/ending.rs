@@ -1,0 +1,85 @@
+//! How a command ends, in the words of the contract. Owns the passage from what happened to what is said;
+//! must never decide anything. Invariant: every progress of an order has its stage.
+
+use serde_json::{Value, json};
+
+use super::Entry;
+use crate::{
+    domain::{
+        event::Refusal,
+        ids::Id,
+        order::Progress,
+        time::{Now, Wall},
+    },
+    wire::{
+        command::Command,
+        outcome::{Outcome, Stage},
+    },
+};
+
+/// Why a command ends before any door hears of it.
+pub struct End {
+    pub stage: Stage,
+    pub reason: Option<Refusal>,
+    pub detail: Value,
+    pub event: bool,
+}
+
+impl End {
+    pub fn refused(reason: Refusal, message: impl Into<String>) -> End {
+        End { stage: Stage::Refused, reason: Some(reason), detail: message_detail(message), event: false }
+    }
+
+    /// The operator or the way it came, not the command, was found wanting: that is worth an event.
+    pub fn unauthorised(reason: Refusal, message: impl Into<String>) -> End {
+        End { event: true, ..End::refused(reason, message) }
+    }
+
+    pub fn stage(stage: Stage, message: impl Into<String>) -> End {
+        End { stage, reason: None, detail: message_detail(message), event: false }
+    }
+}
+
+pub fn message_detail(message: impl Into<String>) -> Value {
+    json!({ "message": message.into() })
+}
+
+impl End {
+    pub fn outcome(self, jti: &Id, seq: u32, at: Wall) -> Outcome {
+        Outcome { jti: jti.clone(), seq, stage: self.stage, at, reason: self.reason, detail: Some(self.detail) }
+    }
+}
+
+/// The answer to an id that is known: the stored outcome for the same bytes, `conflict` for others.
+pub fn repeated(known: &Entry, command: &Command, now: Now) -> Outcome {
+    match known.record.outcomes.last() {
+        Some(last) if known.record.digest == command.digest => last.clone(),
+        _ => {
+            let message = "another command was received under this jti";
+            End::refused(Refusal::Conflict, message).outcome(&command.jti, 0, now.wall)
+        }
+    }
+}
+
+/// Whether an outcome is the last of its command.
+pub fn is_last(outcome: &Outcome) -> bool {
+    let said_so = || outcome.detail.as_ref().is_some_and(|detail| detail["final"] == Value::Bool(true));
+    outcome.stage.always_ends() || (outcome.stage == Stage::Actuated && said_so())
+}
+
+pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
+    match progress {
+        Progress::Actuated { observation_follows: true } => (Stage::Actuated, None, None),
+        Progress::Actuated { observation_follows: false } => (Stage::Actuated, None, Some(json!({ "final": true }))),
+        Progress::Observed => (Stage::Observed, None, None),
+        Progress::NotObserved => (Stage::NotObserved, None, None),
+        Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
+        Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
+        Progress::Expired => {
+            (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))
+        }
+        Progress::Cancelled => (Stage::Cancelled, None, None),
+        Progress::Failed(message) => (Stage::Failed, None, Some(message_detail(message))),
+        Progress::Unknown(message) => (Stage::Unknown, None, Some(message_detail(message))),
+    }
+}
