@@ -319,7 +319,7 @@ fn many_commands_at_once_end_each_in_an_outcome() {
     let now = wall_now();
     let jtis: Vec<Id> = (0..300)
         .map(|n: u64| {
-            let cmd = if n % 2 == 0 { "door.open" } else { "door.close" };
+            let cmd = if n.is_multiple_of(2) { "door.open" } else { "door.close" };
             let at = Wall::from_millis(now.as_millis() + i64::try_from(n).unwrap());
             let (jti, message) = world.site.cloud.cloud().command(at, &Wish::door("op-ada", cmd, "front"));
             world.site.cloud.publish(message).unwrap();

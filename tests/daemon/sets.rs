@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use latchd::domain::{ids::Id, record::Record};
+use latchd::domain::record::Record;
 use latchd::wire::jws::Typ;
 use latchd_sim::{
     cloud::{
@@ -163,5 +163,4 @@ fn ten_thousand_people_are_applied_whole_and_enforced_after_a_kill_without_any_n
     world.coil(&world.site.field.front, false);
     world.site.field.front.present_card(26, card(30_000));
     world.logged(1, &["reason=unknown_credential"]);
-    let _ = Id::new("x");
 }
