@@ -17,7 +17,7 @@ fn impatient() -> World {
         let head = format!("id = \"{bus}\"\n");
         world.site.configure(&head, &format!("{head}timeout_ms = {timeout}\n")).unwrap();
     }
-    world.site.configure("profile = \"generic-8ch\"", "profile = \"generic-8ch\"\nlost_after_ms = 400").unwrap();
+    world.site.configure("profile = \"generic-8ch\"", "profile = \"generic-8ch\"\nlost_after_ms = 250").unwrap();
     world.start();
     world.site.publish_set().unwrap();
     world.applied(1);

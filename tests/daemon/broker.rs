@@ -59,7 +59,7 @@ fn through_cut_connections_and_forgotten_sessions_each_command_moves_the_relay_o
         faults.duplicate_every = 2;
         faults.delay = Duration::from_millis(3);
     });
-    for round in 0..16 {
+    for round in 0..12 {
         front.take_writes();
         let (jti, message) = world.site.cloud.cloud().command(wall_now(), &pulse());
         world.site.cloud.publish(message.clone()).unwrap();
