@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use latchd::config::{self, CheckOptions, Environment, Files, Loaded, Purpose};
+use latchd::{
+    config::{self, CheckOptions, Environment, Files, Loaded, Purpose},
+    wire::{
+        jws::{Signer, private_key_pem},
+        keys::Jwk,
+    },
+};
 
 /// Files in memory, so that names in messages are the same everywhere.
 #[derive(Default)]
@@ -15,9 +21,6 @@ struct Memory(BTreeMap<PathBuf, String>);
 impl Files for Memory {
     fn read(&self, path: &Path) -> io::Result<String> {
         self.0.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    }
-    fn readable(&self, path: &Path) -> io::Result<()> {
-        self.read(path).map(drop)
     }
     fn exists(&self, path: &Path) -> bool {
         self.0.contains_key(path)
@@ -182,17 +185,37 @@ fn a_complete_machine_is_accepted_from_the_disk() {
     std::fs::create_dir_all(at("credentials")).unwrap();
     std::fs::write(at("site.toml"), SITE).unwrap();
     std::fs::write(at("profiles/generic-8ch.toml"), PROFILE).unwrap();
-    for name in ["root.jwk.json", "ca.pem", "node.pem"] {
-        std::fs::write(at(name), "x").unwrap();
-    }
-    for name in ["credential-key", "signing-key", "mqtt-key"] {
-        std::fs::write(at("credentials").join(name), "x").unwrap();
+    let root = Jwk::of(&Signer::from_seed(&[7; 32]).unwrap().public_key());
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    for (name, text) in [
+        ("root.jwk.json", serde_json::to_string(&root).unwrap()),
+        ("ca.pem", pem("CERTIFICATE")),
+        ("node.pem", pem("CERTIFICATE")),
+        ("credentials/credential-key", format!("{}\n", "ab".repeat(32))),
+        ("credentials/signing-key", private_key_pem(&[8; 32])),
+        ("credentials/mqtt-key", pem("PRIVATE KEY")),
+    ] {
+        std::fs::write(at(name), text).unwrap();
     }
     let environment = Environment { state_directory: None, credentials_directory: Some(at("credentials")) };
     let site = config::load(&at("site.toml"), &environment).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(site.node.signing_key.path, at("credentials/signing-key"));
     assert_eq!(site.cloud.root_key, at("root.jwk.json"));
     assert_eq!((site.buses.len(), site.boards.len(), site.doors.len(), site.readers.len()), (2, 2, 2, 2));
+
+    // Each file with what belongs into another.
+    for (name, other, expected) in [
+        ("root.jwk.json", "ca.pem", "root.jwk.json is not a public Ed25519 key as JWK"),
+        ("node.pem", "credentials/mqtt-key", "node.pem is not PEM"),
+        ("credentials/credential-key", "ca.pem", "credential-key is not a credential key"),
+        ("credentials/signing-key", "credentials/mqtt-key", "signing-key is not an Ed25519 private key"),
+    ] {
+        let sound = std::fs::read(at(name)).unwrap();
+        std::fs::copy(at(other), at(name)).unwrap();
+        let report = config::load(&at("site.toml"), &environment).unwrap_err();
+        assert!(report.errors() == 1 && report.to_string().contains(expected), "{report}");
+        std::fs::write(at(name), sound).unwrap();
+    }
 
     // A named pipe would be waited for: it is refused unopened.
     std::fs::remove_file(at("ca.pem")).unwrap();

@@ -17,7 +17,7 @@ use latchd::{
     },
     gateway::{
         kv::KvError,
-        ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Recovered, keys},
+        ledger::{EventReader, LastBeat, Ledger, LedgerError, LedgerLimits, Recovered, keys},
         step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
     },
     wire::event_log::{self, Head},
@@ -92,7 +92,7 @@ enum Op {
     Sync,
     /// Restart after a power cut that keeps this many of the batches since the last sync.
     Crash(usize),
-    /// A power cut while the ledger is being opened, at the sync of its first batch.
+    /// A power cut, and another while the ledger is being opened after it.
     CrashInOpen(usize),
     CloseAndRestart,
     /// The next append or sync fails; the store is reopened and the ledger goes on.
@@ -243,7 +243,7 @@ impl Pair {
             }
             Op::CrashInOpen(keep) => {
                 self.disk.crash(|_| *keep);
-                self.disk.inject([None, Some(Fault::Failed)]);
+                self.disk.inject([Some(Fault::Failed)]);
                 assert!(Ledger::open(self.disk.open(), id("log-2"), MANY).is_err());
                 self.disk.crash(|_| 0);
                 self.restart(*keep, false);
@@ -281,6 +281,55 @@ proptest! {
         pair.disk.crash(|_| 0);
         pair.restart(0, false);
     }
+}
+
+#[test]
+fn the_mark_of_an_orderly_stop_is_gone_before_anything_else_is_written() {
+    let disk = SimDisk::new();
+    let (mut ledger, _) = open(&disk, MANY);
+    append_events(&mut ledger, 0..3);
+    ledger.close_clean().unwrap();
+    disk.crash(|_| 0);
+    // The next start fails before it has taken the mark away durably, then with it taken away.
+    for (kept, clean) in [(0, true), (1, false)] {
+        disk.inject([None, Some(Fault::Failed)]);
+        assert!(Ledger::open(disk.open(), id("log-2"), MANY).is_err());
+        disk.crash(|_| kept);
+        let probe = disk.durable_keys().contains(&keys::CLEAN.to_vec());
+        assert_eq!(probe, clean);
+    }
+    let (mut ledger, recovered) = open(&disk, MANY);
+    assert!(!recovered.clean);
+    // A ledger that goes on after it was closed is not closed.
+    ledger.close_clean().unwrap();
+    ledger.append(vec![LedgerWrite::ClockFloor(Wall::EPOCH)]).unwrap();
+    let _ = ledger.sync().unwrap();
+    disk.crash(|_| 0);
+    assert!(!open(&disk, MANY).1.clean);
+}
+
+#[test]
+fn single_values_survive() {
+    let disk = SimDisk::new();
+    let (mut ledger, recovered) = open(&disk, MANY);
+    assert_eq!((recovered.clean, recovered.acked_through, recovered.last_beat), (true, 0, None));
+    let at = Wall::from_millis(1_790_000_000_000);
+    append_events(&mut ledger, 0..5);
+    ledger
+        .append(vec![
+            LedgerWrite::Beat { at, epoch: 2, generation: 9 },
+            LedgerWrite::ClockFloor(at),
+            LedgerWrite::Forget { commands: Vec::new(), floor: at },
+            LedgerWrite::Acked { through: 4 },
+            LedgerWrite::Acked { through: 3 },
+        ])
+        .unwrap();
+    let _ = ledger.sync().unwrap();
+    disk.crash(|_| 0);
+    let (_, recovered) = open(&disk, MANY);
+    assert_eq!(recovered.acked_through, 4, "an acknowledgement never goes back");
+    assert_eq!(recovered.last_beat, Some(LastBeat { at, epoch: 2, generation: 9 }));
+    assert_eq!((recovered.clock_floor, recovered.forget_floor), (at, at));
 }
 
 // ---- retention ----

@@ -42,9 +42,6 @@ impl Files for Memory {
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     }
-    fn readable(&self, path: &Path) -> io::Result<()> {
-        self.read(path).map(drop)
-    }
     fn exists(&self, _: &Path) -> bool {
         false
     }

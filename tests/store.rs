@@ -12,7 +12,11 @@ use std::{
 };
 
 use latchd::{
-    adapters::store::{OpenError, SledKv, ledger_thread::LedgerThread, open_or_set_aside, set_aside},
+    adapters::store::{
+        OpenError, SledKv,
+        ledger_thread::{LedgerThread, StoreHealth},
+        open_or_set_aside, set_aside,
+    },
     domain::{
         event::{Event, EventBody},
         ids::Id,
@@ -20,7 +24,7 @@ use latchd::{
     },
     gateway::{
         kv::{Kv, KvError, KvWrite, Reopen},
-        ledger::{Ledger, LedgerLimits},
+        ledger::{Ledger, LedgerError, LedgerLimits},
         step::Commit,
     },
 };
@@ -302,7 +306,7 @@ fn a_full_disk_stops_the_log_and_loses_nothing_that_was_durable() {
         });
         let durable = head.borrow().seq;
         assert!(durable > 1000);
-        assert_eq!(reader.read(durable, 1).unwrap_or_default().len(), usize::from(reader.read(1, 1).is_ok()));
+        assert_eq!(reader.read(durable, 1).unwrap().len(), 1, "what is there can still be read");
 
         // Someone makes room: what waited is written, in order.
         remount(directory, "size=256m");
@@ -313,5 +317,44 @@ fn a_full_disk_stops_the_log_and_loses_nothing_that_was_durable() {
         let (_, recovered) = Ledger::open(SledKv::open(&path).unwrap(), id("log-2"), LIMITS).unwrap();
         assert_eq!((recovered.head.seq, recovered.clean, recovered.head.log_id.as_str()), (sent, true, "log"));
         assert_eq!(recovered.notes, []);
+    });
+}
+
+#[test]
+fn on_a_full_disk_the_daemon_stops_in_bounds_and_its_log_opens_again() {
+    with_tmpfs("size=24m", |directory| {
+        let path = directory.join("ledger.sled");
+        let (ledger, _) = Ledger::open(SledKv::open(&path).unwrap(), id("log"), LIMITS).unwrap();
+        let thread = LedgerThread::spawn(ledger, drop).unwrap();
+        let (handle, head, health) = (thread.handle(), thread.head(), thread.health());
+        let mut sent = 0u64;
+        wait_until("the disk is full for good", || {
+            while handle.try_commit(commit(sent)).is_ok() {
+                sent += 1;
+            }
+            matches!(&*health.borrow(), StoreHealth::Failing { attempts, .. } if *attempts > 1)
+        });
+        let durable = head.borrow().seq;
+        let stopped = thread.stop();
+        assert_eq!((stopped.clean, stopped.commits_lost as u64), (false, sent - durable));
+        let kv = SledKv::open(&path).unwrap();
+        let (mut ledger, recovered) = Ledger::open(kv, id("log-2"), LIMITS).unwrap();
+        assert_eq!((recovered.head.seq, recovered.clean), (durable, false));
+        assert_eq!(ledger.reader().read(durable, 1).unwrap().len(), 1);
+        // What is left is used up in good order; from there on it is an error and not a failure.
+        let mut appended = 0;
+        let error = loop {
+            appended += 1;
+            if let Err(error) = ledger.append(commit(1).writes).and_then(|()| ledger.sync()) {
+                break error;
+            }
+        };
+        assert!(matches!(error, LedgerError::Store(KvError::Full)), "{error}");
+        assert!(matches!(ledger.reopen(), Err(LedgerError::Store(KvError::Full))));
+        assert_eq!(ledger.reader().read(durable, 1).unwrap().len(), 1);
+        remount(directory, "size=256m");
+        let _ = ledger.reopen().unwrap();
+        assert_eq!(ledger.head().seq, durable + appended);
+        assert_eq!(ledger.reader().durable_seq(), durable + appended);
     });
 }

@@ -8,8 +8,6 @@ use std::{
 /// The few things that loading asks of a file system: the disk, or a map in tests.
 pub trait Files {
     fn read(&self, path: &Path) -> io::Result<String>;
-    /// Ok if this is a file that this process may read.
-    fn readable(&self, path: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
     /// Names of the profiles in a directory, for suggestions.
     fn profiles(&self, directory: &Path) -> Vec<String>;
@@ -25,21 +23,16 @@ pub struct Disk;
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<String> {
         use io::Read as _;
-        self.readable(path)?;
+        // The kind is looked at before opening: opening a named pipe would wait for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("not a file"));
+        }
         let mut text = String::new();
         fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::other("larger than 4 MiB"));
         }
         Ok(text)
-    }
-
-    fn readable(&self, path: &Path) -> io::Result<()> {
-        // The kind is looked at before opening: opening a named pipe would wait for a writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("not a file"));
-        }
-        fs::File::open(path).map(drop)
     }
 
     fn exists(&self, path: &Path) -> bool {

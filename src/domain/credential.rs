@@ -113,8 +113,8 @@ fn h10301(raw: RawCard) -> Option<Option<H10301>> {
     if raw.bits != 26 {
         return None;
     }
-    let even = ((raw.value >> 13) & HALF).count_ones() % 2 == 0;
-    let odd = (raw.value & HALF).count_ones() % 2 == 1;
+    let even = ((raw.value >> 13) & HALF).count_ones().is_multiple_of(2);
+    let odd = !(raw.value & HALF).count_ones().is_multiple_of(2);
     let card = H10301 { facility: (raw.value >> 17) as u8, number: (raw.value >> 1) as u16 };
     Some((even && odd).then_some(card))
 }

@@ -87,6 +87,16 @@ pub const KINDS: &[(&str, Capability)] = &[
 
 pub const EDITS: [&str; 3] = ["put", "delete", "list"];
 
+/// The whole table, as it is published: every command, what it needs and how far it reaches.
+pub fn table() -> impl Iterator<Item = (String, Capability, Reach)> {
+    let edits = |(kind, capability): &(&str, Capability)| {
+        let (kind, capability) = (kind.to_string(), *capability);
+        EDITS.into_iter().map(move |edit| (format!("{kind}.{edit}"), capability, Reach::Data))
+    };
+    let others = COMMANDS.iter().map(|(name, capability, reach)| (name.to_string(), *capability, *reach));
+    others.chain(KINDS.iter().flat_map(edits))
+}
+
 /// What a command needs; `None`: nobody may.
 pub fn requirement(command: &str) -> Option<(Capability, Reach)> {
     if let Some((_, capability, reach)) = COMMANDS.iter().find(|(name, ..)| *name == command) {
@@ -289,8 +299,7 @@ mod tests {
     }
 
     fn all_commands() -> Vec<String> {
-        let edits = KINDS.iter().flat_map(|(kind, _)| EDITS.map(|edit| format!("{kind}.{edit}")));
-        COMMANDS.iter().map(|(name, ..)| (*name).to_owned()).chain(edits).collect()
+        table().map(|(command, ..)| command).collect()
     }
 
     /// The catalogue, copied cell by cell from the product description, blank for "may not".
@@ -352,7 +361,9 @@ mod tests {
         let mut expected: Vec<String> = contract.split_whitespace().map(str::to_owned).collect();
         expected.extend(kinds.split_whitespace().flat_map(|kind| EDITS.map(|edit| format!("{kind}.{edit}"))));
         let mut all = all_commands();
-        assert!(all.iter().all(|command| requirement(command).is_some()));
+        for (command, capability, reach) in table() {
+            assert_eq!(requirement(&command), Some((capability, reach)), "{command}");
+        }
         all.sort();
         expected.sort();
         assert_eq!(all, expected);

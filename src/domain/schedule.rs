@@ -94,6 +94,13 @@ impl Holiday {
     }
 }
 
+/// What holds on a holiday in place of the weekday.
+#[derive(Clone, Debug, PartialEq)]
+struct HolidayRule {
+    holiday: Arc<Holiday>,
+    instead: Box<[Span]>,
+}
+
 /// A schedule record, compiled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
@@ -101,7 +108,7 @@ pub struct Schedule {
     /// Sorted by date.
     dates: Box<[(civil::Date, Span)]>,
     /// In the record's order: the first that falls on a day decides that day.
-    holidays: Box<[(Arc<Holiday>, Box<[Span]>)]>,
+    holidays: Box<[HolidayRule]>,
     /// Whether any interval runs past midnight.
     spills: bool,
 }
@@ -141,9 +148,10 @@ impl Schedule {
             if record.holidays.iter().take(index).any(|earlier| earlier.holiday == named.holiday) {
                 fault(format!("holiday {} is named twice", named.holiday));
             }
-            let spans = named.intervals.iter().filter_map(|Interval { from, to }| checked(*from, *to, fault)).collect();
+            let instead =
+                named.intervals.iter().filter_map(|Interval { from, to }| checked(*from, *to, fault)).collect();
             match holiday(&named.holiday) {
-                Some(holiday) => holidays.push((holiday, spans)),
+                Some(holiday) => holidays.push(HolidayRule { holiday, instead }),
                 None => fault(format!("holiday {} does not exist", named.holiday)),
             }
         }
@@ -155,9 +163,9 @@ impl Schedule {
     }
 
     fn holds_on(&self, day: &Day, millis: u32) -> bool {
-        let holiday = self.holidays.iter().find(|(holiday, _)| holiday.falls_on(day.date));
+        let rule = self.holidays.iter().find(|rule| rule.holiday.falls_on(day.date));
         let usual = || self.weekly.get(usize::from(day.weekday)).map(|spans| &**spans).unwrap_or_default();
-        let spans = holiday.map_or_else(usual, |(_, instead)| instead);
+        let spans = rule.map_or_else(usual, |rule| &*rule.instead);
         spans.iter().any(|span| span.contains(millis)) || self.on_date(day.date).any(|span| span.contains(millis))
     }
 

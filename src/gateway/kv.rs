@@ -19,17 +19,15 @@ pub enum KvWrite {
     Delete(Vec<u8>),
 }
 
+/// Sees one record, says whether to go on.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Reads may happen from any thread while one thread writes.
 pub trait Kv {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
     /// In key order from `from` (inclusive) to `to` (exclusive), until `visit` breaks. `visit` must not
     /// call back into the store.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError>;
     /// All or nothing, visible at once, not yet durable. Of several writes of one key the last counts.
     /// No key begins with `0xFF` or is longer than 512 bytes; no value is larger than 16 MiB.
     fn apply(&self, batch: Vec<KvWrite>) -> Result<(), KvError>;

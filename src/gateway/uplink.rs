@@ -252,9 +252,8 @@ impl Uplink {
             MirrorOutput::CopyRestored => {
                 self.record(now, EventBody::StorageRestored { store: "second copy".to_owned() }, act);
             }
-            // Staleness is the session's, which saw the same beat; what was ignored is for the journal.
-            MirrorOutput::Confirmed(_) => {}
-            MirrorOutput::Ignored(why) => act(Action::Notice(format!("a set document was not needed: {why:?}"))),
+            // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
+            MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}
         }
     }
 

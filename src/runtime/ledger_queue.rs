@@ -12,6 +12,7 @@ use crate::{
         time::Now,
     },
     gateway::step::{Commit, LedgerWrite},
+    runtime::event_line,
 };
 
 const WAITING_MAX: usize = 1024;
@@ -31,6 +32,11 @@ impl LedgerQueue {
     #[must_use]
     pub fn commit(&mut self, now: Now, commit: Commit) -> Vec<OrderReport> {
         let mut given_up = Vec::new();
+        for write in &commit.writes {
+            if let LedgerWrite::Event(event) = write {
+                event_line::log(event);
+            }
+        }
         if !commit.is_empty() {
             self.waiting.push_back(commit);
         }

@@ -6,6 +6,7 @@ pub mod clock;
 mod cloud_loop;
 mod door_loop;
 mod doors_thread;
+mod event_line;
 pub mod heartbeat;
 mod ledger_queue;
 pub mod reader_loop;

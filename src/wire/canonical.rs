@@ -3,12 +3,13 @@
 //! the same to every reader: one object, no key twice at any depth, only numbers that
 //! every reader takes for the same (RFC 7493, 2.2 and 2.3).
 
-use std::{cell::RefCell, collections::HashSet, fmt};
+use std::{cell::RefCell, collections::BTreeSet, fmt};
 
 use serde::{
     Serialize,
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 /// The largest message that the contract allows, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -45,6 +46,49 @@ pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
 pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StrictError> {
     check_strict(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| StrictError::Malformed(e.to_string()))
+}
+
+/// [`parse_strict`], and what the type holds is an array exactly where the document has one: serde reads
+/// `["front", 4000]` as readily as `{"door": "front", "dwell_ms": 4000}`. Reads the document twice; for
+/// documents that are rare or whose types hold others.
+pub fn parse_exact<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, StrictError> {
+    let document: T = parse_strict(bytes)?;
+    let malformed = |error: serde_json::Error| StrictError::Malformed(error.to_string());
+    let given: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let understood = serde_json::to_value(&document).map_err(malformed)?;
+    let mut path = Vec::new();
+    if array_for_object(&given, &understood, &mut path) {
+        return Err(StrictError::Refused { at: render(&path), problem: "expected an object, found an array".into() });
+    }
+    Ok(document)
+}
+
+/// Whether an array was taken for an object; `path` then says where.
+fn array_for_object(given: &Value, understood: &Value, path: &mut Vec<Step>) -> bool {
+    match (given, understood) {
+        (Value::Array(_), Value::Object(_)) => return true,
+        (Value::Array(given), Value::Array(understood)) => {
+            for (index, (given, understood)) in given.iter().zip(understood).enumerate() {
+                path.push(Step::Item(index));
+                if array_for_object(given, understood, path) {
+                    return true;
+                }
+                path.pop();
+            }
+        }
+        (Value::Object(given), Value::Object(understood)) => {
+            for (name, given) in given {
+                let Some(understood) = understood.get(name) else { continue };
+                path.push(Step::Member(name.clone()));
+                if array_for_object(given, understood, path) {
+                    return true;
+                }
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+    false
 }
 
 /// The part of [`parse_strict`] that needs no type.
@@ -121,7 +165,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         self.enter()?;
         let mut few: Vec<String> = Vec::new();
-        let mut many: HashSet<String> = HashSet::new();
+        let mut many: BTreeSet<String> = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let known = if many.is_empty() { few.contains(&key) } else { many.contains(&key) };
             if known {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    canonical::{StrictError, parse_strict, sha256},
+    canonical::{StrictError, parse_exact, parse_strict, sha256},
     jws::{self, JwsError, PublicKey, Typ},
     numeric_date::NumericDate,
 };
@@ -139,7 +139,7 @@ impl RootKey {
         if members.contains_key("d") {
             return Err(KeysError::Private);
         }
-        let jwk: Jwk = parse_strict(json)?;
+        let jwk: Jwk = parse_exact(json)?;
         if jwk.alg.as_deref().is_some_and(|alg| !matches!(alg, "EdDSA" | "Ed25519")) {
             return Err(KeysError::Invalid("alg must be EdDSA".into()));
         }
@@ -223,7 +223,7 @@ impl KeySet {
     /// gives the same set. `audience` is `org/node`.
     pub fn from_signed(compact: &[u8], root: &RootKey, audience: &str, previous: &KeySet) -> Result<KeySet, KeysError> {
         let verified = jws::verify_with(compact, Typ::Keys, &root.kid, &root.key)?;
-        let document: KeysDocument = parse_strict(verified.payload())?;
+        let document: KeysDocument = parse_exact(verified.payload())?;
         let for_all = |org: &str| audience.split_once('/').is_some_and(|(own, _)| own == org);
         if document.aud != audience && !document.aud.strip_suffix("/*").is_some_and(for_all) {
             return Err(KeysError::WrongAudience { expected: audience.into(), found: document.aud });

@@ -1,24 +1,40 @@
-//! One stage of one command, as the cloud sees it on `rsp`.
+//! One stage of one command, as the cloud sees it on `rsp`. Owns the words; must never decide which is true
+//! (that is the desk's). Invariant: a command's outcomes count up from 0 and end once.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{event::Refusal, ids::Id, time::Wall};
+use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
+/// How far a command has got. Each command passes through some of these in this order, and ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// Authentic, well-formed, for this node, and new.
     Received,
+    /// The operator may do this here and now.
     Authorised,
+    /// Stored, to be carried out when it is due (a delay, `nbf`).
     Scheduled,
+    /// The board confirmed it by read-back; where the mode must outlive a power cut, it is durable, too.
+    /// The end where no contact can tell more: `detail` is then `{"final": true}`.
     Actuated,
+    /// The end: the door was seen to open (or, for `door.close`, is seen closed).
     Observed,
+    /// The end: actuated, but the contact did not follow.
     NotObserved,
+    /// The end of a command that moves no hardware; `detail` holds the answer.
     Done,
+    /// The end: see `reason`. Nothing was moved.
     Refused,
+    /// The end: the deadline passed first. Nothing was moved.
     Expired,
+    /// The end: another command or a revoked key took it back.
     Cancelled,
+    /// The end: the board refused it; `detail` says what it answered.
     Failed,
+    /// The end: nobody knows. The write was not answered and could not be read back, or the command was for
+    /// another run of the daemon, whose `detail` then holds the present `boot`.
     Unknown,
 }
 
@@ -36,10 +52,35 @@ pub struct Outcome {
     /// Counts the stages of one command from 0.
     pub seq: u32,
     pub stage: Stage,
+    /// When it got there.
     pub at: Wall,
+    /// With `refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Refusal>,
-    /// For people, or the answer of a query.
+    /// Shaped like [`Detail`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Detail")]
     pub detail: Option<serde_json::Value>,
+}
+
+/// What there is to say beyond the stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// For people: which field, what was expected, what the board answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub message: Option<String>,
+    /// With `actuated`, where it is the end: no contact can tell more.
+    #[serde(default, rename = "final", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub last: Option<bool>,
+    /// The answer to `door.state.get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DoorStatus")]
+    pub state: Option<DoorStatus>,
+    /// With `unknown`, where the command was for another run: the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub boot: Option<Id>,
 }

@@ -103,17 +103,8 @@ fn operation(channel: &Channel) -> Value {
 }
 
 fn message(message: &Message) -> Value {
-    let examples: Vec<Value> = message
-        .examples
-        .iter()
-        .map(|(name, payload)| {
-            let mut example = json!({ "name": name, "payload": payload });
-            if let Some(typ) = message.typ {
-                example["x-latchd-jws"] = json!(examples::signed(typ, payload));
-            }
-            example
-        })
-        .collect();
+    let examples: Vec<Value> =
+        message.examples.iter().map(|(name, payload)| json!({ "name": name, "payload": payload })).collect();
     let mut value = json!({
         "name": message.name,
         "title": message.title,
@@ -124,6 +115,9 @@ fn message(message: &Message) -> Value {
     });
     if let Some(typ) = message.typ {
         value["x-latchd-jws-header"] = json!({ "alg": "EdDSA", "typ": typ.as_str(), "kid": signed_by(typ) });
+        let jws =
+            message.examples.iter().map(|(name, payload)| ((*name).to_owned(), json!(examples::signed(typ, payload))));
+        value["x-latchd-example-jws"] = Value::Object(jws.collect());
     }
     value
 }

@@ -1,5 +1,7 @@
 //! Keys and documents for the tests of this layer.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -59,5 +61,8 @@ pub fn signed_keys(document: &Value) -> String {
 }
 
 pub fn keys() -> KeySet {
-    KeySet::from_signed(signed_keys(&keys_document()).as_bytes(), &root(), AUDIENCE, &KeySet::empty()).unwrap()
+    static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+        KeySet::from_signed(signed_keys(&keys_document()).as_bytes(), &root(), AUDIENCE, &KeySet::empty()).unwrap()
+    });
+    KEYS.clone()
 }

@@ -118,7 +118,7 @@ impl Node {
         let deadline = Instant::now() + within;
         self.input(Input::Timeout);
         while !done(self) {
-            assert!(Instant::now() < deadline, "{what}: not within {within:?}; {:?}", self.notices.last());
+            assert!(Instant::now() < deadline, "{what}: not within {within:?}; {}", self.summary());
             let due = self.session.next_deadline().map(|at| at.since(self.now().mono));
             let nap = due.unwrap_or(Duration::MAX).min(Duration::from_millis(20));
             tokio::select! {
@@ -133,6 +133,12 @@ impl Node {
                 () = tokio::time::sleep(nap) => self.input(Input::Timeout),
             }
         }
+    }
+
+    fn summary(&self) -> String {
+        let rejected = self.log.iter().map(|e| String::from_utf8_lossy(&e.json)).filter(|json| json.contains("security."));
+        let rejected: Vec<_> = rejected.collect();
+        format!("head {} acked {} backlog {}; {rejected:?} {:?}", self.head.seq, self.acked, self.session.backlog(), self.notices.last())
     }
 
     pub async fn run_for(&mut self, time: Duration) {

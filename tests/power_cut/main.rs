@@ -31,7 +31,8 @@ use latchd::{
 };
 
 const CUTS_DEFAULT: u32 = 10;
-const CUTS_PLAIN: u32 = 4;
+/// With flush alone: until one has lost something.
+const CUTS_PLAIN_MAX: u32 = 15;
 /// No new round begins after this.
 const BUDGET: Duration = Duration::from_secs(25);
 
@@ -174,13 +175,12 @@ fn run() -> Result<(), String> {
         return Ok(());
     }
 
-    let mut lost = 0;
-    for _ in 0..CUTS_PLAIN {
-        let survived = cut(&mut Image::make()?, "flush-alone", &mut Promised::default(), moment())?;
-        lost += u32::from(!survived);
-    }
-    if lost == 0 {
-        return Err(format!("none of {CUTS_PLAIN} cuts lost anything with flush alone: this test cannot fail here"));
+    let mut plain = 0;
+    while cut(&mut Image::make()?, "flush-alone", &mut Promised::default(), moment() / 3)? {
+        plain += 1;
+        if plain == CUTS_PLAIN_MAX {
+            return Err(format!("{plain} cuts lost nothing with flush alone: this test cannot fail here"));
+        }
     }
 
     let mut image = Image::make()?;
@@ -192,9 +192,7 @@ fn run() -> Result<(), String> {
         }
         done += 1;
     }
-    println!(
-        "power_cut: {done} cuts in a row on the same stores lost nothing ({lost} of {CUTS_PLAIN} did with flush alone)"
-    );
+    println!("power_cut: {done} cuts in a row on the same stores lost nothing");
     Ok(())
 }
 
@@ -204,6 +202,10 @@ fn main() -> ExitCode {
         [write, how, directory] if write == "--write" => return writer::run(how, Path::new(directory)),
         // What test runners ask before they run anything.
         [list, ..] if list == "--list" => return ExitCode::SUCCESS,
+        // A filter that means other tests.
+        [filter, ..] if !filter.starts_with('-') && !"power_cut".contains(filter.as_str()) => {
+            return ExitCode::SUCCESS;
+        }
         _ => {}
     }
     match run() {

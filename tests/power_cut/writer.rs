@@ -1,7 +1,7 @@
 //! The process that is cut off: both stores under load, from a thread each, and a line on stdout for what has
 //! become durable.
 
-use std::{fs::File, io::Write as _, ops::ControlFlow, path::Path, process::ExitCode};
+use std::{fs::File, io::Write as _, path::Path, process::ExitCode};
 
 use latchd::{
     adapters::store::SledKv,
@@ -12,7 +12,7 @@ use latchd::{
         time::{ClockTrust, Wall},
     },
     gateway::{
-        kv::{Kv, KvError, KvWrite},
+        kv::{Kv, KvError, KvWrite, Visit},
         ledger::{Ledger, LedgerLimits},
         step::{Durable, LedgerWrite},
     },
@@ -69,12 +69,7 @@ impl Kv for FlushAlone {
         Ok(self.0.get(key).map_err(failed)?.and_then(|stored| Some(stored.split_first()?.1.to_vec())))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError> {
         for entry in self.0.range(from..to) {
             let (key, stored) = entry.map_err(failed)?;
             if visit(&key, stored.get(1..).unwrap_or_default()).is_break() {

@@ -166,6 +166,11 @@ async fn serve(shared: &Shared, link: &CloudLink, mut event_loop: EventLoop) {
                 let _ = client.try_subscribe_many(filters);
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => {
+                // What was sent while we were away may be lost: the node hears where we are.
+                let acks = shared.cloud.lock().unwrap_or_else(PoisonError::into_inner).catch_up_acks();
+                for ack in acks {
+                    let _ = shared.publish(ack);
+                }
                 shared.connected.store(true, Ordering::Release);
                 shared.changed.notify_all();
             }

@@ -93,6 +93,7 @@ pub struct Cloud {
     pub set: SetStore,
     pub epoch: u64,
     pub keys_version: u64,
+    signed_keys: Option<((u64, u64), Outgoing)>,
     next_jti: u64,
     /// Numbers of messages that were seen, by run.
     seen: BTreeMap<Id, BTreeSet<u64>>,
@@ -128,6 +129,7 @@ impl Cloud {
             set: SetStore::default(),
             epoch: 1,
             keys_version: 1,
+            signed_keys: None,
             next_jti: 0,
             seen: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -152,9 +154,16 @@ impl Cloud {
     }
 
     /// The signed key set; retained, so that a node finds it whenever it comes.
-    pub fn key_set(&self, now: Wall) -> Outgoing {
-        let document = self.keys.document(self.topics.audience(), self.keys_version, self.epoch, now);
-        self.signed(Typ::Keys, self.topics.set(), &set::json(&document), true)
+    pub fn key_set(&mut self, now: Wall) -> Outgoing {
+        let version = (self.keys_version, self.epoch);
+        let signed = self.signed_keys.take_if(|(of, _)| *of == version).map(|(_, signed)| signed);
+        let signed = signed.unwrap_or_else(|| {
+            let document = self.keys.document(self.topics.audience(), self.keys_version, self.epoch, now);
+            self.signed(Typ::Keys, self.topics.set(), &set::json(&document), true)
+        });
+        // One document for each version: another one would be a conflict.
+        self.signed_keys = Some((version, signed.clone()));
+        signed
     }
 
     /// Changes the set: the next generation, as a delta.
@@ -327,6 +336,7 @@ impl Cloud {
             }
             match verify_next(&head, &bytes) {
                 Ok(next) => head = next,
+                // The acknowledgement below repeats what is stored, which tells the node.
                 Err(ChainError::Sequence { .. }) => {
                     self.gaps += 1;
                     break;
@@ -340,8 +350,7 @@ impl Cloud {
             let replayed = json.get("replayed").and_then(Value::as_bool).unwrap_or(false);
             self.events.push(StoredEvent { log_id: log_id.clone(), seq, replayed, kind: text("type"), json });
         }
-        let acknowledge = self.acks && head.seq > 0;
-        let ack = acknowledge.then(|| self.event_ack(&head));
+        let ack = self.acks.then(|| self.event_ack(&head));
         self.heads.insert(log_id, head);
         ack.into_iter().collect()
     }
@@ -357,9 +366,10 @@ impl Cloud {
         self.signed(Typ::Ack, self.topics.evt_ack(), &set::json(&ack), false)
     }
 
-    /// Acknowledges what is stored, after a time with `acks` off.
+    /// Says again what is stored: after a time with `acks` off, and whenever the cloud's own link comes
+    /// back, so that the node soon sends again what was lost meanwhile.
     pub fn catch_up_acks(&self) -> Vec<Outgoing> {
-        self.heads.values().filter(|head| head.seq > 0).map(|head| self.event_ack(head)).collect()
+        self.heads.values().map(|head| self.event_ack(head)).collect()
     }
 
     fn answer(&mut self, now: Wall, message: RequestMessage<SetRequest>) -> Vec<Outgoing> {

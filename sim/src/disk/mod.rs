@@ -5,12 +5,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    ops::{Bound, ControlFlow},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use latchd::gateway::{
-    kv::{Kv, KvError, KvWrite, Reopen},
+    kv::{Kv, KvError, KvWrite, Reopen, Visit},
     step::Durable,
 };
 
@@ -192,12 +192,7 @@ impl Kv for SimKv {
         Ok(self.state()?.visible.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError> {
         if from >= to {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! late answer dies with it.
 
 use std::{
-    fmt, io,
+    fmt,
     task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
@@ -39,10 +39,11 @@ impl TcpWire {
     }
 
     pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
-        // Closed by the board meanwhile, or it said something unasked: a fresh connection.
-        let usable = self.connection.take().filter(|(_, stream)| is_clean(stream));
-        let (mut client, stream) = match usable {
-            Some(connection) => connection,
+        let (mut client, stream) = match self.connection.take() {
+            Some(connection) if is_clean(&connection.1) => connection,
+            // Closed by the board meanwhile, perhaps because it restarted; or it said something unasked.
+            // Nothing is sent: the machine must know, and comes again at once.
+            Some(_) => return Err(self.unreachable("the board has closed the connection")),
             None => self.connect().await?,
         };
         if let Err(late) = in_time(&transaction, clock) {
@@ -57,17 +58,20 @@ impl TcpWire {
     }
 
     async fn connect(&self) -> Result<(Context, Shared<TcpStream>), BusFault> {
-        let unreachable = |detail: String| BusFault::Unreachable(format!("{}:{}: {detail}", self.host, self.port));
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = match tokio::time::timeout(self.timeout, connecting).await {
-            Err(_) => return Err(unreachable(format!("no connection within {} ms", self.timeout.as_millis()))),
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(self.unreachable(format!("no connection within {} ms", self.timeout.as_millis()))),
+            Ok(Err(error)) => return Err(self.unreachable(error)),
             Ok(Ok(stream)) => stream,
         };
         // Nagle's algorithm and delayed ACKs together would cost 40 ms per request.
-        stream.set_nodelay(true).map_err(|error: io::Error| unreachable(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
         let stream = Shared::new(stream);
         Ok((tcp::attach_slave(stream.clone(), Slave(0)), stream))
+    }
+
+    fn unreachable(&self, detail: impl fmt::Display) -> BusFault {
+        BusFault::Unreachable(format!("{}:{}: {detail}", self.host, self.port))
     }
 }
 

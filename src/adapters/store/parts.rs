@@ -47,12 +47,9 @@ fn main_in_parts(count: u16, crc: u32) -> Vec<u8> {
 pub fn read_main(stored: &[u8]) -> Result<Main<'_>, KvError> {
     match stored.split_first() {
         Some((0, value)) => Ok(Main::Whole(value)),
-        Some((1, rest)) => match rest {
-            &[a, b, c, d, e, f] => {
-                Ok(Main::InParts { count: u16::from_be_bytes([a, b]), crc: u32::from_be_bytes([c, d, e, f]) })
-            }
-            _ => Err(damaged()),
-        },
+        Some((1, &[a, b, c, d, e, f])) => {
+            Ok(Main::InParts { count: u16::from_be_bytes([a, b]), crc: u32::from_be_bytes([c, d, e, f]) })
+        }
         _ => Err(damaged()),
     }
 }

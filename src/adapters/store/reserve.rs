@@ -1,6 +1,10 @@
 //! Space put by for the day the disk is full: a file that is given up so that the store can be reopened and
 //! what was already decided can still be written. Must never fail the store: without room for a reserve the
 //! daemon runs all the same. Invariant: the file is either whole or absent.
+//!
+//! sled 0.34 writes when it opens (up to half a MiB), so a store on a disk that is full to the last byte
+//! cannot even be read. Hence the second line: once the reserve is gone, writing stops while
+//! [`STOP_BELOW_BYTES`] are still free, with the store open and readable.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,6 +13,12 @@ use std::{
 };
 
 const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Without a reserve, nothing is written while less than this is free.
+const STOP_BELOW_BYTES: u64 = 2 * 1024 * 1024;
+
+/// And once writing has stopped, it goes on above this only.
+const GO_ON_ABOVE_BYTES: u64 = 3 * 1024 * 1024;
 
 /// The reserve is laid by only where at least this much stays free beside it.
 const KEEP_FREE_BYTES: u64 = 2 * RESERVE_BYTES;
@@ -28,9 +38,7 @@ impl Reserve {
         if fs::metadata(&self.path).is_ok_and(|meta| meta.len() == RESERVE_BYTES) {
             return Ok(true);
         }
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let disk = rustix::fs::statvfs(directory)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES + KEEP_FREE_BYTES {
+        if self.free_bytes()? < RESERVE_BYTES + KEEP_FREE_BYTES {
             return Ok(false);
         }
         let file = OpenOptions::new().create(true).truncate(true).write(true).open(&self.path)?;
@@ -41,6 +49,23 @@ impl Reserve {
             return Err(error.into());
         }
         Ok(true)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(self.path.parent().unwrap_or(Path::new(".")))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Whether a store without its reserve should refuse a write of this size.
+    pub fn must_stop(&self, write_bytes: usize) -> bool {
+        // sled writes pages, not records: twice the size is what a batch may well take.
+        let needed = STOP_BELOW_BYTES.saturating_add((write_bytes as u64).saturating_mul(2));
+        self.free_bytes().is_ok_and(|free| free < needed)
+    }
+
+    /// Whether one that has stopped may go on.
+    pub fn may_go_on(&self) -> bool {
+        self.free_bytes().is_ok_and(|free| free >= GO_ON_ABOVE_BYTES)
     }
 
     /// True if there was something to give up.

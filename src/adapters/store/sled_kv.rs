@@ -12,7 +12,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -27,7 +26,7 @@ use super::{
     reserve::Reserve,
 };
 use crate::gateway::{
-    kv::{Kv, KvError, KvWrite, Reopen},
+    kv::{Kv, KvError, KvWrite, Reopen, Visit},
     step::Durable,
 };
 
@@ -44,8 +43,13 @@ struct Shared {
     path: PathBuf,
     /// `None` between a failed reopening and the next.
     handle: RwLock<Option<Handle>>,
-    /// The last failure was a full disk: the reserve is given up before the next opening.
+    reserve: Reserve,
+    /// sled failed because the disk is full: the reserve is given up before the next opening.
     full: AtomicBool,
+    /// There is no reserve: free space is looked at before each write.
+    tight: AtomicBool,
+    /// Writing has stopped for want of space, with sled itself intact.
+    stopped: AtomicBool,
 }
 
 pub(super) struct Handle {
@@ -70,9 +74,20 @@ impl std::fmt::Debug for SledKv {
 impl SledKv {
     /// Opens the store in directory `path`, or begins one there. The directory above must exist.
     pub fn open(path: &Path) -> Result<SledKv, OpenError> {
-        let handle = open::open(path)?;
-        let _ = Reserve::of(path).lay_by();
-        let shared = Shared { path: path.to_owned(), handle: RwLock::new(Some(handle)), full: AtomicBool::new(false) };
+        let reserve = Reserve::of(path);
+        let handle = match open::open(path) {
+            Err(OpenError::Full { .. }) if reserve.give_up() => open::open(path)?,
+            other => other?,
+        };
+        let tight = !reserve.lay_by().unwrap_or(false);
+        let shared = Shared {
+            path: path.to_owned(),
+            handle: RwLock::new(Some(handle)),
+            reserve,
+            full: AtomicBool::new(false),
+            tight: AtomicBool::new(tight),
+            stopped: AtomicBool::new(false),
+        };
         Ok(SledKv { shared: Arc::new(shared) })
     }
 
@@ -161,12 +176,7 @@ impl Kv for SledKv {
         self.with(|db, _| get(db, key))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError> {
         let parts = [PARTS];
         let to = to.min(&parts[..]);
         if from >= to {
@@ -204,14 +214,20 @@ impl Kv for SledKv {
                 KvWrite::Delete(key) => last.insert(key, None),
             };
         }
+        let mut batch_bytes = 0usize;
         for (key, value) in &last {
             let value_bytes = value.as_ref().map_or(0, Vec::len);
+            batch_bytes = batch_bytes.saturating_add(key.len()).saturating_add(value_bytes);
             if key.len() > KEY_BYTES_MAX || key.first() == Some(&PARTS) || value_bytes > VALUE_BYTES_MAX {
                 return Err(KvError::Failed(format!(
                     "a record with a key of {} bytes and a value of {value_bytes} is beyond the store's bounds",
                     key.len()
                 )));
             }
+        }
+        if self.shared.tight.load(SeqCst) && self.shared.reserve.must_stop(batch_bytes) {
+            self.shared.stopped.store(true, SeqCst);
+            return Err(KvError::Full);
         }
         self.with(|db, _| {
             let mut batch = sled::Batch::default();
@@ -251,24 +267,30 @@ impl Reopen for SledKv {
     fn reopen(&self) -> Result<(), KvError> {
         let shared = &*self.shared;
         let mut handle = shared.handle.write().unwrap_or_else(PoisonError::into_inner);
+        if shared.stopped.load(SeqCst) && handle.is_some() {
+            // Nothing is wrong with sled, which stays open for reading; only space is missing.
+            if !shared.reserve.may_go_on() {
+                return Err(KvError::Full);
+            }
+            shared.stopped.store(false, SeqCst);
+            shared.tight.store(!shared.reserve.lay_by().unwrap_or(false), SeqCst);
+            return Ok(());
+        }
         // The old one first: it holds the lock on the file.
         *handle = None;
-        let reserve = Reserve::of(&shared.path);
-        let was_full = shared.full.swap(false, SeqCst);
-        if was_full {
-            reserve.give_up();
+        if shared.full.swap(false, SeqCst) {
+            shared.reserve.give_up();
         }
         match open::open(&shared.path) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
                 let error = KvError::from(error);
-                shared.full.store(was_full || matches!(error, KvError::Full), SeqCst);
+                shared.full.store(matches!(error, KvError::Full), SeqCst);
                 return Err(error);
             }
         }
-        if !was_full {
-            let _ = reserve.lay_by();
-        }
+        shared.tight.store(!shared.reserve.lay_by().unwrap_or(false), SeqCst);
+        shared.stopped.store(false, SeqCst);
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     Environment, Files, Purpose,
     raw::{RawCloud, RawNode, RawSite, RawTls},
@@ -17,7 +19,10 @@ use super::{
     report::{At, Diagnostic, Span, near_miss},
     site::{Cloud, Node, Secret, Site, Tls},
 };
-use crate::domain::ids::Id;
+use crate::{
+    domain::ids::Id,
+    wire::{jws::Signer, keys::RootKey},
+};
 
 pub struct Checker<'a> {
     pub sink: &'a Sink,
@@ -26,6 +31,47 @@ pub struct Checker<'a> {
     pub directory: &'a Path,
     pub environment: &'a Environment,
     pub purpose: Purpose,
+}
+
+/// What a file must hold for the daemon to start with it.
+#[derive(Clone, Copy)]
+enum Content {
+    Any,
+    RootKey,
+    SigningKey,
+    CredentialKey,
+    /// At least one block with a label that ends so.
+    Pem(&'static str),
+}
+
+impl Content {
+    /// What was expected and why this is not it. Never says what a file holds.
+    fn problem(self, text: &str) -> Option<(&'static str, String)> {
+        match self {
+            Content::Any => None,
+            Content::RootKey => {
+                let error = RootKey::from_jwk(text.as_bytes()).err()?;
+                Some(("a public Ed25519 key as JWK", error.to_string()))
+            }
+            Content::SigningKey => {
+                let error = Signer::from_pem(text).err()?;
+                Some(("an Ed25519 private key", format!("{error}; make one with `latchd keygen signing`")))
+            }
+            Content::CredentialKey => {
+                let (text, hex) = (text.trim(), |b: u8| b.is_ascii_hexdigit());
+                let base64url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+                let sound =
+                    text.len() == 64 && text.bytes().all(hex) || text.len() == 43 && text.bytes().all(base64url);
+                let expected = "expected 32 bytes in base64url or hex; make one with `latchd keygen credential`";
+                (!sound).then(|| ("a credential key", expected.to_owned()))
+            }
+            Content::Pem(label) => {
+                let begins =
+                    |line: &str| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{label}-----"));
+                (!text.lines().any(begins)).then(|| ("PEM", format!("expected a line -----BEGIN {label}-----")))
+            }
+        }
+    }
 }
 
 const PLAIN_PORT: u16 = 1883;
@@ -69,8 +115,8 @@ impl Checker<'_> {
                 None
             }
         };
-        let credential_key = raw.credential_key.and_then(|at| self.secret(&at));
-        let signing_key = raw.signing_key.and_then(|at| self.secret(&at));
+        let credential_key = raw.credential_key.and_then(|at| self.secret(&at, Content::CredentialKey));
+        let signing_key = raw.signing_key.and_then(|at| self.secret(&at, Content::SigningKey));
         Some(Node {
             org: raw.org?.value,
             id: raw.id?.value,
@@ -95,8 +141,8 @@ impl Checker<'_> {
 
     fn cloud(&self, raw: RawCloud) -> Option<Cloud> {
         let host = raw.host.filter(|host| self.host(host, &host.value));
-        let root_key = raw.root_key.map(|at| self.file(&at));
-        let password = raw.password.map(|at| (self.secret(&at), at.span));
+        let root_key = raw.root_key.map(|at| self.file(&at, Content::RootKey));
+        let password = raw.password.map(|at| (self.secret(&at, Content::Any), at.span));
         if let (Some((_, span)), None) = (&password, &raw.username) {
             self.sink.add(Diagnostic::error("a `password` needs a `username`").at(*span, ""));
         }
@@ -119,8 +165,9 @@ impl Checker<'_> {
                 None
             }
             RawTls::On { ca, certificate, key, server_name } => {
-                let (ca, certificate) = (ca.map(|at| self.file(&at)), certificate.map(|at| self.file(&at)));
-                let key = key.and_then(|at| self.secret(&at));
+                let ca = ca.map(|at| self.file(&at, Content::Pem("CERTIFICATE")));
+                let certificate = certificate.map(|at| self.file(&at, Content::Pem("CERTIFICATE")));
+                let key = key.and_then(|at| self.secret(&at, Content::Pem("PRIVATE KEY")));
                 let name_sound = server_name.as_ref().is_none_or(|name| self.host(name, &name.value));
                 let server_name = server_name.or_else(|| host.clone()).filter(|_| name_sound);
                 Some(Tls { ca: ca?, certificate: certificate?, key: key?, server_name: server_name?.value })
@@ -194,31 +241,38 @@ impl Checker<'_> {
         self.directory.join(text)
     }
 
-    /// A file beside the site file; it must be there unless files are not looked at.
-    fn file(&self, at: &At<String>) -> PathBuf {
+    /// A file beside the site file; it must be there and hold what it should, unless files are not
+    /// looked at.
+    fn file(&self, at: &At<String>, content: Content) -> PathBuf {
         let path = self.path(&at.value);
-        self.must_be_readable(&path, at.span);
+        self.must_hold(&path, at.span, content);
         path
     }
 
-    fn must_be_readable(&self, path: &Path, span: Span) {
+    fn must_hold(&self, path: &Path, span: Span, content: Content) {
         if self.purpose == Purpose::CheckWithoutFiles {
             return;
         }
-        if let Err(error) = self.files.readable(path) {
-            let finding = Diagnostic::error(format!("cannot read {}", path.display())).at(span, error.to_string());
-            self.sink.add(if self.purpose == Purpose::Check {
-                finding.help("`latchd check --no-files` leaves files out")
-            } else {
-                finding
-            });
-        }
+        let finding = match self.files.read(path).map(Zeroizing::new) {
+            Ok(text) => match content.problem(&text) {
+                None => return,
+                Some((what, problem)) => {
+                    Diagnostic::error(format!("{} is not {what}", path.display())).at(span, problem)
+                }
+            },
+            Err(error) => Diagnostic::error(format!("cannot read {}", path.display())).at(span, error.to_string()),
+        };
+        self.sink.add(if self.purpose == Purpose::Check {
+            finding.help("`latchd check --no-files` leaves files out")
+        } else {
+            finding
+        });
     }
 
     /// A file, or `credential:NAME`.
-    fn secret(&self, at: &At<String>) -> Option<Secret> {
+    fn secret(&self, at: &At<String>, content: Content) -> Option<Secret> {
         let Some(name) = at.value.strip_prefix("credential:") else {
-            return Some(Secret { path: self.file(at) });
+            return Some(Secret { path: self.file(at, content) });
         };
         if let Err(error) = Id::new(name) {
             let finding = Diagnostic::error(format!("`{}` names no credential", at.value));
@@ -228,7 +282,7 @@ impl Checker<'_> {
         match &self.environment.credentials_directory {
             Some(directory) => {
                 let path = directory.join(name);
-                self.must_be_readable(&path, at.span);
+                self.must_hold(&path, at.span, content);
                 Some(Secret { path })
             }
             // Only the service manager knows; `check` is run without it.

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     event::{Actor, Refusal},
     order::{DoorAction, Order, Progress},
-    time::{Mono, Now},
+    time::{Mono, Now, Wall},
 };
 
 impl Door {
@@ -44,7 +44,9 @@ impl Door {
         if self.orders.load(motion) >= ORDERS_MAX {
             return refuse(Refusal::Overloaded, format!("{ORDERS_MAX} orders are under way at this door"));
         }
-        if order.issued_at.as_millis() < self.durable.level_issued_at_ms {
+        let level_issued_at =
+            Some(Wall::from_millis(self.durable.level_issued_at_ms)).max(self.orders.opens_issued_at());
+        if Some(order.issued_at) < level_issued_at {
             return refuse(Refusal::Conflict, "a command issued later has been applied to this door".to_owned());
         }
         if let Some(cause) = self.overruling(motion, now) {
@@ -57,25 +59,24 @@ impl Door {
     }
 
     fn accept(&mut self, order: Order, motion: Motion, actor: Actor, out: &mut Effects) {
-        let Order { ticket, deadline, issued_at, .. } = order;
         match motion {
-            Motion::Open => self.durable.level_issued_at_ms = issued_at.as_millis(),
+            // In force while it waits, durable once it is confirmed.
+            Motion::Open | Motion::Momentary { .. } => {}
             // Securing: into the state and towards the disk at once, whatever becomes of the order.
             Motion::Close => {
-                self.durable.level_issued_at_ms = issued_at.as_millis();
+                self.durable.level_issued_at_ms = order.issued_at.as_millis();
                 self.durable.manual_open = None;
                 self.auto_open = false;
                 self.momentary = None;
                 self.orders.missed(Mono::MAX, self.contact != ContactState::Unknown, out);
                 out.durable = Some(self.durable.clone());
             }
-            Motion::Momentary { .. } => {}
         }
-        self.orders.accept(Pending::new(ticket, motion, deadline, actor), out);
+        self.orders.accept(Pending::new(&order, motion, actor), out);
         if !self.lock.up {
             // Only a closing gets here: what opens is refused while the board is lost.
             let detail = "bus_down: the board of the lock does not answer; the door locks as soon as it does";
-            self.orders.fail(ticket, detail, out);
+            self.orders.fail(order.ticket, detail, out);
         }
     }
 
@@ -104,6 +105,7 @@ impl Door {
             Motion::Open => {
                 if let Actor::Operator { operator, jti } = pending.actor.clone() {
                     self.durable.manual_open = Some(ManualOpen { operator, jti });
+                    self.durable.level_issued_at_ms = pending.issued_at.as_millis();
                 }
                 out.durable = Some(self.durable.clone());
                 (true, self.config.dwell)

@@ -25,8 +25,8 @@ pub enum DoorInput {
         level: Level,
         order: Option<Ticket>,
     },
-    /// The lock does not follow what was written, again and again.
-    LockMismatch,
+    /// The lock does not follow what was written, again and again: it was read back at this level.
+    LockMismatch(Level),
     Order(Order),
     OrderEnded {
         ticket: Ticket,

@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::{Relock, input::Effects};
 use crate::domain::{
     event::{Actor, EventBody},
-    order::Progress,
+    order::{Order, Progress},
     outputs::Ticket,
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// Orders that one door carries at a time, watched ones included; the next is refused as overloaded.
@@ -82,6 +82,7 @@ pub(super) struct Pending {
     pub ticket: Ticket,
     pub motion: Motion,
     pub deadline: Mono,
+    pub issued_at: Wall,
     pub actor: Actor,
     pub passage: Passage,
     /// The bus was told of it: what became of it then only the bus knows.
@@ -89,8 +90,9 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub fn new(ticket: Ticket, motion: Motion, deadline: Mono, actor: Actor) -> Pending {
-        Pending { ticket, motion, deadline, actor, passage: Passage::default(), told: false }
+    pub fn new(order: &Order, motion: Motion, actor: Actor) -> Pending {
+        let Order { ticket, deadline, issued_at, .. } = *order;
+        Pending { ticket, motion, deadline, issued_at, actor, passage: Passage::default(), told: false }
     }
 
     /// The instant after the last one at which it can still be confirmed.
@@ -101,14 +103,17 @@ impl Pending {
     /// The report for an order that the bus did not carry out. A closing is in the door's state already
     /// and will be carried out when it can, so it must not be called expired, which means "nothing done".
     pub fn unfinished(&self, end: OrderEnd) -> Progress {
+        let remains = |detail: String| match self.motion {
+            Motion::Close => format!("{detail}; the door stays ordered to lock and does so as soon as it can"),
+            Motion::Open | Motion::Momentary { .. } => detail,
+        };
         match (end, self.motion) {
-            (OrderEnd::Expired, Motion::Close) => Progress::Failed(
-                "not confirmed before the deadline; the door stays ordered to lock and does so as soon as it can"
-                    .to_owned(),
-            ),
+            (OrderEnd::Expired, Motion::Close) => {
+                Progress::Failed(remains("not confirmed before the deadline".to_owned()))
+            }
             (OrderEnd::Expired, Motion::Open | Motion::Momentary { .. }) => Progress::Expired,
-            (OrderEnd::Failed(detail), _) => Progress::Failed(detail),
-            (OrderEnd::Unknown(detail), _) => Progress::Unknown(detail),
+            (OrderEnd::Failed(detail), _) => Progress::Failed(remains(detail)),
+            (OrderEnd::Unknown(detail), _) => Progress::Unknown(remains(detail)),
         }
     }
 }
@@ -172,14 +177,15 @@ impl Orders {
         self.pending.iter().any(|pending| confirms(&pending)).then(|| self.take(ticket)).flatten()
     }
 
+    /// When the latest of the waiting openings that last was issued.
+    pub fn opens_issued_at(&self) -> Option<Wall> {
+        self.pending.iter().filter(|pending| pending.motion == Motion::Open).map(|pending| pending.issued_at).max()
+    }
+
     pub fn fail(&mut self, ticket: Ticket, detail: &str, out: &mut Effects) {
         if self.take(ticket).is_some() {
             out.report(ticket, Progress::Failed(detail.to_owned()));
         }
-    }
-
-    pub fn opens(&self) -> bool {
-        self.pending.iter().any(|pending| pending.motion == Motion::Open)
     }
 
     /// Until when momentary orders that are not confirmed yet unlock at the latest; the dwell is counted
@@ -192,10 +198,12 @@ impl Orders {
         self.pending.iter().filter_map(until).max()
     }
 
-    /// Notes the order that the bus is told of from now on.
+    /// Notes the order that the bus is told of from now on. A closing that it is told of no longer need
+    /// not be waited for: whether or not the bus ever saw it, it holds and has not been confirmed.
     pub fn tell(&mut self, unlocked: bool) {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.motion.unlocks() == unlocked) {
-            pending.told = true;
+        let slot = self.slot(unlocked).map(|pending| pending.ticket);
+        for pending in &mut self.pending {
+            pending.told = slot == Some(pending.ticket) || (pending.told && pending.motion.unlocks());
         }
     }
 

@@ -36,13 +36,26 @@ impl Lock {
         self.state = if unlocked { LockState::Unlocked } else { LockState::Locked };
     }
 
-    pub fn mismatch(&mut self, differs: bool, out: &mut Effects) {
-        if differs == self.mismatched {
-            return;
+    /// The bus gave up writing for now; what was read back may be what is wanted by now.
+    pub fn mismatch(&mut self, unlocked: bool, out: &mut Effects) {
+        if !self.agrees(unlocked) && !self.mismatched {
+            self.mismatched = true;
+            let door = out.door();
+            out.event(EventBody::DoorLockMismatched { door });
         }
-        self.mismatched = differs;
-        let door = out.door();
-        out.event(if differs { EventBody::DoorLockMismatched { door } } else { EventBody::DoorLockRestored { door } });
+    }
+
+    /// A lock that is as it should be again is no longer mismatched.
+    pub fn settle(&mut self, unlocked: bool, out: &mut Effects) {
+        if self.mismatched && self.agrees(unlocked) {
+            self.mismatched = false;
+            let door = out.door();
+            out.event(EventBody::DoorLockRestored { door });
+        }
+    }
+
+    pub fn agrees(&self, unlocked: bool) -> bool {
+        self.state == if unlocked { LockState::Unlocked } else { LockState::Locked }
     }
 }
 
@@ -70,6 +83,6 @@ impl Door {
 
     /// Whether the board has confirmed what the door wants as of its last input.
     pub(super) fn is_settled(&self) -> bool {
-        self.lock.state == if self.unlocked { LockState::Unlocked } else { LockState::Locked }
+        self.lock.agrees(self.unlocked)
     }
 }

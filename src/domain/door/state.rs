@@ -151,8 +151,9 @@ impl Door {
                 Actor::Door
             }
             DoorInput::Lock { level, order } => self.read_back(now.mono, level, order, &mut out),
-            DoorInput::LockMismatch => {
-                self.lock.mismatch(true, &mut out);
+            DoorInput::LockMismatch(level) => {
+                self.lock.read_back(level == self.config.unlocked_level);
+                self.lock.mismatch(self.unlocked, &mut out);
                 Actor::Door
             }
             DoorInput::Order(order) => self.order(now, order, &mut out),
@@ -215,7 +216,7 @@ impl Door {
             .with(Cause::ForceOpen, self.force == Some(Force::Open))
             .with(Cause::ForceClosed, self.force == Some(Force::Closed))
             .with(Cause::Dnd, self.dnd)
-            .with(Cause::Manual, self.durable.manual_open.is_some() || self.orders.opens())
+            .with(Cause::Manual, self.durable.manual_open.is_some() || self.orders.opens_issued_at().is_some())
             .with(Cause::AutoOpen, self.auto_open)
             .with(Cause::Grant, momentary)
     }
@@ -261,6 +262,7 @@ impl Door {
             self.grace_until = now.mono + OPEN_GRACE;
         }
         self.unlocked = ruling.unlocks;
+        self.lock.settle(ruling.unlocks, out);
         if ruling.mode != self.mode {
             out.event(EventBody::DoorModeChanged { door: out.door(), from: self.mode, to: ruling.mode, actor });
             self.mode = ruling.mode;
@@ -281,9 +283,6 @@ impl Door {
     fn read_back(&mut self, now: Mono, level: Level, order: Option<Ticket>, out: &mut Effects) -> Actor {
         let unlocked = level == self.config.unlocked_level;
         self.lock.read_back(unlocked);
-        if unlocked == self.unlocked {
-            self.lock.mismatch(false, out);
-        }
         if let Some(pending) = order.and_then(|ticket| self.orders.take_confirmed(ticket, unlocked)) {
             self.actuated(now, pending, out);
         }

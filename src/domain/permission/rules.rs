@@ -115,3 +115,37 @@ impl NumberSet {
 fn place(number: u32) -> (usize, u64) {
     ((number / 64) as usize, 1 << (number % 64))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_set_ranks_its_members_and_knows_no_others(
+            numbers in proptest::collection::btree_set(0u32..1000, 0..200),
+        ) {
+            let set = NumberSet::new(numbers.iter().copied());
+            for number in 0..1100 {
+                let rank = numbers.contains(&number).then(|| numbers.range(..number).count());
+                prop_assert_eq!(set.rank(number), rank, "{}", number);
+            }
+        }
+
+        #[test]
+        fn the_rules_of_a_group_at_a_door_come_in_order(
+            pairs in proptest::collection::btree_set((0u32..300, 0u32..50), 0..300),
+        ) {
+            let reference = |rule| RuleRef { rule, schedule: None, effect: Effect::Allow };
+            let door = DoorRules::new(pairs.iter().rev().map(|(group, rule)| (*group, reference(*rule))).collect());
+            for group in 0..310 {
+                let expected: BTreeSet<u32> = pairs.iter().filter(|(of, _)| *of == group).map(|(_, rule)| *rule).collect();
+                prop_assert!(door.of_group(group).iter().map(|rule| rule.rule).eq(expected));
+            }
+        }
+    }
+}

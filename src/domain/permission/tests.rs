@@ -271,12 +271,32 @@ fn a_card_enrolled_twice_is_refused_if_either_enrolment_is() {
 }
 
 #[test]
-fn tokens_that_share_their_beginning_are_told_apart() {
-    let mut other = [1u8; 32];
-    other[31] = 2;
+fn tokens_are_told_apart_by_all_of_their_bytes() {
     let set = set(json!([rule("r1", "allow", None)]));
-    let decision = set.decide(&CardTokens::single(Token(other)), FRONT, now(NOON));
-    assert_eq!(decision, Decision::unattributed(DenialReason::UnknownCredential));
+    for byte in 0..32 {
+        let mut other = [1; 32];
+        other[byte] = 2;
+        let decision = set.decide(&CardTokens::single(Token(other)), FRONT, now(NOON));
+        assert_eq!(decision, Decision::unattributed(DenialReason::UnknownCredential), "byte {byte}");
+    }
+}
+
+#[test]
+fn tokens_with_one_hash_are_all_found() {
+    // Alike at both ends, which is all that the hash looks at.
+    let alike = |n: u8| Token(std::array::from_fn(|at| if at == 15 { n } else { 9 }));
+    let cards = (0..100).map(
+        |n| json!({ "kind": "credential", "id": format!("alike-{n}"), "body": { "person": "ada", "token": alike(n) } }),
+    );
+    let set = set(cards.collect());
+    for n in 0..100 {
+        match set.judge(&CardTokens::single(alike(n)), FRONT, now(NOON)) {
+            Decision::Denied { credential: Some(credential), .. } => assert_eq!(**credential, *format!("alike-{n}")),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    let stranger = set.decide(&CardTokens::single(alike(100)), FRONT, now(NOON));
+    assert_eq!(stranger, Decision::unattributed(DenialReason::UnknownCredential));
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Controller {
                 return;
             }
             BusReport::Output { output, level, order } => (output, DoorInput::Lock { level, order }),
-            BusReport::OutputMismatch { output, .. } => (output, DoorInput::LockMismatch),
+            BusReport::OutputMismatch { output, level } => (output, DoorInput::LockMismatch(level)),
             BusReport::OrderExpired { output, ticket } => (output, ended(ticket, OrderEnd::Expired)),
             BusReport::OrderFailed { output, ticket, detail } => (output, ended(ticket, OrderEnd::Failed(detail))),
             BusReport::OrderUnknown { output, ticket, detail } => (output, ended(ticket, OrderEnd::Unknown(detail))),

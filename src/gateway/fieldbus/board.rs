@@ -327,16 +327,17 @@ impl Board {
             let doublings = self.faults.saturating_sub(2).min(16);
             self.hold_until = now + base.saturating_mul(1 << doublings).clamp(PROBE_MIN.min(timeout), PROBE_MAX);
         }
-        let restarted = matches!(fault, BusFault::Unreachable(_) | BusFault::Disconnected(_)) || self.faults > 1;
+        // One lost frame or a connection renewed at once is no restart, but may hide one.
+        let renewed = self.faults > 1 || matches!(fault, BusFault::Unreachable(_) | BusFault::Disconnected(_));
         for slot in &mut self.cards {
             slot.card.frame_lost();
-            if restarted {
+            if self.faults > 1 {
                 slot.card.reconnected();
             }
         }
         for poll in &mut self.polls {
             poll.scanned &= self.link == Link::Up;
-            if restarted {
+            if renewed {
                 // Should the board have restarted, its outputs are looked at first thing.
                 poll.due = poll.due.min(now);
             }

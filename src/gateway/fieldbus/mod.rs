@@ -21,6 +21,8 @@ mod bus;
 mod card;
 pub mod output;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, time::Duration};
 

@@ -198,7 +198,8 @@ impl Output {
         }
         let target = self.target?;
         let urgency = self.written.first().map_or(self.changed_at + URGENCY, |written| written.deadline);
-        if self.point.reads_back && self.unverified == Some(target) {
+        // Refused, it may have acted or not; otherwise a level that changed meanwhile is written at once.
+        if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
             return Some(Wish { urgency, action: Action::ReadBack });
         }
         let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
@@ -357,6 +358,14 @@ impl Output {
                 out.push(BusReport::Output { output: self.output, level, order: None });
             }
         }
+        self.retarget(now);
+        // Read back otherwise, and not wanted any more: nothing will be written for these again.
+        let target = self.target;
+        for written in self.written.extract_if(.., |written| Some(written.level) != target).collect::<Vec<_>>() {
+            self.fail(written.ticket, "the board did not take it while it was wanted", out);
+            self.revert(written.ticket);
+        }
+        self.retarget(now);
         if level.is_some() && level == self.target {
             self.attempts = 0;
             self.retry_at = Mono::ZERO;

@@ -70,6 +70,8 @@ struct Opening<'a, K> {
     notes: Vec<Note>,
 }
 
+type KeyAndRecord = (Vec<u8>, Vec<u8>);
+
 /// The stretch of events that is checked.
 struct Tail {
     events: Vec<(u64, Option<Vec<u8>>)>,
@@ -101,10 +103,21 @@ impl<K: Kv> Ledger<K> {
             forget_floor: floor.map_or(Wall::EPOCH, |floor| floor.at),
             notes: opening.notes,
         };
+        // Nothing is written that need not be: after an unclean stop on a full disk the log can still be read.
         let mut writes = opening.repairs;
-        writes.push(keys::record(keys::HEAD.to_vec(), &HeadRecord::new(&head, first))?);
-        writes.push(KvWrite::Delete(keys::CLEAN.to_vec()));
-        kv.apply(writes)?;
+        let head_record = keys::record(keys::HEAD.to_vec(), &HeadRecord::new(&head, first))?;
+        let head_stands = matches!((&head_record, kv.get(keys::HEAD)?),
+            (KvWrite::Put(_, wanted), Some(found)) if *wanted == found);
+        if !head_stands {
+            writes.push(head_record);
+        }
+        if kv.get(keys::CLEAN)?.is_some() {
+            writes.push(KvWrite::Delete(keys::CLEAN.to_vec()));
+        }
+        if !writes.is_empty() {
+            kv.apply(writes)?;
+        }
+        // Also what the last run had written and not synced: from here on it counts as durable.
         let _ = kv.sync()?;
         let ledger = Ledger {
             kv,
@@ -165,7 +178,7 @@ impl<K: Kv> Opening<'_, K> {
         Ok(commands)
     }
 
-    fn all(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    fn all(&self, prefix: &[u8]) -> Result<Vec<KeyAndRecord>, LedgerError> {
         let mut records = Vec::new();
         self.kv.scan(prefix, &keys::end_of(prefix), &mut |key, framed| {
             records.push((key.to_vec(), framed.to_vec()));

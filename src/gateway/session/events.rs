@@ -1,7 +1,8 @@
 //! The way of events up. Owns what was sent and what the cloud has confirmed; must never let an event
 //! be skipped, nor send one again that the cloud has confirmed. Invariant: `acked <= sent <= head`;
 //! what goes to the broker on one connection is `acked + 1, acked + 2, …` without gap, except after a
-//! pause without confirmation, when it begins anew at `acked + 1`.
+//! pause without confirmation (shorter if the cloud repeats itself: it saw a gap), when it begins anew at
+//! `acked + 1`.
 //!
 //! PUBACK only paces: the broker may lose what it took. Only the cloud's own signed acknowledgement
 //! moves `acked`, and only if it names the hash of that very event.
@@ -16,9 +17,13 @@ pub const BATCH_BYTES_MAX: usize = 32 * 1024;
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 /// Events that wait for the cloud's acknowledgement; then sending pauses. The log itself is the queue.
 pub const EVENTS_UNACKED_MAX: usize = 2048;
-/// Without progress for so long, what is not acknowledged is sent again; doubles up to the second.
-pub const RESEND_AFTER_MIN: Duration = Duration::from_secs(30);
+/// Without progress for so long, what is not acknowledged is sent again. Doubles up to the second each
+/// time, halves with each acknowledgement: a cloud that acknowledges seldom soon gets few repetitions.
+pub const RESEND_AFTER_MIN: Duration = Duration::from_secs(10);
 pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(600);
+/// The cloud repeats its acknowledgement when it sees a gap: then sending begins anew after this part of
+/// the time above, so that a broker that repeats acknowledgements for ever gains little.
+const RESEND_SOONER: u32 = 10;
 /// The store had nothing although it should have: asked again after this.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -46,6 +51,8 @@ pub struct EventDrain {
     pending_ack: Option<(u64, [u8; 32])>,
     resend_at: Option<Mono>,
     resend_after: Duration,
+    /// `resend_at` has been brought forward already.
+    hurried: bool,
     read_again_at: Option<Mono>,
 }
 
@@ -96,6 +103,7 @@ impl EventDrain {
             pending_ack: None,
             resend_at: None,
             resend_after: RESEND_AFTER_MIN,
+            hurried: false,
             read_again_at: None,
         }
     }
@@ -132,6 +140,7 @@ impl EventDrain {
         self.ready.clear();
         self.hashes.clear();
         self.resend_at = None;
+        self.hurried = false;
         self.read_again_at = None;
     }
 
@@ -197,6 +206,9 @@ impl EventDrain {
     }
 
     pub fn ack(&mut self, now: Mono, through: u64, head_hash: [u8; 32]) -> AckVerdict {
+        if through == self.acked && self.sent > self.acked {
+            self.resend_sooner();
+        }
         if through <= self.acked {
             return AckVerdict::Old;
         }
@@ -211,6 +223,17 @@ impl EventDrain {
             None => {
                 self.pending_ack = Some((through, head_hash));
                 AckVerdict::LookUp(through)
+            }
+        }
+    }
+
+    fn resend_sooner(&mut self) {
+        if let Some(at) = self.resend_at {
+            let early = self.resend_after - self.resend_after / RESEND_SOONER;
+            let sooner = at.as_nanos().saturating_sub(u64::try_from(early.as_nanos()).unwrap_or(u64::MAX));
+            if !self.hurried {
+                self.hurried = true;
+                self.resend_at = Some(Mono::from_nanos(sooner));
             }
         }
     }
@@ -231,7 +254,8 @@ impl EventDrain {
         while self.hashes.front().is_some_and(|(seq, _)| *seq <= through) {
             self.hashes.pop_front();
         }
-        self.resend_after = RESEND_AFTER_MIN;
+        self.resend_after = (self.resend_after / 2).max(RESEND_AFTER_MIN);
+        self.hurried = false;
         if self.sent <= through {
             // What was about to be sent (again) is with the cloud already.
             self.sent = through;

@@ -211,7 +211,7 @@ impl Session {
             stage: Stage::Refused,
             at: now.wall,
             reason: Some(refusal),
-            detail: Some(detail.clone().into()),
+            detail: Some(serde_json::json!({ "message": detail })),
         });
         if let Some(operator) = operator {
             let command = named_command(verified);
@@ -273,8 +273,8 @@ impl Session {
             }
             Ok(_) => {}
             Err(KeysError::Jws(error)) => self.rejects.count(TOPIC, cause(&error)),
-            // A retained or delayed one; the version protects us, and it happens without malice.
-            Err(KeysError::RolledBack { .. }) => self.rejects.count(TOPIC, "an older key set"),
+            // A retained or delayed one: it happens without malice, and the version protects us.
+            Err(KeysError::RolledBack { .. }) => {}
             Err(KeysError::Conflict { .. }) => {
                 let detail = "another key set came under the version that is in force".to_owned();
                 self.commit_event(now, EventBody::SecurityRollbackRefused { detail }, out);
@@ -292,8 +292,8 @@ impl Session {
             return self.rejects.count(TOPIC, "signed, but malformed or for another node");
         };
         let Some(at) = self.nonces.iter().position(|(nonce, _)| *nonce == beat.nonce) else {
-            // Late, repeated by the broker, or for a request of an earlier run.
-            return self.rejects.count(TOPIC, "a beat that answers no request");
+            // Authentic, but late, repeated by the broker, or for a request of an earlier run.
+            return;
         };
         // This one and older requests are answered.
         let Some((_, asked_at)) = self.nonces.drain(..=at).next_back() else { return };
@@ -321,8 +321,9 @@ impl Session {
     }
 
     fn chunk(&mut self, name: Digest, bytes: Vec<u8>, out: &mut Vec<Action>) {
+        // Comes again after a broken connection, or is for somebody who asked in our name.
         if !self.wanted.contains(&name) {
-            return self.rejects.count("set/chunk", "not asked for");
+            return;
         }
         if bytes.len() > MESSAGE_BYTES_MAX || sha256(&bytes) != name.0 {
             return self.rejects.count("set/chunk", "not what its name says");

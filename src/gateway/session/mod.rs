@@ -500,7 +500,9 @@ impl Session {
             let Some(item) = self.outbox.next() else { break };
             self.send_item(now, item, out);
         }
-        while self.outbox.has_room() && matches!(self.phase, Phase::Connected) {
+        // Before the first key set no acknowledgement could be believed.
+        let drains = matches!(self.phase, Phase::Connected) && self.keys.version() > 0;
+        while drains && self.outbox.has_room() {
             match self.events.next(now.mono) {
                 Drain::Nothing => break,
                 Drain::Read { from, bytes_max } => out.push(Action::ReadEvents { from, bytes_max }),

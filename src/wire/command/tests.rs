@@ -70,6 +70,23 @@ fn the_example_of_the_contract_is_read_to_the_millisecond() {
     assert_eq!(parse(&verified, compact.as_bytes(), AUDIENCE), Ok(expected));
 }
 
+/// PyJWT 2.15, `jwt.encode(claims, key, "EdDSA", headers={"typ": "latchd-cmd+jwt", "kid": "cmd-1"})`, under
+/// the key of the test kit.
+#[test]
+fn a_command_signed_by_another_library_is_read() {
+    let compact = concat!(
+        "eyJhbGciOiJFZERTQSIsImtpZCI6ImNtZC0xIiwidHlwIjoibGF0Y2hkLWNtZCtqd3QifQ.",
+        "eyJpc3MiOiJodHRwczovL2Nsb3VkLmV4YW1wbGUiLCJhdWQiOiJhY21lL2hxLTEiLCJzdWIiOiJvcC0xNyIsImp0aSI6InB5LTEi",
+        "LCJpYXQiOjE3OTAwMDAwMDAuMTIsImV4cCI6MTc5MDAwMDAwNS4xMiwiYm9vdCI6ImI3ZjMiLCJjbWQiOiJkb29yLm9wZW4iLCJh",
+        "cmdzIjp7ImRvb3IiOiJmcm9udCJ9fQ.",
+        "glC-ByRLChG0lpBYOVDQyALuXEjwgON7zQQBSiIJSWL1hRTZrEa848Xx3h03pOUOCpAQ-9o_c2njILxyDjLHAQ",
+    );
+    let verified = jws::verify(compact.as_bytes(), Typ::Cmd, &keys(), NOW).unwrap();
+    let command = parse(&verified, compact.as_bytes(), AUDIENCE).unwrap();
+    assert_eq!(command.iat, Wall::from_millis(1_790_000_000_120));
+    assert_eq!((command.jti, command.body), (id("py-1"), CommandBody::DoorOpen { door: id("front") }));
+}
+
 #[test]
 fn each_supported_command_is_read() {
     let door = id("front");

@@ -94,6 +94,11 @@ fn nothing_unknown_and_nothing_missing_is_tolerated() {
     assert!(refused(|d| d["keys"][0]["crv"] = json!("X25519")).contains("X25519"));
     assert!(refused(|d| d["keys"][0]["x"] = json!("AAAA")).contains("32 bytes"));
     assert!(refused(|d| d["version"] = json!(0)).contains("starts at 1"));
+    let as_array = |entry: &Value| {
+        json!([entry["kty"], entry["crv"], entry["kid"], entry["x"], entry["latchd_use"], entry["exp"]])
+    };
+    let error = refused(|d| d["keys"][1] = as_array(&d["keys"][1]));
+    assert_eq!(error, "keys[1]: expected an object, found an array");
     for field in ["aud", "version", "iat", "epoch", "keys"] {
         let error = refused(|d| {
             d.as_object_mut().unwrap().remove(field);

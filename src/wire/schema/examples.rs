@@ -127,9 +127,13 @@ pub fn outcomes() -> Examples {
     vec![
         ("received", outcome(4, json!({"seq": 0, "stage": "received"}))),
         ("actuated", outcome(6, json!({"seq": 2, "stage": "actuated"}))),
+        ("actuated_finally", outcome(6, json!({"seq": 2, "stage": "actuated", "detail": {"final": true}}))),
         (
             "refused",
-            outcome(9, json!({"seq": 1, "stage": "refused", "reason": "forbidden", "detail": "needs door_control"})),
+            outcome(
+                9,
+                json!({"seq": 1, "stage": "refused", "reason": "forbidden", "detail": {"message": "needs door_control"}}),
+            ),
         ),
     ]
 }

@@ -27,9 +27,13 @@ impl Document {
 
     /// Payload and JWS of each example of a message.
     fn examples(&self, message: &str) -> Vec<(Value, String)> {
-        let examples = self.0["components"]["messages"][message]["examples"].as_array().unwrap();
-        assert!(!examples.is_empty(), "{message} has no example");
-        let jws = |example: &Value| example["x-latchd-jws"].as_str().unwrap_or_default().to_owned();
+        let message = &self.0["components"]["messages"][message];
+        let examples = message["examples"].as_array().unwrap();
+        let jws = |example: &Value| {
+            let name = example["name"].as_str().unwrap();
+            message["x-latchd-example-jws"][name].as_str().unwrap_or_default().to_owned()
+        };
+        assert!(!examples.is_empty());
         examples.iter().map(|example| (example["payload"].clone(), jws(example))).collect()
     }
 
@@ -145,13 +149,14 @@ fn the_example_commands_are_accepted() {
 
 #[test]
 fn the_supported_commands_are_those_that_are_read_as_such() {
+    let keys = Document::new().keys();
     for name in command::known_commands() {
         let args = serde_json::json!({"door": "front"});
         let claims = serde_json::json!({
             "iss": "i", "aud": AUDIENCE, "sub": "op", "jti": "j", "iat": 1, "exp": 2, "boot": "b", "cmd": name, "args": args
         });
         let compact = examples::signed(Typ::Cmd, &claims).unwrap();
-        let verified = jws::verify(compact.as_bytes(), Typ::Cmd, &Document::new().keys(), NOW).unwrap();
+        let verified = jws::verify(compact.as_bytes(), Typ::Cmd, &keys, NOW).unwrap();
         let command = command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap();
         let unsupported = matches!(command.body, command::CommandBody::Unsupported { .. });
         assert_eq!(unsupported, !payloads::SUPPORTED.contains(&name.as_str()), "{name}");

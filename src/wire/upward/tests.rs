@@ -28,7 +28,7 @@ fn read<T: DeserializeOwned>(compact: &str) -> T {
 }
 
 fn outcome() -> Outcome {
-    let detail = Some(json!("missing capability \"door_control\""));
+    let detail = Some(json!({"message": "missing capability \"door_control\""}));
     Outcome { jti: id("j"), seq: 2, stage: Stage::Refused, at: NOW, reason: Some(Refusal::Forbidden), detail }
 }
 

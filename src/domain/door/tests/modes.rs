@@ -103,11 +103,23 @@ fn a_magnet_is_energised_while_locked_and_let_go_to_unlock() {
 fn a_lock_that_does_not_follow_is_told_once_and_once_when_it_follows_again() {
     let mut bench = Bench::new();
     bench.told();
-    bench.tell(DoorInput::LockMismatch).tell(DoorInput::LockMismatch);
-    bench.tell(DoorInput::Lock { level: Level::Energised, order: None });
-    assert_eq!(bench.told(), ["door.lock_mismatched"]);
+    bench.tell(DoorInput::LockMismatch(Level::Energised)).tell(DoorInput::LockMismatch(Level::Energised));
+    assert_eq!(
+        (bench.told(), bench.door.status().lock),
+        (vec!["door.lock_mismatched".to_owned()], LockState::Unlocked)
+    );
     bench.confirm().confirm();
     assert_eq!(bench.told(), ["door.lock_restored"]);
+}
+
+#[test]
+fn a_stuck_lock_is_no_mismatch_while_it_is_where_it_should_be() {
+    let mut bench = Bench::new();
+    bench.told();
+    bench.tell(DoorInput::LockMismatch(Level::Energised)).tell(grant());
+    assert_eq!(bench.told(), ["door.lock_mismatched", "door.lock_restored", "Locked->Accessed"]);
+    bench.tell(DoorInput::LockMismatch(Level::Energised));
+    assert_eq!(bench.told(), Vec::<String>::new());
 }
 
 #[test]

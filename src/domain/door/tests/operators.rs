@@ -330,3 +330,43 @@ fn a_late_confirmation_never_holds_longer_than_the_bus_was_told() {
     bench.wait(6_000).confirm();
     assert_eq!(bench.desired().until, until);
 }
+
+#[test]
+fn a_close_that_the_bus_could_not_carry_out_says_that_it_stays_in_force() {
+    for end in [OrderEnd::Expired, OrderEnd::Failed("exception 4".to_owned())] {
+        let mut bench = Bench::new();
+        bench.open();
+        bench.confirm();
+        let ticket = bench.close();
+        bench.tell(DoorInput::OrderEnded { ticket: Ticket(ticket), end });
+        match bench.reports_of(ticket).as_slice() {
+            [Progress::Failed(detail)] => assert!(detail.ends_with("as soon as it can"), "{detail}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(!bench.unlocked());
+    }
+}
+
+#[test]
+fn an_open_that_was_never_carried_out_makes_no_older_command_a_conflict() {
+    let mut bench = Bench::new();
+    let earlier = bench.now.wall;
+    bench.wait(100);
+    let open = bench.open();
+    let while_it_waits = bench.order_issued(DoorAction::Close, earlier, 5_000);
+    assert_eq!(bench.refusal_of(while_it_waits), Some(Refusal::Conflict));
+    bench.tell(DoorInput::OrderEnded { ticket: Ticket(open), end: OrderEnd::Expired });
+    let afterwards = bench.order_issued(DoorAction::Close, earlier, 5_000);
+    bench.confirm();
+    assert_eq!(bench.held_of(afterwards), [&ENDS]);
+}
+
+#[test]
+fn a_close_covered_before_the_bus_saw_it_has_failed_at_its_deadline() {
+    let mut bench = Bench::new();
+    let ticket = bench.close();
+    bench.tell(extended_grant());
+    assert_eq!(bench.desired().order, None);
+    bench.wait(5_001);
+    assert!(matches!(bench.reports_of(ticket).as_slice(), [Progress::Failed(_)]));
+}

@@ -47,7 +47,8 @@ fn an_order_for_a_door_that_does_not_exist_is_refused() {
 #[test]
 fn how_the_bus_ended_an_order_reaches_its_door() {
     let output = OutputRef { board: RELAYS, output: 0 };
-    let ends: [(fn(OutputRef, Ticket) -> BusReport, Progress); 3] = [
+    type End = fn(OutputRef, Ticket) -> BusReport;
+    let ends: [(End, Progress); 3] = [
         (|output, ticket| BusReport::OrderExpired { output, ticket }, Progress::Expired),
         (
             |output, ticket| BusReport::OrderFailed { output, ticket, detail: "exception".to_owned() },

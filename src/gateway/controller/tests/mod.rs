@@ -4,6 +4,7 @@
 mod boards;
 mod cards;
 mod commands;
+mod on_a_bus;
 mod random;
 
 use std::time::Duration;
@@ -188,12 +189,16 @@ impl Bench {
     }
 
     pub fn order(&mut self, door: DoorIx, action: DoorAction) -> (u64, Step) {
+        self.order_within(door, action, 5_000)
+    }
+
+    pub fn order_within(&mut self, door: DoorIx, action: DoorAction, deadline_ms: u64) -> (u64, Step) {
         self.tickets += 1;
         let order = Order {
             ticket: Ticket(self.tickets),
             door,
             action,
-            deadline: self.now.mono + Duration::from_secs(5),
+            deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
             operator: id("op-1"),
             jti: id("j"),
@@ -213,10 +218,12 @@ impl Bench {
 }
 
 pub fn events(step: &Step) -> Vec<&Event> {
-    let event = |write| match write {
-        &LedgerWrite::Event(ref event) => Some(event),
-        _ => None,
-    };
+    fn event(write: &LedgerWrite) -> Option<&Event> {
+        match write {
+            LedgerWrite::Event(event) => Some(event),
+            _ => None,
+        }
+    }
     step.commit.writes.iter().filter_map(event).collect()
 }
 

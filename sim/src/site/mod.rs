@@ -1,0 +1,279 @@
+//! A whole simulated site around the real daemon: broker with TLS, cloud, two boards, a serial reader,
+//! doors that swing, and a directory with everything that an installer would have put there.
+//! For the demo, the end-to-end benchmark and scenario tests.
+
+mod daemon;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+pub use daemon::{Daemon, Program};
+use latchd::{
+    domain::{
+        ids::Id,
+        record::{
+            AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
+            Schedule, TimeOfDay, WeeklyInterval, Weekday,
+        },
+    },
+    wire::{
+        jws::{Signer, private_key_pem},
+        set::Op,
+        token::{CredentialKey, token},
+    },
+};
+
+use crate::{
+    board::{RtuLine, SimBoard, Swing, SwingDoor, TcpServer},
+    broker::{Broker, BrokerOptions},
+    cloud::{
+        Cloud,
+        client::{CloudClient, CloudLink, wall_now},
+        keys::{CloudKeys, seed_bytes},
+        set::put,
+    },
+    pki::Authority,
+    reader::SimReader,
+};
+
+pub const ORG: &str = "acme";
+pub const NODE: &str = "hq-1";
+/// Relay 1 of either board locks its door.
+pub const LOCK_COIL: u16 = 0;
+pub const CONTACT_INPUT: u16 = 0;
+pub const REX_INPUT: u16 = 1;
+const SEED: u64 = 20;
+const PROFILE: &str = include_str!("../../../config/profiles/generic-8ch.toml");
+
+/// A card of facility 10: the bits of a 26-bit H10301 read, with its parity.
+pub fn card(number: u16) -> u64 {
+    let data = (10_u64 << 16) | u64::from(number);
+    let leading = (data >> 12).count_ones() % 2;
+    let trailing = 1 - (data & 0xFFF).count_ones() % 2;
+    (u64::from(leading) << 25) | (data << 1) | u64::from(trailing)
+}
+
+/// What is simulated; it lives in the runtime that it was started in.
+pub struct Field {
+    /// Door `front`: a fail-secure strike on Modbus TCP, its reader in the board's registers.
+    pub front: SimBoard,
+    /// Door `glass`: a fail-safe magnet on Modbus RTU, its reader on a serial line of its own.
+    pub glass: SimBoard,
+    pub glass_reader: SimReader,
+    pub swings: [SwingDoor; 2],
+    tcp: TcpServer,
+    rtu: RtuLine,
+}
+
+impl Field {
+    pub async fn start() -> anyhow::Result<Field> {
+        let (front, glass) = (SimBoard::new(1), SimBoard::new(1));
+        let swing = |board: &SimBoard, unlocked| {
+            let (push_after, open_for) = (Duration::from_millis(150), Duration::from_millis(400));
+            let swing = Swing { lock_coil: LOCK_COIL, unlocked, contact_input: CONTACT_INPUT, closed: true, push_after, open_for };
+            SwingDoor::start(board.clone(), swing)
+        };
+        // The magnet has power until the daemon says otherwise, as after any start of the building.
+        glass.set_coil(LOCK_COIL, true);
+        let swings = [swing(&front, true), swing(&glass, false)];
+        let tcp = TcpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), vec![front.clone()]).await?;
+        let rtu = RtuLine::start(vec![glass.clone()], None, Some(115_200))?;
+        let glass_reader = SimReader::start(None)?;
+        Ok(Field { front, glass, glass_reader, swings, tcp, rtu })
+    }
+}
+
+/// Everything but the daemon.
+pub struct Site {
+    pub directory: PathBuf,
+    pub broker: Broker,
+    pub cloud: CloudClient,
+    pub field: Field,
+}
+
+impl Site {
+    /// Writes the configuration into `directory` and starts all that surrounds the daemon.
+    pub async fn start(directory: &Path) -> anyhow::Result<Site> {
+        let field = Field::start().await?;
+        let authority = Authority::new("demo CA")?;
+        let server = authority.issue(&["localhost"])?;
+        let node = authority.issue(&["latchd-acme-hq-1"])?;
+        let operator = authority.issue(&["cloud"])?;
+        let broker = Broker::start(BrokerOptions { tls: Some(authority.server_config(&server, true)?), ..BrokerOptions::default() })?;
+
+        let keys = CloudKeys::from_seed(SEED);
+        let seed = seed_bytes(SEED, 100);
+        let signer = Signer::from_seed(&seed).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).with_context(|| path.display().to_string())
+        };
+        std::fs::create_dir_all(directory.join("profiles"))?;
+        write("profiles/generic-8ch.toml", PROFILE)?;
+        write("root.jwk.json", &keys.root_jwk())?;
+        write("ca.pem", authority.pem())?;
+        node.write(&directory.join("node.pem"), &directory.join("node.key"))?;
+        write("signing-key", &private_key_pem(&seed))?;
+        write("credential-key", &"42".repeat(32))?;
+        let configuration = configuration(directory, &broker, &field);
+        write("site.toml", &configuration)?;
+
+        let cloud = Cloud::new(ORG, NODE, signer.public_key(), keys);
+        let port = broker.address().port();
+        let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(authority.client_config(&operator)?) };
+        let cloud = CloudClient::start(cloud, link)?;
+        Ok(Site { directory: directory.to_owned(), broker, cloud, field })
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("site.toml")
+    }
+
+    /// The first set: who works here and what they may.
+    pub fn publish_set(&self) -> anyhow::Result<()> {
+        let delta = self.cloud.cloud().change(wall_now(), people());
+        self.cloud.publish(delta)
+    }
+}
+
+fn configuration(directory: &Path, broker: &Broker, field: &Field) -> String {
+    let state = directory.join("state");
+    format!(
+        r#"# Written by the demo.
+[node]
+org = "{ORG}"
+id = "{NODE}"
+time_zone = "Europe/Berlin"
+state_dir = "{state}"
+credential_key = "credential-key"
+signing_key = "signing-key"
+
+[cloud]
+host = "localhost"
+port = {port}
+issuer = "{issuer}"
+root_key = "root.jwk.json"
+reconnect_min_ms = 100
+reconnect_max_ms = 1000
+beat_every_s = 10
+
+[cloud.tls]
+ca = "ca.pem"
+certificate = "node.pem"
+key = "node.key"
+
+[[bus]]
+id = "lan"
+tcp = "{tcp}"
+
+[[bus]]
+id = "riser"
+rtu = "{rtu}"
+baud = 115200
+parity = "even"
+turnaround_ms = 2
+
+[[board]]
+id = "gate"
+bus = "lan"
+unit = 1
+profile = "generic-8ch"
+poll_ms = 20
+
+[[board]]
+id = "relays"
+bus = "riser"
+unit = 1
+profile = "generic-8ch"
+
+[[door]]
+id = "front"
+lock = {{ output = "gate/relay-1", unlocked = "energised" }}
+contact = {{ input = "gate/in-1", closed = true }}
+rex = {{ input = "gate/in-2", active = true }}
+dwell_ms = 1500
+relock = "on_close"
+open_time_ms = 20000
+
+[[door]]
+id = "glass"
+lock = {{ output = "relays/relay-1", unlocked = "released" }}
+contact = {{ input = "relays/in-1", closed = true }}
+rex = {{ input = "relays/in-2", active = true }}
+dwell_ms = 1500
+relock = "on_close"
+open_time_ms = 20000
+
+[[reader]]
+id = "front-in"
+door = "front"
+card_block = "gate/wiegand-1"
+
+[[reader]]
+id = "glass-in"
+door = "glass"
+serial = "{reader}"
+baud = 9600
+format = "bits_hex"
+"#,
+        state = state.display(),
+        port = broker.address().port(),
+        issuer = crate::cloud::ISSUER,
+        tcp = field.tcp.address(),
+        rtu = field.rtu.path().display(),
+        reader = field.glass_reader.path().display(),
+    )
+}
+
+/// Ada may pass everywhere, Ben only at the front and only in the first minute of the night; op-ada
+/// controls the doors, op-rita only reads.
+fn people() -> Vec<Op> {
+    let id = |text: &str| Id::new(text).expect("an id");
+    let person = |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
+    let key = CredentialKey::new(&[0x42; 32]);
+    let credential = |person: &str, number: u16| {
+        Record::Credential(Credential {
+            person: id(person),
+            token: token(&key, &format!("h10301:10:{number}")),
+            state: CredentialState::Active,
+            active_from: None,
+            expires_at: None,
+        })
+    };
+    let rule = |groups: &[&str], doors: &[&str], schedule: Option<&str>| {
+        Record::AccessRule(AccessRule {
+            effect: Effect::Allow,
+            groups: groups.iter().map(|group| id(group)).collect(),
+            persons: vec![],
+            doors: doors.iter().map(|door| id(door)).collect(),
+            schedule: schedule.map(id),
+        })
+    };
+    let every_day =
+        vec![Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
+    let night = Interval { from: TimeOfDay(0), to: TimeOfDay(60_000) };
+    let schedule = Schedule {
+        weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],
+        ..Schedule::default()
+    };
+    let operator = |role: &str| {
+        Record::Operator(Operator { name: None, status: OperatorStatus::Active {}, role: id(role), doors: None })
+    };
+    vec![
+        put("staff", &Record::Group(Group::default())),
+        put("night-shift", &Record::Group(Group::default())),
+        put("ada", &Record::Person(person(&["staff"]))),
+        put("ben", &Record::Person(person(&["night-shift"]))),
+        put("ada-card", &credential("ada", 1001)),
+        put("ben-card", &credential("ben", 1002)),
+        put("first-minute", &Record::Schedule(schedule)),
+        put("staff-everywhere", &rule(&["staff"], &["front", "glass"], None)),
+        put("night-at-the-front", &rule(&["night-shift"], &["front"], Some("first-minute"))),
+        put("op-ada", &operator("integrator")),
+        put("op-rita", &operator("reporter")),
+    ]
+}

@@ -1,0 +1,8 @@
+//! The machine under virtual time, against boards made of maps.
+
+mod boards;
+mod cards;
+mod orders;
+mod plans;
+mod random;
+mod rig;

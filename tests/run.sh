@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them: format, lints, Rust tests, and the interop tests
+# against mosquitto, pymodbus and PyJWT. Says how long each step took. Needs Rust, Python 3.11 and, for what
+# is missing, apt-get as root or through sudo.
+#
+#   tests/run.sh              everything
+#   tests/run.sh STEP...      some of: packages format lints tests interop
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TARGET=${CARGO_TARGET_DIR:-target}
+VENV=$TARGET/interop-venv
+SUMMARY=()
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+has() {
+    PATH=$PATH:/usr/sbin command -v "$1" >/dev/null
+}
+
+packages() {
+    local missing=()
+    has mosquitto || missing+=(mosquitto)
+    has mosquitto_sub || missing+=(mosquitto-clients)
+    has socat || missing+=(socat)
+    has cc || missing+=(build-essential)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "installing ${missing[*]}"
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    fi
+    local wanted
+    wanted=$(sha256sum tests/interop/requirements.txt)
+    if [ "$(cat "$VENV/installed" 2>/dev/null)" != "$wanted" ]; then
+        rm -rf "$VENV"
+        python3 -m venv "$VENV"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
+        echo "$wanted" >"$VENV/installed"
+    fi
+}
+
+format() {
+    cargo fmt --all -- --check
+}
+
+lints() {
+    cargo clippy --quiet --workspace --all-targets -- -D warnings
+}
+
+tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --workspace --no-fail-fast
+    else
+        cargo test --quiet --workspace --no-fail-fast
+    fi
+}
+
+interop() {
+    cargo build --quiet --bin latchd
+    export LATCHD_BIN=${LATCHD_BIN:-$(realpath "$TARGET")/debug/latchd}
+    "$VENV/bin/python" -m pytest tests/interop -p no:cacheprovider --durations=5
+}
+
+step() {
+    local start=$SECONDS status
+    printf '\n==== %s\n' "$1"
+    # Called where -e is off, or bash would ignore it within the step, too.
+    (set -e; "$1")
+    status=$?
+    SUMMARY+=("$(printf '%-10s %4d s  %s' "$1" $((SECONDS - start)) "$([ $status -eq 0 ] && echo ok || echo FAILED)")")
+    return $status
+}
+
+finish() {
+    printf '\n'
+    [ ${#SUMMARY[@]} -eq 0 ] || printf '%s\n' "${SUMMARY[@]}"
+}
+trap finish EXIT
+
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(packages format lints tests interop)
+failed=0
+set +e
+for name in "${steps[@]}"; do
+    case $name in
+    packages | format | lints | tests | interop)
+        step "$name"
+        [ $? -eq 0 ] || failed=1
+        ;;
+    *)
+        echo "no step $name" >&2
+        exit 2
+        ;;
+    esac
+    # Nothing after a failed installation can work; the other steps are all shown.
+    if [ $failed -ne 0 ] && [ "$name" = packages ]; then break; fi
+done
+exit $failed
