@@ -75,12 +75,15 @@ fn site() -> Bodies {
     bodies
 }
 
+/// Kind, id and body.
+type Row<'a> = (&'a str, &'a str, Vec<u8>);
+
 fn chunks(bodies: &Bodies) -> BTreeMap<Bucket, Vec<u8>> {
-    let mut buckets: BTreeMap<Bucket, Vec<(&str, &str, Vec<u8>)>> = BTreeMap::new();
+    let mut buckets: BTreeMap<Bucket, Vec<Row<'_>>> = BTreeMap::new();
     for ((kind, id), body) in bodies {
         buckets.entry(Bucket::of(kind, id)).or_default().push((kind, id, canonical(body).expect("JSON")));
     }
-    let encode = |rows: Vec<(&str, &str, Vec<u8>)>| chunk::encode(rows.iter().map(|(k, i, b)| (*k, *i, &b[..])));
+    let encode = |rows: Vec<Row<'_>>| chunk::encode(rows.iter().map(|(k, i, b)| (*k, *i, &b[..])));
     buckets.into_iter().filter_map(|(bucket, rows)| Some((bucket, encode(rows)?))).collect()
 }
 
