@@ -66,7 +66,10 @@ pub enum MirrorOutput {
     /// The store is open again, after it had failed. A set newer than the one in force follows as `Applied`;
     /// whatever else was found, what is enforced stays. `set_aside`: where the damaged store lies now, and
     /// what was wrong with it. Said by the thread that opens the store.
-    Restored { set_aside: Option<(String, String)>, notes: Vec<String> },
+    Restored {
+        set_aside: Option<(String, String)>,
+        notes: Vec<String>,
+    },
     /// The copy outside the store cannot be written (an alarm) or can be again.
     CopyFailed {
         detail: String,
