@@ -77,7 +77,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Task::Run { config } => run(&config),
         Task::Check { config, no_files, short } => check(&config, no_files, short),
-        Task::Schema => ExitCode::SUCCESS,
+        Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Keygen { kind, out } => match keygen(kind, &out) {
             Ok(public) => print(&public),
             Err(error) => failed(&error),

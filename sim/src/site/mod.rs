@@ -3,15 +3,18 @@
 //! For the demo, the end-to-end benchmark and scenario tests.
 
 mod daemon;
+pub mod mosquitto;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
 pub use daemon::{Daemon, Program};
+use mosquitto::Mosquitto;
 use latchd::{
     domain::{
         ids::Id,
@@ -59,14 +62,15 @@ pub fn card(number: u16) -> u64 {
 
 /// What is simulated; it lives in the runtime that it was started in.
 pub struct Field {
-    /// Door `front`: a fail-secure strike on Modbus TCP, its reader in the board's registers.
+    /// Door `front`: a fail-secure strike on Modbus TCP, its reader in the board's registers. Relay 2
+    /// lifts `barrier`, which has no contact.
     pub front: SimBoard,
     /// Door `glass`: a fail-safe magnet on Modbus RTU, its reader on a serial line of its own.
     pub glass: SimBoard,
     pub glass_reader: SimReader,
     pub swings: [SwingDoor; 2],
-    tcp: TcpServer,
-    rtu: RtuLine,
+    pub tcp: TcpServer,
+    pub rtu: RtuLine,
 }
 
 impl Field {
@@ -87,23 +91,76 @@ impl Field {
     }
 }
 
+/// Which broker a site has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerChoice {
+    Embedded,
+    Mosquitto,
+}
+
+/// The broker of a site, which can go down and come back.
+pub enum SiteBroker {
+    Embedded(Broker),
+    Mosquitto(Mosquitto),
+}
+
+impl SiteBroker {
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            SiteBroker::Embedded(broker) => broker.address(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.address(),
+        }
+    }
+
+    pub fn stop(&mut self) {
+        match self {
+            SiteBroker::Embedded(broker) => broker.stop(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.stop(),
+        }
+    }
+
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        match self {
+            SiteBroker::Embedded(broker) => broker.start_again(),
+            SiteBroker::Mosquitto(mosquitto) => mosquitto.start_again()?,
+        }
+        Ok(())
+    }
+
+    /// With all its switches, where it is ours.
+    pub fn embedded(&self) -> Option<&Broker> {
+        match self {
+            SiteBroker::Embedded(broker) => Some(broker),
+            SiteBroker::Mosquitto(_) => None,
+        }
+    }
+}
+
 /// Everything but the daemon.
 pub struct Site {
     pub directory: PathBuf,
-    pub broker: Broker,
+    pub broker: SiteBroker,
     pub cloud: CloudClient,
     pub field: Field,
+    /// Of anyone else who wants to speak to the broker.
+    pub client_tls: Arc<rustls::ClientConfig>,
 }
 
 impl Site {
     /// Writes the configuration into `directory` and starts all that surrounds the daemon.
-    pub async fn start(directory: &Path) -> anyhow::Result<Site> {
+    pub async fn start(directory: &Path, broker: BrokerChoice) -> anyhow::Result<Site> {
         let field = Field::start().await?;
         let authority = Authority::new("demo CA")?;
         let server = authority.issue(&["localhost"])?;
         let node = authority.issue(&["latchd-acme-hq-1"])?;
         let operator = authority.issue(&["cloud"])?;
-        let broker = Broker::start(BrokerOptions { tls: Some(authority.server_config(&server, true)?), ..BrokerOptions::default() })?;
+        let broker = match broker {
+            BrokerChoice::Embedded => {
+                let tls = Some(authority.server_config(&server, true)?);
+                SiteBroker::Embedded(Broker::start(BrokerOptions { tls, ..BrokerOptions::default() })?)
+            }
+            BrokerChoice::Mosquitto => SiteBroker::Mosquitto(Mosquitto::start(directory, &authority, &server)?),
+        };
 
         let keys = CloudKeys::from_seed(SEED);
         let seed = seed_bytes(SEED, 100);
@@ -119,14 +176,15 @@ impl Site {
         node.write(&directory.join("node.pem"), &directory.join("node.key"))?;
         write("signing-key", &private_key_pem(&seed))?;
         write("credential-key", &"42".repeat(32))?;
-        let configuration = configuration(directory, &broker, &field);
+        let configuration = configuration(directory, broker.address().port(), &field);
         write("site.toml", &configuration)?;
 
         let cloud = Cloud::new(ORG, NODE, signer.public_key(), keys);
         let port = broker.address().port();
-        let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(authority.client_config(&operator)?) };
+        let client_tls = authority.client_config(&operator)?;
+        let link = CloudLink { host: "localhost".to_owned(), port, tls: Some(client_tls.clone()) };
         let cloud = CloudClient::start(cloud, link)?;
-        Ok(Site { directory: directory.to_owned(), broker, cloud, field })
+        Ok(Site { directory: directory.to_owned(), broker, cloud, field, client_tls })
     }
 
     pub fn config(&self) -> PathBuf {
@@ -140,7 +198,7 @@ impl Site {
     }
 }
 
-fn configuration(directory: &Path, broker: &Broker, field: &Field) -> String {
+fn configuration(directory: &Path, port: u16, field: &Field) -> String {
     let state = directory.join("state");
     format!(
         r#"# Written by the demo.
@@ -208,6 +266,11 @@ dwell_ms = 1500
 relock = "on_close"
 open_time_ms = 20000
 
+[[door]]
+id = "barrier"
+lock = {{ output = "gate/relay-2", unlocked = "energised" }}
+dwell_ms = 1000
+
 [[reader]]
 id = "front-in"
 door = "front"
@@ -221,7 +284,6 @@ baud = 9600
 format = "bits_hex"
 "#,
         state = state.display(),
-        port = broker.address().port(),
         issuer = crate::cloud::ISSUER,
         tcp = field.tcp.address(),
         rtu = field.rtu.path().display(),
