@@ -30,7 +30,6 @@ mod retry;
 mod staging;
 mod table;
 
-
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
