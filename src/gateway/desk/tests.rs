@@ -73,7 +73,10 @@ fn stages(step: &DeskStep) -> Vec<Stage> {
 /// What is told only once the commit is durable.
 fn promised(step: DeskStep) -> Vec<Stage> {
     let released = step.commit.held.release(&crate::gateway::step::Durable::synced());
-    released.into_iter().filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None }).collect()
+    released
+        .into_iter()
+        .filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None })
+        .collect()
 }
 
 fn refusal(step: &DeskStep) -> Option<Refusal> {
