@@ -190,6 +190,7 @@ impl World {
             }
             return;
         };
+        let keys = matches!(input, MirrorInput::Keys { .. }).then(|| input.clone());
         let outputs = mirror.handle(now, input);
         if self.disks.copy.fuse.is_blown() {
             return self.crash("within a step of the mirror");
@@ -202,10 +203,18 @@ impl World {
             self.line(format_args!("mirror: failed"));
             let Some(node) = &mut self.node else { return };
             let this = &mut node.mirror;
-            this.link_up = this.mirror.take().is_some_and(|mirror| mirror.link_is_up());
-            this.pause = MIRROR_RETRY_MIN;
+            this.link_up |= this.mirror.take().is_some_and(|mirror| mirror.link_is_up());
             this.due = None;
-            self.post_node(Duration::from_millis(1), NodeEvent::MirrorRetry);
+            let mut wait = Duration::from_millis(1);
+            if keys.is_some() {
+                // The session gives a key set once only: it is tried again, with back-off.
+                this.keys = keys;
+                wait = this.pause.max(MIRROR_RETRY_MIN);
+                this.pause = (wait * 2).min(MIRROR_RETRY_MAX);
+            } else {
+                this.pause = MIRROR_RETRY_MIN;
+            }
+            self.post_node(wait, NodeEvent::MirrorRetry);
         }
         self.mirror_alarm();
     }

@@ -228,8 +228,16 @@ impl<C: Fn() -> Now> Worker<C> {
     }
 
     fn handle(&mut self, input: MirrorInput) {
+        if !self.step(input) {
+            self.bring_back();
+        }
+    }
+
+    /// False if the store failed, or the mirror did: then there is none, and what must not be lost waits.
+    fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
-        let Some(mirror) = &mut self.mirror else { return };
+        let Some(mirror) = &mut self.mirror else { return true };
+        let keys = matches!(input, MirrorInput::Keys { .. }).then(|| input.clone());
         let out = catch_unwind(AssertUnwindSafe(|| mirror.handle(now, input)));
         let failed = out.is_err() || mirror.has_failed();
         let out = out.unwrap_or_else(|_| {
@@ -242,8 +250,11 @@ impl<C: Fn() -> Now> Worker<C> {
             self.report(output);
         }
         if failed {
-            self.bring_back();
+            self.waiting.link_up |= self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
+            // The session gives a key set once only.
+            self.waiting.keys = keys.or_else(|| self.waiting.keys.take());
         }
+        !failed
     }
 
     fn report(&self, output: MirrorOutput) {
@@ -252,7 +263,6 @@ impl<C: Fn() -> Now> Worker<C> {
     }
 
     fn bring_back(&mut self) {
-        self.waiting.link_up = self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
         let mut pause = RETRY_MIN;
         loop {
             let now = (self.clock)();
@@ -262,8 +272,10 @@ impl<C: Fn() -> Now> Worker<C> {
                     self.back(opened, set_aside);
                     let Waiting { keys, link_up } = std::mem::take(&mut self.waiting);
                     let link = link_up.then_some(MirrorInput::LinkUp);
-                    keys.into_iter().chain(link).for_each(|input| self.handle(input));
-                    return;
+                    if keys.into_iter().chain(link).all(|input| self.step(input)) {
+                        return;
+                    }
+                    self.waiting.link_up |= link_up;
                 }
                 Err(error) => tracing::error!(%error, "the permission mirror cannot be opened again"),
             }
