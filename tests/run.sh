@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs all of them: format, lints, Rust tests, and the interop tests
-# against mosquitto, pymodbus and PyJWT. Says how long each step took. Needs Rust, Python 3.11 and, for what
+# Installs what the tests need and runs all of them: format, lints, Rust tests, the interop tests against
+# mosquitto, pymodbus and PyJWT, the demo, and a hundred seeds of the simulation. Says how long each step took. Needs Rust, Python 3.11 and, for what
 # is missing, apt-get as root or through sudo.
 #
 #   tests/run.sh              everything
-#   tests/run.sh STEP...      some of: packages format lints tests interop
+#   tests/run.sh STEP...      some of: packages format lints tests interop demo simulation
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,6 +65,14 @@ interop() {
     "$VENV/bin/python" -m pytest tests/interop -p no:cacheprovider --durations=5
 }
 
+demo() {
+    cargo run --quiet --release --example demo
+}
+
+simulation() {
+    cargo run --quiet --release -p latchd-sim -- --seeds 1..100
+}
+
 step() {
     local start=$SECONDS status
     printf '\n==== %s\n' "$1"
@@ -82,12 +90,12 @@ finish() {
 trap finish EXIT
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(packages format lints tests interop)
+[ ${#steps[@]} -gt 0 ] || steps=(packages format lints tests interop demo simulation)
 failed=0
 set +e
 for name in "${steps[@]}"; do
     case $name in
-    packages | format | lints | tests | interop)
+    packages | format | lints | tests | interop | demo | simulation)
         step "$name"
         [ $? -eq 0 ] || failed=1
         ;;

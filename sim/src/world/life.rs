@@ -120,6 +120,10 @@ impl World {
         self.count("commands");
         self.oracle.asked(jti.clone(), asked);
         self.remember_boot();
+        self.send_command(jti, message);
+    }
+
+    fn send_command(&mut self, jti: Id, message: Outgoing) {
         if self.life.sent.len() >= REMEMBERED {
             self.life.sent.remove(0);
         }
@@ -180,7 +184,7 @@ impl World {
                 let (jti, message) = self.cloud.command(wall, &wish);
                 self.line(format_args!("cloud: other bytes under {jti}"));
                 self.oracle.asked_otherwise(&jti, asked);
-                self.from_cloud_later(message);
+                self.send_command(jti, message);
             }
         }
     }

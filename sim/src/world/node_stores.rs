@@ -59,7 +59,7 @@ pub struct MirrorLoop {
     pub in_force: Option<SetVersion>,
     pub due: Option<Mono>,
     pause: Duration,
-    /// What must not be lost while the store is down.
+    /// The newest that was given; nobody gives it again.
     keys: Option<MirrorInput>,
     link_up: bool,
 }
@@ -181,16 +181,17 @@ impl World {
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
+        if matches!(input, MirrorInput::Keys { .. }) {
+            this.keys = Some(input.clone());
+        }
         let Some(mirror) = &mut this.mirror else {
             match input {
-                MirrorInput::Keys { .. } => this.keys = Some(input),
                 MirrorInput::LinkUp => this.link_up = true,
                 MirrorInput::LinkDown => this.link_up = false,
                 _ => {}
             }
             return;
         };
-        let keys = matches!(input, MirrorInput::Keys { .. }).then(|| input.clone());
         let outputs = mirror.handle(now, input);
         if self.disks.copy.fuse.is_blown() {
             return self.crash("within a step of the mirror");
@@ -203,18 +204,10 @@ impl World {
             self.line(format_args!("mirror: failed"));
             let Some(node) = &mut self.node else { return };
             let this = &mut node.mirror;
-            this.link_up |= this.mirror.take().is_some_and(|mirror| mirror.link_is_up());
+            this.link_up = this.mirror.take().is_some_and(|mirror| mirror.link_is_up());
+            this.pause = MIRROR_RETRY_MIN;
             this.due = None;
-            let mut wait = Duration::from_millis(1);
-            if keys.is_some() {
-                // The session gives a key set once only: it is tried again, with back-off.
-                this.keys = keys;
-                wait = this.pause.max(MIRROR_RETRY_MIN);
-                this.pause = (wait * 2).min(MIRROR_RETRY_MAX);
-            } else {
-                this.pause = MIRROR_RETRY_MIN;
-            }
-            self.post_node(wait, NodeEvent::MirrorRetry);
+            self.post_node(Duration::from_millis(1), NodeEvent::MirrorRetry);
         }
         self.mirror_alarm();
     }
@@ -285,7 +278,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
         this.mirror = Some(mirror);
-        let keys = this.keys.take();
+        let keys = this.keys.clone();
         let link = std::mem::take(&mut this.link_up).then_some(MirrorInput::LinkUp);
         let in_force = this.in_force;
         self.mirror_says(MirrorOutput::Restored { set_aside: None, notes: opened.notes });

@@ -13,8 +13,10 @@ use latchd::{
         ids::Id,
         permission::{Permissions, SetVersion},
         record::{
-            AccessRule, Credential, CredentialState, Effect, Group, Operator, OperatorStatus, Person, Record, Token,
+            AccessRule, Credential, CredentialState, Effect, Group, Operator, OperatorStatus, Person, Record, Schedule,
+            TimeOfDay, Token, Weekday, WeeklyInterval,
         },
+        time::{ClockTrust, Now, Wall},
     },
     wire::{
         set::Op,
@@ -64,6 +66,8 @@ struct Rule {
     group: Option<&'static str>,
     person: Option<u64>,
     doors: Vec<&'static str>,
+    /// Only during the shift.
+    shift: bool,
 }
 
 /// One generation, as plainly as it can be said.
@@ -75,7 +79,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn decide(&self, card: RawCard, door: &str) -> Verdict {
+    pub fn decide(&self, card: RawCard, door: &str, now: Now) -> Verdict {
         let person = card.value.wrapping_sub(FIRST_CARD) as u64;
         match self.credentials.get(&person) {
             None => return Verdict::Denied(DenialReason::UnknownCredential),
@@ -90,14 +94,43 @@ impl Model {
             holder && rule.doors.contains(&door)
         };
         let rules: Vec<&Rule> = self.rules.values().filter(applies).collect();
-        if rules.iter().any(|rule| rule.deny) {
+        // Without a trusted clock a schedule never helps: it neither allows, nor keeps a denial off.
+        let trusted = now.trust == ClockTrust::Trusted;
+        let (denials, allowances): (Vec<&Rule>, Vec<&Rule>) = rules.into_iter().partition(|rule| rule.deny);
+        if denials.iter().any(|rule| !rule.shift || !trusted || in_shift(now.wall)) {
             Verdict::Denied(DenialReason::ExplicitDeny)
-        } else if rules.is_empty() {
-            Verdict::Denied(DenialReason::NoRule)
-        } else {
+        } else if allowances.iter().any(|rule| !rule.shift || (trusted && in_shift(now.wall))) {
             Verdict::Granted { person: name_of(person) }
+        } else if allowances.is_empty() {
+            Verdict::Denied(DenialReason::NoRule)
+        } else if trusted {
+            Verdict::Denied(DenialReason::OutsideSchedule)
+        } else {
+            Verdict::Denied(DenialReason::ClockUntrusted)
         }
     }
+}
+
+/// The shift, in milliseconds of the day: it begins and ends in the first minute of a world.
+const SHIFT: (i64, i64) = (51_215_000, 51_230_000);
+
+fn in_shift(wall: Wall) -> bool {
+    (SHIFT.0..SHIFT.1).contains(&(wall.as_millis() % 86_400_000))
+}
+
+fn shift() -> Record {
+    let days = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+    let (from, to) = (TimeOfDay(SHIFT.0 as u32), TimeOfDay(SHIFT.1 as u32));
+    let weekly = vec![WeeklyInterval { days: days.to_vec(), from, to }];
+    Record::Schedule(Schedule { weekly, ..Schedule::default() })
 }
 
 pub fn name_of(person: u64) -> String {
@@ -126,6 +159,7 @@ impl Model {
     pub fn compile(&self, site: &Site, version: SetVersion) -> Option<Permissions> {
         let mut records: Vec<(Id, Record)> =
             ["staff", "night"].map(|group| (id(group), Record::Group(Group::default()))).into();
+        records.push((id("shift"), shift()));
         records.extend(self.groups.iter().map(|(number, group)| (id(&name_of(*number)), person(*number, group))));
         let credentials = self.credentials.iter();
         records.extend(credentials.map(|(number, state)| (id(&format!("c-{number}")), credential(*number, *state))));
@@ -151,7 +185,7 @@ fn rule(rule: &Rule) -> Record {
         groups: rule.group.iter().map(|group| id(group)).collect(),
         persons: rule.person.iter().map(|person| id(&name_of(*person))).collect(),
         doors: rule.doors.iter().map(|door| id(door)).collect(),
-        schedule: None,
+        schedule: rule.shift.then(|| id("shift")),
     })
 }
 
@@ -171,6 +205,7 @@ impl World {
         let mut ops = vec![
             put("staff", &Record::Group(Group::default())),
             put("night", &Record::Group(Group::default())),
+            put("shift", &shift()),
             operator("op-1", "integrator", OperatorStatus::Active {}),
             operator("op-2", "admin", OperatorStatus::Active {}),
             operator("op-3", "reporter", OperatorStatus::Active {}),
@@ -182,10 +217,17 @@ impl World {
             self.people.current.credentials.insert(number, CredentialState::Active);
             ops.extend([put_person(number, group), put_credential(number, CredentialState::Active)]);
         }
-        let allow = |group, doors: &[&'static str]| Rule { deny: false, group: Some(group), person: None, doors: doors.to_vec() };
+        let allow = |group, doors: &[&'static str]| Rule {
+            deny: false,
+            group: Some(group),
+            person: None,
+            doors: doors.to_vec(),
+            shift: false,
+        };
         for (name, of) in [
             ("staff-by-day", allow("staff", &["front", "glass", "store"])),
             ("night-at-the-back", allow("night", &["back", "front"])),
+            ("night-shift", Rule { shift: true, ..allow("night", &["glass", "store"]) }),
         ] {
             ops.push(put(name, &rule(&of)));
             self.people.current.rules.insert(name.to_owned(), of);
@@ -215,7 +257,8 @@ impl World {
                 let doors = ["front", "glass", "back", "store"];
                 let at = vec![doors[self.rng.index(doors.len())]];
                 let name = format!("deny-{number}");
-                let of = Rule { deny: true, group: None, person: Some(number), doors: at };
+                let shift = self.rng.permille(300);
+                let of = Rule { deny: true, group: None, person: Some(number), doors: at, shift };
                 let op = put(&name, &rule(&of));
                 model.rules.insert(name, of);
                 (vec![op], true)

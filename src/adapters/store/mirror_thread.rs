@@ -187,9 +187,10 @@ impl MirrorThread {
     }
 }
 
-/// What must not be lost while the store is down.
+/// What must not be lost when the store fails, or while it is down.
 #[derive(Default)]
 struct Waiting {
+    /// The newest that was given, also the one over which the store failed: nobody gives it again.
     keys: Option<MirrorInput>,
     link_up: bool,
 }
@@ -228,16 +229,19 @@ impl<C: Fn() -> Now> Worker<C> {
     }
 
     fn handle(&mut self, input: MirrorInput) {
+        if matches!(input, MirrorInput::Keys { .. }) {
+            self.waiting.keys = Some(input.clone());
+        }
         if !self.step(input) {
+            self.waiting.link_up = self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
             self.bring_back();
         }
     }
 
-    /// False if the store failed, or the mirror did: then there is none, and what must not be lost waits.
+    /// False if the store failed over it.
     fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
         let Some(mirror) = &mut self.mirror else { return true };
-        let keys = matches!(input, MirrorInput::Keys { .. }).then(|| input.clone());
         let out = catch_unwind(AssertUnwindSafe(|| mirror.handle(now, input)));
         let failed = out.is_err() || mirror.has_failed();
         let out = out.unwrap_or_else(|_| {
@@ -248,11 +252,6 @@ impl<C: Fn() -> Now> Worker<C> {
                 self.in_force = Some(applied.version);
             }
             self.report(output);
-        }
-        if failed {
-            self.waiting.link_up |= self.mirror.take().is_some_and(|mirror| mirror.link_is_up());
-            // The session gives a key set once only.
-            self.waiting.keys = keys.or_else(|| self.waiting.keys.take());
         }
         !failed
     }
@@ -270,12 +269,12 @@ impl<C: Fn() -> Now> Worker<C> {
                 Ok((opened, set_aside)) => {
                     tracing::info!("the permission mirror's store is back");
                     self.back(opened, set_aside);
-                    let Waiting { keys, link_up } = std::mem::take(&mut self.waiting);
-                    let link = link_up.then_some(MirrorInput::LinkUp);
-                    if keys.into_iter().chain(link).all(|input| self.step(input)) {
+                    let link = self.waiting.link_up.then_some(MirrorInput::LinkUp);
+                    let mut missed = self.waiting.keys.clone().into_iter().chain(link);
+                    if missed.all(|input| self.step(input)) {
                         return;
                     }
-                    self.waiting.link_up |= link_up;
+                    self.mirror = None;
                 }
                 Err(error) => tracing::error!(%error, "the permission mirror cannot be opened again"),
             }

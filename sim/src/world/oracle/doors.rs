@@ -159,7 +159,8 @@ impl Oracle {
             }
             (Stage::Actuated, DoorAction::Close) if watch.stored.is_none() => watch.promised = Some(None),
             (Stage::Expired | Stage::Refused, DoorAction::Open | DoorAction::OpenAndClose { .. }) => {
-                if self.written.contains(jti) {
+                // A record that was dropped answers as expired, whatever came of its command.
+                if self.written.contains(jti) && !self.dropped.contains(jti) {
                     let what = format!("{jti} is {stage:?}, and was written to the board");
                     self.fail(Invariant::HonestOutcome, what);
                 }

@@ -252,7 +252,7 @@ impl Oracle {
     pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided(site, people, step, what, &mut self.violation);
+        self.rights.decided((site, people), now, step, what, &mut self.violation);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
     }

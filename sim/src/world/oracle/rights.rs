@@ -6,6 +6,7 @@ use latchd::{
         event::{DenialReason, EventBody},
         fieldbus::RawCard,
         permission::SetVersion,
+        time::Now,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
@@ -45,7 +46,14 @@ impl RightsWatch {
         self.card = None;
     }
 
-    pub fn decided(&mut self, site: &Site, people: &People, step: &Step, what: &str, violation: &mut Option<Violation>) {
+    pub fn decided(
+        &mut self,
+        (site, people): (&Site, &People),
+        now: Now,
+        step: &Step,
+        what: &str,
+        violation: &mut Option<Violation>,
+    ) {
         let decisions: Vec<_> = events(step)
             .filter(|event| matches!(event.body, EventBody::AccessGranted { .. } | EventBody::AccessDenied { .. }))
             .collect();
@@ -59,7 +67,7 @@ impl RightsWatch {
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
         let door = &site.doors[site.readers[reader].door.index()].id;
         let verdict = match people.at(self.in_force.generation) {
-            Some(model) => model.decide(card, door),
+            Some(model) => model.decide(card, door, now),
             None => Verdict::Denied(DenialReason::StalePermissions),
         };
         let said = match &event.body {
