@@ -335,6 +335,18 @@ fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
 }
 
 #[test]
+fn orders_that_nobody_owns_any_more_end_in_the_order_in_which_they_came() {
+    let config = DeskConfig { commands_per_operator_max: 100, ..config() };
+    let (mut desk, _) = Desk::new(config, operators(), vec![], Wall::EPOCH, at(0));
+    let ids: Vec<Id> = (0..20).map(|n| id(&format!("j-{n}"))).collect();
+    for jti in &ids {
+        assert!(desk.handle_command(at(0), open(jti), None).order.is_some());
+    }
+    let ended: Vec<Id> = desk.handle_doors_restarted(at(50).wall).outcomes.into_iter().map(|o| o.jti).collect();
+    assert_eq!(ended, ids);
+}
+
+#[test]
 fn a_stopping_node_takes_no_commands() {
     let mut desk = desk();
     desk.handle_stop();
