@@ -89,14 +89,10 @@ pub struct Desk {
     clock_skew: Duration,
     permissions: Arc<Permissions>,
     book: Book,
-<<<<<<< HEAD
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
-    tickets: HashMap<Ticket, CommandKey>,
-=======
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
->>>>>>> h-X
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
