@@ -30,7 +30,17 @@ fn every_invariant_holds_through_faults_and_crashes_and_all_converges_after_them
         }
     }
     // A world in which nothing happens proves nothing.
-    for what in ["crashes", "stops", "doors restarted", "ledger failures", "repeats", "duplicated", "reordered", "orders", "cards"] {
+    for what in [
+        "crashes",
+        "stops",
+        "doors restarted",
+        "ledger failures",
+        "repeats",
+        "duplicated",
+        "reordered",
+        "orders",
+        "cards",
+    ] {
         assert!(happened.get(what).is_some_and(|count| *count > 0), "there were no {what}: {happened:?}");
     }
 }

@@ -57,7 +57,8 @@ impl Board {
             return Err(code);
         }
         let span = |address: u16, count: u16| usize::from(address)..usize::from(address) + usize::from(count);
-        let bits = |of: &[bool], address, count| of.get(span(address, count)).map(|bits| Reply::Bits(bits.to_vec())).ok_or(2);
+        let bits =
+            |of: &[bool], address, count| of.get(span(address, count)).map(|bits| Reply::Bits(bits.to_vec())).ok_or(2);
         match *request {
             Request::Read { table: Table::Coil, address, count } => bits(&self.coils, address, count),
             Request::Read { table: Table::DiscreteInput, address, count } => bits(&self.inputs, address, count),

@@ -67,7 +67,12 @@ impl Field {
             }
         }
         let doors = site.doors.len();
-        Field { boards, lines_down: vec![false; site.buses.len()], open: vec![false; doors], pushed: vec![false; doors] }
+        Field {
+            boards,
+            lines_down: vec![false; site.buses.len()],
+            open: vec![false; doors],
+            pushed: vec![false; doors],
+        }
     }
 }
 

@@ -31,14 +31,9 @@ impl World {
         for door in 0..self.site.doors.len() {
             self.field_event(FieldEvent::Rex(door, false));
         }
-        for heal in [
-            Heal::BrokerUp,
-            Heal::ClockRight,
-            Heal::NtpBack,
-            Heal::DiskFast,
-            Heal::CopyWritable,
-            Heal::CloudHears,
-        ] {
+        for heal in
+            [Heal::BrokerUp, Heal::ClockRight, Heal::NtpBack, Heal::DiskFast, Heal::CopyWritable, Heal::CloudHears]
+        {
             self.heal(heal);
         }
     }

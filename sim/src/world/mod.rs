@@ -37,10 +37,6 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use latchd::domain::time::{Mono, Wall};
 
-pub use self::{
-    mistake::Mistake,
-    oracle::{Invariant, Violation},
-};
 use self::{
     faults::{Faults, Heal},
     field::{Field, FieldEvent, WireRequest},
@@ -54,6 +50,10 @@ use self::{
     site::Site,
     start::Disks,
     trace::Trace,
+};
+pub use self::{
+    mistake::Mistake,
+    oracle::{Invariant, Violation},
 };
 use crate::cloud::Cloud;
 

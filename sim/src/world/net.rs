@@ -32,13 +32,28 @@ struct Connection {
 
 pub enum NetEvent {
     /// CONNECT reaches the broker.
-    Connect { run: u64, number: u64, will: Will },
+    Connect {
+        run: u64,
+        number: u64,
+        will: Will,
+    },
     /// Anything else of the node's.
-    FromNode { run: u64, number: u64, order: LinkOrder },
+    FromNode {
+        run: u64,
+        number: u64,
+        order: LinkOrder,
+    },
     /// The broker notices that the node is gone.
-    NodeGone { run: u64, number: u64 },
+    NodeGone {
+        run: u64,
+        number: u64,
+    },
     FromCloud(Outgoing),
-    ToCloud { epoch: u64, topic: String, payload: Vec<u8> },
+    ToCloud {
+        epoch: u64,
+        topic: String,
+        payload: Vec<u8>,
+    },
 }
 
 #[derive(Default)]
@@ -89,7 +104,11 @@ impl World {
         if self.net.down {
             let reason = "connection refused".to_owned();
             let delay = self.rng.millis(1, 40);
-            return self.send(Lane::BrokerToNode, delay, to_node(LinkEvent::Disconnected { connection: number, reason }));
+            return self.send(
+                Lane::BrokerToNode,
+                delay,
+                to_node(LinkEvent::Disconnected { connection: number, reason }),
+            );
         }
         // Taken over.
         self.drop_connection();

@@ -36,10 +36,26 @@ use super::{
 
 pub enum NodeEvent {
     // ---- the doors' thread; the number counts its restarts ----
-    BusTurn { doors: u64, bus: usize },
-    BusSend { doors: u64, bus: usize, transaction: u64, wire: Transaction },
-    BusAnswer { bus: usize, transaction: u64, result: Result<Reply, BusFault> },
-    Report { doors: u64, bus: BusIx, report: BusReport },
+    BusTurn {
+        doors: u64,
+        bus: usize,
+    },
+    BusSend {
+        doors: u64,
+        bus: usize,
+        transaction: u64,
+        wire: Transaction,
+    },
+    BusAnswer {
+        bus: usize,
+        transaction: u64,
+        result: Result<Reply, BusFault>,
+    },
+    Report {
+        doors: u64,
+        bus: BusIx,
+        report: BusReport,
+    },
     Card(ReaderIx, RawCard),
     Order(Order),
     /// The set by its true version, whatever the value says.

@@ -34,7 +34,10 @@ pub enum LedgerState {
     Idle,
     /// A group was appended and its sync is under way.
     Syncing,
-    Failing { attempts: u32, pause: Duration },
+    Failing {
+        attempts: u32,
+        pause: Duration,
+    },
 }
 
 pub struct LedgerLoop {
@@ -65,7 +68,12 @@ pub struct MirrorLoop {
 }
 
 impl MirrorLoop {
-    pub fn new(mirror: SimMirror, config: MirrorConfig, attest: Arc<RootAttest>, in_force: Option<SetVersion>) -> MirrorLoop {
+    pub fn new(
+        mirror: SimMirror,
+        config: MirrorConfig,
+        attest: Arc<RootAttest>,
+        in_force: Option<SetVersion>,
+    ) -> MirrorLoop {
         MirrorLoop {
             mirror: Some(mirror),
             config,
@@ -301,7 +309,8 @@ impl World {
     /// The last thing of an orderly stop.
     pub(super) fn close_if_done(&mut self) {
         let Some(node) = &mut self.node else { return };
-        let done = node.phase == Phase::Closing && node.ledger.state == LedgerState::Idle && node.ledger.waiting.is_empty();
+        let done =
+            node.phase == Phase::Closing && node.ledger.state == LedgerState::Idle && node.ledger.waiting.is_empty();
         if done {
             let clean = node.ledger.ledger.close_clean().is_ok();
             self.node_ends(clean);

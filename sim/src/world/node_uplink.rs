@@ -34,7 +34,11 @@ impl World {
                 let kind = topic.rsplit('/').next().unwrap_or(topic);
                 self.trace.line(
                     self.now,
-                    format_args!("link: {kind} {} bytes, packet {} retain {retain} dup {dup}", payload.len(), token.packet_id),
+                    format_args!(
+                        "link: {kind} {} bytes, packet {} retain {retain} dup {dup}",
+                        payload.len(),
+                        token.packet_id
+                    ),
                 );
                 if *topic == self.cloud.topics.cmd() {
                     self.count("commands delivered");
@@ -149,7 +153,10 @@ impl World {
     }
 
     fn order_doors(&mut self, now: Now, order: Order) {
-        self.line(format_args!("desk: order {:?} {:?} door {} of {}", order.ticket, order.action, order.door.0, order.jti));
+        self.line(format_args!(
+            "desk: order {:?} {:?} door {} of {}",
+            order.ticket, order.action, order.door.0, order.jti
+        ));
         self.count("orders");
         self.oracle.order_emitted(now, &order);
         let order = self.shim.order(order);
@@ -216,7 +223,11 @@ impl World {
         node.phase = Phase::Leaving;
         let run = self.run;
         // What the doors said last comes before the goodbye.
-        self.send(Lane::DoorsToUplink, Duration::from_millis(1), What::Node(run, NodeEvent::Uplink(Box::new(Input::Leave))));
+        self.send(
+            Lane::DoorsToUplink,
+            Duration::from_millis(1),
+            What::Node(run, NodeEvent::Uplink(Box::new(Input::Leave))),
+        );
         self.post_node(GOODBYE_WITHIN + Duration::from_millis(20), NodeEvent::StopTimeout(Phase::Leaving));
     }
 

@@ -143,8 +143,8 @@ fn board(name: &str, board: u16, unit: u8, poll_ms: u64) -> BoardConfig {
         address: OutputAddress::Coil(n),
         reads_back: true,
     });
-    let inputs = (0..4u16)
-        .map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
+    let inputs =
+        (0..4u16).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
     BoardConfig {
         id: id(name),
         board: BoardIx(board),

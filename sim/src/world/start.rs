@@ -150,9 +150,8 @@ impl World {
         self.count("starts");
         let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
         let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
-        let keys = stored_keys.and_then(|stored| {
-            KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok()
-        });
+        let keys = stored_keys
+            .and_then(|stored| KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok());
         let restored = Restored {
             keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
             log_id: recovered.head.log_id.clone(),
@@ -300,7 +299,8 @@ fn event_of(now: Now, set: latchd::domain::permission::SetVersion, body: EventBo
 fn start_events(boot: &Id, recovered: &Recovered, opened: &MirrorOpened) -> Vec<EventBody> {
     let version = "simulated".to_owned();
     let mut events = vec![EventBody::NodeStarted { boot: boot.clone(), version, clean: recovered.clean }];
-    events.extend(recovered.notes.iter().map(|note| EventBody::LogGap { lost: note.lost, detail: note.detail.clone() }));
+    events
+        .extend(recovered.notes.iter().map(|note| EventBody::LogGap { lost: note.lost, detail: note.detail.clone() }));
     if let Source::Lost(floor) = opened.source {
         let detail = format!("the permission set of generation {} is lost", floor.generation);
         events.push(EventBody::StorageFailed { store: "mirror".to_owned(), detail });

@@ -23,7 +23,8 @@ impl Trace {
     pub fn line(&mut self, now: Mono, what: fmt::Arguments<'_>) {
         use fmt::Write as _;
         // The oldest line's buffer is used again.
-        let mut line = if self.last.len() >= LINES_KEPT { self.last.pop_front().unwrap_or_default() } else { String::new() };
+        let mut line =
+            if self.last.len() >= LINES_KEPT { self.last.pop_front().unwrap_or_default() } else { String::new() };
         line.clear();
         let nanos = now.as_nanos();
         let _ = write!(line, "{:>5}.{:06} {what}", nanos / 1_000_000_000, nanos / 1_000 % 1_000_000);

@@ -266,6 +266,33 @@ fn what_can_never_be_carried_out_takes_no_room_for_years() {
 }
 
 #[test]
+fn a_command_that_was_refused_for_want_of_room_is_not_carried_out_when_there_is_room_again() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
+        let _ = desk.handle_report(report(&order, Progress::Observed));
+    }
+    let late = Command { iat: at(4000).wall, exp: at(9000).wall, ..open("e") };
+    assert_eq!(refusal(&desk.handle_command(at(4000), late.clone(), None)), Some(Refusal::Overloaded));
+    // The broker brings it again after the others have expired and could be forgotten.
+    assert_eq!(refusal(&desk.handle_command(at(6000), late, None)), Some(Refusal::Overloaded));
+}
+
+#[test]
+fn a_clock_that_jumped_ahead_without_trust_makes_no_room() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
+        let _ = desk.handle_report(report(&order, Progress::Observed));
+    }
+    let jumped = Now { trust: ClockTrust::Untrusted, ..at(86_400_000) };
+    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("e") };
+    let step = desk.handle_command(jumped, close, None);
+    assert_eq!(step.outcomes.last().and_then(|outcome| outcome.reason), Some(Refusal::Overloaded));
+    assert!(step.commit.writes.is_empty(), "nothing was forgotten: {:?}", step.commit.writes);
+}
+
+#[test]
 fn a_forgotten_id_stays_dead_even_when_the_clock_steps_back() {
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
@@ -305,6 +332,18 @@ fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
     assert_eq!(stages(&desk.handle_doors_restarted(at(50).wall)), [Stage::Unknown]);
     assert!(desk.handle_report(report(&order, Progress::Observed)).outcomes.is_empty());
+}
+
+#[test]
+fn orders_that_nobody_owns_any_more_end_in_the_order_in_which_they_came() {
+    let config = DeskConfig { commands_per_operator_max: 100, ..config() };
+    let (mut desk, _) = Desk::new(config, operators(), vec![], Wall::EPOCH, at(0));
+    let ids: Vec<Id> = (0..20).map(|n| id(&format!("j-{n}"))).collect();
+    for jti in &ids {
+        assert!(desk.handle_command(at(0), open(jti), None).order.is_some());
+    }
+    let ended: Vec<Id> = desk.handle_doors_restarted(at(50).wall).outcomes.into_iter().map(|o| o.jti).collect();
+    assert_eq!(ended, ids);
 }
 
 #[test]

@@ -92,9 +92,8 @@ impl DoorWatch {
 
     /// An order's first write may start.
     fn waiting_order(&self, at: Mono) -> bool {
-        let waits = |order: &OrderWatch| {
-            order.confirmed.is_none() && order.action != DoorAction::Close && at <= order.deadline
-        };
+        let waits =
+            |order: &OrderWatch| order.confirmed.is_none() && order.action != DoorAction::Close && at <= order.deadline;
         self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
     }
 
@@ -117,7 +116,13 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(&mut self, _site: &Site, now: Mono, version: SetVersion, restored: &BTreeMap<Id, DurableDoor>) {
+    pub fn doors_started(
+        &mut self,
+        _site: &Site,
+        now: Mono,
+        version: SetVersion,
+        restored: &BTreeMap<Id, DurableDoor>,
+    ) {
         self.rights_of_doors(version);
         for (watch, door) in self.doors.iter_mut().zip(&_site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
@@ -381,7 +386,8 @@ impl Oracle {
 /// The door whose lock a request writes, and whether it unlocks.
 fn written(site: &Site, board: usize, request: &Request) -> Option<(usize, bool)> {
     let Request::WriteCoil { address, on } = *request else { return None };
-    let lock = |door: &latchd::domain::door::DoorConfig| door.lock.board.index() == board && door.lock.output == address;
+    let lock =
+        |door: &latchd::domain::door::DoorConfig| door.lock.board.index() == board && door.lock.output == address;
     let at = site.doors.iter().position(lock)?;
     Some((at, Level::from_energised(on) == site.doors[at].unlocked_level))
 }

@@ -5,11 +5,7 @@ use std::collections::VecDeque;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchd::{
-    domain::{
-        event::Event,
-        ids::Id,
-        time::Mono,
-    },
+    domain::{event::Event, ids::Id, time::Mono},
     gateway::step::{Commit, LedgerWrite},
     wire::{event_log::Head, outcome::Outcome},
 };
@@ -163,7 +159,8 @@ impl Oracle {
         }
         for stored in cloud.events.iter().skip(self.log.compared) {
             let at = usize::try_from(stored.seq).unwrap_or(0);
-            let mut expected = self.log.events.get(at.wrapping_sub(1)).and_then(|event| serde_json::to_value(event).ok());
+            let mut expected =
+                self.log.events.get(at.wrapping_sub(1)).and_then(|event| serde_json::to_value(event).ok());
             let mut found = stored.json.clone();
             for member in ["seq", "prev", "replayed"] {
                 found.remove(member);

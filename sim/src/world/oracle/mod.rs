@@ -167,9 +167,10 @@ impl Oracle {
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.rights.recovered(set, opened, &mut self.violation);
         let floor = recovered.forget_floor;
-        let lost = self.forgotten.iter().find(|(jti, exp)| {
-            **exp > floor && !recovered.commands.iter().any(|record| record.key.jti == **jti)
-        });
+        let lost = self
+            .forgotten
+            .iter()
+            .find(|(jti, exp)| **exp > floor && !recovered.commands.iter().any(|record| record.key.jti == **jti));
         if let Some((jti, _)) = lost {
             let what = format!("the broker has forgotten command {jti}, and so has the ledger");
             self.fail(Invariant::Durable, what);
@@ -211,7 +212,8 @@ impl Oracle {
     pub fn ack_of_order(&mut self, token: MessageToken) -> Option<Vec<u8>> {
         let jti = self.came.remove(&(token.connection, token.packet_id))?;
         // While the broker keeps another copy nothing is forgotten.
-        if !self.ordered.contains(&jti) || self.dropped.contains(&jti) || self.came.values().any(|other| *other == jti) {
+        if !self.ordered.contains(&jti) || self.dropped.contains(&jti) || self.came.values().any(|other| *other == jti)
+        {
             return None;
         }
         let exp = self.asked.get(&jti)?.iter().map(|asked| asked.exp).min()?;
@@ -272,7 +274,8 @@ impl Oracle {
                 }
             }
             if mode != status.mode {
-                wrong = Some(format!("{} went to {:?} without an event (last told: {mode:?})", status.door, status.mode));
+                wrong =
+                    Some(format!("{} went to {:?} without an event (last told: {mode:?})", status.door, status.mode));
             }
             watch.mode = Some(status.mode);
         }
