@@ -150,7 +150,8 @@ impl<L: Link> CloudLoop<L> {
         if let Some(due) = self.uplink.next_deadline() {
             patience = patience.min(due.since(now.mono));
         }
-        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt, hang_up] } = &mut self.inlets;
+        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt, hang_up] } =
+            &mut self.inlets;
         tokio::select! {
             biased;
             _ = terminate.recv() => Wake::Stop,

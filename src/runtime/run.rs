@@ -34,7 +34,7 @@ use crate::{
     gateway::{
         desk::{Desk, DeskConfig},
         kv::KvError,
-        ledger::{Ledger, LedgerError, LedgerLimits, Note, Recovered},
+        ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         session::{LastBeat, Restored, Session, SessionConfig},
         step::Commit,
@@ -136,7 +136,9 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
     let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
     let mut queue = LedgerQueue::new(ledger.handle());
-    for body in opening.events(&recovered, &opened, &boot, &site) {
+    let mut told = opening.events(&recovered, &opened, &boot, &site);
+    told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
+    for body in told {
         let mut commit = Commit::default();
         commit.event(event(now, &set, body));
         // Reports are held only by orders; there are none yet.
@@ -381,6 +383,18 @@ impl Opening {
         }
         events
     }
+}
+
+/// A crash between the mirror's sync and its event leaves a set in force that no event tells of: then the
+/// newest event names an older one.
+fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opened: &MirrorOpened) -> Option<EventBody> {
+    let sealed = events.read(newest, 1).ok()?.pop()?;
+    let event: Event = serde_json::from_slice(&sealed.json).ok()?;
+    ((event.epoch, event.generation) < (set.epoch, set.generation)).then(|| EventBody::SetApplied {
+        digest: hex(&set.digest),
+        records: opened.records,
+        unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
+    })
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> RunError {

@@ -64,13 +64,21 @@ fn a_start_without_room_to_breathe_sets_nothing_aside() {
     world.ada_passes();
     world.drained();
     world.kill();
-    for limit in ["ulimit -v 200000", "ulimit -n 12"] {
+    for limit in ["ulimit -v 100000", "ulimit -v 150000", "ulimit -v 200000", "ulimit -n 12"] {
         let script = format!(r#"{limit}; exec "$0" "$@""#);
         let daemon = program().path.display().to_string();
         let starved = Program { path: "sh".into(), arguments: vec!["-c".to_owned(), script, daemon] };
-        let ended = Daemon::start(&starved, &world.site.config()).unwrap().wait(PATIENCE).unwrap();
-        assert!(!ended.success());
-        assert_eq!((world.kept("ledger.sled.damaged").len(), world.kept("mirror.sled.damaged").len()), (0, 0), "{limit}");
+        let started = || world.log().matches(" ready: the doors are enforced").count();
+        let before = started();
+        let mut daemon = Daemon::start(&starved, &world.site.config()).unwrap();
+        // Some builds can do with the most of these.
+        world.until("an end, or a start all the same", || daemon.ended().unwrap().is_some() || started() > before);
+        daemon.kill().unwrap();
+        assert_eq!(
+            (world.kept("ledger.sled.damaged").len(), world.kept("mirror.sled.damaged").len()),
+            (0, 0),
+            "{limit}"
+        );
     }
     world.start();
     world.ada_passes();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use latchd::domain::{ids::Id, record::Record};
+use latchd::domain::record::Record;
 use latchd::wire::jws::Typ;
 use latchd_sim::{
     cloud::{
@@ -23,7 +23,11 @@ fn body(value: Value) -> serde_json::Map<String, Value> {
 fn a_set_that_does_not_validate_is_refused_with_every_reason_and_the_old_one_stays() {
     let world = World::running();
     let bad = vec![
-        put_raw("access_rule", "to-nowhere", body(json!({"effect": "allow", "groups": ["no-group"], "doors": ["no-door"]}))),
+        put_raw(
+            "access_rule",
+            "to-nowhere",
+            body(json!({"effect": "allow", "groups": ["no-group"], "doors": ["no-door"]})),
+        ),
         put_raw("credential", "of-nobody", body(json!({"person": "nobody", "token": "zz", "state": "active"}))),
         put_raw("person", "odd", body(json!({"groups": ["staff"], "superuser": true}))),
         delete("group", "staff"),
@@ -39,7 +43,8 @@ fn a_set_that_does_not_validate_is_refused_with_every_reason_and_the_old_one_sta
     world.ada_passes();
     // The cloud mends it: the node converges, though it never had the generation in between.
     let staff = put("staff", &Record::Group(Default::default()));
-    let mended = vec![staff, delete("access_rule", "to-nowhere"), delete("credential", "of-nobody"), delete("person", "odd")];
+    let mended =
+        vec![staff, delete("access_rule", "to-nowhere"), delete("credential", "of-nobody"), delete("person", "odd")];
     let delta = world.site.cloud.cloud().change(wall_now(), mended);
     world.site.cloud.publish(delta).unwrap();
     world.applied(3);
@@ -80,7 +85,8 @@ fn payload_of(compact: &[u8]) -> Value {
 #[test]
 fn signed_documents_that_are_no_set_are_refused_and_harm_nothing() {
     let world = World::running();
-    let revoked = world.site.cloud.cloud().change(wall_now(), vec![delete("person", "ben"), delete("credential", "ben-card")]);
+    let revoked =
+        world.site.cloud.cloud().change(wall_now(), vec![delete("person", "ben"), delete("credential", "ben-card")]);
     let good = payload_of(&revoked.payload);
     type Change = fn(&mut Value);
     let changes: Vec<Change> = vec![
@@ -118,7 +124,8 @@ fn signed_documents_that_are_no_set_are_refused_and_harm_nothing() {
 #[test]
 fn an_unknown_kind_is_kept_and_reported_unless_the_set_calls_it_critical() {
     let world = World::running();
-    let delta = world.site.cloud.cloud().change(wall_now(), vec![put_raw("hologram", "h-1", body(json!({"colour": "blue"})))]);
+    let delta =
+        world.site.cloud.cloud().change(wall_now(), vec![put_raw("hologram", "h-1", body(json!({"colour": "blue"})))]);
     world.site.cloud.publish(delta).unwrap();
     world.applied(2);
     world.event("set.applied", |json| json["unknown_kinds"] == json!(["hologram"]));
@@ -156,5 +163,4 @@ fn ten_thousand_people_are_applied_whole_and_enforced_after_a_kill_without_any_n
     world.coil(&world.site.field.front, false);
     world.site.field.front.present_card(26, card(30_000));
     world.logged(1, &["reason=unknown_credential"]);
-    let _ = Id::new("x");
 }

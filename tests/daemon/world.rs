@@ -17,7 +17,7 @@ use latchd::{
 use latchd_sim::{
     board::{SimBoard, Write},
     broker::Broker,
-    cloud::{Cloud, StoredEvent, Wish},
+    cloud::{Cloud, Outgoing, StoredEvent, Wish},
     site::{BrokerChoice, Daemon, LOCK_COIL, Program, Site, card},
 };
 use tempfile::TempDir;
@@ -32,6 +32,8 @@ pub struct World {
     pub site: Site,
     pub daemon: Option<Daemon>,
     starts: usize,
+    /// Runs in the log before this one.
+    runs_before: usize,
     /// The run before this one, as far as the cloud knows.
     before: Option<Id>,
     world: Handle,
@@ -48,7 +50,7 @@ impl World {
         let site = world.block_on(Site::start(directory.path(), BrokerChoice::Embedded)).unwrap();
         // Each beat brings a status, and with it the backlog.
         site.configure("beat_every_s = 10", "beat_every_s = 1").unwrap();
-        World { site, daemon: None, starts: 0, before: None, world, _directory: directory }
+        World { site, daemon: None, starts: 0, runs_before: 0, before: None, world, _directory: directory }
     }
 
     /// The daemon runs, and the first set is in force.
@@ -68,6 +70,7 @@ impl World {
     }
 
     pub fn start_with(&mut self, environment: &[(&str, &OsStr)]) {
+        self.runs_before = self.log().matches(" starting version=").count();
         let daemon = Daemon::start_with(&program(), &self.site.config(), environment).unwrap();
         assert!(self.daemon.replace(daemon).is_none(), "one is running");
         self.starts += 1;
@@ -83,7 +86,7 @@ impl World {
         self.until("ready", || {
             let log = self.log();
             let runs: Vec<&str> = log.split(" starting version=").skip(1).collect();
-            let own = runs.last().filter(|_| runs.len() >= self.starts);
+            let own = runs.last().filter(|_| runs.len() > self.runs_before);
             own.is_some_and(|own| own.contains(" ready: the doors are enforced"))
         });
     }
@@ -208,6 +211,21 @@ impl World {
         assert_eq!(outcome.reason, Some(reason), "{outcome:?}");
     }
 
+    /// Publishes the same bytes until the command has ended, whatever the broker loses.
+    pub fn insist(&self, message: &Outgoing, jti: &Id) -> Outcome {
+        for _ in 0..100 {
+            self.site.cloud.publish(message.clone()).unwrap();
+            let end = self.site.cloud.wait_for("an end", Duration::from_millis(400), |cloud| {
+                let mut outcomes = cloud.outcomes_of(jti);
+                outcomes.find(|outcome| outcome.stage == Stage::Actuated || outcome.stage.always_ends()).cloned()
+            });
+            if let Ok(end) = end {
+                return end;
+            }
+        }
+        panic!("{jti} never ended")
+    }
+
     // ---- the doors ----
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -279,7 +297,9 @@ impl Drop for World {
             eprintln!("--- the daemon's log\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
             return;
         }
-        assert!(!log.contains("panicked"), "the daemon panicked:\n{log}");
+        // As the panic hook says it; a panic of sled that was caught reads otherwise.
+        let panicked = log.lines().any(|line| line.starts_with("thread '") && line.contains("panicked at"));
+        assert!(!panicked, "the daemon panicked:\n{log}");
         if let Some(mut daemon) = daemon {
             assert_eq!(daemon.ended().unwrap(), None, "the daemon ended by itself:\n{log}");
         }

@@ -15,9 +15,6 @@ use latchd::{
 };
 use serde_json::{Value, json};
 
-/// Kind, id and canonical body of a record.
-type Named<'a> = (&'a str, &'a str, Vec<u8>);
-
 pub const AUDIENCE: &str = "acme/hq-1";
 
 pub fn id(text: &str) -> Id {
@@ -25,6 +22,9 @@ pub fn id(text: &str) -> Id {
 }
 
 pub type Records = BTreeMap<(String, String), Value>;
+
+/// Kind, id and body.
+type Row<'a> = (&'a str, &'a str, Vec<u8>);
 
 pub struct Cloud {
     root: Signer,
@@ -93,11 +93,11 @@ impl Cloud {
     }
 
     pub fn chunks(&self) -> BTreeMap<Bucket, Vec<u8>> {
-        let mut buckets: BTreeMap<Bucket, Vec<Named<'_>>> = BTreeMap::new();
+        let mut buckets: BTreeMap<Bucket, Vec<Row<'_>>> = BTreeMap::new();
         for ((kind, id), body) in &self.records {
             buckets.entry(Bucket::of(kind, id)).or_default().push((kind, id, canonical(body).unwrap()));
         }
-        let encode = |rows: Vec<(&str, &str, Vec<u8>)>| chunk::encode(rows.iter().map(|(k, i, b)| (*k, *i, &b[..])));
+        let encode = |rows: Vec<Row<'_>>| chunk::encode(rows.iter().map(|(k, i, b)| (*k, *i, &b[..])));
         buckets.into_iter().map(|(bucket, rows)| (bucket, encode(rows).unwrap())).collect()
     }
 

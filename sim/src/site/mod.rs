@@ -96,7 +96,8 @@ impl Field {
         let swings = [swing(&front, true), swing(&glass, false)];
         let tcp = TcpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), vec![front.clone()]).await?;
         let (gate_address, riser_path) = (tcp.address(), directory.join("riser"));
-        let glass_reader = SimReader::start(None)?;
+        // A name of its own: the number of a pseudo-terminal is soon another one's.
+        let glass_reader = SimReader::start(Some(&directory.join("reader")))?;
         let mut field =
             Field { front, glass, glass_reader, swings, gate_address, gate: Some(tcp), riser_path, riser: None };
         field.plug_riser()?;

@@ -12,13 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+const RESERVE_BYTES: u64 = 6 * 1024 * 1024;
 
 /// Without a reserve, nothing is written while less than this is free.
-const STOP_BELOW_BYTES: u64 = 2 * 1024 * 1024;
+const STOP_BELOW_BYTES: u64 = 4 * 1024 * 1024;
 
 /// And once writing has stopped, it goes on above this only.
-const GO_ON_ABOVE_BYTES: u64 = 3 * 1024 * 1024;
+const GO_ON_ABOVE_BYTES: u64 = 5 * 1024 * 1024;
 
 /// The reserve is laid by only where at least this much stays free beside it.
 const KEEP_FREE_BYTES: u64 = 2 * RESERVE_BYTES;

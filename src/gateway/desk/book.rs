@@ -2,7 +2,7 @@
 //! drop an entry that could still be redelivered in time. Invariant: an id whose entry was dropped is
 //! dead for ever, because the floor is at or above its `exp`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     domain::{ids::Id, outputs::Ticket, time::Wall},
@@ -26,7 +26,13 @@ pub struct Book {
     per_operator: HashMap<Id, usize>,
     per_operator_max: usize,
     floor: Wall,
+    /// Commands for which there was no room, with their `exp`: their refusal stands when the broker brings
+    /// them again and there is room.
+    refused: BTreeMap<CommandKey, Wall>,
 }
+
+/// Refused ids that are kept by name; past it the floor rises instead.
+const REFUSED_MAX: usize = 1024;
 
 /// What had to be dropped to make room: to be dropped from the store as well.
 #[derive(Debug, PartialEq)]
@@ -45,6 +51,7 @@ impl Book {
             per_operator: HashMap::new(),
             per_operator_max: per_operator_max.max(1),
             floor,
+            refused: BTreeMap::new(),
         };
         for record in records {
             book.insert(Entry { record, ticket: None, finished: true });
@@ -54,6 +61,23 @@ impl Book {
 
     pub fn floor(&self) -> Wall {
         self.floor
+    }
+
+    pub fn was_refused(&self, key: &CommandKey) -> bool {
+        self.refused.contains_key(key)
+    }
+
+    /// There was no room for this one. Returns the new floor if it had to rise, to be stored.
+    pub fn refuse(&mut self, key: CommandKey, exp: Wall, now: Wall) -> Option<Wall> {
+        if self.refused.len() >= REFUSED_MAX {
+            self.refused.retain(|_, exp| *exp >= now);
+        }
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert(key, exp);
+            return None;
+        }
+        self.floor = self.floor.max(exp);
+        Some(self.floor)
     }
 
     pub fn get(&self, key: &CommandKey) -> Option<&Entry> {

@@ -89,6 +89,8 @@ pub struct Desk {
     clock_skew: Duration,
     permissions: Arc<Permissions>,
     book: Book,
+    /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
+    trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
     next_ticket: u64,
@@ -131,6 +133,7 @@ impl Desk {
             doors,
             clock_skew: config.clock_skew,
             permissions,
+            trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             tickets: BTreeMap::new(),
             next_ticket: 1,
@@ -197,15 +200,25 @@ impl Desk {
             step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
             return step;
         }
-        match self.book.make_room(&command.operator, now.wall, command.body.moves_hardware()) {
+        if now.trust == ClockTrust::Trusted {
+            self.trusted = now.wall;
+        }
+        let full = || End::refused(Refusal::Overloaded, "too many commands of this operator are still live");
+        if self.book.was_refused(&key) {
+            step.outcomes.push(full().outcome(&command.jti, 0, now.wall));
+            return step;
+        }
+        match self.book.make_room(&command.operator, self.trusted, command.body.moves_hardware()) {
             Ok(None) => {}
             Ok(Some(dropped)) => {
                 step.commit.writes.push(LedgerWrite::Forget { commands: dropped.keys, floor: dropped.floor });
             }
             Err(book::Full) => {
-                let end = End::refused(Refusal::Overloaded, "too many commands of this operator are still live");
-                // Not stored: remembering it is what there is no room for. It is dead by its `exp`.
-                step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
+                // Not stored: remembering it whole is what there is no room for.
+                if let Some(floor) = self.book.refuse(key, command.exp, self.trusted) {
+                    step.commit.writes.push(LedgerWrite::Forget { commands: Vec::new(), floor });
+                }
+                step.outcomes.push(full().outcome(&command.jti, 0, now.wall));
                 return step;
             }
         }

@@ -73,7 +73,10 @@ fn stages(step: &DeskStep) -> Vec<Stage> {
 /// What is told only once the commit is durable.
 fn promised(step: DeskStep) -> Vec<Stage> {
     let released = step.commit.held.release(&crate::gateway::step::Durable::synced());
-    released.into_iter().filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None }).collect()
+    released
+        .into_iter()
+        .filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None })
+        .collect()
 }
 
 fn refusal(step: &DeskStep) -> Option<Refusal> {
@@ -260,6 +263,33 @@ fn what_can_never_be_carried_out_takes_no_room_for_years() {
     }
     assert_eq!(desk.commands_remembered(), 0);
     assert!(desk.handle_command(at(0), open("a"), None).order.is_some());
+}
+
+#[test]
+fn a_command_that_was_refused_for_want_of_room_is_not_carried_out_when_there_is_room_again() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
+        let _ = desk.handle_report(report(&order, Progress::Observed));
+    }
+    let late = Command { iat: at(4000).wall, exp: at(9000).wall, ..open("e") };
+    assert_eq!(refusal(&desk.handle_command(at(4000), late.clone(), None)), Some(Refusal::Overloaded));
+    // The broker brings it again after the others have expired and could be forgotten.
+    assert_eq!(refusal(&desk.handle_command(at(6000), late, None)), Some(Refusal::Overloaded));
+}
+
+#[test]
+fn a_clock_that_jumped_ahead_without_trust_makes_no_room() {
+    let mut desk = desk();
+    for jti in ["a", "b", "c", "d"] {
+        let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
+        let _ = desk.handle_report(report(&order, Progress::Observed));
+    }
+    let jumped = Now { trust: ClockTrust::Untrusted, ..at(86_400_000) };
+    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("e") };
+    let step = desk.handle_command(jumped, close, None);
+    assert_eq!(step.outcomes.last().and_then(|outcome| outcome.reason), Some(Refusal::Overloaded));
+    assert!(step.commit.writes.is_empty(), "nothing was forgotten: {:?}", step.commit.writes);
 }
 
 #[test]

@@ -30,9 +30,6 @@ mod retry;
 mod staging;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
