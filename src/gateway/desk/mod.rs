@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! known id?       same bytes: its stored outcome; other bytes: conflict
-//! dead id?        exp at or below the floor of forgotten ids: expired
+//! dead id?        exp at or below the floor of forgotten ids: unknown
 //! room            bounded per operator: overloaded
 //! retained        refused
 //! issuer, lifetime
@@ -190,8 +190,9 @@ impl Desk {
             return step;
         }
         if command.exp <= self.book.floor() {
-            // Not stored: the floor alone keeps it dead.
-            let end = End::stage(Stage::Expired, "older than what the node still remembers");
+            // Not stored: the floor alone keeps it dead. Not `expired` either: it may be one that was carried
+            // out and then forgotten, and `expired` would say that nothing moved.
+            let end = End::stage(Stage::Unknown, "older than what the node still remembers");
             step.outcomes.push(end.outcome(&command.jti, 0, now.wall));
             return step;
         }
