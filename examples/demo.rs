@@ -24,6 +24,9 @@ use tokio::runtime::Handle;
 const DAEMON: &str = "__daemon";
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What every event has; not shown to people who play.
+const CHAIN_FIELDS: [&str; 8] = ["seq", "prev", "type", "occurred_at", "clock", "epoch", "generation", "replayed"];
+
 const ADA: u16 = 1001;
 const BEN: u16 = 1002;
 const STRANGER: u16 = 4711;
@@ -312,7 +315,8 @@ impl Day {
                     let jti = self.site.cloud.command(&Wish::door("op-ada", &format!("door.{verb}"), door))?;
                     std::thread::sleep(Duration::from_millis(500));
                     for outcome in self.site.cloud.cloud().outcomes_of(&jti) {
-                        println!("  {jti}: {:?} {}", outcome.stage, outcome.detail.clone().unwrap_or_default());
+                        let detail = outcome.detail.as_ref().map_or(String::new(), |detail| format!(" {detail}"));
+                        println!("  {jti}: {:?}{detail}", outcome.stage);
                     }
                 }
                 _ => println!("  {names}"),
@@ -320,7 +324,9 @@ impl Day {
             std::thread::sleep(Duration::from_millis(400));
             let cloud = self.site.cloud.cloud();
             for event in cloud.events.iter().skip(shown) {
-                println!("  event {} {} {}", event.seq, event.kind, serde_json::Value::Object(event.json.clone()));
+                let mut body = event.json.clone();
+                body.retain(|name, _| !CHAIN_FIELDS.contains(&name.as_str()));
+                println!("  event {} {} {}", event.seq, event.kind, serde_json::Value::Object(body));
             }
             shown = cloud.events.len();
         }

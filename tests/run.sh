@@ -25,6 +25,7 @@ packages() {
     has mosquitto || missing+=(mosquitto)
     has mosquitto_sub || missing+=(mosquitto-clients)
     has socat || missing+=(socat)
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     has cc || missing+=(build-essential)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -gt 0 ]; then

@@ -21,9 +21,9 @@ use crate::{
         event::{Event, EventBody},
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
-        time::{Mono, Now, Wall},
+        time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, event_log::Sealed},
+    wire::{canonical::hex, event_log::Sealed, set::Want},
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
@@ -143,7 +143,7 @@ impl Uplink {
                 self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
             }
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
-            Input::Clock(notes) => self.clock(now, notes, act),
+            Input::Clock(notes) => self.clock(now, notes, entropy, act),
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
                 while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
@@ -268,7 +268,9 @@ impl Uplink {
         }
     }
 
-    fn clock(&mut self, now: Now, notes: Vec<ClockNote>, act: &mut dyn FnMut(Action)) {
+    fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        // A beat can restore trust, so the cloud is asked for one at once rather than at the next round.
+        let stepped = notes.iter().any(|note| matches!(note, ClockNote::Stepped { .. }));
         for note in notes {
             let body = match note {
                 ClockNote::Stepped { by_ms } => EventBody::ClockStepped { by_ms },
@@ -282,6 +284,10 @@ impl Uplink {
                 }
             };
             self.record(now, body, act);
+        }
+        if stepped && now.trust == ClockTrust::Untrusted {
+            let ask = session::Input::SetWanted { want: Want::Update, chunks: Vec::new() };
+            self.tell_session(now, ask, entropy, act);
         }
     }
 

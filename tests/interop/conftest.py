@@ -345,12 +345,13 @@ format = "bits_hex"
 """)
         (directory / "state").mkdir(mode=0o700)
 
-    def start_daemon(self, journal=False):
+    def start_daemon(self, journal=False, **variables):
         """Starts the daemon and waits until doors are enforced. With `journal`, its stderr looks connected to
-        systemd's journal."""
+        systemd's journal. `variables` are added to its environment."""
         mark = len(self.notifications.seen)
         log = (self.directory / "latchd.log").open("a")
         environment = os.environ | {"NOTIFY_SOCKET": self.notifications.path, "WATCHDOG_USEC": "10000000", "RUST_LOG": "debug"}
+        environment |= variables
         if journal:
             stat = os.fstat(log.fileno())
             environment["JOURNAL_STREAM"] = f"{stat.st_dev}:{stat.st_ino}"
