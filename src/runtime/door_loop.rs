@@ -4,7 +4,7 @@
 //! newest wish, so that nothing lost here can leave a door open.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -16,8 +16,8 @@ use crate::{
     domain::{
         door::DurableDoor,
         fieldbus::BusReport,
-        ids::{BoardIx, BusIx, DoorIx, Id},
-        order::{Order, OrderReport},
+        ids::{BoardIx, BusIx, Id},
+        order::Order,
         outputs::Desired,
         permission::Permissions,
         time::{Mono, Now},
@@ -27,7 +27,9 @@ use crate::{
         step::{Commit, LedgerWrite},
         uplink::DoorNews,
     },
-    runtime::{clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, reader_loop::ReaderReport},
+    runtime::{
+        clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, news_queue::NewsQueue, reader_loop::ReaderReport,
+    },
 };
 
 /// How long a stop may take: every door in its safe state and read back, or given up.
@@ -108,11 +110,7 @@ pub struct DoorLoop<'a> {
     outlets: Outlets<'a>,
     /// Boards of which nothing has been heard yet, neither up nor lost.
     unheard: BTreeSet<BoardIx>,
-    /// Reports and states that the cloud loop had no room for.
-    reports_waiting: VecDeque<OrderReport>,
-    states_waiting: BTreeSet<DoorIx>,
-    /// The cloud loop has not been told yet that an earlier loop failed. Told before anything else.
-    restart_untold: bool,
+    news: NewsQueue,
     stop_within: Duration,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
     restored: &'a mut BTreeMap<Id, DurableDoor>,
@@ -128,11 +126,9 @@ impl<'a> DoorLoop<'a> {
     ) -> DoorLoop<'a> {
         DoorLoop {
             clock,
-            outlets,
             unheard: boards.collect(),
-            reports_waiting: VecDeque::new(),
-            states_waiting: BTreeSet::new(),
-            restart_untold: restarted,
+            news: NewsQueue::new(outlets.cloud.clone(), restarted),
+            outlets,
             stop_within: STOP_WITHIN,
             restored,
         }
@@ -184,20 +180,15 @@ impl<'a> DoorLoop<'a> {
             }
             changed
         });
-        for report in step.reports {
-            self.report(report);
-        }
-        self.send_reports();
+        self.news.reports(step.reports);
         // Before anything that waits: should a bus fail meanwhile, what was done is still written down.
         self.keep(step.commit);
         if changed {
             tokio::task::yield_now().await;
         }
-        for report in self.outlets.ledger.settle(now) {
-            self.report(report);
-        }
-        self.states_waiting.extend(step.changed);
-        self.publish_states(controller);
+        let given_up = self.outlets.ledger.settle(now);
+        self.news.reports(given_up);
+        self.news.changed(step.changed, controller);
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
             self.outlets.enforced.send_replace(true);
         }
@@ -212,44 +203,9 @@ impl<'a> DoorLoop<'a> {
         self.outlets.ledger.keep(commit);
     }
 
-    fn report(&mut self, report: OrderReport) {
-        self.reports_waiting.push_back(report);
-        self.send_reports();
-    }
-
-    /// Bounded by the number of orders that the desk lets be under way.
-    fn send_reports(&mut self) {
-        if self.restart_untold {
-            self.restart_untold = self.outlets.cloud.try_send(DoorNews::Restarted).is_err();
-        }
-        if self.restart_untold {
-            return;
-        }
-        while let Some(report) = self.reports_waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(DoorNews::Report(report))) =
-                self.outlets.cloud.try_send(DoorNews::Report(report))
-            {
-                self.reports_waiting.push_front(report);
-                return;
-            }
-        }
-    }
-
-    /// Latest wins: a door that changed twice while the cloud loop was busy is told of once.
-    fn publish_states(&mut self, controller: &Controller) {
-        while let Some(door) = self.states_waiting.pop_first() {
-            let Some(status) = controller.status(door) else { continue };
-            if self.outlets.cloud.try_send(DoorNews::Status(Box::new(status.clone()))).is_err() {
-                self.states_waiting.insert(door);
-                return;
-            }
-        }
-    }
-
     fn hand_out_leftovers(&mut self, now: Now, controller: &Controller) {
         self.outlets.ledger.hand_on(now);
-        self.send_reports();
-        self.publish_states(controller);
+        self.news.hand_on(controller);
     }
 }
 

@@ -10,6 +10,7 @@ mod event_line;
 pub mod heartbeat;
 mod ledger_queue;
 mod mirror_queue;
+mod news_queue;
 pub mod reader_loop;
 mod run;
 pub mod secrets;

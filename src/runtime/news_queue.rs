@@ -1,0 +1,67 @@
+//! The doors' way to the cloud loop: never waits, keeps what there was no room for. Reports are kept in
+//! order and bounded by the number of orders that the desk lets be under way; of a door's states the
+//! newest counts, so a door that changed twice while the cloud loop was busy is told of once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use tokio::sync::mpsc::{Sender, error::TrySendError};
+
+use crate::{
+    domain::{ids::DoorIx, order::OrderReport},
+    gateway::{controller::Controller, uplink::DoorNews},
+};
+
+pub struct NewsQueue {
+    cloud: Sender<DoorNews>,
+    /// The cloud loop has not been told yet that an earlier door loop failed. Told before anything else.
+    restart_untold: bool,
+    reports: VecDeque<OrderReport>,
+    states: BTreeSet<DoorIx>,
+}
+
+impl NewsQueue {
+    pub fn new(cloud: Sender<DoorNews>, restarted: bool) -> NewsQueue {
+        NewsQueue { cloud, restart_untold: restarted, reports: VecDeque::new(), states: BTreeSet::new() }
+    }
+
+    pub fn reports(&mut self, reports: impl IntoIterator<Item = OrderReport>) {
+        self.reports.extend(reports);
+        self.send_reports();
+    }
+
+    pub fn changed(&mut self, doors: Vec<DoorIx>, controller: &Controller) {
+        self.states.extend(doors);
+        self.send_states(controller);
+    }
+
+    /// Tries again what waits.
+    pub fn hand_on(&mut self, controller: &Controller) {
+        self.send_reports();
+        self.send_states(controller);
+    }
+
+    fn send_reports(&mut self) {
+        if self.restart_untold {
+            self.restart_untold = self.cloud.try_send(DoorNews::Restarted).is_err();
+        }
+        if self.restart_untold {
+            return;
+        }
+        while let Some(report) = self.reports.pop_front() {
+            if let Err(TrySendError::Full(DoorNews::Report(report))) = self.cloud.try_send(DoorNews::Report(report)) {
+                self.reports.push_front(report);
+                return;
+            }
+        }
+    }
+
+    fn send_states(&mut self, controller: &Controller) {
+        while let Some(door) = self.states.pop_first() {
+            let Some(status) = controller.status(door) else { continue };
+            if self.cloud.try_send(DoorNews::Status(Box::new(status.clone()))).is_err() {
+                self.states.insert(door);
+                return;
+            }
+        }
+    }
+}
