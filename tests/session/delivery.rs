@@ -7,7 +7,10 @@ use latchd::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
         event::EventBody,
     },
-    gateway::session::{Input, link::LinkOrder},
+    gateway::session::{
+        Input,
+        link::{LinkEvent, LinkOrder},
+    },
     wire::{
         outcome::{Outcome, Stage},
         upward::NodeStatus,
@@ -123,6 +126,23 @@ fn without_an_acknowledgement_events_are_sent_again_and_after_it_never() {
 }
 
 #[test]
+fn events_that_the_broker_took_while_the_cloud_was_away_are_sent_again_when_it_may_be_back() {
+    let mut world = World::up();
+    world.happen(5);
+    world.settle();
+    world.happen(5);
+    // The broker says that nobody is subscribed.
+    while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
+        let connection = world.connection;
+        world.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard: true }));
+    }
+    assert_eq!(world.cloud.events.len(), 5);
+    world.run(Duration::from_millis(1_500));
+    assert_eq!(world.cloud.events.len(), 10);
+    assert_eq!(world.cloud.duplicates, 0);
+}
+
+#[test]
 fn a_cloud_that_repeats_its_acknowledgement_gets_the_rest_soon() {
     let mut world = World::up();
     world.happen(5);
@@ -131,11 +151,7 @@ fn a_cloud_that_repeats_its_acknowledgement_gets_the_rest_soon() {
     // The broker takes this batch and loses it.
     while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
         let connection = world.connection;
-        world.input(Input::Link(latchd::gateway::session::link::LinkEvent::PubAcked {
-            connection,
-            handle,
-            refused: None,
-        }));
+        world.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard: false }));
     }
     world.run(Duration::from_millis(500));
     assert_eq!(world.cloud.events.len(), 5);

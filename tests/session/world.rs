@@ -249,7 +249,7 @@ impl World {
         let LinkOrder::Publish { handle, topic, payload, .. } = self.wire.pop_front()? else { return None };
         let answers = self.cloud.handle(self.now.wall, &topic, &payload);
         let connection = self.connection;
-        self.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None }));
+        self.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard: false }));
         Some((topic, answers))
     }
 

@@ -156,7 +156,7 @@ impl World {
             }
             LinkOrder::Publish { handle, topic, payload, retain } => {
                 self.route(topic, payload, retain);
-                let acked = LinkEvent::PubAcked { connection: number, handle, refused: None };
+                let acked = LinkEvent::PubAcked { connection: number, handle, refused: None, unheard: false };
                 self.send(Lane::BrokerToNode, delay, to_node(acked));
             }
             LinkOrder::Ack(token) => {

@@ -242,7 +242,8 @@ impl Connection {
                 let Some(handle) = self.unacknowledged.remove(&ack.pkid) else { return Ok(()) };
                 let taken = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
                 let refused = (!taken).then(|| explain::publish_refused(ack.reason));
-                LinkEvent::PubAcked { connection, handle, refused }
+                let unheard = ack.reason == PubAckReason::NoMatchingSubscribers;
+                LinkEvent::PubAcked { connection, handle, refused, unheard }
             }
             Packet::SubAck(ack) => LinkEvent::Subscribed { connection, refused: self.refused(&ack) },
             _ => return Ok(()),

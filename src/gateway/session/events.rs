@@ -24,6 +24,9 @@ pub const RESEND_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The cloud repeats its acknowledgement when it sees a gap: then sending begins anew after this part of
 /// the time above, so that a broker that repeats acknowledgements for ever gains little.
 const RESEND_SOONER: u32 = 10;
+/// A batch that the broker took while the cloud was not subscribed is sent again after this, doubling.
+pub const UNHEARD_AGAIN_AFTER_MIN: Duration = Duration::from_secs(1);
+pub const UNHEARD_AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 /// The store had nothing although it should have: asked again after this.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,9 @@ pub struct EventDrain {
     resend_after: Duration,
     /// `resend_at` has been brought forward already.
     hurried: bool,
+    /// `resend_at` is for a batch that found nobody.
+    resend_unheard: bool,
+    unheard_after: Duration,
     read_again_at: Option<Mono>,
 }
 
@@ -104,6 +110,8 @@ impl EventDrain {
             resend_at: None,
             resend_after: RESEND_AFTER_MIN,
             hurried: false,
+            resend_unheard: false,
+            unheard_after: UNHEARD_AGAIN_AFTER_MIN,
             read_again_at: None,
         }
     }
@@ -125,6 +133,7 @@ impl EventDrain {
         self.replayed_through = self.head;
         self.batches_in_flight = 0;
         self.resend_after = RESEND_AFTER_MIN;
+        self.unheard_after = UNHEARD_AGAIN_AFTER_MIN;
         self.begin_anew();
     }
 
@@ -141,6 +150,7 @@ impl EventDrain {
         self.hashes.clear();
         self.resend_at = None;
         self.hurried = false;
+        self.resend_unheard = false;
         self.read_again_at = None;
     }
 
@@ -152,12 +162,25 @@ impl EventDrain {
         self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
     }
 
+    /// The broker took a batch, and the cloud was not there to get it: as likely as not it is just coming
+    /// back, so what it missed is sent again soon, and less and less soon while nobody comes.
+    pub fn unheard(&mut self, now: Mono) {
+        if !std::mem::replace(&mut self.resend_unheard, true) {
+            let soon = now + self.unheard_after;
+            self.resend_at = Some(self.resend_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
     pub fn timeout(&mut self, now: Mono) {
         if self.read_again_at.is_some_and(|at| at <= now) {
             self.read_again_at = None;
         }
         if self.resend_at.is_some_and(|at| at <= now) {
-            self.resend_after = (self.resend_after * 2).min(RESEND_AFTER_MAX);
+            if self.resend_unheard {
+                self.unheard_after = (self.unheard_after * 2).min(UNHEARD_AGAIN_AFTER_MAX);
+            } else {
+                self.resend_after = (self.resend_after * 2).min(RESEND_AFTER_MAX);
+            }
             self.begin_anew();
         }
     }
@@ -255,6 +278,7 @@ impl EventDrain {
             self.hashes.pop_front();
         }
         self.resend_after = (self.resend_after / 2).max(RESEND_AFTER_MIN);
+        self.unheard_after = UNHEARD_AGAIN_AFTER_MIN;
         self.hurried = false;
         if self.sent <= through {
             // What was about to be sent (again) is with the cloud already.

@@ -59,11 +59,13 @@ pub enum LinkEvent {
         retain: bool,
         dup: bool,
     },
-    /// PUBACK; `refused` is the broker's reason if it did not take the message.
+    /// PUBACK; `refused` is the broker's reason if it did not take the message. `unheard`: it took it, but
+    /// nobody was there to get it.
     PubAcked {
         connection: u64,
         handle: Handle,
         refused: Option<String>,
+        unheard: bool,
     },
     /// The attempt failed or the connection ended: why, and what to do about it.
     Disconnected {

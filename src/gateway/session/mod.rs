@@ -242,12 +242,15 @@ impl Session {
                     )));
                 }
             }
-            LinkEvent::PubAcked { connection, handle, refused } if connection == self.connection => {
+            LinkEvent::PubAcked { connection, handle, refused, unheard } if connection == self.connection => {
                 if let Some(reason) = refused {
                     out.push(Action::Notice(format!("the broker refused a message: {reason}")));
                 }
                 if self.outbox.puback(handle) == Some(Sent::Events) {
                     self.events.puback();
+                    if unheard {
+                        self.events.unheard(now.mono);
+                    }
                 }
             }
             LinkEvent::Message { token, topic, payload, retain, .. } if token.connection == self.connection => {
