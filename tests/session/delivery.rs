@@ -125,6 +125,14 @@ fn without_an_acknowledgement_events_are_sent_again_and_after_it_never() {
     assert_eq!(world.cloud.problems, [""; 0]);
 }
 
+/// The broker takes what is on the wire, and it goes no further.
+fn acknowledge_without_delivery(world: &mut World, unheard: bool) {
+    while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
+        let connection = world.connection;
+        world.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard }));
+    }
+}
+
 #[test]
 fn events_that_the_broker_took_while_the_cloud_was_away_are_sent_again_when_it_may_be_back() {
     let mut world = World::up();
@@ -132,10 +140,7 @@ fn events_that_the_broker_took_while_the_cloud_was_away_are_sent_again_when_it_m
     world.settle();
     world.happen(5);
     // The broker says that nobody is subscribed.
-    while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
-        let connection = world.connection;
-        world.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard: true }));
-    }
+    acknowledge_without_delivery(&mut world, true);
     assert_eq!(world.cloud.events.len(), 5);
     world.run(Duration::from_millis(1_500));
     assert_eq!(world.cloud.events.len(), 10);
@@ -149,10 +154,7 @@ fn a_cloud_that_repeats_its_acknowledgement_gets_the_rest_soon() {
     world.settle();
     world.happen(5);
     // The broker takes this batch and loses it.
-    while let Some(LinkOrder::Publish { handle, .. }) = world.wire.pop_front() {
-        let connection = world.connection;
-        world.input(Input::Link(LinkEvent::PubAcked { connection, handle, refused: None, unheard: false }));
-    }
+    acknowledge_without_delivery(&mut world, false);
     world.run(Duration::from_millis(500));
     assert_eq!(world.cloud.events.len(), 5);
     for ack in world.cloud.catch_up_acks() {
