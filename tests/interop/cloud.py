@@ -186,8 +186,15 @@ class Cloud:
         data = payload if isinstance(payload, bytes) else payload.encode()
         content = "-s" if data else "-n"
         command = ["mosquitto_pub", *self.mqtt, "-t", f"{self.root}/{path}", "-q", "1", "-V", "5", content]
-        with self.publishing:
-            subprocess.run(command + ["-r"] * retain, input=data, check=True, timeout=20)
+        # mosquitto_pub hangs for long when its broker is killed under it; what is sent twice does nothing twice.
+        for attempt in range(6):
+            try:
+                with self.publishing:
+                    subprocess.run(command + ["-r"] * retain, input=data, check=True, timeout=3 + attempt)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+        raise TimeoutError(f"mosquitto_pub could not publish on {path}")
 
     def _read(self, process, ready):
         for line in process.stdout:
