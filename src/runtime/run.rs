@@ -36,7 +36,7 @@ use crate::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
-        session::{LastBeat, Restored, Session, SessionConfig},
+        session::{Restored, Session, SessionConfig},
         step::Commit,
         uplink::{self, Uplink},
     },
@@ -51,7 +51,7 @@ use crate::{
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
-    wire::{canonical::hex, keys::KeySet},
+    wire::canonical::hex,
 };
 
 /// As sysexits.h names them: EX_CANTCREAT, EX_TEMPFAIL, EX_OSERR, EX_CONFIG.
@@ -134,7 +134,11 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     // Once the cloud loop is gone nobody needs the effects.
     let ledger =
         LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
-    let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
+    let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
+    if let Err(error) = keys {
+        tracing::error!(%error, "the stored key set does not verify under the root key");
+    }
+    let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
     told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
@@ -158,29 +162,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
-    let audience = audience(&site);
-    // An older key set than was seen may hold keys that have been revoked: better none until the cloud sends it.
-    let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
-    let keys = stored_keys.and_then(|stored| {
-        KeySet::from_signed(stored.compact.as_bytes(), &secrets.root, &audience, &KeySet::empty())
-            .inspect_err(|error| tracing::error!(%error, "the stored key set does not verify under the root key"))
-            .ok()
-    });
     let last_beat_at = recovered.last_beat.map_or(recovered.clock_floor, |beat| beat.at);
     let passed = recovered.clock_floor.max(last_beat_at);
-    let restored = Restored {
-        keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
-        log_id: recovered.head.log_id.clone(),
-        head: recovered.head.seq,
-        acked_through: recovered.acked_through,
-        last_beat: recovered.last_beat.map(|beat| LastBeat {
-            at: beat.at,
-            epoch: beat.epoch,
-            generation: beat.generation,
-        }),
-        clock_floor: recovered.clock_floor,
-        set,
-    };
     let session_config = SessionConfig {
         org: site.node.org.clone(),
         node: site.node.id.clone(),

@@ -17,14 +17,11 @@ use latchd::{
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
-        session::{LastBeat, Restored, Session, SessionConfig},
+        session::{Restored, Session, SessionConfig},
         step::Commit,
         uplink::Uplink,
     },
-    wire::{
-        canonical::hex,
-        keys::{KeySet, RootKey},
-    },
+    wire::{canonical::hex, keys::RootKey},
 };
 
 use super::{
@@ -148,23 +145,8 @@ impl World {
             recovered.clean
         ));
         self.count("starts");
-        let set = opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default();
-        let stored_keys = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
-        let keys = stored_keys
-            .and_then(|stored| KeySet::from_signed(stored.compact.as_bytes(), &root, &audience, &KeySet::empty()).ok());
-        let restored = Restored {
-            keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
-            log_id: recovered.head.log_id.clone(),
-            head: recovered.head.seq,
-            acked_through: recovered.acked_through,
-            last_beat: recovered.last_beat.map(|beat| LastBeat {
-                at: beat.at,
-                epoch: beat.epoch,
-                generation: beat.generation,
-            }),
-            clock_floor: recovered.clock_floor,
-            set,
-        };
+        let (restored, _) = Restored::from_stores(&recovered, &opened, &root, &audience);
+        let set = restored.set;
         let session_config = SessionConfig {
             org: id(ORG),
             node: id(NODE),

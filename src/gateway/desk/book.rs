@@ -145,8 +145,4 @@ impl Book {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
-
-    pub fn unfinished(&self) -> impl Iterator<Item = &CommandKey> {
-        self.entries.iter().filter(|(_, entry)| !entry.finished).map(|(key, _)| key)
-    }
 }

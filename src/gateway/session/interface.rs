@@ -10,13 +10,17 @@ use crate::{
         permission::SetVersion,
         time::{Mono, Wall},
     },
-    gateway::step::{Commit, MessageToken},
+    gateway::{
+        ledger::{LastBeat, Recovered},
+        mirror::MirrorOpened,
+        step::{Commit, MessageToken},
+    },
     wire::{
         beat::Beat,
         command::Command,
         event_log::Sealed,
         jws::Verified,
-        keys::KeySet,
+        keys::{KeySet, KeysError, RootKey},
         outcome::Outcome,
         set::{Digest, Want},
     },
@@ -40,7 +44,7 @@ pub struct SessionConfig {
 /// What the stores held at start.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// In force: `KeySet::from_signed` of the stored document under the root, else empty.
+    /// In force: the stored document if it verifies under the root, else none.
     pub keys: KeySet,
     pub log_id: Id,
     /// The newest durable event.
@@ -52,11 +56,33 @@ pub struct Restored {
     pub set: SetVersion,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastBeat {
-    pub at: Wall,
-    pub epoch: u64,
-    pub generation: u64,
+impl Restored {
+    /// From what ledger and mirror found. `Err` beside it: why the stored key set is not in force.
+    pub fn from_stores(
+        recovered: &Recovered,
+        opened: &MirrorOpened,
+        root: &RootKey,
+        audience: &str,
+    ) -> (Restored, Result<(), KeysError>) {
+        // An older key set than was seen may hold keys that have been revoked: better none until the cloud sends it.
+        let stored = opened.keys.as_ref().filter(|stored| stored.version >= opened.keys_version_min);
+        let verified =
+            stored.map(|stored| KeySet::from_signed(stored.compact.as_bytes(), root, audience, &KeySet::empty()));
+        let (keys, verdict) = match verified.transpose() {
+            Ok(keys) => (keys, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let restored = Restored {
+            keys: keys.unwrap_or_else(|| KeySet::none_below(opened.keys_version_min)),
+            log_id: recovered.head.log_id.clone(),
+            head: recovered.head.seq,
+            acked_through: recovered.acked_through,
+            last_beat: recovered.last_beat,
+            clock_floor: recovered.clock_floor,
+            set: opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default(),
+        };
+        (restored, verdict)
+    }
 }
 
 /// Fills a slice with random bytes. Nonces must be unpredictable to the broker.

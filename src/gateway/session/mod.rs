@@ -30,7 +30,7 @@ mod sending;
 
 use std::{collections::BTreeSet, collections::VecDeque, time::Duration};
 
-pub use self::interface::{Action, Entropy, Input, LastBeat, Restored, SessionConfig, SetMessage};
+pub use self::interface::{Action, Entropy, Input, Restored, SessionConfig, SetMessage};
 use self::{
     backoff::Backoff,
     events::{AckVerdict, EventDrain},
@@ -40,6 +40,7 @@ use self::{
     receipts::Receipts,
     rejects::Rejects,
 };
+pub use super::ledger::LastBeat;
 use crate::{
     domain::{
         event::{Event, EventBody},
