@@ -9,6 +9,7 @@ use std::{
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use rustix::process::{Resource, Rlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -59,6 +60,8 @@ const EXIT_CANNOT_CREATE: u8 = 73;
 const EXIT_IN_USE: u8 = 75;
 const EXIT_SYSTEM: u8 = 71;
 const EXIT_BAD_CONFIGURATION: u8 = 78;
+/// What the stores, the cloud's link and the threads need at their worst; each port comes on top.
+const OPEN_FILES: u64 = 64;
 const LEDGER: &str = "ledger";
 /// Groups of effects between the ledger and the cloud loop; full: the ledger waits, doors do not.
 const RELEASED_QUEUE_MAX: usize = 1024;
@@ -77,6 +80,10 @@ pub enum RunError {
     Open { error: OpenError, exit_code: u8 },
     #[error("{}: {what}", path.display())]
     State { path: PathBuf, what: String, exit_code: u8 },
+    #[error(
+        "this process may open {limit} files and needs {needed}: raise LimitNOFILE of the unit, or the hard limit of `ulimit -n`"
+    )]
+    OpenFiles { limit: u64, needed: u64 },
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
     #[error("the kernel gave no randomness")]
@@ -90,7 +97,7 @@ impl RunError {
         match self {
             RunError::Secret(_) => EXIT_BAD_CONFIGURATION,
             RunError::State { exit_code, .. } | RunError::Open { exit_code, .. } => *exit_code,
-            RunError::Io(_) | RunError::Randomness => EXIT_SYSTEM,
+            RunError::OpenFiles { .. } | RunError::Io(_) | RunError::Randomness => EXIT_SYSTEM,
             RunError::Doors(_) => 1,
         }
     }
@@ -118,6 +125,7 @@ pub fn run(site: Site) -> Result<(), RunError> {
 
 fn run_logged(site: Site) -> Result<(), RunError> {
     let site = Arc::new(site);
+    open_files_suffice(&site)?;
     let secrets = Secrets::read(&site)?;
     let boot = random_id()?;
     let version = env!("CARGO_PKG_VERSION");
@@ -216,6 +224,19 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let stopped = ledger.stop();
     tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");
     doors.map_err(RunError::Doors)
+}
+
+/// Asked before anything is opened: sled and the runtimes take a shortage for damage, or panic at it.
+fn open_files_suffice(site: &Site) -> Result<(), RunError> {
+    let needed = OPEN_FILES + u64::try_from(site.boards.len() + site.readers.len()).unwrap_or(u64::MAX / 2);
+    let limits = rustix::process::getrlimit(Resource::Nofile);
+    match limits.current {
+        Some(limit) if limit < needed => {
+            let raised = Rlimit { current: Some(needed), maximum: limits.maximum };
+            rustix::process::setrlimit(Resource::Nofile, raised).map_err(|_| RunError::OpenFiles { limit, needed })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn audience(site: &Site) -> String {

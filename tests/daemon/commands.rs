@@ -192,6 +192,9 @@ fn what_cannot_be_attributed_is_counted_once_in_a_while_and_never_answered() {
     world.event_of("security.rejected", "topic", "cmd");
     assert_eq!(unlockings(&front), 0);
     assert_eq!(world.site.cloud.cloud().outcomes.len(), outcomes, "an answer would be an oracle");
+    // What is larger than the node takes costs it its session, and what the broker held for it in there.
+    let (jti, message) = world.site.cloud.cloud().command(wall_now(), &Wish::door("op-ada", "door.state.get", "front"));
+    assert_eq!(world.insist(&message, &jti).stage, Stage::Done);
     still_works(&world);
     world.applied(1);
 }

@@ -57,14 +57,27 @@ fn a_terminal_that_closes_leaves_no_door_open() {
     assert!(!world.site.field.front.coil(1));
 }
 
-/// Too little memory or too few handles look like damage from inside of sled.
+#[test]
+fn too_few_open_files_end_with_71_and_say_how_many_are_needed() {
+    let world = World::new();
+    let daemon = program().path.display().to_string();
+    let script = r#"ulimit -n 12; exec "$0" "$@""#;
+    let starved = Program { path: "sh".into(), arguments: vec!["-c".to_owned(), script.to_owned(), daemon] };
+    let mut daemon = Daemon::start(&starved, &world.site.config()).unwrap();
+    world.until("an end", || daemon.ended().unwrap().is_some());
+    assert_eq!(daemon.ended().unwrap().and_then(|status| status.code()), Some(71));
+    assert!(world.log().contains("this process may open 12 files and needs 6"), "{}", world.log());
+    assert!(world.log().contains("LimitNOFILE"), "{}", world.log());
+}
+
+/// Too little memory looks like damage from inside of sled.
 #[test]
 fn a_start_without_room_to_breathe_sets_nothing_aside() {
     let mut world = World::running();
     world.ada_passes();
     world.drained();
     world.kill();
-    for limit in ["ulimit -v 100000", "ulimit -v 150000", "ulimit -v 200000", "ulimit -n 12"] {
+    for limit in ["ulimit -v 100000", "ulimit -v 150000", "ulimit -v 200000"] {
         let script = format!(r#"{limit}; exec "$0" "$@""#);
         let daemon = program().path.display().to_string();
         let starved = Program { path: "sh".into(), arguments: vec!["-c".to_owned(), script, daemon] };

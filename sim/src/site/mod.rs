@@ -8,7 +8,10 @@ pub mod mosquitto;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -94,7 +97,7 @@ impl Field {
         // The magnet has power until the daemon says otherwise, as after any start of the building.
         glass.set_coil(LOCK_COIL, true);
         let swings = [swing(&front, true), swing(&glass, false)];
-        let tcp = TcpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), vec![front.clone()]).await?;
+        let tcp = TcpServer::start(SocketAddr::from((loopback_of_our_own(), 0)), vec![front.clone()]).await?;
         let (gate_address, riser_path) = (tcp.address(), directory.join("riser"));
         // A name of its own: the number of a pseudo-terminal is soon another one's.
         let glass_reader = SimReader::start(Some(&directory.join("reader")))?;
@@ -142,6 +145,13 @@ impl Field {
         }
         Ok(())
     }
+}
+
+/// While the gate is unplugged its port is free, and on the address that everybody uses a neighbour would soon have it.
+fn loopback_of_our_own() -> Ipv4Addr {
+    static FIELDS: AtomicU8 = AtomicU8::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | FIELDS.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254))
 }
 
 /// Which broker a site has.
