@@ -11,6 +11,7 @@ pub mod event;
 pub mod fieldbus;
 pub mod ids;
 pub mod kept;
+pub mod keypad;
 pub mod operator;
 pub mod order;
 pub mod outputs;

@@ -121,6 +121,7 @@ enum Lane {
     OrdersToDoors,
     SetsToDoors,
     DoorsToUplink,
+    LedgerToDoors,
     LedgerToUplink,
     MirrorToUplink,
     DoorsToLedger,
