@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     door::Mode,
+    elevator::FailPolicy,
     ids::Id,
     time::{ClockTrust, Wall},
 };
@@ -77,6 +78,10 @@ pub enum Actor {
     Fire,
     /// A timer of the door, its contact or its board.
     Door,
+    /// The same of a floor group.
+    FloorGroup,
+    /// A schedule under which floors are public.
+    PublicFloors,
     /// The node itself: start, stop.
     Node,
 }
@@ -159,6 +164,34 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// These floors may be chosen from now on.
+    #[serde(rename = "floor.enabled")]
+    FloorEnabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    #[serde(rename = "floor.disabled")]
+    FloorDisabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    /// Somebody chose an enabled floor; the person is named if only one person's read enabled it.
+    #[serde(rename = "floor.selected")]
+    FloorSelected {
+        floor_group: Id,
+        floor: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+    },
+    /// A floor was chosen that nobody had enabled.
+    #[serde(rename = "floor.selected_without_right")]
+    FloorSelectedWithoutRight { floor_group: Id, floor: Id },
+    /// The board of these floors is lost: from here on they are as `fail` says, as far as the board does.
+    #[serde(rename = "floor.lost")]
+    FloorsLost { floor_group: Id, floors: Vec<Id>, fail: FailPolicy },
+    #[serde(rename = "floor.restored")]
+    FloorsRestored { floor_group: Id, floors: Vec<Id> },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "floor.relay_mismatched")]
+    FloorRelayMismatched { floor_group: Id, floor: Id },
+    #[serde(rename = "floor.relay_restored")]
+    FloorRelayRestored { floor_group: Id, floor: Id },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ids::Id, time::Wall};
+use super::{elevator::DurableFloors, ids::Id, time::Wall};
 
 /// One value, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ use super::{ids::Id, time::Wall};
 pub enum Kept {
     /// Where a person was let in last; `None`: outside of all areas.
     Whereabouts { person: Id, area: Option<Id>, since: Wall },
+    /// What operators did to an elevator.
+    FloorGroup { floor_group: Id, state: DurableFloors },
 }
 
 /// The name under which a value is kept.
@@ -28,6 +30,7 @@ impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
             Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+            Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),
         }
     }
 }

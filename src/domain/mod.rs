@@ -7,6 +7,7 @@
 pub mod cloud;
 pub mod credential;
 pub mod door;
+pub mod elevator;
 pub mod event;
 pub mod fieldbus;
 pub mod ids;
