@@ -13,7 +13,7 @@ use std::{
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use latchd::domain::permission::{Decision, Permissions, SetVersion};
 
-use self::set::{FULL, Site, compile, doors, records, zone};
+use self::set::{FULL, Site, compile, records, topology, zone};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -63,10 +63,10 @@ fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn compile_10k_people_100_doors(bencher: Bencher) {
-    let (doors, zone) = (doors(NORMAL), zone());
+    let (topology, zone) = (topology(NORMAL), zone());
     bencher
         .with_inputs(|| records(NORMAL))
-        .bench_local_values(|records| Permissions::compile(records, &doors, &zone, SetVersion::default()));
+        .bench_local_values(|records| Permissions::compile(records, &topology, &zone, SetVersion::default()));
 }
 
 /// Times every call by itself, and takes off what reading the clock costs at its median.

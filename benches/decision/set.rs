@@ -12,6 +12,7 @@ use latchd::domain::{
         Interval, MonthDay, Person, Record, Schedule, TimeOfDay, Token, Weekday, WeeklyInterval,
     },
     time::{ClockTrust, Mono, Now, Wall},
+    topology::Topology,
 };
 
 /// How much there is of what.
@@ -78,6 +79,10 @@ pub fn doors(site: Site) -> Vec<Id> {
     (0..site.doors).map(|n| id("door", n)).collect()
 }
 
+pub fn topology(site: Site) -> Topology {
+    Topology::of_doors(&doors(site))
+}
+
 pub fn zone() -> TimeZone {
     TimeZone::get(ZONE).expect("a bundled zone")
 }
@@ -93,11 +98,10 @@ pub fn records(site: Site) -> Vec<(Id, Record)> {
     records.extend((0..site.schedules).map(|n| (id("schedule", n), Record::Schedule(schedule(&mut dice, n)))));
     // Everybody may pass the common doors at working hours: the usual answer is a grant.
     let everybody = AccessRule {
-        effect: Effect::Allow,
         groups: vec![id("group", 0)],
-        persons: Vec::new(),
         doors: (0..COMMON_DOORS).map(|n| id("door", n)).collect(),
         schedule: Some(id("schedule", 0)),
+        ..AccessRule::new(Effect::Allow)
     };
     records.push((id("rule", 0), Record::AccessRule(everybody)));
     records.extend((1..site.rules).map(|n| (id("rule", n), Record::AccessRule(rule(&mut dice, site)))));
@@ -122,7 +126,7 @@ fn credential(dice: &mut Dice, site: Site, number: u64) -> Credential {
         _ => CredentialState::Active,
     };
     let person = id("person", number % site.people);
-    Credential { person, token: token(number), state, active_from: None, expires_at: expires(dice, 10) }
+    Credential { state, expires_at: expires(dice, 10), ..Credential::card(person, token(number)) }
 }
 
 fn holiday(number: u64) -> Holiday {
@@ -166,13 +170,14 @@ fn rule(dice: &mut Dice, site: Site) -> AccessRule {
         persons: if dice.one_in(10) { vec![id("person", dice.below(site.people))] } else { Vec::new() },
         doors: (0..DOORS_PER_RULE).map(|_| id("door", dice.below(site.doors))).collect(),
         schedule: (!dice.one_in(4)).then(|| id("schedule", dice.below(site.schedules))),
+        ..AccessRule::new(Effect::Allow)
     }
 }
 
 /// # Panics
 /// Never: the generated set has no faults.
 pub fn compile(site: Site) -> Permissions {
-    Permissions::compile(records(site), &doors(site), &zone(), SetVersion::default()).expect("a set without faults")
+    Permissions::compile(records(site), &topology(site), &zone(), SetVersion::default()).expect("a set without faults")
 }
 
 /// Who comes where and when.

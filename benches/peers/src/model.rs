@@ -30,8 +30,7 @@ impl Model {
                 Record::AccessRule(body) => drop(model.rules.insert(id, body)),
                 Record::Schedule(body) => drop(model.schedules.insert(id, body)),
                 Record::Holiday(body) => drop(model.holidays.insert(id, body)),
-                Record::Group(_) => {}
-                Record::Operator(_) | Record::Role(_) => {}
+                _ => {}
             }
         }
         model
