@@ -10,7 +10,7 @@ use super::{
     What, World,
     field::FieldEvent,
     oracle::Asked,
-    people::{self, PERSONS},
+    set::names::{PERSONS, card_of},
     site::id,
 };
 use crate::cloud::{Outgoing, Wish};
@@ -62,7 +62,7 @@ impl World {
 
     fn present_card(&mut self) {
         let reader = self.rng.index(self.site.readers.len());
-        let card = people::card_of(self.rng.below(PERSONS + 1));
+        let card = card_of(self.rng.below(PERSONS + 1));
         self.present(reader, card);
     }
 

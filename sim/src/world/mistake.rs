@@ -23,7 +23,7 @@ use latchd::{
 
 use super::{
     oracle::Invariant,
-    people::People,
+    set::Sets,
     site::{FIRE, Site},
 };
 
@@ -194,10 +194,10 @@ impl Shim {
     }
 
     /// From the mirror to the doors: the new version, with the rights of the one before.
-    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, people: &People) -> Arc<Permissions> {
+    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
-        let revokes = people.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
-        let before = people.at(version.generation.saturating_sub(1)).filter(|_| revokes);
+        let revokes = sets.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
+        let before = sets.at(version.generation.saturating_sub(1)).filter(|_| revokes);
         before.and_then(|model| model.compile(site, version)).map_or(permissions, Arc::new)
     }
 

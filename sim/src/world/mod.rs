@@ -26,8 +26,8 @@ mod node_doors;
 mod node_stores;
 mod node_uplink;
 mod oracle;
-mod people;
 mod rng;
+mod set;
 mod site;
 mod start;
 mod trace;
@@ -44,8 +44,8 @@ use self::{
     net::{Net, NetEvent},
     node::{Node, NodeEvent},
     oracle::Oracle,
-    people::People,
     rng::Rng,
+    set::Sets,
     site::Site,
     start::Disks,
     trace::Trace,
@@ -143,7 +143,7 @@ pub struct World {
     field: Field,
     net: Net,
     cloud: Cloud,
-    people: People,
+    sets: Sets,
     life: Life,
     faults: Faults,
     disks: Disks,

@@ -140,7 +140,7 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                let set = self.shim.permissions(permissions, &self.site, &self.people);
+                let set = self.shim.permissions(permissions, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
             // The simulated cloud asks for nothing of the kind.

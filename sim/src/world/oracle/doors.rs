@@ -24,7 +24,11 @@ use latchd::{
 };
 
 use super::{Invariant, Oracle, events};
-use crate::world::{World, people, site::Site};
+use crate::world::{
+    World,
+    set::names::{SLOW_PERSON, person_id},
+    site::Site,
+};
 
 /// From the end of the last reason to the lock's fall, the bus being well.
 const FALLS_WITHIN: Duration = Duration::from_secs(3);
@@ -279,7 +283,7 @@ impl Oracle {
             if let EventBody::AccessGranted { door, person, .. } = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
-                let slow = **person == *people::name_of(people::SLOW_PERSON);
+                let slow = *person == person_id(SLOW_PERSON);
                 let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
                 let watch = &mut self.doors[at];
                 watch.grant_until = watch.grant_until.max(now + dwell);

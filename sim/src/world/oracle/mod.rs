@@ -6,6 +6,8 @@
 
 mod doors;
 mod log;
+#[path = "../../../../tests/decision/reference.rs"]
+mod reference;
 mod rights;
 
 use std::{
@@ -31,7 +33,7 @@ use latchd::{
 };
 
 use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
-use super::{people::People, site::Site};
+use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,10 +254,10 @@ impl Oracle {
         }
     }
 
-    pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
+    pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided((site, people), now, step, what, &mut self.violation);
+        self.rights.decided((site, sets), now, step, what, &mut self.violation);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
     }

@@ -5,15 +5,18 @@ use latchd::{
     domain::{
         event::{DenialReason, EventBody},
         fieldbus::RawCard,
-        permission::SetVersion,
+        permission::{Decision, SetVersion},
         time::Now,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
 
-use super::{Invariant, Oracle, Violation, events};
+use super::{Invariant, Oracle, Violation, events, reference::Reference};
 use crate::world::{
-    people::{People, Verdict},
+    set::{
+        Sets,
+        names::{tokens_of, zone},
+    },
     site::Site,
 };
 
@@ -48,7 +51,7 @@ impl RightsWatch {
 
     pub fn decided(
         &mut self,
-        (site, people): (&Site, &People),
+        (site, sets): (&Site, &Sets),
         now: Now,
         step: &Step,
         what: &str,
@@ -66,13 +69,25 @@ impl RightsWatch {
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
         let door = &site.doors[site.readers[reader].door.index()].id;
-        let verdict = match people.at(self.in_force.generation) {
-            Some(model) => model.decide(card, door, now),
-            None => Verdict::Denied(DenialReason::StalePermissions),
+        let verdict = match sets.at(self.in_force.generation) {
+            Some(generation) => {
+                let (tokens, well_formed) = tokens_of(card);
+                let naive = Reference { records: &generation.records, zone: &zone() };
+                naive.decide(&tokens, well_formed, door, now)
+            }
+            None => {
+                let reason = DenialReason::StalePermissions;
+                Decision::Denied { reason, person: None, credential: None, rule: None }
+            }
         };
-        let said = match &event.body {
-            EventBody::AccessGranted { person, .. } => Verdict::Granted { person: person.to_string() },
-            EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
+        let said = match event.body.clone() {
+            EventBody::AccessGranted { person, credential, rule, .. } => {
+                let extended = matches!(verdict, Decision::Granted { extended: true, .. });
+                Decision::Granted { person, credential, rule, extended }
+            }
+            EventBody::AccessDenied { reason, person, credential, rule, .. } => {
+                Decision::Denied { reason, person, credential, rule }
+            }
             _ => return,
         };
         if said != verdict || event.generation != self.in_force.generation {
