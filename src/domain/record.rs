@@ -25,6 +25,21 @@ pub enum Record {
     Role(Role),
 }
 
+impl Record {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Record::Person(_) => "person",
+            Record::Credential(_) => "credential",
+            Record::Group(_) => "group",
+            Record::AccessRule(_) => "access_rule",
+            Record::Schedule(_) => "schedule",
+            Record::Holiday(_) => "holiday",
+            Record::Operator(_) => "operator",
+            Record::Role(_) => "role",
+        }
+    }
+}
+
 /// A cardholder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -102,7 +102,7 @@ struct HolidayRule {
 }
 
 /// A schedule record, compiled.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schedule {
     weekly: [Box<[Span]>; 7],
     /// Sorted by date.
