@@ -5,15 +5,14 @@
 use jiff::tz::TimeZone;
 
 use super::{Permissions, SetVersion, draft::Draft, places::Places};
-use crate::domain::{ids::Id, record::Record};
+use crate::domain::{ids::Id, record::Record, topology::Topology};
 
 /// Takes the records of a whole set one by one, in any order.
 pub struct Compiler(Draft);
 
 impl Compiler {
-    /// `doors` in the order of their [`DoorIx`](crate::domain::ids::DoorIx).
-    pub fn new(doors: &[Id], zone: &TimeZone) -> Compiler {
-        Compiler(Draft::of(Permissions::empty(Places::new(doors), zone.clone())))
+    pub fn new(topology: &Topology, zone: &TimeZone) -> Compiler {
+        Compiler(Draft::of(Permissions::empty(Places::new(topology), zone.clone())))
     }
 
     pub fn add(&mut self, id: &Id, record: Record) {

@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Permissions, SetVersion, calendar,
+    Known, Permissions, SetVersion, calendar,
     people::{CredentialCell, GroupCell, Holding, Life, Numbers, PersonCell},
     rules::{RULES_MAX, RuleBody, Rules},
 };
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     calendar: calendar::Touched,
     rules: bool,
     operators: bool,
+    site: bool,
     /// Something went that records of the site may name.
     gone: bool,
     /// Groups and persons that something may miss now.
@@ -49,6 +50,7 @@ impl Draft {
             calendar: calendar::Touched::default(),
             rules: false,
             operators: false,
+            site: false,
             gone: false,
             groups: Vec::new(),
             persons: Vec::new(),
@@ -72,6 +74,10 @@ impl Draft {
             Record::Role(body) => {
                 self.operators = true;
                 Arc::make_mut(&mut self.set.operators).roles.insert(id.clone(), body).is_none()
+            }
+            other => {
+                self.site = true;
+                Arc::make_mut(&mut self.set.site).insert(id, other).is_ok_and(|twice| !twice)
             }
         }
     }
@@ -114,7 +120,12 @@ impl Draft {
                 self.operators = true;
                 Arc::make_mut(&mut self.set.operators).roles.remove(id);
             }
-            _ => {}
+            _ => {
+                if self.set.site.has(kind, id) {
+                    self.site = true;
+                    Arc::make_mut(&mut self.set.site).remove(kind, id);
+                }
+            }
         }
     }
 
@@ -177,8 +188,8 @@ impl Draft {
         if body.groups.is_empty() && body.persons.is_empty() {
             faults.push("names neither groups nor persons");
         }
-        if body.doors.is_empty() {
-            faults.push("names no doors");
+        if body.doors.is_empty() && body.floors.is_empty() {
+            faults.push("names neither doors nor floors");
         }
         // Doors of other nodes are passed over: sets are shared.
         let here: BTreeSet<DoorIx> = body.doors.iter().filter_map(|door| self.set.places.door(door)).collect();
@@ -259,6 +270,9 @@ impl Draft {
         if self.rules || self.calendar.any() {
             sound &= self.rules_are_sound();
         }
+        if self.site || self.gone {
+            self.check_site(&mut |_| sound = false);
+        }
         if !sound {
             return Err(self.faults(&missing));
         }
@@ -276,6 +290,18 @@ impl Draft {
         missing.groups.extend(self.groups.iter().filter(|at| !people.groups.let_go(**at)));
         missing.persons.extend(self.persons.iter().filter(|at| !people.persons.let_go(**at)));
         missing
+    }
+
+    pub(super) fn check_site(&self, fault: &mut dyn FnMut(String)) {
+        let Permissions { people, calendar, operators, site, .. } = &self.set;
+        let known = Known {
+            person: &|id| people.persons.find(id).is_some(),
+            group: &|id| people.groups.find(id).is_some(),
+            schedule: &|id| calendar.schedule(id).is_some(),
+            holiday: &|id| calendar.holiday(id).is_some(),
+            operator: &|id| operators.records.contains_key(id),
+        };
+        site.check(&known, fault);
     }
 
     fn rules_are_sound(&self) -> bool {

@@ -15,14 +15,17 @@ mod faults;
 mod operators;
 mod people;
 mod places;
+mod questions;
 mod rules;
 mod shared;
+mod site;
 #[cfg(test)]
 mod tests;
 
 pub use compile::{Change, Compiler};
 pub use decide::Decision;
 pub use faults::FAULTS_MAX;
+pub use site::{Known, SiteRecords};
 
 use std::sync::Arc;
 
@@ -35,7 +38,7 @@ use self::{
     places::Places,
     rules::{RuleBodies, Rules},
 };
-use super::{event::Refusal, ids::Id, operator::Authority, record::Record, time::Now};
+use super::{event::Refusal, ids::Id, operator::Authority, record::Record, time::Now, topology::Topology};
 
 /// Which permission set: the generation rises within an epoch, the digest says what is in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub struct Permissions {
     /// Made of the two before.
     rules: Arc<Rules>,
     operators: Arc<Operators>,
+    site: Arc<SiteRecords>,
 }
 
 impl Permissions {
@@ -79,18 +83,18 @@ impl Permissions {
             calendar: Arc::default(),
             rules: Arc::default(),
             operators: Arc::default(),
+            site: Arc::default(),
         }
     }
 
-    /// `doors` are the site's, in the order of their [`DoorIx`](super::ids::DoorIx). Every reason for
-    /// refusal comes at once.
+    /// Every reason for refusal comes at once.
     pub fn compile(
         records: impl IntoIterator<Item = (Id, Record)>,
-        doors: &[Id],
+        topology: &Topology,
         zone: &TimeZone,
         version: SetVersion,
     ) -> Result<Permissions, Vec<String>> {
-        let mut compiler = Compiler::new(doors, zone);
+        let mut compiler = Compiler::new(topology, zone);
         for (id, record) in records {
             compiler.add(&id, record);
         }
@@ -104,6 +108,15 @@ impl Permissions {
     /// False for [`Permissions::none`].
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// The records of places, automatic behaviour and lockers. The same `Arc` as before if none of them changed.
+    pub fn site(&self) -> &Arc<SiteRecords> {
+        &self.site
+    }
+
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     pub fn operator(&self, operator: &Id) -> Option<&Authority> {

@@ -1,24 +1,33 @@
-//! The node's doors, by name. Owns nothing but the numbers; must never change while the node runs.
-//! Invariant: the number of a door is its [`DoorIx`], the same everywhere.
+//! What the node has, by name. Owns nothing but the numbers; must never change while the node runs.
+//! Invariant: the number of a thing is its position in the [`Topology`], the same everywhere.
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::domain::ids::{DoorIx, Id};
+use crate::domain::{
+    ids::{DoorIx, Id},
+    topology::Topology,
+};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(Arc<HashMap<Id, DoorIx>>);
+pub(super) struct Places(Arc<Named>);
+
+#[derive(Debug, Default)]
+struct Named {
+    doors: HashMap<Id, DoorIx>,
+    topology: Topology,
+}
 
 impl Places {
-    /// `doors` in the order of their [`DoorIx`].
-    pub(super) fn new(doors: &[Id]) -> Places {
-        Places(Arc::new(doors.iter().cloned().zip((0..=u16::MAX).map(DoorIx)).collect()))
+    pub(super) fn new(topology: &Topology) -> Places {
+        let doors = topology.doors.iter().cloned().zip((0..=u16::MAX).map(DoorIx)).collect();
+        Places(Arc::new(Named { doors, topology: topology.clone() }))
     }
 
     pub(super) fn doors(&self) -> usize {
-        self.0.len()
+        self.0.topology.doors.len()
     }
 
     pub(super) fn door(&self, id: &str) -> Option<DoorIx> {
-        self.0.get(id).copied()
+        self.0.doors.get(id).copied()
     }
 }

@@ -35,7 +35,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         out: &mut Vec<MirrorOutput>,
     ) {
         let version = meta.version();
-        let mut gather = Gather::new(&self.config.doors, &self.config.zone);
+        let mut gather = Gather::new(&self.config.topology, &self.config.zone);
         if let Err(error) = self.table.rows(&changes, |row| gather.add(row)) {
             return self.fail(error.to_string(), out);
         }

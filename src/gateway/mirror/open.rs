@@ -210,7 +210,7 @@ fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
 fn load<K: Kv>(table: &Table<K>, config: &MirrorConfig) -> Result<Option<Loaded>, OpenError> {
     let meta = table.meta()?;
     let mut summing = Summing::default();
-    let mut gather = Gather::new(&config.doors, &config.zone);
+    let mut gather = Gather::new(&config.topology, &config.zone);
     let mut records = 0u64;
     table.rows(&Changes::new(), |row| {
         summing.add(row);
