@@ -9,6 +9,7 @@ use latchd::domain::{
     permission::{Change, Permissions, SetVersion},
     record::Record,
     time::Now,
+    topology::Topology,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -26,7 +27,7 @@ fn named(records: Vec<(Id, Record)>) -> Records {
 fn compile(records: &Records, zone: &TimeZone) -> Result<Permissions, Vec<String>> {
     let doors: Vec<Id> = DOORS.map(id).to_vec();
     let records = records.iter().map(|((_, id), record)| (id.clone(), record.clone()));
-    Permissions::compile(records, &doors, zone, SetVersion::default())
+    Permissions::compile(records, &Topology::of_doors(&doors), zone, SetVersion::default())
 }
 
 /// What a delta does with one record, the numbers chosen from what there is.
@@ -66,7 +67,7 @@ fn changes(moves: &[Move], held: &Records, other: &Records) -> Vec<Change> {
     let change = |step: &Move| match step {
         Move::Put(which) => {
             let (id, record) = pick(which);
-            Some(Change::Put(id, record))
+            Some(Change::Put(id, Box::new(record)))
         }
         Move::PutAs(which, name) => {
             let (old, mut record) = pick(which);
@@ -74,14 +75,14 @@ fn changes(moves: &[Move], held: &Records, other: &Records) -> Vec<Change> {
                 body.token = token(usize::from(*name));
             }
             let kind = old.chars().next()?;
-            Some(Change::Put(id(format!("{kind}{name}")), record))
+            Some(Change::Put(id(format!("{kind}{name}")), Box::new(record)))
         }
         Move::Share(which, number) => {
             other.iter().cycle().skip(which.index(other.len())).find_map(|((_, id), record)| {
                 let Record::Credential(body) = record else { return None };
                 let mut body = body.clone();
                 body.token = token(usize::from(*number));
-                Some(Change::Put(id.clone(), Record::Credential(body)))
+                Some(Change::Put(id.clone(), Box::new(Record::Credential(body))))
             })
         }
         Move::Dangle(which) => {
@@ -98,7 +99,7 @@ fn changes(moves: &[Move], held: &Records, other: &Records) -> Vec<Change> {
                 Record::Schedule(body) => body.weekly.iter_mut().for_each(|weekly| weekly.days.clear()),
                 _ => {}
             }
-            Some(Change::Put(old, record))
+            Some(Change::Put(old, Box::new(record)))
         }
         Move::Delete(which) if held.is_empty() => Some(Change::Delete(id("person"), id(which.index(9).to_string()))),
         Move::Delete(which) => {
@@ -116,7 +117,7 @@ fn made(held: &Records, changes: &[Change]) -> Records {
     let mut records = held.clone();
     for change in changes {
         match change {
-            Change::Put(id, record) => drop(records.insert((record.kind(), id.clone()), record.clone())),
+            Change::Put(id, record) => drop(records.insert((record.kind(), id.clone()), (**record).clone())),
             Change::Delete(kind, id) => {
                 let kind = KINDS.into_iter().find(|known| *known == kind.as_str()).unwrap();
                 records.remove(&(kind, id.clone()));

@@ -31,7 +31,7 @@ impl Compiler {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Insert or replace.
-    Put(Id, Record),
+    Put(Id, Box<Record>),
     /// By kind and id. Deleting what is not there changes nothing.
     Delete(Id, Id),
 }
@@ -47,7 +47,7 @@ impl Permissions {
         let mut draft = Draft::of(self.clone());
         for change in changes {
             match change {
-                Change::Put(id, record) => drop(draft.put(&id, record)),
+                Change::Put(id, record) => drop(draft.put(&id, *record)),
                 Change::Delete(kind, id) => draft.delete(&kind, &id),
             }
         }

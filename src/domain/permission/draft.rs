@@ -77,7 +77,7 @@ impl Draft {
             }
             other => {
                 self.site = true;
-                Arc::make_mut(&mut self.set.site).insert(id, other).is_ok_and(|twice| !twice)
+                Arc::make_mut(&mut self.set.site).insert(id, other)
             }
         }
     }

@@ -101,6 +101,11 @@ impl Permissions {
         compiler.finish(version)
     }
 
+    /// Persons and credentials in the set.
+    pub fn people(&self) -> (u32, u32) {
+        (self.people.persons.len(), self.people.credentials.len())
+    }
+
     pub fn version(&self) -> &SetVersion {
         &self.version
     }

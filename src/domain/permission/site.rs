@@ -37,22 +37,22 @@ pub struct Known<'a> {
 }
 
 impl SiteRecords {
-    /// Takes in what belongs here and gives the rest back. `Ok(true)`: the id was there before.
-    pub fn insert(&mut self, id: &Id, record: Record) -> Result<bool, Record> {
+    /// False if it replaces a record, or is not one of these kinds.
+    pub fn insert(&mut self, id: &Id, record: Record) -> bool {
         let id = id.clone();
-        Ok(match record {
-            Record::AutoOpen(body) => self.auto_opens.insert(id, body).is_some(),
-            Record::SystemEvent(body) => self.system_events.insert(id, body).is_some(),
-            Record::Partition(body) => self.partitions.insert(id, body).is_some(),
-            Record::OrganisationUnit(body) => self.organisation_units.insert(id, body).is_some(),
-            Record::Area(body) => self.areas.insert(id, body).is_some(),
-            Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_some(),
-            Record::Interlock(body) => self.interlocks.insert(id, body).is_some(),
-            Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_some(),
-            Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_some(),
-            Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_some(),
-            other => return Err(other),
-        })
+        match record {
+            Record::AutoOpen(body) => self.auto_opens.insert(id, body).is_none(),
+            Record::SystemEvent(body) => self.system_events.insert(id, body).is_none(),
+            Record::Partition(body) => self.partitions.insert(id, body).is_none(),
+            Record::OrganisationUnit(body) => self.organisation_units.insert(id, body).is_none(),
+            Record::Area(body) => self.areas.insert(id, body).is_none(),
+            Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_none(),
+            Record::Interlock(body) => self.interlocks.insert(id, body).is_none(),
+            Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_none(),
+            Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_none(),
+            Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_none(),
+            _ => false,
+        }
     }
 
     pub fn has(&self, kind: &str, id: &Id) -> bool {

@@ -38,10 +38,6 @@ fn place(at: u32) -> (usize, usize, usize) {
 }
 
 impl<T> Chunks<T> {
-    pub(crate) fn len(&self) -> u32 {
-        self.len
-    }
-
     #[inline]
     pub(crate) fn get(&self, at: u32) -> Option<&T> {
         let (branch, leaf, item) = place(at);

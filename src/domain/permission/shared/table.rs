@@ -84,11 +84,6 @@ impl<C> Table<C> {
         self.defined
     }
 
-    /// One more than the largest place.
-    pub(crate) fn places(&self) -> u32 {
-        self.names.len()
-    }
-
     /// What is defined, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Id, &C)> {
         self.names.iter().zip(self.cells.iter()).filter_map(|((at, name), (_, cell))| match name {
@@ -143,10 +138,6 @@ impl<C: Clone + Default> Table<C> {
         }
         self.defined -= 1;
         Some((at, self.cells.get_mut(at).map(std::mem::take)?))
-    }
-
-    pub(crate) fn cell_mut(&mut self, at: u32) -> Option<&mut C> {
-        self.cells.get_mut(at)
     }
 
     /// The place of a name, which is from now on referred to once more.
@@ -223,7 +214,7 @@ mod tests {
         for name in ["d", "e", "f"] {
             table.define(&id(name), 1);
         }
-        assert_eq!((table.places(), table.len()), (4, 4));
+        assert_eq!((table.names.iter().count(), table.len()), (4, 4));
         let mut names: Vec<&str> = table.iter().map(|(_, id, _)| id.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["b", "d", "e", "f"]);
