@@ -27,7 +27,6 @@ use latchd::{
 
 use super::{
     Lane, Options, What, World,
-    copy::MemCopy,
     faults::Faults,
     field::Field,
     life::Life,
@@ -47,7 +46,7 @@ use crate::{
         Cloud, ISSUER,
         keys::{CloudKeys, signer_from},
     },
-    disk::SimDisk,
+    disk::{SimDisk, copy::MemCopy},
 };
 
 const EVENTS_MAX: u64 = 1_000_000;
