@@ -12,7 +12,7 @@ use latchd::{
     },
     gateway::{
         clock_trust::ClockJudge,
-        controller::{Controller, FieldConfig, Lasting, Setup, machines},
+        controller::{Controller, Lasting, Setup, machines},
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
         kv::Reopen as _,
@@ -187,7 +187,7 @@ impl World {
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),
-            machines: machines(&FieldConfig::default()),
+            machines: machines(&latchd::domain::field::FieldConfig::default()),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
