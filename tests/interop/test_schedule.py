@@ -173,7 +173,7 @@ AHEAD = 9 * DAY
 
 def test_schedules_begin_and_end_when_zoneinfo_and_dateutil_say(tmp_path):
     seen = collections.Counter()
-    for number in range(CASES // 3):
+    for number in range(CASES // 6):
         dice = random.Random(f"{SEED}/change/{number}")
         zone = dice.choice(TELLING_ZONES if dice.random() < 0.7 else ALL_ZONES)
         centre = random_day(dice, zone)
@@ -196,7 +196,7 @@ def test_schedules_begin_and_end_when_zoneinfo_and_dateutil_say(tmp_path):
                 seen["at a change of the clocks"] += bool(known) and known in offset_changes(zone, known.year)
     print(dict(seen))
     assert seen["offsets differ"] <= CASES // 100, seen
-    for what, least in {"until": 100, "from": 100, "not soon": 20, "at a change of the clocks": 3}.items():
+    for what, least in {"until": 50, "from": 50, "not soon": 10, "at a change of the clocks": 1}.items():
         assert seen[what] >= least, (what, seen)
 
 
