@@ -39,7 +39,7 @@ impl World {
                 true
             }
             2 => {
-                let doors = ["front", "glass", "back", "store"];
+                let doors = ["front", "glass", "back", "store", "outer", "inner"];
                 let at = doors[self.rng.index(doors.len())];
                 let schedule = self.rng.permille(300).then(|| id("shift"));
                 let (persons, doors) = (vec![person_id(number)], ids(&[at]));

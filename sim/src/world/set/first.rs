@@ -60,7 +60,11 @@ fn rules(set: &mut Records) {
     };
     let shift_only = Some(id("shift"));
     for (name, rule) in [
-        ("staff-by-day", allow("staff", &["front", "glass", "store"])),
+        ("staff-by-day", allow("staff", &["front", "glass", "store", "outer"])),
+        (
+            "all-through-the-trap",
+            AccessRule { groups: ids(&["staff", "night"]), ..allow("staff", &["inner", "outer"]) },
+        ),
         ("night-at-the-back", allow("night", &["back", "front"])),
         ("night-shift", AccessRule { schedule: shift_only, ..allow("night", &["glass", "store"]) }),
     ] {
