@@ -202,6 +202,7 @@ fn bodies() -> Vec<EventBody> {
     let text = || "text".to_owned();
     let actors = [
         Actor::Operator { operator: operator.clone(), jti: jti.clone() },
+        Actor::SystemEvent { system_event: id("night"), author: Some(operator.clone()) },
         Actor::Person { person: id("ada"), credential: id("card") },
         Actor::Rex,
         Actor::Fire,

@@ -59,6 +59,8 @@ pub enum Happening<'a> {
     Input(InputRef, bool),
     /// An order that is not for a door.
     Order(&'a Order<Task>),
+    /// How far one of the node's own orders ([`Deed::Order`]) has got.
+    Progress(Ticket, &'a Progress),
     /// Time has passed; at the latest when the deadline has come.
     Timeout,
     Stop,
@@ -69,6 +71,9 @@ pub enum Happening<'a> {
 pub enum Deed {
     Door(DoorIx, DoorInput),
     Event(EventBody),
+    /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
+    /// rule for orders holds for it.
+    Order(Order<Task>),
     Report(Ticket, Progress),
     /// A report that waits until what is kept is durable.
     Held(Ticket, Progress),

@@ -355,7 +355,7 @@ impl Controller {
             self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, order.ticket, progress));
+            self.report(now, order.ticket, progress, step);
         }
     }
 
@@ -401,10 +401,9 @@ impl Controller {
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),
-                Deed::Report(ticket, progress) => step.reports.push(report(now, ticket, progress)),
-                Deed::Held(ticket, progress) => {
-                    step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-                }
+                Deed::Order(order) => self.order(now, order, step),
+                Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
@@ -435,10 +434,6 @@ impl Controller {
         if let Some(state) = effects.durable {
             step.commit.writes.push(LedgerWrite::Door { door: slot.door.config().id.clone(), state });
         }
-        step.reports.extend(effects.reports.into_iter().map(|(ticket, progress)| report(now, ticket, progress)));
-        for (ticket, progress) in effects.held {
-            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-        }
         let status = slot.door.status();
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
@@ -454,6 +449,31 @@ impl Controller {
             *known = status;
             changed(step, Thing::Door(ix));
             self.tell_machines(now, Happening::Door(ix), step);
+        }
+        for (ticket, progress) in effects.reports {
+            self.report(now, ticket, progress, step);
+        }
+        for (ticket, progress) in effects.held {
+            self.report_held(now, ticket, progress, step);
+        }
+    }
+
+    /// To the desk, or to the machine whose own order it was.
+    fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.reports.push(report(now, ticket, progress));
+        }
+    }
+
+    /// The same, after what this step writes is durable. A machine is told at once: nobody sees what it makes
+    /// of it before the same commit is on the disk.
+    fn report_held(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
         }
     }
 

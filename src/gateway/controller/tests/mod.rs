@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     domain::{
         credential,
+        event::Actor,
         door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
@@ -204,8 +205,7 @@ impl Bench {
             what: Task::Door(door, action),
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
-            operator: id("op-1"),
-            jti: id("j"),
+            by: Actor::Operator { operator: id("op-1"), jti: id("j") },
         };
         (self.tickets, self.tell(Input::Order(order)))
     }
