@@ -102,11 +102,39 @@ impl Actor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum EventBody {
+    /// At a door or compartment, or, in a cab, for the floors of a floor group.
     #[serde(rename = "access.granted")]
-    AccessGranted { door: Id, reader: Id, person: Id, credential: Id, rule: Id, card: CardEvidence },
+    AccessGranted {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        floors: Vec<Id>,
+        reader: Id,
+        /// Absent where a code opened that belongs to a contract without a cardholder.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<Id>,
+        /// Of a compartment: by which contract.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        /// Absent where only a code was typed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        card: Option<CardEvidence>,
+    },
     #[serde(rename = "access.denied")]
     AccessDenied {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        /// At the reader of a cabinet, where it is not known which compartment was meant.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cabinet: Option<Id>,
         reader: Id,
         reason: DenialReason,
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -115,7 +143,10 @@ pub enum EventBody {
         credential: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rule: Option<Id>,
-        card: CardEvidence,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        card: Option<CardEvidence>,
     },
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },

@@ -8,7 +8,7 @@ use crate::{
         cloud::CloudState,
         door::{DoorInput, DoorStatus},
         event::EventBody,
-        fieldbus::BusReport,
+        fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
         order::{Order, Progress, Task},
@@ -43,6 +43,8 @@ impl View<'_> {
 /// What a machine is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Happening<'a> {
+    /// What was kept with [`Deed::KeepFirst`] under this key is durable.
+    Durable(&'a KeptKey),
     /// Once, before anything else: what earlier runs kept.
     Start(&'a [Kept]),
     /// The view's permission set is new.
@@ -51,6 +53,8 @@ pub enum Happening<'a> {
     Cloud,
     /// Anything that became an event of this node's field, whoever caused it.
     Event(&'a EventBody),
+    /// Something was presented at a reader that is at no door: in a cab, at a cabinet.
+    Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
     /// From a board, before the doors hear of it.
@@ -78,6 +82,8 @@ pub enum Deed {
     /// A report that waits until what is kept is durable.
     Held(Ticket, Progress),
     Keep(Kept),
+    /// The same, for what must outlive a crash before anything follows from it: [`Happening::Durable`] says when.
+    KeepFirst(Kept),
     Unkeep(KeptKey),
     /// Its status changed.
     Changed(Thing),

@@ -13,7 +13,10 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
@@ -27,15 +30,15 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::Kept,
+        kept::{Kept, KeptKey},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
-        topology::Topology,
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -52,6 +55,8 @@ pub enum Input {
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
     Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -63,7 +68,7 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
 }
@@ -109,6 +114,9 @@ pub struct Controller {
     topology: Arc<Topology>,
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
     stopping: bool,
 }
 
@@ -133,6 +141,8 @@ impl Controller {
             topology,
             cloud,
             machines,
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
@@ -166,6 +176,11 @@ impl Controller {
             Input::Cloud(cloud) => {
                 self.cloud = cloud;
                 self.tell_machines(now, Happening::Cloud, &mut step);
+            }
+            Input::Durable(fence) => {
+                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
             }
             Input::Timeout => {}
             Input::Stop => {
@@ -405,6 +420,13 @@ impl Controller {
                 Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
                 Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
             }
