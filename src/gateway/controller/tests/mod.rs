@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     domain::{
         credential,
-        event::Actor,
         door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        event::Actor,
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
             RegisterTable,
@@ -138,7 +138,7 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
-        Bench::cold_with(super::machines(&FieldConfig::default()), ReaderAt::Door(FRONT))
+        Bench::cold_with(super::machines(&crate::domain::field::FieldConfig::default()), ReaderAt::Door(FRONT))
     }
 
     /// With these machines, and the reader on the board of the front door there.
