@@ -98,8 +98,9 @@ impl Site {
             ..door("outer", trap, 0, CONTACT, Level::Energised)
         };
         let inner = door("inner", trap, 1, SECOND_CONTACT, Level::Energised);
-        let reader =
-            |(name, door, card_block): (&str, u16, Option<(BoardIx, u16)>)| (id(name), DoorIx(door), card_block);
+        let reader = |(name, door, card_block): (&str, u16, Option<(BoardIx, u16)>)| {
+            (id(name), ReaderAt::Door(DoorIx(door)), card_block)
+        };
         let readers = [
             ("front-in", 0, Some((gate, 0))),
             ("glass-in", 1, Some((hall, 0))),
@@ -109,7 +110,7 @@ impl Site {
             ("inner-in", 5, Some((trap, 1))),
             ("front-out", 0, Some((gate, 1))),
         ];
-        let binding = |(reader, (id, door, card_block))| ReaderBinding { id, reader, door, card_block };
+        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block };
         Site {
             doors: vec![front, glass, back, store, outer, inner],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
@@ -121,7 +122,7 @@ impl Site {
 
     pub fn topology(&self) -> Topology {
         Topology {
-            readers: self.readers.iter().map(|reader| (reader.id.clone(), ReaderAt::Door(reader.door))).collect(),
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
             boards: self.boards.iter().map(|board| board.id.clone()).collect(),
             ..Topology::of_doors(&self.door_ids())
         }

@@ -27,7 +27,8 @@ use crate::{
         keys::KeysDocument,
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
-            BoardMessage, DoorMessage, EventsMessage, OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
+            AreaMessage, BoardMessage, DoorMessage, EventsMessage, OutcomeMessage, ReaderMessage, RequestMessage,
+            StatusMessage,
         },
     },
 };
@@ -162,6 +163,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<BoardMessage>(generator),
             examples: examples::board_states(),
+        },
+        Message {
+            name: "AreaState",
+            title: "An area's state",
+            summary: "How many people are in an area, and how many may be.",
+            typ: Some(Typ::Up),
+            payload: of::<AreaMessage>(generator),
+            examples: examples::area_states(),
         },
         Message {
             name: "Status",

@@ -7,6 +7,7 @@ use latchd::{
         fieldbus::RawCard,
         permission::{Decision, SetVersion},
         time::Now,
+        topology::ReaderAt,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
@@ -68,7 +69,8 @@ impl RightsWatch {
             return;
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
-        let door = &site.doors[site.readers[reader].door.index()].id;
+        let ReaderAt::Door(door) = site.readers[reader].at else { return };
+        let door = &site.doors[door.index()].id;
         let verdict = match sets.at(self.in_force.generation) {
             Some(generation) => {
                 let (tokens, well_formed) = tokens_of(card);
@@ -80,13 +82,14 @@ impl RightsWatch {
                 Decision::Denied { reason, person: None, credential: None, rule: None }
             }
         };
+        let verdict = match verdict {
+            Decision::Granted { person, credential, rule, .. } => (None, Some(person), Some(credential), Some(rule)),
+            Decision::Denied { reason, person, credential, rule } => (Some(reason), person, credential, rule),
+        };
         let said = match event.body.clone() {
-            EventBody::AccessGranted { person, credential, rule, .. } => {
-                let extended = matches!(verdict, Decision::Granted { extended: true, .. });
-                Decision::Granted { person, credential, rule, extended }
-            }
+            EventBody::AccessGranted { person, credential, rule, .. } => (None, person, credential, rule),
             EventBody::AccessDenied { reason, person, credential, rule, .. } => {
-                Decision::Denied { reason, person, credential, rule }
+                (Some(reason), person, credential, rule)
             }
             _ => return,
         };
