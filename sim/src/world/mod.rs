@@ -31,6 +31,7 @@ mod set;
 mod site;
 mod start;
 mod trace;
+mod wishes;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 

@@ -140,6 +140,7 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
+                self.oracle.desk_holds(version.generation);
                 let set = self.shim.permissions(permissions, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
@@ -158,7 +159,7 @@ impl World {
     fn order_doors(&mut self, now: Now, order: Order) {
         self.line(format_args!("desk: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.count("orders");
-        self.oracle.order_emitted(now, &order);
+        self.oracle.order_emitted(&self.site, &self.sets, now, &order);
         let order = self.shim.order(order);
         self.send_node(Lane::OrdersToDoors, NodeEvent::Order(order));
     }

@@ -1,10 +1,12 @@
 //! What the cloud's people change in the set, at random. Owns which changes take something away.
 
-use latchd::domain::record::{AccessRule, Credential, CredentialState, Effect, Person, Record};
+use latchd::domain::record::{
+    AccessRule, Credential, CredentialState, Effect, Operator, OperatorStatus, Person, Record,
+};
 
 use super::{
     Records,
-    first::{card, ids},
+    first::{card, ids, manager},
     names::{PERSONS, card_id, person_id},
 };
 use crate::world::{World, site::id};
@@ -21,9 +23,21 @@ impl World {
     pub(in crate::world) fn edit_set(&mut self) {
         let number = self.rng.below(PERSONS);
         let mut set = self.sets.current.clone();
-        let revokes = self.edit(&mut set, number);
+        let revokes = if self.rng.permille(150) { self.edit_operators(&mut set) } else { self.edit(&mut set, number) };
         let silently = self.rng.permille(150);
         self.change_set(set, revokes, silently);
+    }
+
+    /// Somebody loses or gets a role, doors, or the right to do anything at all.
+    fn edit_operators(&mut self, set: &mut Records) -> bool {
+        let (name, operator) = match self.rng.below(4) {
+            0 => ("op-2", Operator { status: OperatorStatus::Suspended {}, ..Operator::active(id("admin")) }),
+            1 => ("op-2", Operator::active(id("admin"))),
+            2 => ("op-5", manager(&["back"])),
+            _ => ("op-5", manager(&["front", "glass", "outer"])),
+        };
+        set.put(&id(name), Record::Operator(operator));
+        true
     }
 
     /// Whether it takes something away.

@@ -72,6 +72,11 @@ fn rules(set: &mut Records) {
     }
 }
 
+/// Has only the doors that are assigned.
+pub fn manager(doors: &[&str]) -> Operator {
+    Operator { doors: Some(ids(doors)), ..Operator::active(id("manager")) }
+}
+
 fn operators(set: &mut Records) {
     for (name, role, status) in [
         ("op-1", "integrator", OperatorStatus::Active {}),
@@ -81,6 +86,7 @@ fn operators(set: &mut Records) {
     ] {
         set.put(&id(name), Record::Operator(Operator { status, ..Operator::active(id(role)) }));
     }
+    set.put(&id("op-5"), Record::Operator(manager(&["front", "glass", "outer"])));
 }
 
 impl World {

@@ -57,6 +57,14 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// With another generation's records of one kind.
+    pub fn with(&self, kind: &str, of: &Generation) -> Generation {
+        let mut records = self.records.clone();
+        records.retain(|(_, record)| record.kind() != kind);
+        records.extend(of.records.iter().filter(|(_, record)| record.kind() == kind).cloned());
+        Generation { records, revokes: self.revokes }
+    }
+
     /// As the set would be compiled that says this and nothing else.
     pub fn compile(&self, site: &Site, version: SetVersion) -> Option<Permissions> {
         Permissions::compile(self.records.iter().cloned(), &site.topology(), &names::zone(), version).ok()
