@@ -8,6 +8,7 @@ pub mod fieldbus;
 pub mod kv;
 pub mod ledger;
 pub mod mirror;
+pub mod reports;
 pub mod session;
 pub mod step;
 pub mod uplink;

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod numeric_date;
 pub mod outcome;
 pub mod reader_line;
+pub mod report;
 pub mod schema;
 pub mod set;
 pub mod stored;
