@@ -7,6 +7,7 @@ pub mod desk;
 pub mod fieldbus;
 pub mod kv;
 pub mod ledger;
+pub mod live;
 pub mod mirror;
 pub mod reports;
 pub mod session;

@@ -7,6 +7,7 @@ pub mod command;
 pub mod event_log;
 pub mod jws;
 pub mod keys;
+pub mod live;
 pub mod numeric_date;
 pub mod outcome;
 pub mod reader_line;

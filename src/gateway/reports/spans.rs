@@ -23,7 +23,7 @@ impl Spans {
     /// `read` is all that is kept and intact of these numbers.
     pub fn learn(&mut self, from: u64, through: u64, read: &[Sealed]) {
         let block = from / BLOCK;
-        let is_whole = from % BLOCK == 0 && through % BLOCK == BLOCK - 1;
+        let is_whole = from.is_multiple_of(BLOCK) && through % BLOCK == BLOCK - 1;
         if !is_whole || read.len() as u64 != BLOCK || self.0.contains_key(&block) {
             return;
         }
