@@ -39,7 +39,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         if let Err(error) = self.table.rows(&changes, |row| gather.add(row)) {
             return self.fail(error.to_string(), out);
         }
-        let gathered = match gather.finish(&meta.critical, &self.config.doors, &self.config.zone, version) {
+        let gathered = match gather.finish(&meta.critical, &self.config.topology, &self.config.zone, version) {
             Ok(gathered) => gathered,
             Err(reasons) => return self.refuse(document, Some(version), reasons, out),
         };

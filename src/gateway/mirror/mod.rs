@@ -48,9 +48,9 @@ use self::{retry::Retry, staging::Staging, table::Table};
 use super::kv::Kv;
 use crate::{
     domain::{
-        ids::Id,
         permission::SetVersion,
         time::{Mono, Now, Wall},
+        topology::Topology,
     },
     wire::set::{Delta, Digest, Summary, Want},
 };
@@ -78,7 +78,7 @@ pub struct MirrorConfig {
     /// This node, as `org/node`.
     pub audience: String,
     /// The site's, in the order of their indices.
-    pub doors: Vec<Id>,
+    pub topology: Topology,
     pub zone: TimeZone,
     /// Spreads the retries of many nodes; any number that differs between nodes.
     pub seed: u64,

@@ -175,7 +175,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             mirror.target = mirror.anchor.mark();
             mirror.held = Some(Held { version, summary });
             opened.version = Some(version);
-            match gather.finish(&meta.critical, &mirror.config.doors, &mirror.config.zone, version) {
+            match gather.finish(&meta.critical, &mirror.config.topology, &mirror.config.zone, version) {
                 Ok(gathered) => {
                     opened.permissions = Arc::new(gathered.permissions);
                     opened.records = gathered.records;
