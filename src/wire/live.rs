@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::report::{EventFilter, filter_is_an_object};
+use super::report::EventFilter;
 use crate::domain::{event::Refusal, ids::Id, time::Wall};
 
 pub const TTL_S_MAX: u32 = 24 * 3600;
@@ -15,7 +15,7 @@ const TTL_S_DEFAULT: u32 = 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscribeArgs {
-    /// Without `from` and `until`: what becomes durable from now on.
+    /// Of what becomes durable from now on.
     #[serde(default)]
     pub filter: EventFilter,
     /// How long it lasts; an hour if absent.
@@ -26,14 +26,6 @@ pub struct SubscribeArgs {
 
 fn ttl_default() -> u32 {
     TTL_S_DEFAULT
-}
-
-/// `args` of `live_events.unsubscribe`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UnsubscribeArgs {
-    /// The `jti` of the subscribing command, of the same operator.
-    pub subscription: Id,
 }
 
 /// The answer to `live_events.subscribe`.
@@ -100,18 +92,19 @@ impl From<Refusal> for Ended {
 }
 
 impl SubscribeArgs {
-    /// From a command's `args`; `Err` names the member and what was expected.
-    pub fn parse(args: Map<String, Value>) -> Result<SubscribeArgs, String> {
-        filter_is_an_object(&args)?;
-        let args: SubscribeArgs = serde_json::from_value(Value::Object(args)).map_err(|error| error.to_string())?;
-        args.filter.check()?;
-        if args.filter.from.is_some() || args.filter.until.is_some() {
-            return Err("filter: live events are of now: leave out `from` and `until`".to_owned());
-        }
-        if !(1..=TTL_S_MAX).contains(&args.ttl_s) {
+    /// What serde cannot say, as [`EventFilter::check`].
+    pub fn check(&self, given: &Map<String, Value>) -> Result<(), String> {
+        self.filter.check(given)?;
+        if !(1..=TTL_S_MAX).contains(&self.ttl_s) {
             return Err(format!("ttl_s: expected a whole number of seconds from 1 to {TTL_S_MAX}"));
         }
-        Ok(args)
+        Ok(())
+    }
+}
+
+impl Default for SubscribeArgs {
+    fn default() -> SubscribeArgs {
+        SubscribeArgs { filter: EventFilter::default(), ttl_s: TTL_S_DEFAULT }
     }
 }
 
@@ -122,15 +115,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subscription_is_of_now_and_bounded_by_a_day() {
-        let parse = |args: Value| SubscribeArgs::parse(args.as_object().unwrap().clone());
-        assert_eq!(parse(json!({})).unwrap().ttl_s, 3600);
+    fn a_subscription_is_bounded_by_a_day() {
+        let parse = |args: Value| {
+            let read: SubscribeArgs = serde_json::from_value(args.clone()).map_err(|error| error.to_string())?;
+            read.check(args.as_object().unwrap()).map(|()| read)
+        };
+        assert_eq!(parse(json!({})), Ok(SubscribeArgs::default()));
         for (args, expected) in [
             (json!({"ttl_s": 0}), "ttl_s: expected"),
             (json!({"ttl_s": 86_401}), "ttl_s: expected"),
-            (json!({"filter": {"from": "2026-01-02T00:00:00.000Z"}}), "leave out `from`"),
-            (json!({"filter": 1}), "filter: expected an object"),
-            (json!({"until": 1}), "unknown field `until`"),
+            (json!({"filter": []}), "filter: expected an object"),
+            (json!({"from": "2026-01-02T00:00:00.000Z"}), "unknown field `from`"),
         ] {
             let refused = parse(args.clone()).expect_err(&args.to_string());
             assert!(refused.contains(expected), "{args}: {refused}");

@@ -9,7 +9,7 @@ use crate::domain::{ids::Id, time::Wall};
 
 /// Names in one list of a filter.
 pub const NAMES_MAX: usize = 64;
-pub const EVENTS_MAX: u32 = 2000;
+pub const EVENTS_MAX: u32 = 1000;
 const EVENTS_DEFAULT: u32 = 200;
 const WORD_BYTES_MAX: usize = 64;
 
@@ -17,14 +17,6 @@ const WORD_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilter {
-    /// Occurred at this instant or later, by the node's clock of then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Wall")]
-    pub from: Option<Wall>,
-    /// Occurred before this instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Wall")]
-    pub until: Option<Wall>,
     /// Doors that the event names, or whose reader it names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -57,6 +49,14 @@ pub struct EventFilter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportArgs {
+    /// Occurred at this instant or later, by the node's clock of then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Wall")]
+    pub from: Option<Wall>,
+    /// Occurred before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Wall")]
+    pub until: Option<Wall>,
     #[serde(default)]
     pub filter: EventFilter,
     #[serde(default)]
@@ -65,9 +65,9 @@ pub struct ReportArgs {
     pub format: Format,
     /// Events in one page; a page also ends with its bytes.
     #[serde(default = "events_default")]
-    #[schemars(range(min = 1, max = 2000))]
+    #[schemars(range(min = 1, max = 1000))]
     pub limit: u32,
-    /// Of the page before: the next one of the same filter and order.
+    /// `next` of the page before, with the same span, filter and order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 64))]
     pub cursor: Option<String>,
@@ -76,6 +76,8 @@ pub struct ReportArgs {
 impl Default for ReportArgs {
     fn default() -> ReportArgs {
         ReportArgs {
+            from: None,
+            until: None,
             filter: EventFilter::default(),
             order: Order::default(),
             format: Format::default(),
@@ -94,9 +96,9 @@ fn events_default() -> u32 {
 pub enum Order {
     /// By falling `seq`.
     #[default]
-    Newest,
+    NewestFirst,
     /// By rising `seq`.
-    Oldest,
+    OldestFirst,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -126,10 +128,11 @@ pub struct ReportPage {
     pub count: u32,
     /// There may be more that fits. False: everything that is kept has been looked at.
     pub more: bool,
-    /// For the next page. With `oldest` also at the end: what has happened since then comes with it.
+    /// The cursor of the next page. With `oldest_first` also at the end: what has happened since then comes
+    /// with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
-    pub cursor: Option<String>,
+    pub next: Option<String>,
     /// Events that were looked at for this page. A page may be empty and yet not the last.
     pub scanned: u64,
     /// The oldest event that is kept and the newest that is durable; `oldest` is above it if there is none.
@@ -210,8 +213,12 @@ impl TypePattern {
 }
 
 impl EventFilter {
-    /// What serde cannot say: `Err` names the member and what was expected.
-    pub fn check(&self) -> Result<(), String> {
+    /// What serde cannot say: `Err` names the member and what was expected. `given` are the `args` as they
+    /// came, for serde reads a list as readily as an object.
+    pub fn check(&self, given: &Map<String, Value>) -> Result<(), String> {
+        if given.get("filter").is_some_and(|filter| !filter.is_object()) {
+            return Err("filter: expected an object".to_owned());
+        }
         let lists = [
             ("doors", self.doors.len()),
             ("persons", self.persons.len()),
@@ -221,34 +228,24 @@ impl EventFilter {
             ("types", self.types.len()),
             ("reasons", self.reasons.len()),
         ];
-        if let Some((name, _)) = lists.iter().find(|(_, count)| *count > NAMES_MAX) {
-            return Err(format!("filter.{name}: expected at most {NAMES_MAX}"));
+        match lists.iter().find(|(_, count)| *count > NAMES_MAX) {
+            Some((name, _)) => Err(format!("filter.{name}: expected at most {NAMES_MAX}")),
+            None => Ok(()),
         }
-        match (self.from, self.until) {
-            (Some(from), Some(until)) if until <= from => Err("filter.until: must be after filter.from".to_owned()),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// serde reads a list as readily as an object.
-pub fn filter_is_an_object(args: &Map<String, Value>) -> Result<(), String> {
-    match args.get("filter") {
-        Some(Value::Object(_)) | None => Ok(()),
-        Some(_) => Err("filter: expected an object".to_owned()),
     }
 }
 
 impl ReportArgs {
-    /// From a command's `args`; `Err` names the member and what was expected.
-    pub fn parse(args: Map<String, Value>) -> Result<ReportArgs, String> {
-        filter_is_an_object(&args)?;
-        let args: ReportArgs = serde_json::from_value(Value::Object(args)).map_err(|error| error.to_string())?;
-        args.filter.check()?;
-        if !(1..=EVENTS_MAX).contains(&args.limit) {
+    /// What serde cannot say, as [`EventFilter::check`].
+    pub fn check(&self, given: &Map<String, Value>) -> Result<(), String> {
+        self.filter.check(given)?;
+        if !(1..=EVENTS_MAX).contains(&self.limit) {
             return Err(format!("limit: expected a whole number from 1 to {EVENTS_MAX}"));
         }
-        Ok(args)
+        match (self.from, self.until) {
+            (Some(from), Some(until)) if until <= from => Err("until: must be after from".to_owned()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -259,8 +256,9 @@ mod tests {
     use super::*;
 
     fn parse(args: Value) -> Result<ReportArgs, String> {
-        let Value::Object(args) = args else { panic!("{args}") };
-        ReportArgs::parse(args)
+        let given = args.as_object().unwrap();
+        let read: ReportArgs = serde_json::from_value(args.clone()).map_err(|error| error.to_string())?;
+        read.check(given).map(|()| read)
     }
 
     #[test]
@@ -280,13 +278,11 @@ mod tests {
             (json!({"filter": {"types": ["*"]}}), "a type of event"),
             (json!({"filter": {"types": ["access..*"]}}), "a type of event"),
             (json!({"filter": {"reasons": ["No rule"]}}), "a reason such as"),
-            (json!({"filter": {"from": "yesterday"}}), "RFC 3339"),
-            (
-                json!({"filter": {"from": "2026-01-02T00:00:00.000Z", "until": "2026-01-02T00:00:00.000Z"}}),
-                "filter.until: must be after",
-            ),
+            (json!({"from": "yesterday"}), "RFC 3339"),
+            (json!({"filter": {"from": "2026-01-02T00:00:00.000Z"}}), "unknown field `from`"),
+            (json!({"from": "2026-01-02T00:00:00.000Z", "until": "2026-01-02T00:00:00.000Z"}), "until: must be after"),
             (json!({"limit": 0}), "limit: expected a whole number"),
-            (json!({"limit": 2001}), "limit: expected a whole number"),
+            (json!({"limit": 1001}), "limit: expected a whole number"),
             (json!({"order": "random"}), "unknown variant"),
             (json!({"format": "xml"}), "unknown variant"),
             (json!({"page": 2}), "unknown field `page`"),

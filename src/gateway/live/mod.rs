@@ -128,7 +128,7 @@ impl LiveEvents {
         let ttl = Duration::from_secs(u64::from(args.ttl_s));
         let subscription = Subscription {
             operator: operator.clone(),
-            filter: Filter::new(&args.filter, scope),
+            filter: Filter::new(&args.filter, (None, None), scope),
             ends_at: now.mono + ttl,
             after: self.head,
             missed: 0,

@@ -24,7 +24,7 @@ fn event(seq: u64, door: &str) -> Sealed {
 }
 
 fn args(args: Value) -> SubscribeArgs {
-    SubscribeArgs::parse(args.as_object().unwrap().clone()).unwrap()
+    serde_json::from_value(args).unwrap()
 }
 
 fn doors(doors: &[&str]) -> Scope {

@@ -10,7 +10,7 @@ use crate::{
     domain::ids::Id,
     wire::{
         canonical::{canonical, tagged_sha256},
-        report::{Order, ReportArgs},
+        report::ReportArgs,
     },
 };
 
@@ -25,12 +25,8 @@ pub struct Cursor {
 impl Cursor {
     /// For this question about this log. The format and the size of a page may change between pages.
     pub fn of(log_id: &Id, args: &ReportArgs) -> Cursor {
-        let filter = canonical(&args.filter).unwrap_or_default();
-        let order: &[u8] = match args.order {
-            Order::Newest => b"newest",
-            Order::Oldest => b"oldest",
-        };
-        Cursor { log: mark(&[log_id.as_bytes()]), question: mark(&[order, &filter]) }
+        let question = canonical(&(&args.from, &args.until, &args.filter, &args.order)).unwrap_or_default();
+        Cursor { log: mark(&[log_id.as_bytes()]), question: mark(&[&question]) }
     }
 
     pub fn write(&self, next: u64) -> String {
@@ -55,7 +51,7 @@ impl Cursor {
             return Err(ReportError::OtherLog);
         }
         if *question != self.question {
-            return Err(ReportError::Cursor("it is of a report with another filter or order"));
+            return Err(ReportError::Cursor("it is of a report with another span, filter or order"));
         }
         Ok(u64::from_be_bytes(next))
     }

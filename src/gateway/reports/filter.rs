@@ -110,11 +110,12 @@ pub struct Filter {
 type Names = BTreeSet<Id>;
 
 impl Filter {
-    pub fn new(asked: &EventFilter, scope: Scope) -> Filter {
+    /// What occurred at any time, where `span` says nothing: from, and until.
+    pub fn new(asked: &EventFilter, span: (Option<Wall>, Option<Wall>), scope: Scope) -> Filter {
         let names = |ids: &[Id]| ids.iter().cloned().collect::<Names>();
         Filter {
-            from: asked.from,
-            until: asked.until,
+            from: span.0,
+            until: span.1,
             doors: names(&asked.doors),
             persons: names(&asked.persons),
             credentials: names(&asked.credentials),

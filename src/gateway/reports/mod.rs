@@ -86,8 +86,8 @@ pub fn page(
     let (newest, oldest) = (events.newest(), events.oldest()?);
     let own = Cursor::of(log_id, args);
     let begin = match args.order {
-        Order::Newest => newest,
-        Order::Oldest => oldest,
+        Order::NewestFirst => newest,
+        Order::OldestFirst => oldest,
     };
     let asked = match &args.cursor {
         Some(text) => own.read(text)?,
@@ -95,14 +95,14 @@ pub fn page(
     };
     // What was pruned since the page before lies below `oldest`, for either order.
     let pruned = match (args.order, &args.cursor) {
-        (Order::Oldest, Some(_)) => oldest.saturating_sub(asked),
+        (Order::OldestFirst, Some(_)) => oldest.saturating_sub(asked),
         _ => 0,
     };
     let at = match args.order {
-        Order::Newest => asked.min(newest),
-        Order::Oldest => asked.max(oldest),
+        Order::NewestFirst => asked.min(newest),
+        Order::OldestFirst => asked.max(oldest),
     };
-    let filter = Filter::new(&args.filter, scope.clone());
+    let filter = Filter::new(&args.filter, (args.from, args.until), scope.clone());
     let mut scan = Scan {
         places,
         filter: &filter,
@@ -112,9 +112,9 @@ pub fn page(
         unreadable: 0,
     };
     let next = scan.run(events, spans, args.order, at, oldest, newest)?;
-    let (more, cursor) = match args.order {
-        Order::Newest => (next >= oldest && next > 0, (next >= oldest && next > 0).then_some(next)),
-        Order::Oldest => (next <= newest, Some(next)),
+    let (more, next) = match args.order {
+        Order::NewestFirst => (next >= oldest && next > 0, (next >= oldest && next > 0).then_some(next)),
+        Order::OldestFirst => (next <= newest, Some(next)),
     };
     let Scan { rows, scanned, unreadable, .. } = scan;
     let count = rows.count();
@@ -126,7 +126,7 @@ pub fn page(
         csv,
         count,
         more,
-        cursor: cursor.map(|next| own.write(next)),
+        next: next.map(|next| own.write(next)),
         scanned,
         oldest,
         newest,
@@ -162,12 +162,12 @@ impl Scan<'_> {
             }
             let (from, through) = (at / BLOCK * BLOCK, at / BLOCK * BLOCK + (BLOCK - 1));
             let (from, through) = match order {
-                Order::Newest => (from.max(oldest).max(1), at),
-                Order::Oldest => (at, through.min(newest)),
+                Order::NewestFirst => (from.max(oldest).max(1), at),
+                Order::OldestFirst => (at, through.min(newest)),
             };
             let beyond = match order {
-                Order::Newest => from.saturating_sub(1),
-                Order::Oldest => through.saturating_add(1),
+                Order::NewestFirst => from.saturating_sub(1),
+                Order::OldestFirst => through.saturating_add(1),
             };
             if spans.misses(at / BLOCK, self.filter) {
                 at = beyond;
@@ -214,8 +214,8 @@ impl Scan<'_> {
             true
         };
         match order {
-            Order::Newest => read.iter().rev().all(&mut look),
-            Order::Oldest => read.iter().all(&mut look),
+            Order::NewestFirst => read.iter().rev().all(&mut look),
+            Order::OldestFirst => read.iter().all(&mut look),
         };
         self.scanned += looked;
         stopped

@@ -11,7 +11,6 @@ use crate::{
     wire::{
         canonical::sha256,
         event_log::{self, Head, verify_chain},
-        report::EventFilter,
     },
 };
 
@@ -80,9 +79,10 @@ struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     fn new(log: &'a Log, args: Value) -> Reporter<'a> {
-        let Value::Object(args) = args else { panic!() };
         let places = Places { readers: [(id("front-in"), id("front")), (id("back-in"), id("back"))].into() };
-        let args = ReportArgs::parse(args).unwrap();
+        let read: ReportArgs = serde_json::from_value(args.clone()).unwrap();
+        read.check(args.as_object().unwrap()).unwrap();
+        let args = read;
         Reporter { log, scope: Scope::default(), args, spans: Spans::default(), places }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Reporter<'a> {
     /// The numbers of one page; the next call goes on.
     fn next(&mut self) -> (Vec<u64>, bool) {
         let page = self.page().unwrap();
-        self.args.cursor = page.cursor.clone();
+        self.args.cursor = page.next.clone();
         (seqs(&page), page.more)
     }
 
@@ -156,17 +156,17 @@ fn each_filter_leaves_what_it_names() {
         (json!({"types": ["door.mode_changed", "node.stopping"]}), vec![6, 3]),
         (json!({"reasons": ["no_rule"], "doors": ["back"]}), vec![2]),
         (json!({"reasons": ["forbidden"]}), vec![4]),
-        (json!({"from": at(1), "until": at(3)}), vec![3, 2]),
-        (json!({"from": at(5)}), vec![6]),
-        (json!({"until": at(0)}), vec![]),
         (json!({"doors": ["attic"]}), vec![]),
     ] {
         assert_eq!(Reporter::new(&log, json!({"filter": filter})).all(), expected, "{filter}");
         let mut oldest = expected;
         oldest.reverse();
-        let args = json!({"filter": filter, "order": "oldest"});
+        let args = json!({"filter": filter, "order": "oldest_first"});
         assert_eq!(Reporter::new(&log, args).all(), oldest, "{filter} oldest first");
     }
+    assert_eq!(Reporter::new(&log, json!({"from": at(1), "until": at(3)})).all(), [3, 2]);
+    assert_eq!(Reporter::new(&log, json!({"from": at(5)})).all(), [6]);
+    assert_eq!(Reporter::new(&log, json!({"until": at(0)})).all(), [0u64; 0]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn an_operator_with_doors_sees_events_of_these_doors_and_no_others() {
 fn pages_go_on_where_they_ended_although_the_log_grows_and_is_pruned() {
     let log = Log::of((0..10).map(|n| denied("front", "ada", n)));
     let mut newest = Reporter::new(&log, json!({"limit": 4}));
-    let mut oldest = Reporter::new(&log, json!({"limit": 4, "order": "oldest"}));
+    let mut oldest = Reporter::new(&log, json!({"limit": 4, "order": "oldest_first"}));
     assert_eq!(newest.next(), (vec![10, 9, 8, 7], true));
     assert_eq!(oldest.next(), (vec![1, 2, 3, 4], true));
     log.push(denied("front", "ada", 10));
@@ -199,7 +199,7 @@ fn pages_go_on_where_they_ended_although_the_log_grows_and_is_pruned() {
     let page = oldest.page().unwrap();
     assert_eq!((seqs(&page), page.pruned, page.oldest, page.newest), (vec![7, 8, 9, 10], Some(2), 7, 11));
     assert_eq!(newest.next(), (vec![], false), "what it had not shown yet is gone");
-    oldest.args.cursor = page.cursor;
+    oldest.args.cursor = page.next;
     assert_eq!(oldest.next(), (vec![11], false));
     log.push(denied("front", "ada", 11));
     assert_eq!(oldest.next(), (vec![12], false), "with the last cursor comes what has happened since");
@@ -209,21 +209,21 @@ fn pages_go_on_where_they_ended_although_the_log_grows_and_is_pruned() {
 fn a_full_page_that_is_also_the_last_says_so() {
     let log = Log::of((0..4).map(|n| denied("front", "ada", n)));
     assert_eq!(Reporter::new(&log, json!({"limit": 4})).next(), (vec![4, 3, 2, 1], false));
-    assert_eq!(Reporter::new(&log, json!({"limit": 4, "order": "oldest"})).next(), (vec![1, 2, 3, 4], false));
+    assert_eq!(Reporter::new(&log, json!({"limit": 4, "order": "oldest_first"})).next(), (vec![1, 2, 3, 4], false));
     let empty = Reporter::new(&Log::default(), json!({})).page().unwrap();
-    assert_eq!((empty.count, empty.more, empty.cursor), (0, false, None));
+    assert_eq!((empty.count, empty.more, empty.next), (0, false, None));
 }
 
 #[test]
 fn a_page_looks_at_so_many_events_and_no_more_and_says_that_there_may_be_more() {
     let count = SCAN_MAX + 3 * BLOCK;
     let log = Log::of((0..count).map(|_| plain("node.stopping", 0)).chain([denied("front", "ada", 1)]));
-    let mut reporter = Reporter::new(&log, json!({"filter": {"types": ["access.*"]}, "order": "oldest"}));
+    let mut reporter = Reporter::new(&log, json!({"filter": {"types": ["access.*"]}, "order": "oldest_first"}));
     let page = reporter.page().unwrap();
     assert_eq!((page.count, page.more), (0, true));
     assert!(page.scanned <= SCAN_MAX + BLOCK, "{}", page.scanned);
     assert!(*log.largest_read.borrow() <= BLOCK);
-    reporter.args.cursor = page.cursor;
+    reporter.args.cursor = page.next;
     assert_eq!(reporter.next(), (vec![count + 1], false));
 }
 
@@ -232,7 +232,7 @@ fn a_second_report_of_another_day_reads_only_what_may_hold_it() {
     let log = Log::of((0..20_000).map(|n| plain("node.stopping", n)));
     let mut spans = Spans::default();
     for (pass, reads_max) in [(0, 80), (1, 3)] {
-        let args = json!({"filter": {"from": at(100), "until": at(200)}, "order": "oldest", "limit": 2000});
+        let args = json!({"from": at(100), "until": at(200), "order": "oldest_first", "limit": 1000});
         let mut reporter = Reporter { spans: std::mem::take(&mut spans), ..Reporter::new(&log, args) };
         *log.reads.borrow_mut() = 0;
         assert_eq!(reporter.all(), (101..=200).collect::<Vec<_>>());
@@ -245,7 +245,7 @@ fn a_second_report_of_another_day_reads_only_what_may_hold_it() {
 fn a_clock_that_was_set_back_hides_nothing() {
     let minutes = (0..600).map(|n| if n < 300 { 1000 + n } else { n });
     let log = Log::of(minutes.map(|n| plain("node.stopping", n)));
-    let mut reporter = Reporter::new(&log, json!({"filter": {"from": at(300), "until": at(400)}, "order": "oldest"}));
+    let mut reporter = Reporter::new(&log, json!({"from": at(300), "until": at(400), "order": "oldest_first"}));
     assert_eq!(reporter.all(), (301..=400).collect::<Vec<_>>());
     reporter.args.cursor = None;
     assert_eq!(reporter.all(), (301..=400).collect::<Vec<_>>(), "nor once the stretches are known");
@@ -254,14 +254,14 @@ fn a_clock_that_was_set_back_hides_nothing() {
 #[test]
 fn a_cursor_is_good_for_its_own_report_only() {
     let log = Log::of((0..10).map(|n| denied("front", "ada", n)));
-    let cursor = Reporter::new(&log, json!({"limit": 1})).page().unwrap().cursor.unwrap();
+    let cursor = Reporter::new(&log, json!({"limit": 1})).page().unwrap().next.unwrap();
     let with = |args: Value| {
         let mut reporter = Reporter::new(&log, args);
         reporter.args.cursor = Some(cursor.clone());
         reporter
     };
     assert!(with(json!({"limit": 7, "format": "csv"})).page().is_ok());
-    for other in [json!({"order": "oldest"}), json!({"filter": {"doors": ["front"]}})] {
+    for other in [json!({"order": "oldest_first"}), json!({"filter": {"doors": ["front"]}})] {
         assert!(matches!(with(other).page(), Err(ReportError::Cursor(_))));
     }
     let mut mine = with(json!({}));
@@ -296,7 +296,7 @@ fn a_page_stays_within_its_bytes_in_either_format() {
             let bytes = serde_json::to_vec(&page).unwrap().len();
             assert!(bytes < PAGE_BYTES_MAX + 1024, "{format}: {bytes}");
             count += page.count;
-            reporter.args.cursor = page.cursor;
+            reporter.args.cursor = page.next;
             if !page.more {
                 break;
             }
@@ -349,13 +349,13 @@ fn csv_has_its_columns_in_every_row_and_its_header_once() {
     let mode_changed = json!({"type": "door.mode_changed", "occurred_at": at(1), "door": "front", "epoch": 1,
         "generation": 2, "clock": "trusted", "actor": {"by": "operator", "operator": "op-1", "jti": "j"}});
     let log = Log::of([denied("front", "ada", 0), mode_changed, odd]);
-    let mut reporter = Reporter::new(&log, json!({"format": "csv", "order": "oldest", "limit": 1}));
+    let mut reporter = Reporter::new(&log, json!({"format": "csv", "order": "oldest_first", "limit": 1}));
     let mut text = String::new();
     loop {
         let page = reporter.page().unwrap();
         assert_eq!((page.events, page.count), (None, 1));
         text.push_str(&page.csv.unwrap());
-        reporter.args.cursor = page.cursor;
+        reporter.args.cursor = page.next;
         if !page.more {
             break;
         }
@@ -399,19 +399,20 @@ fn a_report_without_a_filter_is_the_chain_that_the_cloud_can_check() {
         log.events.borrow_mut().insert(sealed.seq, sealed);
         head = next;
     }
-    let page = Reporter::new(&log, json!({"order": "oldest"})).page().unwrap();
+    let page = Reporter::new(&log, json!({"order": "oldest_first"})).page().unwrap();
     let bytes: Vec<Vec<u8>> = page.events.unwrap().iter().map(|event| serde_json::to_vec(event).unwrap()).collect();
     assert_eq!(verify_chain(Head::begin(id("log")), bytes.iter().map(Vec::as_slice)).unwrap(), head);
 }
 
 /// What `Filter::fits` should say, said again without it.
-fn fits_by_hand(event: &Value, filter: &EventFilter) -> bool {
+fn fits_by_hand(event: &Value, args: &ReportArgs) -> bool {
+    let filter = &args.filter;
     let one = |names: &[Id], member: &str| names.is_empty() || names.iter().any(|name| event[member] == name.as_str());
     let time: Wall = serde_json::from_value(event["occurred_at"].clone()).unwrap();
     one(&filter.doors, "door")
         && one(&filter.persons, "person")
-        && filter.from.is_none_or(|from| time >= from)
-        && filter.until.is_none_or(|until| time < until)
+        && args.from.is_none_or(|from| time >= from)
+        && args.until.is_none_or(|until| time < until)
 }
 
 #[derive(Clone, Debug)]
@@ -441,12 +442,13 @@ proptest! {
         if let Some(door) = door {
             filter["doors"] = json!([doors[door]]);
         }
+        let order = if oldest_first { "oldest_first" } else { "newest_first" };
+        let mut args = json!({"filter": filter, "order": order, "limit": limit});
         if let Some((from, length)) = span {
-            filter["from"] = json!(at(from));
-            filter["until"] = json!(at(from + length));
+            args["from"] = json!(at(from));
+            args["until"] = json!(at(from + length));
         }
-        let order = if oldest_first { "oldest" } else { "newest" };
-        let mut reporter = Reporter::new(&log, json!({"filter": filter, "order": order, "limit": limit}));
+        let mut reporter = Reporter::new(&log, args);
         let there_at_first: Vec<Value> =
             log.events.borrow().values().map(|sealed| serde_json::from_slice(&sealed.json).unwrap()).collect();
         let mut shown: Vec<u64> = Vec::new();
@@ -475,7 +477,7 @@ proptest! {
         let kept_from = log.oldest().unwrap();
         for event in there_at_first {
             let seq = event["seq"].as_u64().unwrap();
-            let fits = fits_by_hand(&event, &reporter.args.filter);
+            let fits = fits_by_hand(&event, &reporter.args);
             prop_assert!(fits || !shown.contains(&seq), "{seq} does not fit");
             prop_assert!(!fits || seq < kept_from || shown.contains(&seq), "{seq} is missing");
         }
