@@ -18,6 +18,7 @@ use latchd::domain::{
         Record, Schedule, TimeOfDay, Token, Weekday, WeeklyInterval,
     },
     time::{ClockTrust, Mono, Now, Wall},
+    topology::Topology,
 };
 
 #[global_allocator]
@@ -78,7 +79,7 @@ fn records(site: Site) -> Vec<(Id, Record)> {
         let expires_at = limited.then(|| Wall::from_millis(1_700_000_000_000 + dice.below(200_000_000_000) as i64));
         records.push((id("person", n), Record::Person(Person { groups, expires_at, ..Person::default() })));
         let state = if dice.below(50) == 0 { CredentialState::Lost } else { CredentialState::Active };
-        let card = Credential { person: id("person", n), token: token(n), state, active_from: None, expires_at: None };
+        let card = Credential { state, ..Credential::card(id("person", n), token(n)) };
         records.push((id("card", n), Record::Credential(card)));
     }
     let yearly = [(1, 1), (5, 1), (10, 3), (12, 25), (12, 26)].map(|(month, day)| MonthDay { month, day }).to_vec();
@@ -105,16 +106,16 @@ fn records(site: Site) -> Vec<(Id, Record)> {
             persons: if dice.below(10) == 0 { vec![id("person", dice.below(site.people))] } else { Vec::new() },
             doors: (0..DOORS_PER_RULE).map(|_| id("door", dice.below(site.doors))).collect(),
             schedule: (dice.below(4) != 0).then(|| id("schedule", dice.below(SCHEDULES))),
+            ..AccessRule::new(Effect::Allow)
         };
         records.push((id("rule", n), Record::AccessRule(rule)));
     }
     // Everybody may pass the first ten doors at working hours: the common case is a grant.
     let everyone = AccessRule {
-        effect: Effect::Allow,
         groups: (0..groups).map(|n| id("group", n)).collect(),
-        persons: Vec::new(),
         doors: (0..10).map(|n| id("door", n)).collect(),
         schedule: Some(id("schedule", 0)),
+        ..AccessRule::new(Effect::Allow)
     };
     records.push((id("rule", site.rules), Record::AccessRule(everyone)));
     records
@@ -123,7 +124,8 @@ fn records(site: Site) -> Vec<(Id, Record)> {
 fn compile(site: Site) -> Permissions {
     let doors: Vec<Id> = (0..site.doors).map(|n| id("door", n)).collect();
     let zone = TimeZone::get("Europe/Berlin").expect("a bundled zone");
-    Permissions::compile(records(site), &doors, &zone, SetVersion::default()).expect("a set without faults")
+    Permissions::compile(records(site), &Topology::of_doors(&doors), &zone, SetVersion::default())
+        .expect("a set without faults")
 }
 
 /// Who comes where and when: half of all reads at the doors that everybody uses, one in fifty unknown,
@@ -186,9 +188,9 @@ fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
 fn compile_10k_people_100_doors(bencher: Bencher) {
     let doors: Vec<Id> = (0..NORMAL.doors).map(|n| id("door", n)).collect();
     let zone = TimeZone::get("Europe/Berlin").expect("a bundled zone");
-    bencher
-        .with_inputs(|| records(NORMAL))
-        .bench_local_values(|records| Permissions::compile(records, &doors, &zone, SetVersion::default()));
+    bencher.with_inputs(|| records(NORMAL)).bench_local_values(|records| {
+        Permissions::compile(records, &Topology::of_doors(&doors), &zone, SetVersion::default())
+    });
 }
 
 /// Times every call by itself, and takes off what reading the clock costs at its median.

@@ -17,6 +17,7 @@ use latchd::{
         permission::{Compiler, Permissions, SetVersion},
         record::Token,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::Topology,
     },
     gateway::mirror::{Attest, AttestedKeys, Mirror, MirrorConfig, MirrorInput, MirrorOutput},
     wire::{
@@ -143,7 +144,7 @@ impl Node {
     fn open(directory: &Path) -> Node {
         let config = MirrorConfig {
             audience: AUDIENCE.into(),
-            doors: (0..DOORS).map(|n| id(&format!("door-{n}"))).collect(),
+            topology: Topology { doors: (0..DOORS).map(|n| id(&format!("door-{n}"))).collect(), ..Topology::default() },
             zone: jiff::tz::TimeZone::UTC,
             seed: 1,
         };
@@ -194,7 +195,7 @@ fn compile(bodies: &Bodies) -> Permissions {
         compiler.add(id(name), serde_json::from_value(wrapped).expect("a record"));
     }
     let doors: Vec<Id> = (0..DOORS).map(|n| id(&format!("door-{n}"))).collect();
-    compiler.finish(&doors, &jiff::tz::TimeZone::UTC, SetVersion::default()).expect("a set")
+    compiler.finish(&Topology::of_doors(&doors), &jiff::tz::TimeZone::UTC, SetVersion::default()).expect("a set")
 }
 
 fn report(what: &str, mut samples: Vec<Duration>) {

@@ -271,7 +271,10 @@ fn states_and_status_validate_as_they_are_sent() {
         (Mode::LockedOpen, ContactState::Unknown, LockState::Unknown, Alarm::PropWarning),
     ] {
         let door = DoorStatus { door: id("front"), mode, contact, lock, alarm, since: NOW };
-        assert_sent("DoorState", &sealer().seal_state(NOW, &door).unwrap());
+        assert_sent(
+            "DoorState",
+            &sealer().seal_state(NOW, &latchd::domain::status::Status::Door(door.clone())).unwrap(),
+        );
     }
     for staleness_ms in [None, Some(1200)] {
         let online = Online {

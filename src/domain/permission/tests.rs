@@ -39,7 +39,7 @@ fn compile(records: serde_json::Value) -> Result<Permissions, Vec<String>> {
         let record = json!({ "kind": record["kind"], "body": record["body"] });
         (id, serde_json::from_value::<Record>(record).unwrap())
     });
-    Permissions::compile(records, &[id("front"), id("back")], &zone, SetVersion::default())
+    Permissions::compile(records, &Topology::of_doors(&[id("front"), id("back")]), &zone, SetVersion::default())
 }
 
 /// Ada holds card 1 and is in `staff`; `extra` comes on top.
