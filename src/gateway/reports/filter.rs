@@ -12,7 +12,12 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    domain::{ids::Id, time::Wall},
+    domain::{
+        ids::Id,
+        permission::Permissions,
+        time::Wall,
+        topology::{ReaderAt, Topology},
+    },
     wire::report::{EventFilter, TypePattern},
 };
 
@@ -23,6 +28,16 @@ const DEPTH_MAX: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pub readers: BTreeMap<Id, Id>,
+}
+
+impl Places {
+    pub fn of(topology: &Topology) -> Places {
+        let at_door = |(reader, at): &(Id, ReaderAt)| match at {
+            ReaderAt::Door(door) => Some((reader.clone(), topology.door_id(*door)?.clone())),
+            ReaderAt::Cab(_) | ReaderAt::Cabinet(_) => None,
+        };
+        Places { readers: topology.readers.iter().filter_map(at_door).collect() }
+    }
 }
 
 /// What an operator may see: `None` is everything.
@@ -166,6 +181,12 @@ fn among(wanted: &Names, named: &[String]) -> bool {
 }
 
 impl Scope {
+    /// Of an operator who is authorised; of anybody else: nothing.
+    pub fn of(permissions: &Permissions, operator: &Id) -> Scope {
+        let nothing = || Some(BTreeSet::new());
+        Scope { doors: permissions.operator(operator).map_or_else(nothing, |authority| authority.doors.clone()) }
+    }
+
     pub fn shows(&self, seen: &Seen) -> bool {
         let Some(own) = &self.doors else { return true };
         !seen.doors.is_empty() && seen.doors.iter().all(|door| own.contains(door.as_str()))
