@@ -323,7 +323,7 @@ fn every_reason_against_a_set_comes_at_once() {
             "operator op: role boss does not exist",
             "schedule s1: holiday gone does not exist",
             "access_rule r1: names neither groups nor persons",
-            "access_rule r1: names no doors",
+            "access_rule r1: names neither doors nor floors",
             "access_rule r2: schedule never does not exist",
             "access_rule r2: group gone does not exist",
             "access_rule r2: person eve does not exist",

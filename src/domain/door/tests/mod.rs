@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     event::{Actor, EventBody},
-    ids::{BoardIx, DoorIx},
+    ids::BoardIx,
     order::{DoorAction, Order, Progress},
     outputs::Ticket,
     time::{ClockTrust, Mono, Now},

@@ -153,7 +153,7 @@ impl Bench {
             permissions: permissions(41, false),
             cloud: CloudState::default(),
             lasting: Lasting::default(),
-            machines: machines(&FieldConfig::default()),
+            machines: machines(&crate::domain::field::FieldConfig::default()),
         };
         let (controller, step) = Controller::new(setup, now);
         (Bench { controller, now, tickets: 0 }, step)
