@@ -244,7 +244,7 @@ mod tests {
 
     fn file(toml: &str) -> PutFile {
         let id = |text| Id::new(text).unwrap();
-        PutFile { toml: toml.to_owned(), operator: id("ada"), issuer: "cloud".to_owned(), jti: id(toml) }
+        PutFile { toml: toml.to_owned(), operator: id("ada"), issuer: "cloud".to_owned(), jti: id("put-1") }
     }
 
     fn over(text: &str) -> Override {

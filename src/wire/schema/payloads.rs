@@ -28,13 +28,23 @@ use crate::{
         report::ReportArgs,
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
-            BoardMessage, DoorMessage, EventsMessage, OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
+            BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage, RequestMessage,
+            StatusMessage,
         },
     },
 };
 
 /// The commands that this version carries out.
-pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+#[rustfmt::skip]
+pub const SUPPORTED: &[&str] = &[
+    "door.open",
+    "door.close",
+    "door.open_and_close",
+    "door.state.get",
+    "reports.query",
+    "live_events.subscribe",
+    "live_events.unsubscribe",
+];
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
@@ -131,6 +141,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<EventsMessage>(generator),
             examples: examples::events(),
+        },
+        Message {
+            name: "Live",
+            title: "Live events",
+            summary: "What one subscription sees, as soon as it is durable; the last one says why it ended.",
+            typ: Some(Typ::Up),
+            payload: of::<LiveMessage>(generator),
+            examples: examples::live(),
         },
         Message {
             name: "SetRequest",
