@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `rsp` | `outcome` |
 //! | `evt` | `log_id`, `events` |
-//! | `state/door/{id}` | `door` |
+//! | `state/door/{id}` | `door`; so with `reader`, `board`, `area` |
 //! | `status` | `status` |
 //! | `set/req` | `keys_version`, `request` |
 //! | `live/{jti}` | `live` |
@@ -33,7 +33,7 @@ use crate::domain::{
     door::DoorStatus,
     event::Event,
     ids::Id,
-    status::{BoardStatus, ReaderStatus, Status},
+    status::{AreaStatus, BoardStatus, ReaderStatus, Status},
     time::{ClockTrust, Wall},
 };
 
@@ -105,6 +105,8 @@ impl Sealer {
             Status::Door(door) => member(payload, kind, door),
             Status::Reader(reader) => member(payload, kind, reader),
             Status::Board(board) => member(payload, kind, board),
+            Status::Area(area) => member(payload, kind, area),
+            Status::Gone(..) => Ok(()),
         })
     }
 
@@ -233,6 +235,16 @@ pub struct LiveMessage {
     pub n: u64,
     pub at: Wall,
     pub live: LiveUpdate,
+}
+
+/// On `state/area/{id}`, retained; an empty message once the permission set has no such area any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AreaMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub area: AreaStatus,
 }
 
 /// On `status`, retained.

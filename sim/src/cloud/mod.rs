@@ -311,6 +311,11 @@ impl Cloud {
                 }
                 Vec::new()
             }
+            // Retained no longer: there is no such thing any more.
+            path if path.starts_with("/state/") && payload.is_empty() => {
+                self.states.remove(path.trim_start_matches("/state/"));
+                Vec::new()
+            }
             path if path.starts_with("/state/") => {
                 if let Some(message) = self.open::<serde_json::Value>(topic, payload) {
                     self.states.insert(path.trim_start_matches("/state/").to_owned(), message);

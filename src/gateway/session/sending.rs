@@ -8,7 +8,7 @@ use super::{
     outbox::{Item, Sent},
 };
 use crate::{
-    domain::time::Now,
+    domain::{status::Status, time::Now},
     wire::{
         event_log::with_replayed,
         upward::{NodeStatus, Online},
@@ -68,7 +68,11 @@ impl Session {
             }
             Item::State(status) => {
                 let topic = self.topics.state(status.kind(), status.id());
-                let sealed = self.sealer.seal_state(now.wall, &status);
+                let sealed = match status {
+                    // What MQTT takes for "retain nothing": it says nothing, so there is nothing to sign.
+                    Status::Gone(..) => Ok(String::new()),
+                    status => self.sealer.seal_state(now.wall, &status),
+                };
                 self.publish(topic, sealed, true, Sent::State, out);
             }
         }

@@ -381,6 +381,10 @@ pub fn board_states() -> Examples {
     vec![("up", envelope(9, json!({ "board": { "board": "relays", "link": "up" } })))]
 }
 
+pub fn area_states() -> Examples {
+    vec![("occupied", envelope(10, json!({ "area": { "area": "lab", "count": 3, "limit": 12 } })))]
+}
+
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),

@@ -31,7 +31,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 12] {
+pub fn channels() -> [Channel; 13] {
     [
         Channel {
             name: "command",
@@ -142,6 +142,16 @@ pub fn channels() -> [Channel; 12] {
             description: "One topic for each live_events.subscribe, named by its jti. In order, but not without gaps: `missed` counts them.",
             retain: false,
             messages: &["Live"],
+        },
+        Channel {
+            name: "areaState",
+            address: "latchd/v1/{org}/{node}/state/area/{area}",
+            way: Way::Up,
+            operation: "sendAreaState",
+            summary: "Say how many people are in an area",
+            description: "Published at every change and whenever the link comes up; an empty message clears it when the permission set has no such area any more.",
+            retain: true,
+            messages: &["AreaState"],
         },
         Channel {
             name: "status",

@@ -28,8 +28,8 @@ use crate::{
         report::ReportArgs,
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
-            BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage, RequestMessage,
-            StatusMessage,
+            AreaMessage, BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage,
+            RequestMessage, StatusMessage,
         },
     },
 };
@@ -181,6 +181,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<BoardMessage>(generator),
             examples: examples::board_states(),
+        },
+        Message {
+            name: "AreaState",
+            title: "An area's state",
+            summary: "How many people are in an area, and how many may be.",
+            typ: Some(Typ::Up),
+            payload: of::<AreaMessage>(generator),
+            examples: examples::area_states(),
         },
         Message {
             name: "Status",
