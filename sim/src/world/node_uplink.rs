@@ -133,6 +133,12 @@ impl World {
                 let events = self.shim.events(events);
                 inputs.push_back(Input::Events { from, events });
             }
+            Action::ReadLive { from, bytes_max } => {
+                let Some(node) = &self.node else { return };
+                let events = node.ledger.reader.read(from, bytes_max).unwrap_or_default();
+                let events = self.shim.events(events);
+                inputs.push_back(Input::LiveEvents { from, events });
+            }
             Action::ReadEventHash { seq } => {
                 let Some(node) = &self.node else { return };
                 let hash = node.ledger.reader.hash_of(seq).unwrap_or_default();
