@@ -15,7 +15,7 @@ use latchd::{
         jws::{self, Signer, Typ, sign},
         keys::{Jwk, KeySet, RootKey},
         outcome::{Detail, Outcome, Stage},
-        schema::asyncapi,
+        schema::{args_of, asyncapi},
         upward::{self, NodeStatus, Online, Sealer},
     },
 };
@@ -89,7 +89,7 @@ fn claims(cmd: &str, args: Value) -> Value {
 fn the_schema_and_the_parser_agree_on_every_command() {
     let (validator, keys) = (validator("Command"), keys());
     for name in command::known_commands() {
-        let claims = claims(&name, json!({"door": "front"}));
+        let claims = claims(&name, args_of(&name));
         assert_valid(&validator, &claims);
         assert!(accepted(&keys, &claims), "{name}");
     }
@@ -202,6 +202,7 @@ fn bodies() -> Vec<EventBody> {
     let text = || "text".to_owned();
     let actors = [
         Actor::Operator { operator: operator.clone(), jti: jti.clone() },
+        Actor::SystemEvent { system_event: id("night"), author: Some(operator.clone()) },
         Actor::Person { person: id("ada"), credential: id("card") },
         Actor::Rex,
         Actor::Fire,
@@ -326,5 +327,5 @@ fn a_record_of_a_known_kind_with_an_unknown_field_is_refused_and_one_of_an_unkno
     assert_valid(&validator, &delta("person", json!({"name": "Ada"})));
     assert_valid(&validator, &delta("spaceship", json!({"warp": 9})));
     assert!(!validator.is_valid(&delta("person", json!({"name": "Ada", "clearance": 9}))));
-    assert!(!validator.is_valid(&delta("access_rule", json!({"effect": "allow"}))));
+    assert!(!validator.is_valid(&delta("access_rule", json!({"doors": ["front"]}))));
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     ids::{BoardIx, BusIx, Id, ReaderIx},
     topology::{ReaderAt, Topology},
 };
-pub use crate::{gateway::controller::FieldConfig, wire::reader_line::LineFormat};
+pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
 
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -66,7 +66,7 @@ pub struct Cloud {
     pub beat_every: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM with the certificates that the broker's must chain to.
     pub ca: PathBuf,

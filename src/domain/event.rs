@@ -70,6 +70,12 @@ pub struct CardEvidence {
 pub enum Actor {
     /// An operator's command.
     Operator { operator: Id, jti: Id },
+    /// A system event, acting for its author; without one for the cloud itself.
+    SystemEvent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+    },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
     /// Request to exit.
@@ -84,6 +90,17 @@ pub enum Actor {
     PublicFloors,
     /// The node itself: start, stop.
     Node,
+}
+
+impl Actor {
+    /// The command's id, or the system event.
+    pub fn cause(&self) -> Option<&Id> {
+        match self {
+            Actor::Operator { jti, .. } => Some(jti),
+            Actor::SystemEvent { system_event, .. } => Some(system_event),
+            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+        }
+    }
 }
 
 /// One body for each type; `type` on the wire is dotted, past tense, grouped by what it is about.

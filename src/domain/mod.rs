@@ -9,6 +9,7 @@ pub mod credential;
 pub mod door;
 pub mod elevator;
 pub mod event;
+pub mod field;
 pub mod fieldbus;
 pub mod ids;
 pub mod kept;

@@ -13,12 +13,12 @@ use latchd::{
         Ignored, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput, OpenError, RootAttest, Wanted,
     },
 };
-use latchd_sim::disk::SimDisk;
-
-use crate::{
-    cloud::{AUDIENCE, Cloud, id, token},
+use latchd_sim::disk::{
+    SimDisk,
     copy::{Fuse, FusedKv, MemCopy},
 };
+
+use crate::cloud::{AUDIENCE, Cloud, id, token};
 
 pub struct Node {
     pub disk: SimDisk,
@@ -124,7 +124,7 @@ impl Node {
 
     /// The process ends here; of what was not synced `keep` writes are there afterwards.
     pub fn crash(&mut self, keep: impl FnOnce(usize) -> usize) -> Result<(), OpenError> {
-        self.fuse.set(None);
+        self.fuse.mend();
         self.disk.crash(keep);
         self.open_again()
     }

@@ -16,10 +16,12 @@ use latchd::{
 
 use super::{
     Lane, What, World,
-    copy::{FusedKv, MemCopy},
     node::{NodeEvent, Phase},
 };
-use crate::disk::SimKv;
+use crate::disk::{
+    SimKv,
+    copy::{FusedKv, MemCopy},
+};
 
 const GROUP_MAX: usize = 512;
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -228,7 +230,10 @@ impl World {
         self.mirror_alarm();
     }
 
-    fn mirror_says(&mut self, output: MirrorOutput) {
+    fn mirror_says(&mut self, mut output: MirrorOutput) {
+        if let MirrorOutput::Applied(applied) = &mut output {
+            applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
+        }
         match &output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;

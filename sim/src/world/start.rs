@@ -12,7 +12,7 @@ use latchd::{
     },
     gateway::{
         clock_trust::ClockJudge,
-        controller::{Controller, FieldConfig, Lasting, Setup, machines},
+        controller::{Controller, Lasting, Setup, machines},
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
         kv::Reopen as _,
@@ -27,7 +27,6 @@ use latchd::{
 
 use super::{
     Lane, Options, What, World,
-    copy::MemCopy,
     faults::Faults,
     field::Field,
     life::Life,
@@ -37,8 +36,11 @@ use super::{
     node_bus::BusLoop,
     node_stores::{LedgerLoop, MirrorLoop},
     oracle::Oracle,
-    people::{self, People},
     rng::Rng,
+    set::{
+        Sets,
+        names::{credential_key, zone},
+    },
     site::{NODE, ORG, Site, id},
     trace::Trace,
 };
@@ -47,7 +49,7 @@ use crate::{
         Cloud, ISSUER,
         keys::{CloudKeys, signer_from},
     },
-    disk::SimDisk,
+    disk::{SimDisk, copy::MemCopy},
 };
 
 const EVENTS_MAX: u64 = 1_000_000;
@@ -77,7 +79,7 @@ impl World {
             field: Field::new(&site),
             net: Net::default(),
             cloud,
-            people: People::default(),
+            sets: Sets::default(),
             life: Life::new(options.seed),
             faults,
             disks: Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() },
@@ -133,7 +135,7 @@ impl World {
         let config = MirrorConfig {
             audience: audience.clone(),
             topology: self.site.topology(),
-            zone: people::zone(),
+            zone: zone(),
             seed: self.life.seed,
         };
         let attest = Arc::new(RootAttest { root: root.clone(), audience: audience.clone() });
@@ -181,11 +183,11 @@ impl World {
             readers: self.site.readers.clone(),
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
-            credential_key: people::credential_key(),
+            credential_key: credential_key(),
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),
-            machines: machines(&FieldConfig::default()),
+            machines: machines(&latchd::domain::field::FieldConfig::default()),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::{
     super::{
         jws::{self, Typ, sign},
+        schema::args_of,
         testkit::*,
     },
     *,
@@ -143,7 +144,7 @@ fn whatever_moves_hardware_must_name_the_run() {
     let without_boot = |cmd: &str| {
         parse_claims(&changed(|c| {
             c["cmd"] = json!(cmd);
-            c["args"] = json!({"door": "front"});
+            c["args"] = args_of(cmd);
             c.as_object_mut().unwrap().remove("boot");
         }))
     };
@@ -243,7 +244,7 @@ fn every_command_of_the_contract_is_read_under_its_own_name() {
         ("output.pulse", json!({ "output": "bell", "pulse_ms": 500 })),
         ("output.set", json!({ "output": "bell", "on": true })),
         ("reports.query", json!({ "filter": { "types": ["access.*"] }, "format": "csv" })),
-        ("live_events.subscribe", json!({ "doors": ["front"] })),
+        ("live_events.subscribe", json!({ "filter": { "doors": ["front"] } })),
         ("live_events.unsubscribe", json!({ "jti": "j-1" })),
         ("configuration.get", json!({})),
         ("configuration.put", json!({ "toml": "", "confirm_within_s": 60 })),
@@ -329,8 +330,13 @@ fn other_bytes_under_the_same_id_have_another_digest() {
 #[test]
 fn only_commands_that_secure_pass_the_fence() {
     let securing: Vec<String> =
-        known_commands().filter(|name| of(name, json!({"door": "front"})).unwrap().body.is_securing()).collect();
-    assert_eq!(securing, ["door.close", "lockdown.set"]);
+        known_commands().filter(|name| of(name, args_of(name)).unwrap().body.is_securing()).collect();
+    assert_eq!(securing, ["door.close", "door.force", "lockdown.set"], "the example forces a door closed");
+    let secures = |cmd: &str, args: Value| of(cmd, args).unwrap().body.is_securing();
+    assert!(secures("door.dnd", json!({ "door": "front", "set": "on" })));
+    assert!(!secures("door.dnd", json!({ "door": "front", "set": "off" })));
+    assert!(!secures("door.force", json!({ "door": "front", "state": "open" })));
+    assert!(!secures("door.force", json!({ "door": "front", "state": "released" })));
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     event::{Actor, EventBody},
-    ids::{BoardIx, DoorIx},
+    ids::BoardIx,
     order::{DoorAction, Order, Progress},
     outputs::Ticket,
     time::{ClockTrust, Mono, Now},
@@ -27,6 +27,10 @@ pub const PRE_ALARM: u64 = 5_000;
 
 pub fn id(text: &str) -> Id {
     Id::new(text).expect("a valid id")
+}
+
+pub fn operator(jti: &str) -> Actor {
+    Actor::Operator { operator: id("op-1"), jti: id(jti) }
 }
 
 /// A fail-secure strike with contact, exit button and fire input.
@@ -176,8 +180,7 @@ impl Bench {
             what: action,
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at,
-            operator: id("op-1"),
-            jti: id(&format!("j-{}", self.tickets)),
+            by: operator(&format!("j-{}", self.tickets)),
         };
         self.tell(DoorInput::Order(order));
         self.tickets

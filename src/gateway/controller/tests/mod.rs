@@ -15,6 +15,7 @@ use crate::{
     domain::{
         credential,
         door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        event::Actor,
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
             RegisterTable,
@@ -137,7 +138,7 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
-        Bench::cold_with(super::machines(&FieldConfig::default()), ReaderAt::Door(FRONT))
+        Bench::cold_with(super::machines(&crate::domain::field::FieldConfig::default()), ReaderAt::Door(FRONT))
     }
 
     /// With these machines, and the reader on the board of the front door there.
@@ -214,8 +215,7 @@ impl Bench {
             what: Task::Door(door, action),
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
-            operator: id("op-1"),
-            jti: id("j"),
+            by: Actor::Operator { operator: id("op-1"), jti: id("j") },
         };
         (self.tickets, self.tell(Input::Order(order)))
     }
