@@ -15,6 +15,7 @@ mod files;
 mod line_time;
 mod profile;
 mod raw;
+mod raw_places;
 pub mod reader;
 pub mod report;
 pub mod site;

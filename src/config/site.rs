@@ -5,9 +5,10 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::domain::{
     door::DoorConfig,
+    elevator::FloorGroupConfig,
     fieldbus::BoardConfig,
     ids::{BoardIx, BusIx, Id, ReaderIx},
-    topology::{ReaderAt, Topology},
+    topology::{FloorGroupPlace, ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
 
@@ -138,9 +139,15 @@ pub enum ReaderSource {
 impl Site {
     /// What the node has, by name.
     pub fn topology(&self) -> Topology {
+        let place = |group: &FloorGroupConfig| FloorGroupPlace {
+            id: group.id.clone(),
+            floors: group.floors.iter().map(|floor| floor.id.clone()).collect(),
+        };
         Topology {
             doors: self.doors.iter().map(|door| door.id.clone()).collect(),
             readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
+            floor_groups: self.field.floor_groups.iter().map(place).collect(),
+            lockers: self.field.cabinets.iter().flat_map(|cabinet| &cabinet.compartments).map(|at| at.door).collect(),
             boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
             ..Topology::default()
         }

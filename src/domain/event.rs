@@ -86,6 +86,12 @@ pub enum Actor {
     Door,
     /// The same of a floor group.
     FloorGroup,
+    /// A code of a key locker's contract.
+    Contract {
+        contract: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
     /// A schedule under which floors are public.
     PublicFloors,
     /// The node itself: start, stop.
@@ -98,7 +104,7 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::Contract { .. } | Actor::PublicFloors | Actor::Node => None,
         }
     }
 }
@@ -181,6 +187,55 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A key was put into its compartment for the first time.
+    #[serde(rename = "key.added")]
+    KeyAdded {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        /// Who opened; absent: nobody did, as far as is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.fetched")]
+    KeyFetched {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.returned")]
+    KeyReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    /// The contract by which it was fetched has ended, and the key is still out.
+    #[serde(rename = "key.not_returned")]
+    KeyNotReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
     /// These floors may be chosen from now on.
     #[serde(rename = "floor.enabled")]
     FloorEnabled { floor_group: Id, floors: Vec<Id>, actor: Actor },

@@ -1,6 +1,11 @@
 //! What the installer says of everything that is not a door, a reader or a board. Owns that list; must never
 //! hold state. Invariant: every output in it drives nothing else.
 
+use super::{elevator::FloorGroupConfig, locker::CabinetConfig};
+
 /// What the machines beside the doors are made of.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct FieldConfig {}
+pub struct FieldConfig {
+    pub floor_groups: Vec<FloorGroupConfig>,
+    pub cabinets: Vec<CabinetConfig>,
+}

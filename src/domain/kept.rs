@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{elevator::DurableFloors, ids::Id, time::Wall};
+use super::{elevator::DurableFloors, ids::Id, locker::KeyRecord, record::Token, time::Wall};
 
 /// One value, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,10 @@ use super::{elevator::DurableFloors, ids::Id, time::Wall};
 pub enum Kept {
     /// Where a person was let in last; `None`: outside of all areas.
     Whereabouts { person: Id, area: Option<Id>, since: Wall },
+    /// A backup code of a key locker that was used.
+    BackupCode { code: Token, used_at: Wall },
+    /// Where the key of a compartment is.
+    LockerKey { locker: Id, record: KeyRecord },
     /// What operators did to an elevator.
     FloorGroup { floor_group: Id, state: DurableFloors },
 }
@@ -27,9 +31,15 @@ impl KeptKey {
 }
 
 impl Kept {
+    pub fn backup_code(code: &Token) -> KeptKey {
+        KeptKey(format!("backup_code/{code}"))
+    }
+
     pub fn key(&self) -> KeptKey {
         match self {
             Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+            Kept::BackupCode { code, .. } => Kept::backup_code(code),
+            Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
             Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),
         }
     }

@@ -14,6 +14,7 @@ pub mod fieldbus;
 pub mod ids;
 pub mod kept;
 pub mod keypad;
+pub mod locker;
 pub mod operator;
 pub mod order;
 pub mod outputs;

@@ -3,6 +3,7 @@
 
 mod boards;
 mod doors;
+mod places;
 
 use std::{
     collections::BTreeMap,
@@ -79,19 +80,22 @@ const TLS_PORT: u16 = 8883;
 const MODBUS_PORT: u16 = 502;
 
 impl Checker<'_> {
-    pub fn site(&self, raw: RawSite) -> Option<Site> {
-        let node = raw.node.map(|node| self.node(node));
-        let cloud = raw.cloud.map(|cloud| self.cloud(cloud));
+    pub fn site(&self, mut raw: RawSite) -> Option<Site> {
+        let node = raw.node.take().map(|node| self.node(node));
+        let cloud = raw.cloud.take().map(|cloud| self.cloud(cloud));
         let buses = self.buses(&raw.buses);
         let boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
-        let readers = self.readers(&raw.readers, &raw.doors, &boards, &mut doors);
+        let field = self.field(&raw, &boards, &mut doors);
+        let places = places::Places::new(&raw);
+        let readers = self.readers(&raw.readers, &places, &boards, &mut doors);
+        self.readerless(&raw, &readers);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
         Some(Site {
-            field: crate::domain::field::FieldConfig::default(),
+            field: field?,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,

@@ -33,6 +33,8 @@ pub enum DoorInput {
         end: OrderEnd,
     },
     Grant(Grant),
+    /// Momentarily, for somebody who needs no card: a code of a key locker.
+    Admit(Actor),
     Override(Override, Actor),
     Timeout,
     Stop,

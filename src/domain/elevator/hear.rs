@@ -2,6 +2,8 @@
 //! must never decide whether a floor is enabled (that follows, see `state`). Invariant: what enables takes hold
 //! only while its order waits or after the board confirmed it; what disables takes hold at once and stays.
 
+use std::time::Duration;
+
 use super::{
     Effects, Elevator, FailPolicy, FloorSet, Manual, Ride,
     orders::{Motion, ORDERS_MAX, Pending},
@@ -18,9 +20,11 @@ use crate::domain::{
 
 impl Elevator {
     pub(super) fn ride(&mut self, now: Mono, ride: Ride) -> Actor {
-        let Ride { floors, person, credential, extended } = ride;
+        let Ride { floors, person, credential, extended, enable_s } = ride;
         if !self.stopping && !self.durable.lockdown {
-            let until = now + if extended { self.config.enable_extended } else { self.config.enable };
+            let own = enable_s.map(|s| Duration::from_secs(s.into()));
+            let enable = own.unwrap_or(self.config.enable);
+            let until = now + if extended { self.config.enable_extended.max(enable) } else { enable };
             for floor in floors.iter() {
                 let Some(floor) = self.floors.get_mut(floor) else { continue };
                 floor.read(Read { until, person: person.clone(), credential: credential.clone() });
@@ -79,8 +83,8 @@ impl Elevator {
             Motion::Close => {}
             // Durable only now, so that one whose deadline passed can never be restored after a crash.
             Motion::Open => {
-                let (operator, jti) = (pending.operator.clone(), pending.jti.clone());
-                let manual = Manual { open: true, until: self.public.next.get(&floor).copied(), operator, jti };
+                let (until, by) = (self.public.next.get(&floor).copied(), pending.by.clone());
+                let manual = Manual { open: true, until, by };
                 self.durable.manual.insert(config.id.clone(), manual);
                 self.durable.level_issued_at_ms.insert(config.id.clone(), pending.issued_at.as_millis());
                 out.durable = Some(self.durable.clone());
@@ -90,7 +94,7 @@ impl Elevator {
                 state.momentary = state.momentary.max(Some((now + dwell).min(pending.deadline + dwell)));
             }
         }
-        pending.actor()
+        pending.by.clone()
     }
 
     pub(super) fn mismatched(&mut self, now: Mono, floor: usize, level: Level, out: &mut Effects) -> Actor {
@@ -138,7 +142,7 @@ impl Elevator {
             Err(progress) => out.reports.push((order.ticket, progress)),
             Ok(()) => self.accept(order, motion, floors, out),
         }
-        Actor::Operator { operator: order.operator.clone(), jti: order.jti.clone() }
+        order.by.clone()
     }
 
     fn judge(&self, now: Mono, order: &Order<FloorAction>, motion: Motion, floors: FloorSet) -> Result<(), Progress> {
@@ -153,7 +157,7 @@ impl Elevator {
             return refuse(Refusal::Overloaded, "too many orders are under way at this floor group");
         }
         let newer = |floor: usize| self.level_issued_at(floor) > Some(order.issued_at);
-        if floors.iter().any(newer) {
+        if !order.ticket.is_own() && floors.iter().any(newer) {
             return refuse(Refusal::Conflict, "a command issued later has been applied to one of these floors");
         }
         if motion.enables() && self.durable.lockdown {
@@ -173,8 +177,9 @@ impl Elevator {
     }
 
     fn accept(&mut self, order: &Order<FloorAction>, motion: Motion, floors: FloorSet, out: &mut Effects) {
-        let names = (order.operator.clone(), order.jti.clone());
-        self.orders.accept(Pending::new((order.ticket, motion, floors), (order.deadline, order.issued_at), names));
+        let pending =
+            Pending::new((order.ticket, motion, floors), (order.deadline, order.issued_at), order.by.clone());
+        self.orders.accept(pending);
         if motion != Motion::Close {
             // In force while it waits, durable once it is confirmed.
             return;
@@ -189,9 +194,8 @@ impl Elevator {
             self.durable.level_issued_at_ms.insert(config.id.clone(), order.issued_at.as_millis());
             self.durable.manual.remove(&config.id);
             if self.public.governed.contains(at) {
-                let (until, operator, jti) =
-                    (self.public.next.get(&at).copied(), order.operator.clone(), order.jti.clone());
-                self.durable.manual.insert(config.id.clone(), Manual { open: false, until, operator, jti });
+                let (until, by) = (self.public.next.get(&at).copied(), order.by.clone());
+                self.durable.manual.insert(config.id.clone(), Manual { open: false, until, by });
             }
         }
         out.durable = Some(self.durable.clone());

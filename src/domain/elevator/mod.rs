@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::state::{Elevator, ElevatorInput, Ride};
 use super::{
-    event::EventBody,
-    ids::{Id, InputRef, OutputRef, ReaderIx},
+    event::{Actor, EventBody},
+    ids::{Id, InputRef, OutputRef},
     order::Progress,
     outputs::{Level, Ticket},
     status::Link,
@@ -47,8 +47,6 @@ pub const FLOORS_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq)]
 pub struct FloorGroupConfig {
     pub id: Id,
-    /// In the cab.
-    pub readers: Vec<ReaderIx>,
     pub floors: Vec<FloorConfig>,
     /// How long a read enables floors.
     pub enable: Duration,
@@ -178,8 +176,7 @@ pub struct Manual {
     /// Until the public schedule's next boundary; absent: until countered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Wall>,
-    pub operator: Id,
-    pub jti: Id,
+    pub by: Actor,
 }
 
 /// A floor group's present state.

@@ -43,8 +43,7 @@ pub(super) struct Pending {
     pub motion: Motion,
     pub deadline: Mono,
     pub issued_at: Wall,
-    pub operator: Id,
-    pub jti: Id,
+    pub by: Actor,
     floors: FloorSet,
     /// Whose outcome is open.
     pub left: FloorSet,
@@ -90,14 +89,10 @@ impl Pending {
     pub fn new(
         (ticket, motion, floors): (Ticket, Motion, FloorSet),
         (deadline, issued_at): (Mono, Wall),
-        (operator, jti): (Id, Id),
+        by: Actor,
     ) -> Pending {
         let (told, chosen, failed) = (FloorSet::NONE, false, Vec::new());
-        Pending { ticket, motion, deadline, issued_at, operator, jti, floors, left: floors, told, chosen, failed }
-    }
-
-    pub fn actor(&self) -> Actor {
-        Actor::Operator { operator: self.operator.clone(), jti: self.jti.clone() }
+        Pending { ticket, motion, deadline, issued_at, by, floors, left: floors, told, chosen, failed }
     }
 
     fn fail(&mut self, floors: FloorSet, failure: &Failure) {

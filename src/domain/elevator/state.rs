@@ -69,6 +69,8 @@ pub struct Ride {
     pub person: Id,
     pub credential: Id,
     pub extended: bool,
+    /// As the record says; absent: as configured.
+    pub enable_s: Option<u32>,
 }
 
 #[derive(Debug)]

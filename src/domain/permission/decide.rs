@@ -122,13 +122,9 @@ impl Permissions {
         let (Some((person_id, credential_id)), Some(person)) = (names, people.persons.cell(holding.person)) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
-        let state = match credential.state {
-            CredentialState::Active => Ok(()),
-            CredentialState::Suspended => Err(DenialReason::Suspended),
-            CredentialState::Lost => Err(DenialReason::Lost),
-            CredentialState::Stolen => Err(DenialReason::Stolen),
-        };
-        let verdict = state
+        let verdict = credential
+            .state
+            .judge()
             .and_then(|()| credential.life.judge(now))
             .and_then(|()| person.life.judge(now))
             .map_err(|reason| (reason, None))
@@ -146,7 +142,7 @@ impl Permissions {
         }
     }
 
-    fn judge_rules(&self, place: u32, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
+    pub(super) fn judge_rules(&self, place: u32, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
         let mut judge = RuleJudge { permissions: self, now, local: None, denied: None, allowed: None, missed: None };
         self.rules.concerning(place, person.groups.as_slice(), door, |rule| judge.rule(rule));
         match judge {
@@ -161,8 +157,19 @@ impl Permissions {
     }
 }
 
+impl CredentialState {
+    pub(super) fn judge(self) -> Result<(), DenialReason> {
+        match self {
+            CredentialState::Active => Ok(()),
+            CredentialState::Suspended => Err(DenialReason::Suspended),
+            CredentialState::Lost => Err(DenialReason::Lost),
+            CredentialState::Stolen => Err(DenialReason::Stolen),
+        }
+    }
+}
+
 impl Life {
-    fn judge(&self, now: Now) -> Result<(), DenialReason> {
+    pub(super) fn judge(&self, now: Now) -> Result<(), DenialReason> {
         match now.trust {
             ClockTrust::Untrusted if self.is_limited() => Err(DenialReason::ClockUntrusted),
             ClockTrust::Untrusted => Ok(()),

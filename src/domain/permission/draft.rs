@@ -199,6 +199,8 @@ impl Draft {
             groups: groups.into(),
             persons: places.into(),
             doors: here.into_iter().collect(),
+            floors: body.floors.iter().filter_map(|grant| self.set.places.floors(grant)).collect(),
+            asks: super::floors::asks(body),
             faults,
         };
         self.rules = true;

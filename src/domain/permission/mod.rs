@@ -12,6 +12,7 @@ mod compile;
 mod decide;
 mod draft;
 mod faults;
+mod floors;
 mod operators;
 mod people;
 mod places;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use compile::{Change, Compiler};
 pub use decide::Decision;
+pub use floors::FloorDecision;
 pub use faults::FAULTS_MAX;
 pub use site::{Known, SiteRecords};
 

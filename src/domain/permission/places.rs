@@ -4,7 +4,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
+    elevator::FloorSet,
     ids::{DoorIx, Id},
+    record::FloorGrant,
     topology::Topology,
 };
 
@@ -25,6 +27,17 @@ impl Places {
 
     pub(super) fn doors(&self) -> usize {
         self.0.topology.doors.len()
+    }
+
+    /// The floor group's position, and which of its floors are meant; those of other nodes are passed over.
+    pub(super) fn floors(&self, grant: &FloorGrant) -> Option<(u16, FloorSet)> {
+        let at = self.0.topology.floor_group(&grant.floor_group)?;
+        let known = &self.0.topology.floor_groups.get(usize::from(at))?.floors;
+        let floors = match &grant.floors {
+            None => FloorSet::all(known.len()),
+            Some(named) => named.iter().filter_map(|floor| known.iter().position(|known| known == floor)).collect(),
+        };
+        Some((at, floors))
     }
 
     pub(super) fn door(&self, id: &str) -> Option<DoorIx> {

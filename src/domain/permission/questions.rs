@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::Permissions;
 use crate::domain::{
-    ids::Id,
+    event::DenialReason,
+    ids::{DoorIx, Id},
     schedule::{LocalTime, Schedule},
-    time::Wall,
+    time::{Now, Wall},
 };
 
 impl Permissions {
@@ -30,6 +31,19 @@ impl Permissions {
     pub fn holiday_on(&self, id: &Id, at: Wall) -> Option<bool> {
         let date = self.zone.to_datetime(at.timestamp()).date();
         Some(self.calendar.holiday(id)?.falls_on(date))
+    }
+
+    /// Whether this person is active and no deny rule holds for them at this door.
+    pub fn holder_may(&self, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
+        let place = self.people.persons.find(person).ok_or((DenialReason::NoRule, None))?;
+        let cell = self.people.persons.cell(place).ok_or((DenialReason::NoRule, None))?;
+        cell.life.judge(now).map_err(|reason| (reason, None))?;
+        match self.judge_rules(place, cell, door, now) {
+            Err((DenialReason::ExplicitDeny, rule)) => {
+                Err((DenialReason::ExplicitDeny, rule.and_then(|rule| self.rules.name(rule)).cloned()))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {

@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
 use super::calendar::Calendar;
 use crate::domain::{
+    elevator::FloorSet,
+    event::DenialReason,
     ids::{DoorIx, Id},
     record::Effect,
     schedule::Schedule,
@@ -29,6 +31,10 @@ pub(super) struct RuleBody {
     pub(super) persons: Box<[u32]>,
     /// Of this node, each once.
     pub(super) doors: Box<[DoorIx]>,
+    /// Of this node: position of the floor group, and its floors.
+    pub(super) floors: Box<[(u16, FloorSet)]>,
+    /// What a card alone is refused with in a cab, where the rule asks for more.
+    pub(super) asks: Option<DenialReason>,
     /// What is wrong with it by itself.
     pub(super) faults: Vec<&'static str>,
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus},
-        event::EventBody,
+        event::{DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
@@ -39,6 +39,11 @@ impl View<'_> {
 
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {
         self.topology.door_id(door)
+    }
+
+    /// Why a credential is refused at this door, whatever its rules say.
+    pub fn denies(&self, door: DoorIx, now: Mono) -> Option<DenialReason> {
+        self.doors.get(door.index())?.door.denies(now)
     }
 
     pub fn door_config(&self, door: DoorIx) -> Option<&DoorConfig> {

@@ -4,7 +4,9 @@
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
 mod card;
+mod elevators;
 mod lasting;
+mod lockers;
 pub mod machine;
 mod machines;
 mod routes;
@@ -255,7 +257,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
-            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
+            Thing::Area(_) | Thing::FloorGroup(_) | Thing::Locker(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 

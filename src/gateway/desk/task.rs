@@ -6,7 +6,7 @@ use crate::{
     domain::{
         event::Refusal,
         ids::{DoorIx, Id},
-        order::{DoorAction, Switch, Task},
+        order::{DoorAction, FloorAction, Switch, Task},
     },
     wire::command::{CommandBody, Setting, dwell},
 };
@@ -40,6 +40,22 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::FloorOpen(args) => {
+                self.floors(&args.floor_group, args.floors.as_deref(), FloorAction::Open).map(Work::Field)
+            }
+            CommandBody::FloorClose(args) => {
+                self.floors(&args.floor_group, args.floors.as_deref(), FloorAction::Close).map(Work::Field)
+            }
+            CommandBody::FloorOpenAndClose(args) => {
+                let action = FloorAction::OpenAndClose { dwell: dwell(args.dwell_ms) };
+                self.floors(&args.floor_group, args.floors.as_deref(), action).map(Work::Field)
+            }
+            CommandBody::LockerOpen(args) => {
+                let known = self.doors.get(&args.locker).copied().filter(|door| self.topology.lockers.contains(door));
+                let missing = || format!("this node has no locker {}", args.locker);
+                let door = known.ok_or_else(|| End::refused(Refusal::UnknownTarget, missing()))?;
+                Ok(Work::Field(Task::Door(door, DoorAction::OpenAndClose { dwell: None })))
+            }
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
             | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
@@ -47,6 +63,21 @@ impl Desk {
                 let name = other.name();
                 Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))
             }
+        }
+    }
+
+    /// None named: all of the group. An empty list names none, which is no order at all.
+    fn floors(&self, floor_group: &Id, floors: Option<&[Id]>, action: FloorAction) -> Result<Task, End> {
+        let unknown = |what: String| End::refused(Refusal::UnknownTarget, what);
+        let group = self.topology.floor_groups.iter().find(|group| group.id == *floor_group);
+        let group = group.ok_or_else(|| unknown(format!("this node has no floor group {floor_group}")))?;
+        if floors.is_some_and(<[Id]>::is_empty) {
+            return Err(End::refused(Refusal::Malformed, "floors names none; leave it out for all of the group"));
+        }
+        let floors = floors.unwrap_or_default();
+        match floors.iter().find(|floor| !group.floors.contains(floor)) {
+            Some(floor) => Err(unknown(format!("floor group {floor_group} has no floor {floor}"))),
+            None => Ok(Task::Floor { floor_group: floor_group.clone(), floors: floors.to_vec(), action }),
         }
     }
 

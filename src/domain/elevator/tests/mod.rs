@@ -40,7 +40,6 @@ pub fn config(fail: FailPolicy) -> FloorGroupConfig {
     };
     FloorGroupConfig {
         id: id("lift"),
-        readers: vec![ReaderIx(0)],
         floors: vec![
             floor("ground", (CAB, 0), Level::Released, false),
             floor("first", (CAB, 1), Level::Energised, true),
@@ -90,7 +89,7 @@ impl Rig {
 
     pub fn ride(&mut self, person: &str, floors: &[usize]) -> Effects {
         let (person, credential) = (id(person), id("card"));
-        self.tell(ElevatorInput::Ride(Ride { floors: set(floors), person, credential, extended: false }))
+        self.tell(ElevatorInput::Ride(Ride { floors: set(floors), person, credential, extended: false, enable_s: None }))
     }
 
     pub fn order(&mut self, action: FloorAction, floors: &[usize]) -> (Ticket, Effects) {
@@ -100,8 +99,7 @@ impl Rig {
             what: action,
             deadline: self.now.mono + Duration::from_secs(5),
             issued_at: self.now.wall,
-            operator: id("op-1"),
-            jti: id("j"),
+            by: Actor::Operator { operator: id("op-1"), jti: id("j") },
         };
         let effects = self.tell(ElevatorInput::Order { order, floors: set(floors) });
         (Ticket(self.tickets), effects)
