@@ -11,6 +11,7 @@ pub mod event;
 pub mod field;
 pub mod fieldbus;
 pub mod ids;
+pub mod interlock;
 pub mod kept;
 pub mod operator;
 pub mod order;
