@@ -13,6 +13,7 @@ pub mod fieldbus;
 pub mod ids;
 pub mod interlock;
 pub mod kept;
+pub mod keypad;
 pub mod operator;
 pub mod order;
 pub mod outputs;

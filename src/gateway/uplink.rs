@@ -236,6 +236,8 @@ impl Uplink {
 
     fn release(&mut self, now: Now, effect: Effect, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match effect {
+            // The doors heard of it without this detour.
+            Effect::Fence(_) => {}
             Effect::Report(report) => {
                 let step = self.desk.handle_report(report);
                 self.desk_step(now, step, entropy, act);

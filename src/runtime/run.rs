@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::process::{Resource, Rlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         session::{Restored, Session, SessionConfig},
-        step::Commit,
+        step::{Commit, Effect, Fence},
         uplink::{self, Uplink},
     },
     runtime::{
@@ -141,9 +141,18 @@ fn run_logged(site: Site) -> Result<(), RunError> {
 
     let events = ledger.reader();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
-    // Once the cloud loop is gone nobody needs the effects.
-    let ledger =
-        LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
+    let (passed, durable) = watch::channel(Fence::default());
+    let hand_on = move |effects: Vec<Effect>| {
+        // The doors first: they must not wait for the cloud loop.
+        for effect in &effects {
+            if let Effect::Fence(fence) = effect {
+                passed.send_replace(*fence);
+            }
+        }
+        // Once the cloud loop is gone nobody needs the others.
+        drop(release.blocking_send(effects));
+    };
+    let ledger = LedgerThread::spawn_observed(ledger, event_line::log, hand_on)?;
     let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
     if let Err(error) = keys {
         tracing::error!(%error, "the stored key set does not verify under the root key");
@@ -174,6 +183,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
             mirror_lost: !opened.permissions.is_present(),
         },
+        durable,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 

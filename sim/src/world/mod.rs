@@ -120,6 +120,7 @@ enum Lane {
     OrdersToDoors,
     SetsToDoors,
     DoorsToUplink,
+    LedgerToDoors,
     LedgerToUplink,
     MirrorToUplink,
     DoorsToLedger,

@@ -52,7 +52,7 @@ impl World {
     }
 
     pub(super) fn doors_order(&mut self, order: Order) {
-        self.line(format_args!("doors: order {:?} {:?} of {}", order.ticket, order.what, order.jti));
+        self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.oracle.order_delivered(self.now, &order);
         self.doors_input(Input::Order(order), "order");
     }

@@ -156,7 +156,7 @@ impl World {
     }
 
     fn order_doors(&mut self, now: Now, order: Order) {
-        self.line(format_args!("desk: order {:?} {:?} of {}", order.ticket, order.what, order.jti));
+        self.line(format_args!("desk: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.count("orders");
         self.oracle.order_emitted(now, &order);
         let order = self.shim.order(order);

@@ -87,7 +87,7 @@ impl Site {
         let reader = |name: &str, reader: u16, door: u16, board: Option<BoardIx>| ReaderBinding {
             id: id(name),
             reader: ReaderIx(reader),
-            door: DoorIx(door),
+            at: ReaderAt::Door(DoorIx(door)),
             card_block: board.map(|board| (board, 0)),
         };
         Site {
@@ -106,7 +106,7 @@ impl Site {
 
     pub fn topology(&self) -> Topology {
         Topology {
-            readers: self.readers.iter().map(|reader| (reader.id.clone(), ReaderAt::Door(reader.door))).collect(),
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
             boards: self.boards.iter().map(|board| board.id.clone()).collect(),
             ..Topology::of_doors(&self.door_ids())
         }

@@ -9,7 +9,7 @@ use crate::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus},
         event::EventBody,
-        fieldbus::BusReport,
+        fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
         order::{Order, Progress, Task},
@@ -49,6 +49,8 @@ impl View<'_> {
 /// What a machine is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Happening<'a> {
+    /// What was kept with [`Deed::KeepFirst`] under this key is durable.
+    Durable(&'a KeptKey),
     /// Once, before anything else: what earlier runs kept.
     Start(&'a [Kept]),
     /// The view's permission set is new.
@@ -57,6 +59,8 @@ pub enum Happening<'a> {
     Cloud,
     /// Anything that became an event of this node's field, whoever caused it.
     Event(&'a EventBody),
+    /// Something was presented at a reader that is at no door: in a cab, at a cabinet.
+    Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
     /// From a board, before the doors hear of it.
@@ -65,6 +69,8 @@ pub enum Happening<'a> {
     Input(InputRef, bool),
     /// An order that is not for a door.
     Order(&'a Order<Task>),
+    /// How far one of the node's own orders ([`Deed::Order`]) has got.
+    Progress(Ticket, &'a Progress),
     /// Wall time went another way than the time that deadlines count, or its trust changed: whatever was
     /// worked out from it is to be worked out anew.
     Clock,
@@ -81,10 +87,15 @@ pub enum Happening<'a> {
 pub enum Deed {
     Door(DoorIx, DoorInput),
     Event(EventBody),
+    /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
+    /// rule for orders holds for it.
+    Order(Order<Task>),
     Report(Ticket, Progress),
     /// A report that waits until what is kept is durable.
     Held(Ticket, Progress),
     Keep(Kept),
+    /// The same, for what must outlive a crash before anything follows from it: [`Happening::Durable`] says when.
+    KeepFirst(Kept),
     Unkeep(KeptKey),
     /// Its status changed.
     Changed(Thing),

@@ -13,7 +13,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
@@ -27,15 +31,15 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::Kept,
+        kept::{Kept, KeptKey},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
-        topology::Topology,
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -52,6 +56,8 @@ pub enum Input {
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
     Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -63,7 +69,7 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
 }
@@ -109,6 +115,9 @@ pub struct Controller {
     topology: Arc<Topology>,
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
     /// When the last input was handled.
     last: Now,
     stopping: bool,
@@ -138,6 +147,8 @@ impl Controller {
             topology,
             cloud,
             machines,
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
             last: now,
             stopping: false,
         };
@@ -173,6 +184,11 @@ impl Controller {
             Input::Cloud(cloud) => {
                 self.cloud = cloud;
                 self.tell_machines(now, Happening::Cloud, &mut step);
+            }
+            Input::Durable(fence) => {
+                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
             }
             Input::Timeout => {}
             Input::Stop => {
@@ -364,7 +380,7 @@ impl Controller {
             self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, order.ticket, progress));
+            self.report(now, order.ticket, progress, step);
         }
     }
 
@@ -428,11 +444,17 @@ impl Controller {
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),
-                Deed::Report(ticket, progress) => step.reports.push(report(now, ticket, progress)),
-                Deed::Held(ticket, progress) => {
-                    step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-                }
+                Deed::Order(order) => self.order(now, order, step),
+                Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
             }
@@ -462,10 +484,6 @@ impl Controller {
         if let Some(state) = effects.durable {
             step.commit.writes.push(LedgerWrite::Door { door: slot.door.config().id.clone(), state });
         }
-        step.reports.extend(effects.reports.into_iter().map(|(ticket, progress)| report(now, ticket, progress)));
-        for (ticket, progress) in effects.held {
-            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-        }
         let status = slot.door.status();
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
@@ -481,6 +499,31 @@ impl Controller {
             *known = status;
             changed(step, Thing::Door(ix));
             self.tell_machines(now, Happening::Door(ix), step);
+        }
+        for (ticket, progress) in effects.reports {
+            self.report(now, ticket, progress, step);
+        }
+        for (ticket, progress) in effects.held {
+            self.report_held(now, ticket, progress, step);
+        }
+    }
+
+    /// To the desk, or to the machine whose own order it was.
+    fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.reports.push(report(now, ticket, progress));
+        }
+    }
+
+    /// The same, after what this step writes is durable. A machine is told at once: nobody sees what it makes
+    /// of it before the same commit is on the disk.
+    fn report_held(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
         }
     }
 

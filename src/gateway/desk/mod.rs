@@ -44,7 +44,7 @@ use self::{
 
 use crate::{
     domain::{
-        event::{Event, EventBody, Refusal},
+        event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         order::{Order, OrderReport},
         outputs::Ticket,
@@ -438,7 +438,8 @@ impl Desk {
         let (operator, jti) = (command.operator.clone(), command.jti.clone());
         match work {
             Work::Field(what) => {
-                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, operator, jti });
+                let by = Actor::Operator { operator, jti };
+                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
             }
             Work::Node => step.errand = Some(Errand { ticket, operator, jti, body: body.clone() }),
         }

@@ -407,7 +407,7 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     assert_eq!(stages(&step), [Stage::Cancelled]);
     assert_eq!(step.outcomes[0].jti, id("a"));
     let due = desk.handle_timeout(at(1000));
-    assert_eq!(due.order.unwrap().jti, id("b"));
+    assert_eq!(due.order.unwrap().by.cause(), Some(&id("b")));
     assert!(desk.next_deadline().is_none());
 }
 

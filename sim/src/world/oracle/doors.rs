@@ -131,7 +131,7 @@ impl Oracle {
             *watch = DoorWatch {
                 manual: manual && restores,
                 reason_seen: now,
-                stored: stored.map(|open| open.jti.clone()),
+                stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 ..DoorWatch::default()
             };
@@ -144,7 +144,10 @@ impl Oracle {
     /// Modes that were reported as durable are there after a start.
     pub(super) fn check_promises(&mut self, site: &Site, restored: &BTreeMap<Id, DurableDoor>) {
         for (watch, door) in self.doors.iter().zip(&site.doors) {
-            let found = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref()).map(|open| &open.jti);
+            let found = restored
+                .get(&door.id)
+                .and_then(|durable| durable.manual_open.as_ref())
+                .and_then(|open| open.by.cause());
             if let Some(promised) = &watch.promised
                 && promised.as_ref() != found
             {
@@ -198,39 +201,41 @@ impl Oracle {
     // ---- orders ----
 
     pub fn order_emitted(&mut self, now: Now, order: &Order) {
-        let Task::Door(door, action) = order.what else { return };
-        let asked = self.asked.get(&order.jti).into_iter().flatten();
+        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
+        let (door, action) = (*door, *action);
+        let asked = self.asked.get(jti).into_iter().flatten();
         let same = |asked: &&super::Asked| asked.door == door.index() && asked.action == action;
         let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
-            let what = format!("nobody asked for {action:?} at door {} as {}", door.0, order.jti);
+            let what = format!("nobody asked for {action:?} at door {} as {}", door.0, jti);
             return self.fail(Invariant::CommandOnce, what);
         };
-        self.ordered.push(order.jti.clone());
+        self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
         let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         if trusted && unlocks && now.wall >= exp {
-            let what = format!("{} expired at {exp}, and is ordered at {}", order.jti, now.wall);
+            let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
         let deadline = now.mono_at(exp);
         if let Some(watch) = self.doors.get_mut(door.index()) {
             let ticket = order.ticket;
-            watch.orders.push(OrderWatch { ticket, jti: order.jti.clone(), action, deadline, confirmed: None });
+            watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
         }
     }
 
     pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
-        let Task::Door(door, action) = order.what else { return };
+        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
+        let (door, action) = (*door, *action);
         let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         // What secures or only asks may pass the restart fence again, should its record be lost.
         let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
-        let what = format!("{} {:?} {:?}", order.jti, door, action);
+        let what = format!("{} {:?} {:?}", jti, door, action);
         let count = delivered.entry(what).or_default();
         *count += 1;
         if *count > 1 {
             let count = *count;
-            let what = format!("command {} reaches the doors for the {count}. time", order.jti);
+            let what = format!("command {} reaches the doors for the {count}. time", jti);
             self.fail(Invariant::CommandOnce, what);
         }
     }
@@ -276,7 +281,7 @@ impl Oracle {
 
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted { door, person, .. } = &event.body
+            if let EventBody::AccessGranted { door: Some(door), person: Some(person), .. } = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
                 let slow = **person == *people::name_of(people::SLOW_PERSON);
@@ -309,19 +314,19 @@ impl Oracle {
         let LedgerWrite::Door { door, state } = write else { return };
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
         let watch = &mut self.doors[at];
-        watch.stored = state.manual_open.as_ref().map(|open| open.jti.clone());
+        watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
         watch.promised.take_if(|promised| *promised != watch.stored);
         let Some(open) = &state.manual_open else {
             watch.manual = false;
             watch.grant_until = Mono::ZERO;
             return;
         };
-        let confirmed = |order: &&OrderWatch| order.jti == open.jti && order.confirmed.is_some();
+        let confirmed = |order: &&OrderWatch| Some(&order.jti) == open.by.cause() && order.confirmed.is_some();
         if watch.manual || watch.orders.iter().any(|order| confirmed(&order)) {
             watch.manual = true;
-            watch.orders.retain(|order| order.jti != open.jti);
+            watch.orders.retain(|order| Some(&order.jti) != open.by.cause());
         } else {
-            let what = format!("{door} is open for {} that no board has confirmed", open.jti);
+            let what = format!("{door} is open for {:?}, which no board has confirmed", open.by);
             self.fail(Invariant::StrikeFalls, what);
         }
     }

@@ -7,6 +7,7 @@ use latchd::{
         fieldbus::RawCard,
         permission::SetVersion,
         time::Now,
+        topology::ReaderAt,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
@@ -65,13 +66,14 @@ impl RightsWatch {
             return;
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
-        let door = &site.doors[site.readers[reader].door.index()].id;
+        let ReaderAt::Door(door) = site.readers[reader].at else { return };
+        let door = &site.doors[door.index()].id;
         let verdict = match people.at(self.in_force.generation) {
             Some(model) => model.decide(card, door, now),
             None => Verdict::Denied(DenialReason::StalePermissions),
         };
         let said = match &event.body {
-            EventBody::AccessGranted { person, .. } => Verdict::Granted { person: person.to_string() },
+            EventBody::AccessGranted { person: Some(person), .. } => Verdict::Granted { person: person.to_string() },
             EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
             _ => return,
         };
