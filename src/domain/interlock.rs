@@ -244,12 +244,20 @@ mod tests {
         }
 
         fn wants(&mut self, door: u16, on: bool) {
-            if on { self.wants.insert(door) } else { self.wants.remove(&door) };
+            if on {
+                self.wants.insert(door)
+            } else {
+                self.wants.remove(&door)
+            };
             self.see(door);
         }
 
         fn held(&mut self, door: u16, on: bool) {
-            if on { self.held.insert(door) } else { self.held.remove(&door) };
+            if on {
+                self.held.insert(door)
+            } else {
+                self.held.remove(&door)
+            };
             self.see(door);
         }
 
@@ -262,7 +270,11 @@ mod tests {
                 assert!(round < 20, "it never settles: {changes:?}");
                 for change in changes {
                     let door = change.door.0;
-                    if change.blocked { self.blocked.insert(door) } else { self.blocked.remove(&door) };
+                    if change.blocked {
+                        self.blocked.insert(door)
+                    } else {
+                        self.blocked.remove(&door)
+                    };
                     self.see(door);
                 }
             }

@@ -3,7 +3,7 @@
 
 use latchd::{
     domain::{
-        event::{DenialReason, EventBody},
+        event::{DenialReason, EventBody, Granted},
         fieldbus::RawCard,
         permission::SetVersion,
         time::Now,
@@ -73,8 +73,8 @@ impl RightsWatch {
             None => Verdict::Denied(DenialReason::StalePermissions),
         };
         let said = match &event.body {
-            EventBody::AccessGranted { person: Some(person), .. } => Verdict::Granted { person: person.to_string() },
-            EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
+            EventBody::AccessGranted(Granted { person: Some(person), .. }) => Verdict::Granted { person: person.to_string() },
+            EventBody::AccessDenied(denied) => Verdict::Denied(denied.reason),
             _ => return,
         };
         if said != verdict || event.generation != self.in_force.generation {
