@@ -40,6 +40,9 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::ReportsQuery(_)
+            | CommandBody::LiveEventsSubscribe(_)
+            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
             other => {
                 let name = other.name();
                 Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))

@@ -16,9 +16,12 @@ use crate::{
 };
 
 impl Session {
-    /// Fills the window: first what somebody waits for, then events.
+    /// Fills the window: first what somebody waits for, then events, which never take all of it, then what is
+    /// watched live.
     pub(super) fn send(&mut self, now: Now, out: &mut Vec<Action>) {
         if !self.is_connected() {
+            // Subscriptions see what happens meanwhile.
+            out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
             return;
         }
         while self.outbox.has_room() {
@@ -39,6 +42,12 @@ impl Session {
                     self.publish(self.topics.evt(), sealed, false, Sent::Events, out);
                 }
             }
+        }
+        out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
+        while matches!(self.phase, Phase::Connected) && self.outbox.has_room() {
+            let Some((jti, update)) = self.live.next() else { break };
+            let sealed = self.sealer.seal_live(now.wall, &jti, update.missed, &update.events, update.ended);
+            self.publish(self.topics.live(&jti), sealed, false, Sent::Live(jti), out);
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 12] {
+pub fn channels() -> [Channel; 13] {
     [
         Channel {
             name: "command",
@@ -132,6 +132,16 @@ pub fn channels() -> [Channel; 12] {
             description: "Published when the board is lost or answers again, and whenever the link comes up.",
             retain: true,
             messages: &["BoardState"],
+        },
+        Channel {
+            name: "liveEvents",
+            address: "latchd/v1/{org}/{node}/live/{jti}",
+            way: Way::Up,
+            operation: "sendLiveEvents",
+            summary: "Show events to one who watches",
+            description: "One topic for each live_events.subscribe, named by its jti. In order, but not without gaps: `missed` counts them.",
+            retain: false,
+            messages: &["Live"],
         },
         Channel {
             name: "areaState",
