@@ -33,7 +33,17 @@ use crate::{
 };
 
 /// The commands that this version carries out.
-pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+#[rustfmt::skip]
+pub const SUPPORTED: &[&str] = &[
+    "door.open",
+    "door.close",
+    "door.open_and_close",
+    "door.state.get",
+    "alarm.acknowledge",
+    "output.pulse",
+    "output.set",
+    "node.identify",
+];
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {

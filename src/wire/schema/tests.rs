@@ -146,7 +146,7 @@ fn the_example_commands_are_accepted() {
         .map(|(verified, compact)| command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap())
         .map(|command| command.body.name().to_owned())
         .collect();
-    let mut supported = payloads::SUPPORTED.map(str::to_owned).to_vec();
+    let mut supported = payloads::SUPPORTED.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     supported.sort();
     let mut found = commands;
     found.sort();
