@@ -66,7 +66,7 @@ pub struct Cloud {
     pub beat_every: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM with the certificates that the broker's must chain to.
     pub ca: PathBuf,

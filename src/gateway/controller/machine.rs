@@ -3,10 +3,11 @@
 //! machine call another: they hear of each other only by what happened. Invariant: what a machine wants is in
 //! its [`Deeds`], and the controller carries out all of them within the same step.
 
+use super::DoorSlot;
 use crate::{
     domain::{
         cloud::CloudState,
-        door::{DoorInput, DoorStatus},
+        door::{DoorConfig, DoorInput, DoorStatus},
         event::{AlarmSource, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
@@ -14,7 +15,7 @@ use crate::{
         order::{Order, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
-        status::Thing,
+        status::{Status, Thing},
         time::{Mono, Now},
         topology::Topology,
     },
@@ -28,6 +29,7 @@ pub struct View<'a> {
     pub cloud: &'a CloudState,
     pub credential_key: &'a CredentialKey,
     pub(super) statuses: &'a [DoorStatus],
+    pub(super) doors: &'a [DoorSlot],
 }
 
 impl View<'_> {
@@ -37,6 +39,10 @@ impl View<'_> {
 
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {
         self.topology.door_id(door)
+    }
+
+    pub fn door_config(&self, door: DoorIx) -> Option<&DoorConfig> {
+        self.doors.get(door.index()).map(|slot| slot.door.config())
     }
 }
 
@@ -68,8 +74,14 @@ pub enum Happening<'a> {
     Progress(Ticket, &'a Progress),
     /// An alarm that is to stand until somebody acknowledges it.
     Alarm(&'a AlarmSource, Option<&'a str>),
+    /// Wall time went another way than the time that deadlines count, or its trust changed: whatever was
+    /// worked out from it is to be worked out anew.
+    Clock,
     /// Time has passed; at the latest when the deadline has come.
     Timeout,
+    /// All that followed from one input has been carried out: for what must be judged by the outcome, not by
+    /// the way there. What is wanted now is carried out, and this is told again until nobody wants more.
+    Settled,
     Stop,
 }
 
@@ -116,6 +128,16 @@ pub trait Machine: std::fmt::Debug {
     fn handle(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds);
 
     fn next_deadline(&self) -> Option<Mono> {
+        None
+    }
+
+    /// What of it has a state of its own.
+    fn things(&self) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    /// `None`: not this machine's, or there is no such thing any more.
+    fn status(&self, _thing: &Thing) -> Option<Status> {
         None
     }
 

@@ -20,6 +20,7 @@ mod tests;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
@@ -123,11 +124,16 @@ pub struct Controller {
     awaited: VecDeque<(Fence, KeptKey)>,
     fence: Fence,
     standing: StandingSet,
+    /// When the last input was handled.
+    last: Now,
     stopping: bool,
 }
 
 /// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
 const DEEDS_MAX: usize = 4096;
+
+/// Wall time that moved by this much more or less than the time that deadlines count has been set.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 
 impl Controller {
     /// The step names everything that has a state.
@@ -150,6 +156,7 @@ impl Controller {
             awaited: VecDeque::new(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
+            last: now,
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
@@ -163,13 +170,14 @@ impl Controller {
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
-        controller.carry_out(now, 0, &mut step);
+        controller.carry_out(now, &mut step);
         controller.gather_desired(now);
         (controller, step)
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -199,7 +207,7 @@ impl Controller {
             }
         }
         self.let_time_pass(now, &mut step);
-        self.carry_out(now, 0, &mut step);
+        self.carry_out(now, &mut step);
         self.gather_desired(now);
         step
     }
@@ -229,11 +237,12 @@ impl Controller {
     }
 
     /// Everything that has a state.
-    pub fn things(&self) -> impl Iterator<Item = Thing> + use<> {
+    pub fn things(&self) -> impl Iterator<Item = Thing> {
         let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
         let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
         let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
-        doors.chain(readers).chain(boards)
+        let others = self.machines.iter().flat_map(|machine| machine.things());
+        doors.chain(readers).chain(boards).chain(others)
     }
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
@@ -253,6 +262,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
+            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 
@@ -386,6 +396,15 @@ impl Controller {
         }
     }
 
+    fn watch_clock(&mut self, now: Now, step: &mut Step) {
+        let before = std::mem::replace(&mut self.last, now);
+        let expected = before.wall + now.mono.since(before.mono);
+        let off = now.wall.since(expected).max(expected.since(now.wall));
+        if now.trust != before.trust || off >= CLOCK_STEP {
+            self.tell_machines(now, Happening::Clock, step);
+        }
+    }
+
     /// Each door that is due is told once; one that is due again at once stays due for the next call.
     fn let_time_pass(&mut self, now: Now, step: &mut Step) {
         let due: Vec<DoorIx> =
@@ -407,6 +426,7 @@ impl Controller {
             cloud: &self.cloud,
             credential_key: &self.credential_key,
             statuses: &self.statuses,
+            doors: &self.doors,
         };
         let mut deeds = Deeds::default();
         for machine in &mut self.machines {
@@ -416,8 +436,16 @@ impl Controller {
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
-    fn carry_out(&mut self, now: Now, mut done: usize, step: &mut Step) {
-        while let Some(deed) = step.deeds.pop_front() {
+    fn carry_out(&mut self, now: Now, step: &mut Step) {
+        let mut done = 0;
+        loop {
+            let Some(deed) = step.deeds.pop_front() else {
+                self.tell_machines(now, Happening::Settled, step);
+                if step.deeds.is_empty() {
+                    return;
+                }
+                continue;
+            };
             done += 1;
             if done > DEEDS_MAX {
                 // A set with a loop is refused when it is loaded; this is what must not happen all the same.

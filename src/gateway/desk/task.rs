@@ -57,6 +57,9 @@ impl Desk {
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Set(args.on))?))
             }
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
+            CommandBody::ReportsQuery(_)
+            | CommandBody::LiveEventsSubscribe(_)
+            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
             other => {
                 let name = other.name();
                 Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))

@@ -171,7 +171,7 @@ fn alarms_beyond_what_is_kept_push_the_oldest_out_with_an_event() {
         let source = AlarmSource::EmergencyCard { emergency_card: id(&format!("e-{round}")), door: id("front") };
         let mut step = Step::default();
         step.deeds.push_back(Deed::Alarm(source, None));
-        bench.controller.carry_out(bench.now, 0, &mut step);
+        bench.controller.carry_out(bench.now, &mut step);
         forgotten += types(&step).iter().filter(|kind| *kind == "alarm.forgotten").count();
     }
     assert!(forgotten > 900, "{forgotten}");
