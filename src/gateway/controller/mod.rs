@@ -3,7 +3,9 @@
 //! grows with the number of doors that an input does not concern. Invariant: every input yields one
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
+mod auto_open;
 mod card;
+mod interlock;
 mod lasting;
 pub mod machine;
 mod machines;
