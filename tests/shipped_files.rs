@@ -121,6 +121,8 @@ static SITE_KINDS: &[Kind] = &[
         path: &["cabinet", "compartments", "occupied"],
     },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
+    Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
+    Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
 ];
 

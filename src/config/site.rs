@@ -7,7 +7,7 @@ use crate::domain::{
     door::DoorConfig,
     elevator::FloorGroupConfig,
     fieldbus::BoardConfig,
-    ids::{BoardIx, BusIx, Id, ReaderIx},
+    ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
     topology::{FloorGroupPlace, ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
@@ -137,6 +137,25 @@ pub enum ReaderSource {
 }
 
 impl Site {
+    fn bound_outputs(&self) -> Vec<(Id, String)> {
+        let locks = self.doors.iter().flat_map(|door| {
+            let to = format!("door {}", door.id);
+            [Some((door.id.clone(), to.clone())), self.output_id(door.lock).map(|id| (id, to))]
+        });
+        let floors = self.field.floor_groups.iter().flat_map(|group| {
+            let floors = group.floors.iter().map(|floor| (floor, format!("floor {} of {}", floor.id, group.id)));
+            floors.filter_map(|(floor, to)| self.output_id(floor.output).map(|id| (id, to)))
+        });
+        locks.flatten().chain(floors).collect()
+    }
+
+    /// `BOARD.OUTPUT`; none if that is too long for a name.
+    fn output_id(&self, output: OutputRef) -> Option<Id> {
+        let board = &self.boards.get(output.board.index())?.config;
+        let point = board.profile.outputs.get(usize::from(output.output))?;
+        Id::new(&format!("{}.{}", board.id, point.name)).ok()
+    }
+
     /// What the node has, by name.
     pub fn topology(&self) -> Topology {
         let place = |group: &FloorGroupConfig| FloorGroupPlace {
@@ -148,6 +167,9 @@ impl Site {
             readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
             floor_groups: self.field.floor_groups.iter().map(place).collect(),
             lockers: self.field.cabinets.iter().flat_map(|cabinet| &cabinet.compartments).map(|at| at.door).collect(),
+            outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
+            bound_outputs: self.bound_outputs(),
+            inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
             boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
             ..Topology::default()
         }

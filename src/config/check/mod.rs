@@ -3,6 +3,7 @@
 
 mod boards;
 mod doors;
+mod field;
 mod places;
 
 use std::{
@@ -21,7 +22,7 @@ use super::{
     site::{Cloud, Node, Secret, Site, Tls},
 };
 use crate::{
-    domain::ids::Id,
+    domain::{field::FieldConfig, ids::Id},
     wire::{jws::Signer, keys::RootKey},
 };
 
@@ -86,16 +87,20 @@ impl Checker<'_> {
         let buses = self.buses(&raw.buses);
         let boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
-        let field = self.field(&raw, &boards, &mut doors);
+        let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
         let places = places::Places::new(&raw);
         let readers = self.readers(&raw.readers, &places, &boards, &mut doors);
         self.readerless(&raw, &readers);
+        let free = self.field((&raw.outputs, &raw.inputs), (&raw.doors, &raw.readers), &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
         Some(Site {
-            field: field?,
+            field: {
+                let (floor_groups, cabinets) = floors_and_cabinets?;
+                FieldConfig { floor_groups, cabinets, ..free? }
+            },
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,

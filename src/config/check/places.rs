@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Checker,
     boards::{Boards, index},
-    doors::{Doors, PointKind},
+    doors::Doors,
 };
 use crate::{
     config::{
@@ -16,8 +16,7 @@ use crate::{
     },
     domain::{
         elevator::{FLOORS_MAX, FailPolicy, FloorConfig, FloorGroupConfig, Selected},
-        field::FieldConfig,
-        ids::{DoorIx, Id, OutputRef},
+        ids::{DoorIx, Id},
         locker::{CabinetConfig, Compartment, Occupancy},
         topology::ReaderAt,
     },
@@ -47,7 +46,12 @@ impl Places {
 
 impl Checker<'_> {
     /// Compartments are doors, after the others.
-    pub fn field(&self, raw: &RawSite, boards: &Boards, doors: &mut Doors) -> Option<FieldConfig> {
+    pub fn places(
+        &self,
+        raw: &RawSite,
+        boards: &Boards,
+        doors: &mut Doors,
+    ) -> Option<(Vec<FloorGroupConfig>, Vec<CabinetConfig>)> {
         self.unique("floor groups", raw.floor_groups.iter().map(|group| group.id.as_ref()));
         self.unique("cabinets", raw.cabinets.iter().map(|cabinet| cabinet.id.as_ref()));
         let floor_groups: Vec<_> =
@@ -56,10 +60,7 @@ impl Checker<'_> {
         known.extend(raw.doors.iter().filter_map(|door| door.id.as_ref()).map(|id| (id.value.clone(), id.span)));
         let cabinets: Vec<_> =
             raw.cabinets.iter().map(|cabinet| self.cabinet(cabinet, boards, doors, &mut known)).collect();
-        Some(FieldConfig {
-            floor_groups: floor_groups.into_iter().collect::<Option<_>>()?,
-            cabinets: cabinets.into_iter().collect::<Option<_>>()?,
-        })
+        Some((floor_groups.into_iter().collect::<Option<_>>()?, cabinets.into_iter().collect::<Option<_>>()?))
     }
 
     fn floor_group(&self, raw: &RawFloorGroup, boards: &Boards, uses: &mut Doors) -> Option<FloorGroupConfig> {
@@ -96,10 +97,9 @@ impl Checker<'_> {
     ) -> Option<FloorConfig> {
         let id = self.counted_id("floors", raw.count, raw.id.as_ref(), at, known);
         let output = raw.output.as_ref().map(|text| raw.count.expand(text, at));
-        let output = output.as_ref().and_then(|text| self.output(text, boards, uses));
-        let selected = raw.selected.as_ref().map(|input| {
-            self.input("selected", &raw.count.expand_input(input, at), boards, uses)
-        });
+        let output = output.as_ref().and_then(|text| self.output("floor", text, boards, uses));
+        let selected =
+            raw.selected.as_ref().map(|input| self.input("selected", &raw.count.expand_input(input, at), boards, uses));
         Some(FloorConfig {
             id: id?,
             output: output?,
@@ -186,7 +186,10 @@ impl Checker<'_> {
             }
         };
         if count.count > 1 && !text.value.contains("{n") {
-            problem("counted entries need a numbered id", format!("expected `{{n}}` in it, such as \"{}-{{n}}\"", text.value));
+            problem(
+                "counted entries need a numbered id",
+                format!("expected `{{n}}` in it, such as \"{}-{{n}}\"", text.value),
+            );
             return None;
         }
         if !count.counted && text.value.contains('{') {
@@ -207,18 +210,6 @@ impl Checker<'_> {
         }
         known.insert(id.clone(), text.span);
         Some(id)
-    }
-
-    fn output(&self, at: &At<String>, boards: &Boards, uses: &mut Doors) -> Option<OutputRef> {
-        let (board, output) = self.point(PointKind::Output, at, boards, uses)?;
-        let output = OutputRef { board, output };
-        if let Some(first) = uses.outputs.get(&output) {
-            let finding = Diagnostic::error(format!("the output `{}` drives two things", at.value));
-            self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
-        } else {
-            uses.outputs.insert(output, at.span);
-        }
-        Some(output)
     }
 
     /// What nobody can present anything at.

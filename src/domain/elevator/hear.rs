@@ -177,8 +177,7 @@ impl Elevator {
     }
 
     fn accept(&mut self, order: &Order<FloorAction>, motion: Motion, floors: FloorSet, out: &mut Effects) {
-        let pending =
-            Pending::new((order.ticket, motion, floors), (order.deadline, order.issued_at), order.by.clone());
+        let pending = Pending::new((order.ticket, motion, floors), (order.deadline, order.issued_at), order.by.clone());
         self.orders.accept(pending);
         if motion != Motion::Close {
             // In force while it waits, durable once it is confirmed.

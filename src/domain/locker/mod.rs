@@ -6,9 +6,9 @@
 mod key;
 mod lockout;
 mod standing;
-mod typed;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 use std::time::Duration;
 

@@ -12,8 +12,10 @@ use crate::{
     domain::{
         credential,
         door::OrderEnd,
-        elevator::{DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride},
-        event::{EventBody, Refusal},
+        elevator::{
+            DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride,
+        },
+        event::{Denied, EventBody, Granted, Refusal},
         fieldbus::{BusReport, CardRead},
         ids::{Id, InputRef, OutputRef},
         kept::Kept,
@@ -117,17 +119,17 @@ impl Elevators {
         let presented = credential::decode(read.card);
         let tokens = presented.tokens(|text| token(view.credential_key, text));
         let (floor_group, reader, card) = (slot.elevator.config().id.clone(), reader.clone(), presented.evidence);
-        let denied = |reason, person, credential, rule| EventBody::AccessDenied {
-            door: None,
-            floor_group: Some(floor_group.clone()),
-            cabinet: None,
-            reader: reader.clone(),
-            reason,
-            person,
-            credential,
-            rule,
-            contract: None,
-            card: Some(card.clone()),
+        let denied = |reason, person, credential, rule| {
+            let (floor_group, reader, card) = (Some(floor_group.clone()), Some(reader.clone()), Some(card.clone()));
+            EventBody::AccessDenied(Denied {
+                floor_group,
+                reader,
+                person,
+                credential,
+                rule,
+                card,
+                ..Denied::new(reason)
+            })
         };
         match (slot.elevator.denies(), view.permissions.floors(&tokens, at, now)) {
             (Some(reason), FloorDecision::Granted { person, credential, rule, .. }) => {
@@ -138,17 +140,16 @@ impl Elevators {
                 deeds.event(denied(reason, person, credential, rule));
             }
             (None, FloorDecision::Granted { person, credential, rule, extended, floors }) => {
-                deeds.event(EventBody::AccessGranted {
-                    door: None,
+                deeds.event(EventBody::AccessGranted(Granted {
                     floor_group: Some(floor_group),
                     floors: slot.elevator.config().names(floors),
-                    reader,
+                    reader: Some(reader),
                     person: Some(person.clone()),
                     credential: Some(credential.clone()),
                     rule: Some(rule),
-                    contract: None,
                     card: Some(card),
-                });
+                    ..Granted::default()
+                }));
                 let enable = view.permissions.site().floor_groups.get(&slot.elevator.config().id);
                 let enable = enable.and_then(|record| record.enable_s);
                 let ride = Ride { floors, person, credential, extended, enable_s: enable };

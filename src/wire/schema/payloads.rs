@@ -28,8 +28,8 @@ use crate::{
         report::ReportArgs,
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
-            AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage, OutcomeMessage, ReaderMessage,
-            RequestMessage, StatusMessage,
+            AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
         },
     },
 };
@@ -45,6 +45,10 @@ pub const SUPPORTED: &[&str] = &[
     "floor.close",
     "floor.open_and_close",
     "locker.open",
+    "alarm.acknowledge",
+    "output.pulse",
+    "output.set",
+    "node.identify",
     "reports.query",
     "live_events.subscribe",
     "live_events.unsubscribe",

@@ -12,8 +12,8 @@ use crate::{
         keys::{KeySet, RootKey},
         set::{Bucket, Digest, SetDocument, SetRequest, chunk},
         upward::{
-            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage, OutcomeMessage, ReaderMessage,
-            RequestMessage, StatusMessage,
+            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
         },
     },
 };
@@ -124,7 +124,14 @@ fn channels_are_the_topics_of_the_node() {
     let hash = [0xab; 32];
     let mut expected = topics.subscriptions().to_vec();
     expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status()]);
-    for (kind, id) in [("door", "front"), ("reader", "front-in"), ("board", "relays"), ("area", "lab"), ("floor_group", "lift"), ("locker", "key-07")] {
+    for (kind, id) in [
+        ("door", "front"),
+        ("reader", "front-in"),
+        ("board", "relays"),
+        ("area", "lab"),
+        ("floor_group", "lift"),
+        ("locker", "key-07"),
+    ] {
         expected.push(topics.state(kind, &Id::new(id).unwrap()));
     }
     expected.push(topics.live(&Id::new("j-1").unwrap()));

@@ -89,7 +89,13 @@ impl Rig {
 
     pub fn ride(&mut self, person: &str, floors: &[usize]) -> Effects {
         let (person, credential) = (id(person), id("card"));
-        self.tell(ElevatorInput::Ride(Ride { floors: set(floors), person, credential, extended: false, enable_s: None }))
+        self.tell(ElevatorInput::Ride(Ride {
+            floors: set(floors),
+            person,
+            credential,
+            extended: false,
+            enable_s: None,
+        }))
     }
 
     pub fn order(&mut self, action: FloorAction, floors: &[usize]) -> (Ticket, Effects) {

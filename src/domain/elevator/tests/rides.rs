@@ -36,7 +36,13 @@ fn a_second_read_adds_its_floors_and_shortens_nothing() {
 fn who_needs_more_time_gets_it() {
     let mut rig = Rig::new();
     let (person, credential) = (id("ada"), id("card"));
-    let _ = rig.tell(ElevatorInput::Ride(Ride { floors: set(&[ROOF]), person, credential, extended: true, enable_s: None }));
+    let _ = rig.tell(ElevatorInput::Ride(Ride {
+        floors: set(&[ROOF]),
+        person,
+        credential,
+        extended: true,
+        enable_s: None,
+    }));
     rig.pass(19_999);
     assert_eq!(rig.enabled(), set(&[ROOF]));
     rig.pass(1);

@@ -5,8 +5,6 @@
 //! `reader` is what happens at a cabinet's reader and keypad.
 
 mod reader;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,8 +17,8 @@ use crate::domain::{
     ids::{BoardIx, DoorIx, Id, InputRef},
     kept::Kept,
     locker::{
-        CONSUMED_MAX, CabinetConfig, Compartment, ContractStatus, KeyChange, KeyRecord, KeyState, LockerStatus, Opening,
-        Standing, SyncState, key_change, standing,
+        CONSUMED_MAX, CabinetConfig, Compartment, ContractStatus, KeyChange, KeyRecord, KeyState, LockerStatus,
+        Opening, Standing, SyncState, key_change, standing,
     },
     record::{LockerContract, Token},
     status::{Status, Thing},
@@ -170,15 +168,18 @@ impl Lockers {
     }
 
     /// Somebody opens by other means than the reader, or the door has closed behind whoever did.
-    fn door_event(&mut self, view: &View<'_>, body: &EventBody) {
-        let EventBody::DoorModeChanged { door, to: Mode::Accessed | Mode::Unlocked | Mode::LockedOpen, actor, .. } = body
+    fn door_event(&mut self, body: &EventBody) {
+        let EventBody::DoorModeChanged { door, to: Mode::Accessed | Mode::Unlocked | Mode::LockedOpen, actor, .. } =
+            body
         else {
             return;
         };
+        // Whoever presented a card or a code is known better.
+        if !matches!(actor, Actor::Operator { .. } | Actor::SystemEvent { .. } | Actor::Fire | Actor::Node) {
+            return;
+        }
         let place = self.places().find(|place| self.at(*place).is_some_and(|(compartment, _)| compartment.id == *door));
-        let known = !matches!(actor, Actor::Operator { .. } | Actor::SystemEvent { .. } | Actor::Fire | Actor::Node);
-        let _ = view;
-        if let Some((_, slot)) = place.filter(|_| !known).and_then(|place| self.at(place)) {
+        if let Some((_, slot)) = place.and_then(|place| self.at(place)) {
             let opening = Opening { actor: actor.clone(), contract: None, person: None, due: None };
             slot.opening = Some((opening, None));
         }
@@ -228,7 +229,7 @@ impl Lockers {
         }
     }
 
-    fn tell_statuses(&mut self, now: Now, view: &View<'_>, deeds: &mut Deeds) {
+    fn tell_statuses(&mut self, now: Now, deeds: &mut Deeds) {
         for cabinet in &mut self.cabinets {
             for (compartment, slot) in cabinet.config.compartments.iter().zip(&mut cabinet.slots) {
                 let status = LockerStatus {
@@ -245,7 +246,6 @@ impl Lockers {
                 }
             }
         }
-        let _ = view;
     }
 
     fn next_wall(&self, now: Now) -> Option<Mono> {
@@ -302,14 +302,14 @@ impl Machine for Lockers {
             Happening::Read(read) => self.read(now, view, read, deeds),
             Happening::Durable(key) => self.durable(now, view, key, deeds),
             Happening::Bus(report) => self.hear_bus(now, view, report, deeds),
-            Happening::Event(body) => self.door_event(view, body),
+            Happening::Event(body) => self.door_event(body),
             Happening::Door(door) => self.door_status(now, view, door),
             Happening::Timeout | Happening::Clock => {}
             _ => return,
         }
         self.pass_time(now, deeds);
         self.look_for_overdue(now, deeds);
-        self.tell_statuses(now, view, deeds);
+        self.tell_statuses(now, deeds);
         let desks = self.cabinets.iter().filter_map(|cabinet| cabinet.desk.next_deadline());
         self.deadline = desks.chain(self.next_wall(now)).min();
     }

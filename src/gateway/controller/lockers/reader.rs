@@ -13,7 +13,7 @@ use crate::{
     domain::{
         credential,
         door::{DoorInput, Grant},
-        event::{Actor, CardEvidence, DenialReason, EventBody},
+        event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fieldbus::CardRead,
         ids::{DoorIx, Id},
         kept::{Kept, KeptKey},
@@ -90,18 +90,17 @@ impl Desk {
 impl Asked {
     fn denied(&self, door: Option<&Id>, contract: Option<&Id>, reason: DenialReason, rule: Option<Id>) -> EventBody {
         let (person, credential) = self.holder.clone().map(|(person, credential, _)| (person, credential)).unzip();
-        EventBody::AccessDenied {
+        EventBody::AccessDenied(Denied {
             door: door.cloned(),
-            floor_group: None,
             cabinet: Some(self.cabinet.clone()),
-            reader: self.reader.clone(),
-            reason,
+            reader: Some(self.reader.clone()),
             person,
             credential,
             rule,
             contract: contract.cloned(),
             card: self.card.clone(),
-        }
+            ..Denied::new(reason)
+        })
     }
 }
 
@@ -112,7 +111,7 @@ impl Lockers {
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         let asked = Asked { cabinet: cabinet.config.id.clone(), reader: reader.clone(), holder: None, card: None };
         match Key::of(read.card) {
-            None => self.card(now, view, at, Asked { card: None, ..asked }, read, deeds),
+            None => self.card(now, view, at, asked, read, deeds),
             Some(key) => {
                 let timeout = cabinet.config.keypad_timeout;
                 if let Some(typed) = cabinet.desk.typing.press(now.mono, key, timeout) {
@@ -169,13 +168,7 @@ impl Lockers {
     }
 
     /// What this person may open; if nothing, why not.
-    fn contracts_of(
-        &self,
-        now: Now,
-        view: &View<'_>,
-        at: usize,
-        person: &Id,
-    ) -> (Vec<Choice>, Option<DenialReason>) {
+    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<DenialReason>) {
         let Some(cabinet) = self.cabinets.get(at) else { return (Vec::new(), None) };
         let (mut choices, mut refused) = (Vec::new(), None);
         let theirs = |contract: &crate::domain::record::LockerContract| contract.person.as_ref() == Some(person);
@@ -291,7 +284,7 @@ impl Lockers {
             let door = view.door_id(choice.door);
             return deeds.event(asked.denied(door, Some(&choice.contract), reason, rule));
         }
-        let Some(code) = choice.code else { return self.opened(now, view, &choice, asked, deeds) };
+        let Some(code) = choice.code else { return self.opened(view, &choice, asked, deeds) };
         let Some(cabinet) = self.cabinets.get_mut(choice.place.cabinet) else { return };
         if cabinet.desk.pending.is_some() || self.consumed.len() >= CONSUMED_MAX * 2 {
             return deeds.event(asked.denied(None, Some(&choice.contract), DenialReason::NoRule, None));
@@ -308,7 +301,7 @@ impl Lockers {
         let pending = desks.into_iter().find_map(|desk| desk.pending.take_if(|pending| pending.key == *key));
         let Some(Pending { choice, asked, .. }) = pending else { return };
         match self.may_open(now, view, &choice, &asked) {
-            Ok(()) => self.opened(now, view, &choice, &asked, deeds),
+            Ok(()) => self.opened(view, &choice, &asked, deeds),
             Err((reason, rule)) => {
                 deeds.event(asked.denied(view.door_id(choice.door), Some(&choice.contract), reason, rule));
             }
@@ -340,24 +333,22 @@ impl Lockers {
         Ok(())
     }
 
-    fn opened(&mut self, now: Now, view: &View<'_>, choice: &Choice, asked: &Asked, deeds: &mut Deeds) {
+    fn opened(&mut self, view: &View<'_>, choice: &Choice, asked: &Asked, deeds: &mut Deeds) {
         let contracts = &view.permissions.site().locker_contracts;
         let contract = contracts.get(&choice.contract);
         let (person, credential) = match &asked.holder {
             Some((person, credential, _)) => (Some(person.clone()), Some(credential.clone())),
             None => (contract.and_then(|contract| contract.person.clone()), None),
         };
-        deeds.event(EventBody::AccessGranted {
+        deeds.event(EventBody::AccessGranted(Granted {
             door: view.door_id(choice.door).cloned(),
-            floor_group: None,
-            floors: Vec::new(),
-            reader: asked.reader.clone(),
+            reader: Some(asked.reader.clone()),
             person: person.clone(),
             credential,
-            rule: None,
             contract: Some(choice.contract.clone()),
             card: asked.card.clone(),
-        });
+            ..Granted::default()
+        }));
         let actor = match asked.holder.clone() {
             Some((person, credential, extended)) => {
                 let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
@@ -375,6 +366,5 @@ impl Lockers {
         if let Some((_, slot)) = self.at(choice.place) {
             slot.opening = Some((opening, None));
         }
-        let _ = now;
     }
 }
