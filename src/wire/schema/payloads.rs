@@ -33,7 +33,21 @@ use crate::{
 };
 
 /// The commands that this version carries out.
-pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+pub const SUPPORTED: [&str; 13] = [
+    "door.open",
+    "door.close",
+    "door.open_and_close",
+    "door.open_with_delay",
+    "door.close_with_delay",
+    "door.cancel_delay",
+    "door.dnd",
+    "door.force_toggle",
+    "door.force",
+    "door.state.get",
+    "lockdown.set",
+    "lockdown.clear",
+    "alarm.acknowledge",
+];
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
