@@ -189,13 +189,13 @@ fn snapshot(node: &mut Node, chunks: &BTreeMap<Bucket, Vec<u8>>) {
 
 /// The part of it that is compiling: records as they come out of JSON.
 fn compile(bodies: &Bodies) -> Permissions {
-    let mut compiler = Compiler::new();
+    let doors: Vec<Id> = (0..DOORS).map(|n| id(&format!("door-{n}"))).collect();
+    let mut compiler = Compiler::new(&Topology::of_doors(&doors), &jiff::tz::TimeZone::UTC);
     for ((kind, name), body) in bodies {
         let wrapped = json!({"kind": kind, "body": body});
-        compiler.add(id(name), serde_json::from_value(wrapped).expect("a record"));
+        compiler.add(&id(name), serde_json::from_value(wrapped).expect("a record"));
     }
-    let doors: Vec<Id> = (0..DOORS).map(|n| id(&format!("door-{n}"))).collect();
-    compiler.finish(&Topology::of_doors(&doors), &jiff::tz::TimeZone::UTC, SetVersion::default()).expect("a set")
+    compiler.finish(SetVersion::default()).expect("a set")
 }
 
 fn report(what: &str, mut samples: Vec<Duration>) {

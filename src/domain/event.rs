@@ -2,6 +2,9 @@
 //! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
 //! why, by which rule and generation), without looking anything up again.
 
+mod access;
+
+pub use access::{Denied, Granted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +80,10 @@ pub enum Actor {
     },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
+    /// What a schedule unlocks.
+    AutoOpen { auto_open: Id },
+    /// A door that must not be open together with another one.
+    Interlock { interlock: Id },
     /// Request to exit.
     Rex,
     /// The fire input.
@@ -93,7 +100,8 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => None,
+            Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
         }
     }
 }
@@ -103,20 +111,9 @@ impl Actor {
 #[serde(tag = "type")]
 pub enum EventBody {
     #[serde(rename = "access.granted")]
-    AccessGranted { door: Id, reader: Id, person: Id, credential: Id, rule: Id, card: CardEvidence },
+    AccessGranted(Granted),
     #[serde(rename = "access.denied")]
-    AccessDenied {
-        door: Id,
-        reader: Id,
-        reason: DenialReason,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        card: CardEvidence,
-    },
+    AccessDenied(Denied),
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },
     #[serde(rename = "door.closed")]
@@ -154,6 +151,14 @@ pub enum EventBody {
     /// A door that fire had released was reset by hand.
     #[serde(rename = "fire.reset")]
     FireReset { door: Id, actor: Actor },
+    /// A door is unlocked by its auto open from here on.
+    #[serde(rename = "auto_open.started")]
+    AutoOpenStarted { door: Id, auto_open: Id },
+    #[serde(rename = "auto_open.ended")]
+    AutoOpenEnded { door: Id, auto_open: Id, reason: AutoOpenEnd },
+    /// Somebody was granted for whom an auto open had waited.
+    #[serde(rename = "auto_open.first_person_came")]
+    AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -220,6 +225,20 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+/// Why an auto open no longer unlocks a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoOpenEnd {
+    /// Its time is over, or a holiday began.
+    Schedule,
+    /// An auto open that denies began.
+    Deny,
+    /// The permission set no longer has it for this door.
+    Removed,
+    /// Nobody knows what time it is.
+    ClockUntrusted,
 }
 
 /// Why a command was refused: the closed list of the contract.

@@ -4,14 +4,46 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ids::Id, time::Wall};
+use super::{
+    ids::Id,
+    time::{ClockTrust, Wall},
+};
 
 /// One value, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
-    /// Where a person was let in last; `None`: outside of all areas.
-    Whereabouts { person: Id, area: Option<Id>, since: Wall },
+    /// In which areas a person is, and which they left.
+    Whereabouts { person: Id, areas: Vec<Presence> },
+    /// What the auto opens of a door last said.
+    AutoOpen {
+        door: Id,
+        /// The records that held.
+        holding: Vec<Id>,
+        /// The last boundary, and the one to come as far as it was known.
+        last: Option<Wall>,
+        next: Option<Wall>,
+        /// By which the door was unlocked.
+        on: Option<Id>,
+        came: Vec<CameFirst>,
+    },
+}
+
+/// One area of a person's whereabouts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Presence {
+    pub area: Id,
+    pub inside: bool,
+    pub since: Wall,
+    /// Whether `since` could be believed.
+    pub clock: ClockTrust,
+}
+
+/// Somebody was granted for whom an auto open waited; it need not wait again before `until`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameFirst {
+    pub auto_open: Id,
+    pub until: Wall,
 }
 
 /// The name under which a value is kept.
@@ -22,12 +54,21 @@ impl KeptKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub fn whereabouts(person: &Id) -> KeptKey {
+        KeptKey(format!("whereabouts/{person}"))
+    }
+
+    pub fn auto_open(door: &Id) -> KeptKey {
+        KeptKey(format!("auto_open/{door}"))
+    }
 }
 
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
-            Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
+            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
         }
     }
 }

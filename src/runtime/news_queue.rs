@@ -7,7 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use crate::{
-    domain::{door::Closed, ids::DoorIx, order::OrderReport, status::Thing},
+    domain::{
+        door::Closed,
+        ids::DoorIx,
+        order::OrderReport,
+        status::{Status, Thing},
+    },
     gateway::{controller::Controller, uplink::DoorNews},
 };
 
@@ -80,7 +85,7 @@ impl NewsQueue {
 
     fn send_states(&mut self, controller: &Controller) {
         while let Some(thing) = self.states.pop_first() {
-            let Some(status) = controller.status(&thing) else { continue };
+            let Some(status) = controller.status(&thing).or_else(|| Status::gone(&thing)) else { continue };
             if self.cloud.try_send(DoorNews::Status(Box::new(status))).is_err() {
                 self.states.insert(thing);
                 return;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Every card of the set and one stranger, read alone, as two formats of one read, and garbled.
-fn reads() -> Vec<CardTokens> {
+pub fn reads() -> Vec<CardTokens> {
     let well_formed = RawCard { bits: 26, value: 0x2f6_23ae };
     let bad_parity = RawCard { value: well_formed.value ^ 1, ..well_formed };
     let as_formats = |raw, number, bits| {

@@ -3,7 +3,9 @@
 //! grows with the number of doors that an input does not concern. Invariant: every input yields one
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
+mod auto_open;
 mod card;
+mod interlock;
 mod lasting;
 mod lockdown;
 pub mod machine;
@@ -14,7 +16,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
@@ -29,15 +35,15 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::Kept,
+        kept::{Kept, KeptKey},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
-        topology::Topology,
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -54,6 +60,8 @@ pub enum Input {
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
     Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -65,7 +73,7 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
 }
@@ -112,11 +120,19 @@ pub struct Controller {
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
     gatherings: Gatherings,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
+    /// When the last input was handled.
+    last: Now,
     stopping: bool,
 }
 
 /// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
 const DEEDS_MAX: usize = 4096;
+
+/// Wall time that moved by this much more or less than the time that deadlines count has been set.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 
 impl Controller {
     /// The step names everything that has a state.
@@ -137,6 +153,9 @@ impl Controller {
             cloud,
             machines,
             gatherings: Gatherings::new(),
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
+            last: now,
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
@@ -150,13 +169,14 @@ impl Controller {
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
-        controller.carry_out(now, 0, &mut step);
+        controller.carry_out(now, &mut step);
         controller.gather_desired(now);
         (controller, step)
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -171,6 +191,11 @@ impl Controller {
                 self.cloud = cloud;
                 self.tell_machines(now, Happening::Cloud, &mut step);
             }
+            Input::Durable(fence) => {
+                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
+            }
             Input::Timeout => {}
             Input::Stop => {
                 self.stopping = true;
@@ -181,7 +206,7 @@ impl Controller {
             }
         }
         self.let_time_pass(now, &mut step);
-        self.carry_out(now, 0, &mut step);
+        self.carry_out(now, &mut step);
         self.gather_desired(now);
         step
     }
@@ -211,11 +236,12 @@ impl Controller {
     }
 
     /// Everything that has a state.
-    pub fn things(&self) -> impl Iterator<Item = Thing> + use<> {
+    pub fn things(&self) -> impl Iterator<Item = Thing> {
         let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
         let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
         let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
-        doors.chain(readers).chain(boards)
+        let others = self.machines.iter().flat_map(|machine| machine.things());
+        doors.chain(readers).chain(boards).chain(others)
     }
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
@@ -235,6 +261,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
+            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 
@@ -365,6 +392,15 @@ impl Controller {
         }
     }
 
+    fn watch_clock(&mut self, now: Now, step: &mut Step) {
+        let before = std::mem::replace(&mut self.last, now);
+        let expected = before.wall + now.mono.since(before.mono);
+        let off = now.wall.since(expected).max(expected.since(now.wall));
+        if now.trust != before.trust || off >= CLOCK_STEP {
+            self.tell_machines(now, Happening::Clock, step);
+        }
+    }
+
     /// Each door that is due is told once; one that is due again at once stays due for the next call.
     fn let_time_pass(&mut self, now: Now, step: &mut Step) {
         let due: Vec<DoorIx> =
@@ -386,6 +422,7 @@ impl Controller {
             cloud: &self.cloud,
             credential_key: &self.credential_key,
             statuses: &self.statuses,
+            doors: &self.doors,
         };
         let mut deeds = Deeds::default();
         for machine in &mut self.machines {
@@ -395,8 +432,16 @@ impl Controller {
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
-    fn carry_out(&mut self, now: Now, mut done: usize, step: &mut Step) {
-        while let Some(deed) = step.deeds.pop_front() {
+    fn carry_out(&mut self, now: Now, step: &mut Step) {
+        let mut done = 0;
+        loop {
+            let Some(deed) = step.deeds.pop_front() else {
+                self.tell_machines(now, Happening::Settled, step);
+                if step.deeds.is_empty() {
+                    return;
+                }
+                continue;
+            };
             done += 1;
             if done > DEEDS_MAX {
                 // A set with a loop is refused when it is loaded; this is what must not happen all the same.
@@ -411,6 +456,13 @@ impl Controller {
                 Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
                 Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
             }

@@ -41,7 +41,7 @@ pub use errand::{Answer, Answered, Errand};
 
 use self::{
     delay::Delays,
-    ending::{End, message_detail, repeated, staged},
+    ending::{End, kept, message_detail, repeated, staged},
     task::Work,
 };
 
@@ -55,7 +55,10 @@ use crate::{
         time::{ClockTrust, Mono, Now, Wall},
         topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    gateway::{
+        reports::Scope,
+        step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    },
     wire::{
         command::Command,
         keys::KeySet,
@@ -111,6 +114,8 @@ pub struct Desk {
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// The same of what the node itself does.
+    errands: BTreeMap<Ticket, CommandKey>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
@@ -162,6 +167,7 @@ impl Desk {
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             tickets: BTreeMap::new(),
+            errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
             delays: Delays::default(),
@@ -326,14 +332,14 @@ impl Desk {
     /// Whoever carries out an errand reports how far it has got.
     pub fn handle_answer(&mut self, answer: Answer) -> DeskStep {
         let mut step = DeskStep::default();
-        let Some(key) = self.tickets.get(&answer.ticket).cloned() else {
+        let Some(key) = self.errands.get(&answer.ticket).cloned() else {
             return step;
         };
         let last = answer.answered.is_final();
         let (stage, reason, detail) = answer.answered.staged();
         self.advance(&key, answer.at, stage, reason, detail, &mut step);
         if last {
-            self.tickets.remove(&answer.ticket);
+            self.errands.remove(&answer.ticket);
             self.finish(&key);
         }
         self.store(&key, &mut step);
@@ -343,8 +349,9 @@ impl Desk {
     /// The doors were restarted: what they had not ended, nobody knows.
     pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
         let mut step = DeskStep::default();
-        let Desk { tickets, delays, .. } = self;
-        let lost: Vec<_> = tickets.extract_if(.., |_, key| !delays.is_with_the_disk(key)).collect();
+        let (waiting, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.tickets).into_iter().partition(|(_, key)| self.delays.is_with_the_disk(key));
+        self.tickets = waiting;
         for (_, key) in lost {
             self.forget_delay(&key, &mut step);
             let detail = message_detail("the door loop restarted before this command ended");
@@ -447,7 +454,7 @@ impl Desk {
                 return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
             }
         }
-        if self.tickets.len() >= ORDERS_MAX {
+        if self.tickets.len() + self.errands.len() >= ORDERS_MAX {
             return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
         }
         Ok(())
@@ -486,8 +493,10 @@ impl Desk {
         let (ticket, what) = match work {
             Work::Field(what) => (self.ticket(key), what),
             Work::Node => {
-                let ticket = self.ticket(key);
-                step.errand = Some(Errand { ticket, operator, jti, body: body.clone() });
+                let ticket = self.ticket_of(key);
+                self.errands.insert(ticket, key.clone());
+                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
                 return;
             }
             Work::Delay { door, ix, action, delay } => {
@@ -509,11 +518,16 @@ impl Desk {
         step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
     }
 
-    /// A new one, for a command that somebody will report on.
+    /// A new one, for a command that the doors or the disk will report on.
     fn ticket(&mut self, key: &CommandKey) -> Ticket {
+        let ticket = self.ticket_of(key);
+        self.tickets.insert(ticket, key.clone());
+        ticket
+    }
+
+    fn ticket_of(&mut self, key: &CommandKey) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.tickets.insert(ticket, key.clone());
         if let Some(entry) = self.book.get_mut(key) {
             entry.ticket = Some(ticket);
         }
@@ -558,7 +572,7 @@ impl Desk {
         let Some(entry) = self.book.get_mut(key) else { return };
         let seq = entry.record.outcomes.len() as u32;
         let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
-        entry.record.outcomes.push(outcome.clone());
+        entry.record.outcomes.push(kept(&outcome));
         step.outcomes.push(outcome);
     }
 

@@ -57,6 +57,9 @@ impl Desk {
                 let (ix, delay) = self.delay(action, door, delay_ms)?;
                 Ok(Work::Delay { door: door.clone(), ix, action, delay })
             }
+            CommandBody::ReportsQuery(_)
+            | CommandBody::LiveEventsSubscribe(_)
+            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),

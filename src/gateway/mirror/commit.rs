@@ -35,11 +35,11 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         out: &mut Vec<MirrorOutput>,
     ) {
         let version = meta.version();
-        let mut gather = Gather::default();
+        let mut gather = Gather::new(&self.config.topology, &self.config.zone);
         if let Err(error) = self.table.rows(&changes, |row| gather.add(row)) {
             return self.fail(error.to_string(), out);
         }
-        let gathered = match gather.finish(&meta.critical, &self.config.topology, &self.config.zone, version) {
+        let gathered = match gather.finish(&meta.critical, version) {
             Ok(gathered) => gathered,
             Err(reasons) => return self.refuse(document, Some(version), reasons, out),
         };

@@ -95,7 +95,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let anchor = anchor.unwrap_or_else(Anchor::nothing_seen);
         let mut keys = table.keys()?;
         let mut chores = Chores::default();
-        let (loaded, source) = match load(&table)? {
+        let (loaded, source) = match load(&table, &config)? {
             Some(loaded) => {
                 not_below(&anchor, &loaded.meta)?;
                 chores.verify = true;
@@ -119,7 +119,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 match recovered {
                     Some(recovered) if not_below(&anchor, &recovered.meta).is_ok() => {
                         chores.rewrite = recovered.cut_short.is_some();
-                        (Some(fill(&table, recovered)?), Source::SecondCopy)
+                        (Some(fill(&table, recovered, &config)?), Source::SecondCopy)
                     }
                     Some(recovered) => {
                         notes.push(format!(
@@ -175,7 +175,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             mirror.target = mirror.anchor.mark();
             mirror.held = Some(Held { version, summary });
             opened.version = Some(version);
-            match gather.finish(&meta.critical, &mirror.config.topology, &mirror.config.zone, version) {
+            match gather.finish(&meta.critical, version) {
                 Ok(gathered) => {
                     opened.permissions = Arc::new(gathered.permissions);
                     opened.records = gathered.records;
@@ -207,10 +207,10 @@ fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
 }
 
 /// `None` for an empty store; a set whose records do not have its digest is damage.
-fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
+fn load<K: Kv>(table: &Table<K>, config: &MirrorConfig) -> Result<Option<Loaded>, OpenError> {
     let meta = table.meta()?;
     let mut summing = Summing::default();
-    let mut gather = Gather::default();
+    let mut gather = Gather::new(&config.topology, &config.zone);
     let mut records = 0u64;
     table.rows(&Changes::new(), |row| {
         summing.add(row);
@@ -228,8 +228,8 @@ fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
     }
 }
 
-fn fill<K: Kv>(table: &Table<K>, recovered: Recovered) -> Result<Loaded, OpenError> {
+fn fill<K: Kv>(table: &Table<K>, recovered: Recovered, config: &MirrorConfig) -> Result<Loaded, OpenError> {
     table.write(&recovered.rows, &recovered.meta)?;
     drop(recovered);
-    load(table)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
+    load(table, config)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
 }
