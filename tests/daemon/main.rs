@@ -3,7 +3,9 @@
 
 mod boards;
 mod broker;
+mod cellar;
 mod commands;
+mod doors;
 mod life;
 mod live;
 mod reports;

@@ -15,6 +15,7 @@ use crate::{
         site::Reader,
     },
     domain::{
+        door::DoorConfig,
         elevator::{FLOORS_MAX, FailPolicy, FloorConfig, FloorGroupConfig, Selected},
         ids::{DoorIx, Id},
         locker::{CabinetConfig, Compartment, Occupancy},
@@ -163,6 +164,7 @@ impl Checker<'_> {
         };
         let number = index(doors.doors.len());
         let door = self.door(&door, boards, doors);
+        let door = door.map(|door| DoorConfig { momentary_only: true, ..door });
         doors.doors.push(door);
         let (input, occupied_value) = occupied?;
         let occupied = Occupancy { input, occupied_value };

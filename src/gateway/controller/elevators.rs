@@ -15,15 +15,15 @@ use crate::{
         elevator::{
             DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride,
         },
-        event::{Denied, EventBody, Granted, Refusal},
+        event::{Actor, Denied, EventBody, Granted, Refusal},
         fieldbus::{BusReport, CardRead},
-        ids::{Id, InputRef, OutputRef},
+        ids::{DoorIx, Id, InputRef, OutputRef},
         kept::Kept,
         keypad::Key,
         order::{Order, Progress, Task},
         outputs::Desired,
         permission::FloorDecision,
-        record::PublicFloors,
+        record::{Partition, PublicFloors},
         status::{Status, Thing},
         time::{ClockTrust, Mono, Now, Wall},
         topology::ReaderAt,
@@ -196,6 +196,27 @@ impl Elevators {
         }
     }
 
+    /// A lockdown of the whole node, or of all doors of a partition that the elevator belongs to, is one of the
+    /// elevator too.
+    fn lock_down(&mut self, now: Now, view: &View<'_>, doors: &[DoorIx], (on, by): (bool, &Actor), deeds: &mut Deeds) {
+        let all = |named: &mut dyn Iterator<Item = DoorIx>| {
+            let mut named = named.peekable();
+            named.peek().is_some() && named.all(|door| doors.contains(&door))
+        };
+        let node = all(&mut (0..).map(DoorIx).take(view.topology.doors.len()));
+        for group in 0..self.configs.len() {
+            let Some(config) = self.configs.get(group) else { continue };
+            let mut partitions = view.permissions.site().partitions.values();
+            let in_partition = |partition: &Partition| {
+                let known = partition.doors.iter().chain(&partition.lockers).filter_map(|door| view.topology.door(door));
+                partition.floor_groups.contains(&config.id) && all(&mut known.into_iter())
+            };
+            if node || partitions.any(in_partition) {
+                self.tell(now, group, ElevatorInput::Lockdown(on, by.clone()), deeds);
+            }
+        }
+    }
+
     fn order(&mut self, now: Now, order: &Order<Task>, deeds: &mut Deeds) {
         let Task::Floor { floor_group, floors, action } = &order.what else { return };
         let refused = |what: String| Deed::Report(order.ticket, Progress::Refused(Refusal::UnknownTarget, what));
@@ -255,6 +276,7 @@ impl Machine for Elevators {
             Happening::Read(read) => self.read(now, view, read, deeds),
             Happening::Bus(report) => self.hear_bus(now, report, deeds),
             Happening::Order(order) => self.order(now, order, deeds),
+            Happening::Lockdown { doors, on, by } => self.lock_down(now, view, doors, (on, by), deeds),
             Happening::Timeout => {
                 let over = |group: &Group| group.boundary.is_some_and(|at| at <= now.wall);
                 if self.groups.iter().any(over) {

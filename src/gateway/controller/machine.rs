@@ -8,7 +8,7 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus},
-        event::{AlarmSource, DenialReason, EventBody},
+        event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
@@ -69,10 +69,18 @@ pub enum Happening<'a> {
     Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
+    /// A `door.close` was taken at this door: what was delayed there before it is cancelled.
+    Closed(DoorIx),
     /// From a board, before the doors hear of it.
     Bus(&'a BusReport),
     /// An input that belongs to no door.
     Input(InputRef, bool),
+    /// These doors are locked down, or no longer; whoever ordered it waits until all of it is durable.
+    Lockdown {
+        doors: &'a [DoorIx],
+        on: bool,
+        by: &'a Actor,
+    },
     /// An order that is not for a door.
     Order(&'a Order<Task>),
     /// How far one of the node's own orders ([`Deed::Order`]) has got.

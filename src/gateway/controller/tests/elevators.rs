@@ -132,6 +132,36 @@ fn a_floor_command_is_reported_actuated_only_with_the_write_that_makes_it_last()
 }
 
 #[test]
+fn a_lockdown_of_the_whole_node_or_of_its_partition_takes_the_elevator_along() {
+    let partition = json!({"kind": "partition", "id": "vault", "body": {"doors": ["key-1"], "floor_groups": ["lift"]}});
+    let mut hall = Hall::new([riders(), vec![partition]].concat());
+    let mut number = 0;
+    let mut lockdown = |hall: &mut Hall, doors: &[u16], on: bool| {
+        number += 1;
+        let order = Order {
+            ticket: Ticket(number),
+            what: Task::Lockdown { doors: doors.iter().copied().map(DoorIx).collect(), on },
+            deadline: hall.now.mono + Duration::from_secs(5),
+            issued_at: hall.now.wall,
+            by: crate::domain::event::Actor::Operator { operator: id("op-1"), jti: id("j") },
+        };
+        let _ = hall.tell(Input::Order(order));
+        hall.status(&Thing::FloorGroup(0))["lockdown"] == true
+    };
+    assert!(!lockdown(&mut hall, &[1], true), "another door's is none of the elevator");
+    assert!(lockdown(&mut hall, &[0], true));
+    assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down");
+    assert_eq!(hall.floors(), [false; 3]);
+    assert!(!lockdown(&mut hall, &[0], false));
+    assert!(lockdown(&mut hall, &[0, 1], true));
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down", "it outlives a restart");
+    assert!(!lockdown(&mut hall, &[0, 1], false));
+    assert_eq!(access(&hall.in_cab(GOOD))["type"], "access.granted");
+}
+
+#[test]
 fn floors_fail_as_configured_when_their_board_is_lost_and_are_told_when_it_is_back() {
     let mut hall = Hall::new(riders());
     let _ = hall.in_cab(GOOD);
