@@ -130,7 +130,10 @@ pub fn commands() -> Examples {
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
         ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
         ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
-        ("seen", command("01JD3Y5T7V9ZQG", "alarm.acknowledge", json!({"door": "front"}))),
+        ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
+        ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
+        ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
+        ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
         (
             "report",
             command(
