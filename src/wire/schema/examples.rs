@@ -128,12 +128,12 @@ pub fn commands() -> Examples {
         ),
         ("force", command("01JD3Y5T7V9ZQD", "door.force", json!({"door": "front", "state": "released"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
+        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
+        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
         ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
         ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
         ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
         ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
-        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
-        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
         (
             "report",
             command(
