@@ -5,7 +5,7 @@ use jsonschema::Validator;
 use latchd::{
     domain::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
-        event::{Actor, AlarmSource, CardEvidence, DenialReason, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, Granted, Refusal},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -214,29 +214,29 @@ fn bodies() -> Vec<EventBody> {
         .map(|actor| EventBody::DoorModeChanged { door: door.clone(), from: Mode::Locked, to: Mode::Accessed, actor })
         .collect();
     bodies.extend([
-        EventBody::AccessGranted {
+        EventBody::AccessGranted(Granted {
             door: Some(door.clone()),
-            floor_group: None,
-            floors: Vec::new(),
-            reader: reader.clone(),
+            reader: Some(reader.clone()),
             person: Some(id("ada")),
             credential: Some(id("card")),
             rule: Some(id("rule")),
-            contract: None,
             card: Some(card()),
-        },
-        EventBody::AccessDenied {
+            ..Granted::default()
+        }),
+        EventBody::AccessGranted(Granted {
+            floor_group: Some(id("lift")),
+            floors: vec![id("third")],
+            companion: Some(id("ben")),
+            emergency_card: Some(id("red")),
+            actor: Some(Actor::Node),
+            ..Granted::default()
+        }),
+        EventBody::AccessDenied(Denied {
             door: Some(door.clone()),
-            floor_group: None,
-            cabinet: None,
-            reader: reader.clone(),
-            reason: DenialReason::UnknownCredential,
-            person: None,
-            credential: None,
-            rule: None,
-            contract: None,
+            reader: Some(reader.clone()),
             card: Some(card()),
-        },
+            ..Denied::new(DenialReason::UnknownCredential)
+        }),
         EventBody::DoorNotOpened { door: door.clone(), actor: Actor::Door },
         EventBody::DoorOpened { door: door.clone() },
         EventBody::DoorForced { door },

@@ -2,6 +2,9 @@
 //! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
 //! why, by which rule and generation), without looking anything up again.
 
+mod access;
+
+pub use access::{Denied, Granted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +80,10 @@ pub enum Actor {
     },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
+    /// What a schedule unlocks.
+    AutoOpen { auto_open: Id },
+    /// A door that must not be open together with another one.
+    Interlock { interlock: Id },
     /// Request to exit.
     Rex,
     /// The fire input.
@@ -109,7 +116,8 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => None,
+            Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
         }
     }
 }
@@ -118,52 +126,10 @@ impl Actor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum EventBody {
-    /// At a door or compartment, or, in a cab, for the floors of a floor group.
     #[serde(rename = "access.granted")]
-    AccessGranted {
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-        #[serde(skip_serializing_if = "Vec::is_empty", default)]
-        floors: Vec<Id>,
-        reader: Id,
-        /// Absent where a code opened that belongs to a contract without a cardholder.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        /// Of a compartment: by which contract.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        contract: Option<Id>,
-        /// Absent where only a code was typed.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        card: Option<CardEvidence>,
-    },
+    AccessGranted(Granted),
     #[serde(rename = "access.denied")]
-    AccessDenied {
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-        /// At the reader of a cabinet, where it is not known which compartment was meant.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        cabinet: Option<Id>,
-        reader: Id,
-        reason: DenialReason,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        contract: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        card: Option<CardEvidence>,
-    },
+    AccessDenied(Denied),
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },
     #[serde(rename = "door.closed")]
@@ -192,6 +158,14 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A door is unlocked by its auto open from here on.
+    #[serde(rename = "auto_open.started")]
+    AutoOpenStarted { door: Id, auto_open: Id },
+    #[serde(rename = "auto_open.ended")]
+    AutoOpenEnded { door: Id, auto_open: Id, reason: AutoOpenEnd },
+    /// Somebody was granted for whom an auto open had waited.
+    #[serde(rename = "auto_open.first_person_came")]
+    AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -303,6 +277,20 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+/// Why an auto open no longer unlocks a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoOpenEnd {
+    /// Its time is over, or a holiday began.
+    Schedule,
+    /// An auto open that denies began.
+    Deny,
+    /// The permission set no longer has it for this door.
+    Removed,
+    /// Nobody knows what time it is.
+    ClockUntrusted,
 }
 
 /// Why a command was refused: the closed list of the contract.

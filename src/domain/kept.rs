@@ -4,14 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::AlarmSource, ids::Id, time::Wall};
+use super::{
+    event::AlarmSource,
+    ids::Id,
+    time::{ClockTrust, Wall},
+};
 
 /// One value, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
-    /// Where a person was let in last; `None`: outside of all areas.
-    Whereabouts { person: Id, area: Option<Id>, since: Wall },
     /// How a free output was set last.
     Output { output: Id, on: bool, issued_at: Wall },
     /// An alarm that nobody has acknowledged.
@@ -19,6 +21,37 @@ pub enum Kept {
     /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
     /// however often the node starts meanwhile.
     Standing { what: Standing },
+    /// In which areas a person is, and which they left.
+    Whereabouts { person: Id, areas: Vec<Presence> },
+    /// What the auto opens of a door last said.
+    AutoOpen {
+        door: Id,
+        /// The records that held.
+        holding: Vec<Id>,
+        /// The last boundary, and the one to come as far as it was known.
+        last: Option<Wall>,
+        next: Option<Wall>,
+        /// By which the door was unlocked.
+        on: Option<Id>,
+        came: Vec<CameFirst>,
+    },
+}
+
+/// One area of a person's whereabouts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Presence {
+    pub area: Id,
+    pub inside: bool,
+    pub since: Wall,
+    /// Whether `since` could be believed.
+    pub clock: ClockTrust,
+}
+
+/// Somebody was granted for whom an auto open waited; it need not wait again before `until`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameFirst {
+    pub auto_open: Id,
+    pub until: Wall,
 }
 
 /// The name under which a value is kept.
@@ -33,6 +66,14 @@ impl KeptKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub fn whereabouts(person: &Id) -> KeptKey {
+        KeptKey(format!("whereabouts/{person}"))
+    }
+
+    pub fn auto_open(door: &Id) -> KeptKey {
+        KeptKey(format!("auto_open/{door}"))
+    }
 }
 
 impl Kept {
@@ -42,6 +83,8 @@ impl Kept {
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
             Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
             Kept::Standing { what } => what.key(),
+            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
+            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
         }
     }
 }

@@ -4,8 +4,10 @@
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
 mod alarms;
+mod auto_open;
 mod card;
 mod inputs;
+mod interlock;
 mod lasting;
 pub mod machine;
 mod machines;

@@ -13,7 +13,7 @@ impl Machine for Recorder {
         match happening {
             Happening::Read(read) => {
                 let person = id(&format!("p-{}", read.card.value));
-                deeds.push(Deed::KeepFirst(Kept::Whereabouts { person, area: None, since: now.wall }));
+                deeds.push(Deed::KeepFirst(Kept::Whereabouts { person, areas: Vec::new() }));
             }
             Happening::Durable(key) => self.0.borrow_mut().push(key.as_str().to_owned()),
             _ => {}
