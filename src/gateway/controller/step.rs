@@ -17,8 +17,10 @@ pub struct Step {
     pub reports: Vec<OrderReport>,
     /// Things whose status differs from the last step that named them, each once.
     pub changed: Vec<Thing>,
-    /// What is still to be carried out; empty when the controller returns.
-    pub(super) deeds: VecDeque<Deed>,
+    /// What is still to be carried out, and as how remote a consequence; empty when the controller returns.
+    pub(super) deeds: VecDeque<(u8, Deed)>,
+    /// Of the deed that is being carried out.
+    pub(super) depth: u8,
 }
 
 impl Step {
