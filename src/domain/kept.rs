@@ -14,15 +14,6 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
-    /// How a free output was set last.
-    Output { output: Id, on: bool, issued_at: Wall },
-    /// An alarm that nobody has acknowledged.
-    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
-    /// What a system event has put off: a door's opening or closing.
-    Delay { system_event: Id, door: Id, opens: bool, due: Wall, since: Wall },
-    /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
-    /// however often the node starts meanwhile.
-    Standing { what: Standing },
     /// In which areas a person is, and which they left.
     Whereabouts { person: Id, areas: Vec<Presence> },
     /// What the auto opens of a door last said.
@@ -37,6 +28,15 @@ pub enum Kept {
         on: Option<Id>,
         came: Vec<CameFirst>,
     },
+    /// How a free output was set last.
+    Output { output: Id, on: bool, issued_at: Wall },
+    /// An alarm that nobody has acknowledged.
+    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
+    /// What a system event has put off: a door's opening or closing.
+    Delay { system_event: Id, door: Id, opens: bool, due: Wall, since: Wall },
+    /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
+    /// however often the node starts meanwhile.
+    Standing { what: Standing },
 }
 
 /// One area of a person's whereabouts.
@@ -85,12 +85,12 @@ impl KeptKey {
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
+            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
             Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
             Kept::Delay { system_event, door, opens, .. } => KeptKey::delay(system_event, door, *opens),
             Kept::Standing { what } => what.key(),
-            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
-            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
         }
     }
 }
