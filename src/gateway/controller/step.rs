@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::machine::Deed;
 use crate::{
-    domain::{order::OrderReport, status::Thing},
+    domain::{door::Closed, ids::DoorIx, order::OrderReport, status::Thing},
     gateway::step::Commit,
 };
 
@@ -21,10 +21,12 @@ pub struct Step {
     pub(super) deeds: VecDeque<(u8, Deed)>,
     /// Of the deed that is being carried out.
     pub(super) depth: u8,
+    /// Doors at which a `door.close` was taken: to the desk, which cancels what it had delayed there.
+    pub closed: Vec<(DoorIx, Closed)>,
 }
 
 impl Step {
     pub fn is_empty(&self) -> bool {
-        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty()
+        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty() && self.closed.is_empty()
     }
 }

@@ -272,6 +272,11 @@ impl Machine for SystemEvents {
             Happening::Permissions => self.compare(view, deeds),
             Happening::Cloud => self.hear_cloud(now, view, deeds),
             Happening::Event(body) => self.hear(now, view, body, deeds),
+            Happening::Closed(door) => {
+                if let Some(door) = view.door_id(door) {
+                    self.delays.closed(door, deeds);
+                }
+            }
             Happening::Progress(ticket, progress) => self.progress(ticket, progress, deeds),
             Happening::Timeout => self.timeout(now, view, deeds),
             Happening::Stop => self.stopping = true,

@@ -83,15 +83,24 @@ impl Delays {
             let event = events.get(&delay.system_event);
             event.is_some_and(|event| event.actions.iter().any(|action| matches(action, delay)))
         };
-        let gone: Vec<Delay> = self.0.values().filter(|delay| !asked(delay)).cloned().collect();
-        self.0.retain(|_, delay| asked(delay));
+        self.cancel(|delay| !asked(delay), "the set no longer asks for it", deeds);
+    }
+
+    /// A close was taken at this door: what was put off there before it is cancelled.
+    pub fn closed(&mut self, door: &Id, deeds: &mut Deeds) {
+        self.cancel(|delay| delay.door == *door, "the door was ordered to close meanwhile", deeds);
+    }
+
+    fn cancel(&mut self, which: impl Fn(&Delay) -> bool, why: &str, deeds: &mut Deeds) {
+        let gone: Vec<Delay> = self.0.values().filter(|delay| which(delay)).cloned().collect();
+        self.0.retain(|_, delay| !which(delay));
         for gone in gone {
             deeds.push(Deed::Unkeep(gone.kept_key()));
             deeds.event(EventBody::SystemEventFailed {
                 system_event: gone.system_event,
                 action: name(gone.opens).to_owned(),
                 outcome: "cancelled".to_owned(),
-                detail: Some("the set no longer asks for it".to_owned()),
+                detail: Some(why.to_owned()),
             });
         }
     }

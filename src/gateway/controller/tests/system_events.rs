@@ -220,6 +220,41 @@ fn a_delay_that_the_set_no_longer_asks_for_is_cancelled() {
 }
 
 #[test]
+fn a_close_cancels_what_a_system_event_had_put_off() {
+    let delayed = json!([{ "action": "door_open_with_delay", "doors": ["back"], "delay_ms": 1000 }]);
+    let mut bench = bench(&[system_event(opens_contact(), delayed)]);
+    let _ = bench.input(RELAYS, CONTACT, false);
+    let (_, step) = bench.order(BACK, DoorAction::Close);
+    assert_eq!(detail(&step, "system_event.failed")["outcome"], "cancelled");
+    bench.pass(2_000);
+    let _ = bench.tell(Input::Timeout);
+    assert!(!bench.unlocked(BACK));
+}
+
+#[test]
+fn a_lockdown_a_force_and_do_not_disturb_act_as_if_ordered_and_toggle_from_what_is() {
+    use crate::domain::door::Mode;
+    let mode = |bench: &Bench, door: DoorIx| bench.controller.door_statuses()[door.index()].mode;
+    for (actions, after_one, after_two) in [
+        (json!([{ "action": "lockdown_set", "node": true }]), Mode::LockedDown, Mode::LockedDown),
+        (json!([{ "action": "door_dnd", "doors": ["back"], "on": true }]), Mode::Blocked, Mode::Blocked),
+        (json!([{ "action": "door_dnd_toggle", "doors": ["back"] }]), Mode::Blocked, Mode::Locked),
+        (json!([{ "action": "door_force", "doors": ["back"], "state": "open" }]), Mode::LockedOpen, Mode::LockedOpen),
+        (json!([{ "action": "door_force_toggle", "doors": ["back"] }]), Mode::LockedOpen, Mode::Locked),
+    ] {
+        let mut bench = bench(&[system_event(opens_contact(), actions.clone())]);
+        for expected in [after_one, after_two] {
+            let step = bench.input(RELAYS, CONTACT, false);
+            assert!(step.reports.is_empty(), "no command asked for it");
+            let _ = bench.confirm(BACK);
+            let _ = bench.confirm(FRONT);
+            assert_eq!(mode(&bench, BACK), expected, "{actions}");
+            let _ = bench.input(RELAYS, CONTACT, true);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_carried_out_is_told_with_its_reason() {
     let open = json!([{ "action": "door_open", "doors": ["back"] }]);
     let mut bench = bench(&[system_event(opens_contact(), open)]);
