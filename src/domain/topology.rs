@@ -15,6 +15,8 @@ pub struct Topology {
     pub lockers: Vec<DoorIx>,
     /// Outputs that belong to no door, floor or compartment.
     pub outputs: Vec<Id>,
+    /// The others, as `BOARD.OUTPUT` (and under the name of what they serve), with what they belong to in words.
+    pub bound_outputs: Vec<(Id, String)>,
     /// Inputs that belong to no door: power, tamper, others.
     pub inputs: Vec<Id>,
     pub boards: Vec<Id>,
@@ -53,6 +55,11 @@ impl Topology {
 
     pub fn floor_group(&self, id: &str) -> Option<u16> {
         position(self.floor_groups.iter().map(|group| &group.id), id)
+    }
+
+    /// What the reader at this position is at.
+    pub fn reader_at(&self, reader: ReaderIx) -> Option<(&Id, ReaderAt)> {
+        self.readers.get(reader.index()).map(|(id, at)| (id, *at))
     }
 
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {

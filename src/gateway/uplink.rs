@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{
     clock_trust::ClockNote,
-    desk::{Answer, Desk, DeskStep, Errand},
+    desk::{Answer, Answered, Desk, DeskStep, Errand},
     mirror::{Applied, MirrorInput, MirrorOutput, Refused},
+    reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
@@ -24,7 +27,7 @@ use crate::{
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, event_log::Sealed, set::Want},
+    wire::{canonical::hex, command::CommandBody, event_log::Sealed, set::Want},
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
@@ -48,6 +51,10 @@ pub enum Input {
     Released(Vec<Effect>),
     DurableHead(u64),
     Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
+    LiveEvents {
         from: u64,
         events: Vec<Sealed>,
     },
@@ -77,6 +84,11 @@ pub enum Action {
     Commit(Commit),
     Mirror(MirrorInput),
     ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    /// Answered by [`Input::LiveEvents`].
+    ReadLive {
         from: u64,
         bytes_max: usize,
     },
@@ -147,6 +159,9 @@ impl Uplink {
             Input::Events { from, events } => {
                 self.tell_session(now, session::Input::Events { from, events }, entropy, act);
             }
+            Input::LiveEvents { from, events } => {
+                self.tell_session(now, session::Input::LiveEvents { from, events }, entropy, act);
+            }
             Input::EventHash { seq, hash } => {
                 self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
             }
@@ -191,6 +206,7 @@ impl Uplink {
                 session::Action::Set(message) => act(Action::Mirror(set_input(message))),
                 session::Action::Commit(commit) => act(Action::Commit(commit)),
                 session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
+                session::Action::ReadLive { from, bytes_max } => act(Action::ReadLive { from, bytes_max }),
                 session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
                 // The mirror keeps it: what the set is verified by belongs beside the set.
                 session::Action::StoreKeys(jws) => self.keys_jws = Arc::from(String::from_utf8_lossy(&jws)),
@@ -223,19 +239,40 @@ impl Uplink {
         if let Some(order) = step.order {
             act(Action::Order(order));
         }
-        if let Some(errand) = step.errand {
-            act(Action::Errand(errand));
-        }
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));
         }
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
+        if let Some(errand) = step.errand {
+            self.errand(now, errand, entropy, act);
+        }
+    }
+
+    /// What the node itself is asked for. What this machine cannot answer goes out.
+    fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let live = self.session.live();
+        let answered = match &errand.body {
+            CommandBody::LiveEventsSubscribe(args) => {
+                let subscribed = live.subscribe(now, &errand.jti, &errand.operator, args, errand.scope);
+                subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
+            }
+            CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
+            _ => return act(Action::Errand(errand)),
+        };
+        let answered = match answered {
+            Ok(detail) => Answered::Done(detail),
+            Err((refusal, message)) => Answered::Refused(refusal, json!({ "message": message })),
+        };
+        let step = self.desk.handle_answer(Answer { ticket: errand.ticket, at: now.wall, answered });
+        self.desk_step(now, step, entropy, act);
     }
 
     fn release(&mut self, now: Now, effect: Effect, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match effect {
+            // The doors heard of it without this detour.
+            Effect::Fence(_) => {}
             Effect::Report(report) => {
                 let step = self.desk.handle_report(report);
                 self.desk_step(now, step, entropy, act);
@@ -250,6 +287,10 @@ impl Uplink {
             MirrorOutput::Applied(Applied { version, permissions, records, unknown_kinds, .. }) => {
                 self.set = version;
                 act(Action::Permissions(permissions.clone()));
+                self.session.live().handle_authority(|operator| {
+                    permissions.authorise(operator, "live_events.subscribe", None, now).map_err(|(why, _)| why)?;
+                    Ok(Scope::of(&permissions, operator))
+                });
                 self.desk.handle_permissions(permissions);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);

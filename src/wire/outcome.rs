@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{live::Subscribed, report::ReportPage};
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
@@ -79,6 +80,14 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DoorStatus")]
     pub state: Option<DoorStatus>,
+    /// The answer to `reports.query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReportPage")]
+    pub report: Option<ReportPage>,
+    /// The answer to `live_events.subscribe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Subscribed")]
+    pub live: Option<Subscribed>,
     /// With `unknown`, where the command was for another run: the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]

@@ -3,22 +3,33 @@
 //! grows with the number of doors that an input does not concern. Invariant: every input yields one
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
+mod alarms;
+mod auto_open;
 mod card;
+mod inputs;
+mod interlock;
 mod lasting;
 pub mod machine;
 mod machines;
+mod outputs;
 mod routes;
+mod standing;
 mod step;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
     machine::{Deed, Deeds, Happening, Machine, View},
     routes::{Role, Routes},
+    standing::StandingSet,
 };
 use crate::{
     domain::{
@@ -27,15 +38,15 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::Kept,
+        kept::{Kept, KeptKey, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
-        topology::Topology,
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -52,6 +63,8 @@ pub enum Input {
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
     Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -63,7 +76,7 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
 }
@@ -109,11 +122,20 @@ pub struct Controller {
     topology: Arc<Topology>,
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
+    standing: StandingSet,
+    /// When the last input was handled.
+    last: Now,
     stopping: bool,
 }
 
 /// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
 const DEEDS_MAX: usize = 4096;
+
+/// Wall time that moved by this much more or less than the time that deadlines count has been set.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 
 impl Controller {
     /// The step names everything that has a state.
@@ -133,6 +155,10 @@ impl Controller {
             topology,
             cloud,
             machines,
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
+            standing: StandingSet::restored(lasting.kept.values()),
+            last: now,
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
@@ -146,13 +172,14 @@ impl Controller {
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
-        controller.carry_out(now, 0, &mut step);
+        controller.carry_out(now, &mut step);
         controller.gather_desired(now);
         (controller, step)
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -167,6 +194,11 @@ impl Controller {
                 self.cloud = cloud;
                 self.tell_machines(now, Happening::Cloud, &mut step);
             }
+            Input::Durable(fence) => {
+                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
+            }
             Input::Timeout => {}
             Input::Stop => {
                 self.stopping = true;
@@ -177,7 +209,7 @@ impl Controller {
             }
         }
         self.let_time_pass(now, &mut step);
-        self.carry_out(now, 0, &mut step);
+        self.carry_out(now, &mut step);
         self.gather_desired(now);
         step
     }
@@ -207,11 +239,12 @@ impl Controller {
     }
 
     /// Everything that has a state.
-    pub fn things(&self) -> impl Iterator<Item = Thing> + use<> {
+    pub fn things(&self) -> impl Iterator<Item = Thing> {
         let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
         let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
         let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
-        doors.chain(readers).chain(boards)
+        let others = self.machines.iter().flat_map(|machine| machine.things());
+        doors.chain(readers).chain(boards).chain(others)
     }
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
@@ -231,6 +264,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
+            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 
@@ -261,7 +295,7 @@ impl Controller {
     }
 
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
-        let Some(route) = self.routes.input(input) else {
+        let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
             return self.tell_machines(now, Happening::Input(input, energised), step);
         };
         let mut fire = None;
@@ -280,7 +314,8 @@ impl Controller {
             told.extend(input.map(|input| (*ix, input)));
         }
         // One event for the input, however many doors it releases.
-        if let Some(active) = fire.filter(|active| *active != route.fire) {
+        let from_before = || self.standing.is_from_before(&Standing::Fire { input: route.name.clone() });
+        if let Some(active) = fire.filter(|active| *active != route.fire || (!active && from_before())) {
             route.fire = active;
             let input = route.name.clone();
             let body = if active { EventBody::FireActivated { input } } else { EventBody::FireCleared { input } };
@@ -299,7 +334,8 @@ impl Controller {
         if was != Some(true) {
             changed(step, Thing::Board(board));
         }
-        if was == Some(false) {
+        let from_before = was.is_none() && self.standing.is_from_before(&Standing::BoardLost { board: id.clone() });
+        if was == Some(false) || from_before {
             self.record(now, EventBody::BoardRestored { board: id }, step);
         }
         for reader in readers {
@@ -335,11 +371,14 @@ impl Controller {
 
     fn reader(&mut self, now: Now, reader: ReaderIx, lost: Option<&str>, step: &mut Step) {
         let Some(slot) = self.readers.get_mut(reader.index()) else { return };
-        if std::mem::replace(&mut slot.lost, lost.is_some()) == lost.is_some() {
+        let was = std::mem::replace(&mut slot.lost, lost.is_some());
+        let id = slot.binding.id.clone();
+        let from_before = !was && self.standing.is_from_before(&Standing::ReaderLost { reader: id.clone() });
+        if was == lost.is_some() && !(from_before && lost.is_none()) {
             return;
         }
         changed(step, Thing::Reader(reader));
-        let reader = slot.binding.id.clone();
+        let reader = id;
         let body = match lost {
             Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
             None => EventBody::ReaderRestored { reader },
@@ -355,7 +394,16 @@ impl Controller {
             self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, order.ticket, progress));
+            self.report(now, order.ticket, progress, step);
+        }
+    }
+
+    fn watch_clock(&mut self, now: Now, step: &mut Step) {
+        let before = std::mem::replace(&mut self.last, now);
+        let expected = before.wall + now.mono.since(before.mono);
+        let off = now.wall.since(expected).max(expected.since(now.wall));
+        if now.trust != before.trust || off >= CLOCK_STEP {
+            self.tell_machines(now, Happening::Clock, step);
         }
     }
 
@@ -380,6 +428,7 @@ impl Controller {
             cloud: &self.cloud,
             credential_key: &self.credential_key,
             statuses: &self.statuses,
+            doors: &self.doors,
         };
         let mut deeds = Deeds::default();
         for machine in &mut self.machines {
@@ -389,8 +438,16 @@ impl Controller {
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
-    fn carry_out(&mut self, now: Now, mut done: usize, step: &mut Step) {
-        while let Some(deed) = step.deeds.pop_front() {
+    fn carry_out(&mut self, now: Now, step: &mut Step) {
+        let mut done = 0;
+        loop {
+            let Some(deed) = step.deeds.pop_front() else {
+                self.tell_machines(now, Happening::Settled, step);
+                if step.deeds.is_empty() {
+                    return;
+                }
+                continue;
+            };
             done += 1;
             if done > DEEDS_MAX {
                 // A set with a loop is refused when it is loaded; this is what must not happen all the same.
@@ -401,11 +458,20 @@ impl Controller {
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),
-                Deed::Report(ticket, progress) => step.reports.push(report(now, ticket, progress)),
-                Deed::Held(ticket, progress) => {
-                    step.commit.held.push(Effect::Report(report(now, ticket, progress)));
+                Deed::Order(order) => self.order(now, order, step),
+                Deed::Alarm(source, text) => {
+                    self.tell_machines(now, Happening::Alarm(&source, text.as_deref()), step);
                 }
+                Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
             }
@@ -435,10 +501,6 @@ impl Controller {
         if let Some(state) = effects.durable {
             step.commit.writes.push(LedgerWrite::Door { door: slot.door.config().id.clone(), state });
         }
-        step.reports.extend(effects.reports.into_iter().map(|(ticket, progress)| report(now, ticket, progress)));
-        for (ticket, progress) in effects.held {
-            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-        }
         let status = slot.door.status();
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
@@ -455,11 +517,41 @@ impl Controller {
             changed(step, Thing::Door(ix));
             self.tell_machines(now, Happening::Door(ix), step);
         }
+        for (ticket, progress) in effects.reports {
+            self.report(now, ticket, progress, step);
+        }
+        for (ticket, progress) in effects.held {
+            self.report_held(now, ticket, progress, step);
+        }
+    }
+
+    /// To the desk, or to the machine whose own order it was.
+    fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.reports.push(report(now, ticket, progress));
+        }
+    }
+
+    /// The same, after what this step writes is durable. A machine is told at once: nobody sees what it makes
+    /// of it before the same commit is on the disk.
+    fn report_held(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
+        }
     }
 
     /// An event, and whatever follows from it.
     fn record(&mut self, now: Now, body: EventBody, step: &mut Step) {
-        self.tell_machines(now, Happening::Event(&body), step);
+        let change = self.standing.note(&body);
+        step.commit.writes.extend(change.kept.map(LedgerWrite::Kept));
+        step.commit.writes.extend(change.unkept.iter().map(|what| LedgerWrite::Unkept(what.key())));
+        if !change.known {
+            self.tell_machines(now, Happening::Event(&body), step);
+        }
         self.commit_event(now, body, step);
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     domain::{event::Refusal, ids::Id, outputs::Ticket, time::Wall},
+    gateway::reports::Scope,
     wire::{command::CommandBody, outcome::Stage},
 };
 
@@ -14,7 +15,10 @@ use crate::{
 pub struct Errand {
     pub ticket: Ticket,
     pub operator: Id,
+    pub issuer: String,
     pub jti: Id,
+    /// What the operator may see.
+    pub scope: Scope,
     pub body: CommandBody,
 }
 

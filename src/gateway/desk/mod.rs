@@ -38,13 +38,13 @@ pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand};
 
 use self::{
-    ending::{End, message_detail, repeated, staged},
+    ending::{End, kept, message_detail, repeated, staged},
     task::Work,
 };
 
 use crate::{
     domain::{
-        event::{Event, EventBody, Refusal},
+        event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         order::{Order, OrderReport},
         outputs::Ticket,
@@ -52,7 +52,10 @@ use crate::{
         time::{ClockTrust, Mono, Now, Wall},
         topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    gateway::{
+        reports::Scope,
+        step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    },
     wire::{
         command::Command,
         keys::KeySet,
@@ -103,6 +106,8 @@ pub struct Desk {
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// The same of what the node itself does.
+    errands: BTreeMap<Ticket, CommandKey>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
@@ -147,6 +152,7 @@ impl Desk {
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             tickets: BTreeMap::new(),
+            errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
             stopping: false,
@@ -282,14 +288,14 @@ impl Desk {
     /// Whoever carries out an errand reports how far it has got.
     pub fn handle_answer(&mut self, answer: Answer) -> DeskStep {
         let mut step = DeskStep::default();
-        let Some(key) = self.tickets.get(&answer.ticket).cloned() else {
+        let Some(key) = self.errands.get(&answer.ticket).cloned() else {
             return step;
         };
         let last = answer.answered.is_final();
         let (stage, reason, detail) = answer.answered.staged();
         self.advance(&key, answer.at, stage, reason, detail, &mut step);
         if last {
-            self.tickets.remove(&answer.ticket);
+            self.errands.remove(&answer.ticket);
             self.finish(&key);
         }
         self.store(&key, &mut step);
@@ -394,7 +400,7 @@ impl Desk {
                 return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
             }
         }
-        if self.tickets.len() >= ORDERS_MAX {
+        if self.tickets.len() + self.errands.len() >= ORDERS_MAX {
             return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
         }
         Ok(())
@@ -430,7 +436,8 @@ impl Desk {
             ClockTrust::Trusted => now.mono_at(command.exp),
             ClockTrust::Untrusted => now.mono + HARDWARE_LIFETIME_MAX,
         };
-        self.tickets.insert(ticket, key.clone());
+        let owners = if matches!(work, Work::Node) { &mut self.errands } else { &mut self.tickets };
+        owners.insert(ticket, key.clone());
         if let Some(entry) = self.book.get_mut(key) {
             entry.ticket = Some(ticket);
         }
@@ -438,9 +445,13 @@ impl Desk {
         let (operator, jti) = (command.operator.clone(), command.jti.clone());
         match work {
             Work::Field(what) => {
-                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, operator, jti });
+                let by = Actor::Operator { operator, jti };
+                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
             }
-            Work::Node => step.errand = Some(Errand { ticket, operator, jti, body: body.clone() }),
+            Work::Node => {
+                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
+            }
         }
     }
 
@@ -478,7 +489,7 @@ impl Desk {
         let Some(entry) = self.book.get_mut(key) else { return };
         let seq = entry.record.outcomes.len() as u32;
         let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
-        entry.record.outcomes.push(outcome.clone());
+        entry.record.outcomes.push(kept(&outcome));
         step.outcomes.push(outcome);
     }
 
