@@ -94,14 +94,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    let loaded = config::load_from(&config::Disk, path, &config::Environment::of_process(), config::Purpose::Run);
+    let (installation, loaded) = config::Installation::read(path, &config::Environment::of_process());
     if !loaded.report.is_empty() {
         eprint!("{}", loaded.report.render(false));
     }
-    let Some(site) = loaded.site else {
+    let Some(installation) = installation else {
         return ExitCode::from(EXIT_BAD_CONFIGURATION);
     };
-    match runtime::run(site) {
+    match runtime::run(installation) {
         Ok(()) => ExitCode::SUCCESS,
         // It has been said.
         Err(error) => ExitCode::from(error.exit_code()),

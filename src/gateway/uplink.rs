@@ -16,7 +16,7 @@ use super::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
     },
-    step::{Commit, Effect, LedgerWrite},
+    step::{CommandKey, Commit, Effect, LedgerWrite},
 };
 use crate::{
     domain::{
@@ -65,6 +65,11 @@ pub enum Input {
     Mirror(MirrorOutput),
     /// Of an errand.
     Answer(Answer),
+    /// A command that an earlier run left open has ended.
+    Settled {
+        key: CommandKey,
+        answered: Answered,
+    },
     Clock(Vec<ClockNote>),
     /// Something of the node itself is to be told.
     Event(EventBody),
@@ -168,6 +173,10 @@ impl Uplink {
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
             Input::Answer(answer) => {
                 let step = self.desk.handle_answer(answer);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Settled { key, answered } => {
+                let step = self.desk.handle_settled(now.wall, &key, answered);
                 self.desk_step(now, step, entropy, act);
             }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),

@@ -42,7 +42,10 @@ impl Desk {
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
-            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
+            | CommandBody::LiveEventsUnsubscribe(_)
+            | CommandBody::ConfigurationGet(_)
+            | CommandBody::ConfigurationPut(_)
+            | CommandBody::ConfigurationConfirm(_) => Ok(Work::Node),
             other => {
                 let name = other.name();
                 Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))
