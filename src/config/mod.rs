@@ -23,7 +23,7 @@ pub mod trial;
 
 use std::path::{Path, PathBuf};
 
-pub use command::{CheckOptions, check_command};
+pub use command::{CheckOptions, check_command, check_files};
 pub use files::{Disk, Files, Instead};
 pub use installation::{Installation, NotTaken};
 use reader::{KnownKeys, Sink};

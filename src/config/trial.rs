@@ -162,6 +162,15 @@ impl Override {
         self.without_trial()
     }
 
+    /// For who only looks: the file that came by command and is in force, and whether it is on trial.
+    pub fn present(&self, installer: [u8; 32]) -> Option<(&PutFile, bool)> {
+        if self.over != installer {
+            return None;
+        }
+        let trial = self.trial.as_ref().map(|trial| (&trial.file, true));
+        trial.or(self.confirmed.as_ref().map(|file| (file, false)))
+    }
+
     /// What is in force once there is no trial.
     pub fn without_trial(&self) -> InForce {
         self.confirmed.clone().map_or(InForce::Installer, InForce::Confirmed)

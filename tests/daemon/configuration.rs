@@ -12,7 +12,10 @@ use latchd::{
 use latchd_sim::{board::Write, cloud::Wish, site::LOCK_COIL};
 use serde_json::{Value, json};
 
-use crate::{life::Systemd, world::World};
+use crate::{
+    life::Systemd,
+    world::{World, program},
+};
 
 /// The relay that lifts the barrier, and a free one.
 const BARRIER_COIL: u16 = 1;
@@ -113,6 +116,30 @@ fn a_trial_that_is_confirmed_stays_through_restarts_until_the_installer_edits_th
     assert_eq!(present(&world)["toml"], json!(installed(&world)));
     world.logged(1, &["a configuration that came by command is not in force any more"]);
     assert_eq!(world.count("configuration.rolled_back"), 1);
+}
+
+#[test]
+fn latchd_check_tells_an_installer_what_is_in_force() {
+    let world = World::running();
+    let check = |effective: bool| {
+        let mut command = std::process::Command::new(program().path);
+        command.arg("check").arg("--config").arg(world.site.config());
+        if effective {
+            command.arg("--effective");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(check(false), check(true));
+    let before = world.boot();
+    let trial = put(&world, &changed(&world, "id = \"barrier\"", "id = \"ramp\""), 600);
+    world.stage(&trial, Stage::Scheduled);
+    begun_anew(&world, &before);
+    let (installed, effective) = (check(false), check(true));
+    assert!(installed.contains("door barrier") && installed.contains("is in force instead"), "{installed}");
+    assert!(effective.contains("door ramp") && effective.contains("of operator op-ada"), "{effective}");
+    assert!(effective.contains("on trial"), "{effective}");
 }
 
 #[test]
