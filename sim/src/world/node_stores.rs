@@ -230,7 +230,10 @@ impl World {
         self.mirror_alarm();
     }
 
-    fn mirror_says(&mut self, output: MirrorOutput) {
+    fn mirror_says(&mut self, mut output: MirrorOutput) {
+        if let MirrorOutput::Applied(applied) = &mut output {
+            applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
+        }
         match &output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;

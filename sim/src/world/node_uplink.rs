@@ -146,7 +146,8 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                let set = self.shim.permissions(permissions, &self.site, &self.people);
+                self.oracle.desk_holds(version.generation);
+                let set = self.shim.permissions(permissions, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
             // The simulated cloud asks for nothing of the kind.
@@ -164,7 +165,7 @@ impl World {
     fn order_doors(&mut self, now: Now, order: Order) {
         self.line(format_args!("desk: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.count("orders");
-        self.oracle.order_emitted(now, &order);
+        self.oracle.order_emitted(&self.site, &self.sets, now, &order);
         let order = self.shim.order(order);
         self.send_node(Lane::OrdersToDoors, NodeEvent::Order(order));
     }

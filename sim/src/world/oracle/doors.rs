@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use latchd::{
     domain::{
         door::{DurableDoor, StopPolicy},
-        event::EventBody,
+        event::{EventBody, Granted},
         fieldbus::BusReport,
         ids::{Id, InputRef},
         order::{DoorAction, Order, Progress, Task},
@@ -23,8 +23,15 @@ use latchd::{
     wire::outcome::Stage,
 };
 
-use super::{Invariant, Oracle, events};
-use crate::world::{World, people, site::Site};
+use super::{Invariant, Oracle, authority::unlocks, events};
+use crate::world::{
+    World,
+    set::{
+        Sets,
+        names::{SLOW_PERSON, person_id},
+    },
+    site::Site,
+};
 
 /// From the end of the last reason to the lock's fall, the bus being well.
 const FALLS_WITHIN: Duration = Duration::from_secs(3);
@@ -160,8 +167,9 @@ impl Oracle {
     /// An outcome goes to the cloud.
     pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
-        let watch = &mut self.doors[asked.door];
-        match (stage, asked.action) {
+        let Some((door, action)) = asked.at_door() else { return };
+        let watch = &mut self.doors[door];
+        match (stage, action) {
             (Stage::Actuated, DoorAction::Open) if watch.stored.as_ref() == Some(jti) => {
                 watch.promised = Some(Some(jti.clone()));
             }
@@ -200,20 +208,20 @@ impl Oracle {
 
     // ---- orders ----
 
-    pub fn order_emitted(&mut self, now: Now, order: &Order) {
-        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
-        let (door, action) = (*door, *action);
-        let asked = self.asked.get(jti).into_iter().flatten();
-        let same = |asked: &&super::Asked| asked.door == door.index() && asked.action == action;
-        let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
-            let what = format!("nobody asked for {action:?} at door {} as {}", door.0, jti);
+    pub fn order_emitted(&mut self, site: &Site, sets: &Sets, now: Now, order: &Order) {
+        let Some(jti) = order.by.cause() else { return };
+        let same = |asked: &&super::Asked| asked.task == order.what;
+        let Some(asked) = self.asked.get(jti).into_iter().flatten().filter(same).max_by_key(|asked| asked.exp) else {
+            let what = format!("nobody asked for {:?} as {jti}", order.what);
             return self.fail(Invariant::CommandOnce, what);
         };
+        let (operator, exp) = (asked.operator, asked.exp);
+        self.check_authority(site, sets, operator, &order.what);
         self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
-        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
-        if trusted && unlocks && now.wall >= exp {
+        let Task::Door(door, action) = order.what else { return };
+        if trusted && unlocks(action) && now.wall >= exp {
             let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
@@ -227,9 +235,8 @@ impl Oracle {
     pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
         let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
         let (door, action) = (*door, *action);
-        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         // What secures or only asks may pass the restart fence again, should its record be lost.
-        let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
+        let delivered = if unlocks(action) { &mut self.delivered } else { &mut self.delivered_in_run };
         let what = format!("{} {:?} {:?}", jti, door, action);
         let count = delivered.entry(what).or_default();
         *count += 1;
@@ -281,10 +288,10 @@ impl Oracle {
 
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted { door: Some(door), person: Some(person), .. } = &event.body
+            if let EventBody::AccessGranted(Granted { door: Some(door), person: Some(person), .. }) = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
-                let slow = **person == *people::name_of(people::SLOW_PERSON);
+                let slow = *person == person_id(SLOW_PERSON);
                 let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
                 let watch = &mut self.doors[at];
                 watch.grant_until = watch.grant_until.max(now + dwell);
