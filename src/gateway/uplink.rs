@@ -84,7 +84,7 @@ pub enum Action {
     /// To the doors, before anything else.
     Order(Order),
     /// To whoever keeps what it asks about.
-    Errand(Errand),
+    Errand(Box<Errand>),
     Link(LinkOrder),
     Commit(Commit),
     Mirror(MirrorInput),
@@ -268,7 +268,7 @@ impl Uplink {
                 subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
             }
             CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
-            _ => return act(Action::Errand(errand)),
+            _ => return act(Action::Errand(Box::new(errand))),
         };
         let answered = match answered {
             Ok(detail) => Answered::Done(detail),

@@ -67,12 +67,12 @@ pub enum News {
     /// The trial that this run is was confirmed.
     Confirmed {
         put: CommandKey,
-        event: EventBody,
+        event: Box<EventBody>,
     },
 }
 
 enum Job {
-    Errand(Errand),
+    Errand(Box<Errand>),
     /// What the run began with is durable.
     Told,
 }
@@ -94,7 +94,7 @@ impl Clerk {
 
     /// False: the clerk has enough to do.
     #[must_use]
-    pub fn take(&self, errand: Errand) -> bool {
+    pub fn take(&self, errand: Box<Errand>) -> bool {
         self.queue.try_send(Job::Errand(errand)).is_ok()
     }
 
@@ -131,7 +131,7 @@ impl Desk {
             }
             match job {
                 Job::Told => self.office.keeper.lock().told(),
-                Job::Errand(errand) => self.errand(errand),
+                Job::Errand(errand) => self.errand(*errand),
             }
         }
     }
@@ -220,7 +220,7 @@ impl Desk {
         match self.office.keeper.lock().confirm(wanted) {
             Ok(file) => {
                 let event = EventBody::ConfigurationConfirmed { sha256: sha256.to_owned(), operator, jti };
-                after.push(News::Confirmed { put: configuration::key(&file), event });
+                after.push(News::Confirmed { put: configuration::key(&file), event: Box::new(event) });
                 Answered::Done(Some(json!({ "configuration": ConfigurationAnswer::of(wanted) })))
             }
             Err(NotConfirmed::NotOnTrial(why)) => refused(Refusal::Conflict, why),

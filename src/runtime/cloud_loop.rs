@@ -94,6 +94,7 @@ pub struct Outlets {
     pub watchdog: Watchdog,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Wake {
     Input(Input),
     Doors(DoorNews),
@@ -221,7 +222,7 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             News::Trial(pause) => self.begin_anew(End::Trial, pause),
             News::Confirmed { put, event } => {
                 self.inlets.trial = None;
-                self.handle(Input::Event(event));
+                self.handle(Input::Event(*event));
                 self.handle(Input::Settled { key: put, answered: Answered::Done(None) });
             }
         }
