@@ -5,6 +5,7 @@ mod boards;
 mod broker;
 mod cellar;
 mod commands;
+mod configuration;
 mod doors;
 mod life;
 mod live;

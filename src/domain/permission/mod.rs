@@ -13,10 +13,12 @@ mod decide;
 mod draft;
 mod faults;
 mod floors;
+mod judge;
 mod operators;
 mod people;
 mod places;
 mod questions;
+mod request;
 mod rules;
 mod shared;
 mod site;
@@ -24,9 +26,10 @@ mod site;
 mod tests;
 
 pub use compile::{Change, Compiler};
-pub use decide::Decision;
-pub use floors::FloorDecision;
+pub use decide::{Decision, Wants};
 pub use faults::FAULTS_MAX;
+pub use floors::Floors;
+pub use request::{Request, Restriction, Target};
 pub use site::{Known, SiteRecords};
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::{
         keypad::Key,
         order::{Order, Progress, Task},
         outputs::Desired,
-        permission::FloorDecision,
+        permission::{Decision, Request, Target},
         record::{Partition, PublicFloors},
         status::{Status, Thing},
         time::{ClockTrust, Mono, Now, Wall},
@@ -131,15 +131,19 @@ impl Elevators {
                 ..Denied::new(reason)
             })
         };
-        match (slot.elevator.denies(), view.permissions.floors(&tokens, at, now)) {
-            (Some(reason), FloorDecision::Granted { person, credential, rule, .. }) => {
-                deeds.event(denied(reason, Some(person), Some(credential), Some(rule)));
+        let request = Request::card(&tokens, Target::Cab(at), now);
+        match (slot.elevator.denies(), view.permissions.judge(&request).cloned()) {
+            (Some(reason), Decision::Granted { person, credential, rule, .. }) => {
+                deeds.event(denied(reason, Some(person), credential, Some(rule)));
             }
-            (Some(reason), FloorDecision::Denied { person, credential, rule, .. })
-            | (None, FloorDecision::Denied { reason, person, credential, rule }) => {
+            (Some(reason), Decision::Denied { person, credential, rule, .. })
+            | (None, Decision::Denied { reason, person, credential, rule, .. }) => {
                 deeds.event(denied(reason, person, credential, rule));
             }
-            (None, FloorDecision::Granted { person, credential, rule, extended, floors }) => {
+            (None, Decision::Granted { person, credential, rule, extended, floors, .. }) => {
+                // Of a card there is always one.
+                let Some(credential) = credential else { return };
+                let floors: FloorSet = floors.iter().collect();
                 deeds.event(EventBody::AccessGranted(Granted {
                     floor_group: Some(floor_group),
                     floors: slot.elevator.config().names(floors),
@@ -208,7 +212,8 @@ impl Elevators {
             let Some(config) = self.configs.get(group) else { continue };
             let mut partitions = view.permissions.site().partitions.values();
             let in_partition = |partition: &Partition| {
-                let known = partition.doors.iter().chain(&partition.lockers).filter_map(|door| view.topology.door(door));
+                let known =
+                    partition.doors.iter().chain(&partition.lockers).filter_map(|door| view.topology.door(door));
                 partition.floor_groups.contains(&config.id) && all(&mut known.into_iter())
             };
             if node || partitions.any(in_partition) {

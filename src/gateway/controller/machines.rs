@@ -3,7 +3,7 @@
 
 use super::{
     alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, inputs::NodeInputs, interlock::InterlockMachine,
-    lockers::Lockers, machine::Machine, outputs::FreeOutputs,
+    lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
@@ -17,5 +17,6 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::new(Lockers::new(&config.cabinets)),
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),
+        Box::<SystemEvents>::default(),
     ]
 }

@@ -12,7 +12,7 @@ use crate::{
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         time::Now,
     },
-    wire::command::{AlarmAcknowledgeArgs, Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
 };
 
 /// Who carries a command out.
@@ -68,6 +68,11 @@ impl Desk {
                 let door = known.ok_or_else(|| End::refused(Refusal::UnknownTarget, missing()))?;
                 Ok(Work::Field(Task::Door(door, DoorAction::OpenAndClose { dwell: None })))
             }
+            CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
+                let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
+                let (ix, delay) = self.delay(action, door, delay_ms)?;
+                Ok(Work::Delay { door: door.clone(), ix, action, delay })
+            }
             CommandBody::OutputPulse(args) => {
                 let pulse = Duration::from_millis(u64::from(args.pulse_ms));
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Pulse(pulse))?))
@@ -76,23 +81,15 @@ impl Desk {
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Set(args.on))?))
             }
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
-            CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
-                let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
-                let (ix, delay) = self.delay(action, door, delay_ms)?;
-                Ok(Work::Delay { door: door.clone(), ix, action, delay })
-            }
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
-            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
+            | CommandBody::LiveEventsUnsubscribe(_)
+            | CommandBody::ConfigurationGet(_)
+            | CommandBody::ConfigurationPut(_)
+            | CommandBody::ConfigurationConfirm(_) => Ok(Work::Node),
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),
-            CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { door: Some(door), .. }) => {
-                at_door(door, DoorAction::AcknowledgeAlarm)
-            }
-            CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { alarm: Some(alarm), .. }) => {
-                Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() }))
-            }
             other => Err(unsupported(other)),
         }
     }
@@ -110,21 +107,6 @@ impl Desk {
             Some(floor) => Err(unknown(format!("floor group {floor_group} has no floor {floor}"))),
             None => Ok(Task::Floor { floor_group: floor_group.clone(), floors: floors.to_vec(), action }),
         }
-    }
-
-    /// An output that belongs to nothing; of one that does, whose commands to use.
-    fn free_output(&self, output: &Id, action: OutputAction) -> Result<Task, End> {
-        if self.topology.outputs.contains(output) {
-            return Ok(Task::Output { output: output.clone(), action });
-        }
-        let bound = self.topology.bound_outputs.iter().find(|(name, _)| name == output);
-        Err(match bound {
-            Some((_, to)) => {
-                let message = format!("the output {output} belongs to {to}: it moves by the commands for that alone");
-                End::refused(Refusal::Conflict, message)
-            }
-            None => End::refused(Refusal::UnknownTarget, format!("this node has no free output {output}")),
-        })
     }
 
     /// Status, capability and scope. A lockdown is authorised at each door that it names; one that names none
@@ -168,6 +150,21 @@ impl Desk {
             return Err(End::refused(Refusal::UnknownTarget, message));
         }
         Ok(Work::Field(Task::Lockdown { doors, on }))
+    }
+
+    /// An output that belongs to nothing; of one that does, whose commands to use.
+    fn free_output(&self, output: &Id, action: OutputAction) -> Result<Task, End> {
+        if self.topology.outputs.contains(output) {
+            return Ok(Task::Output { output: output.clone(), action });
+        }
+        let bound = self.topology.bound_outputs.iter().find(|(name, _)| name == output);
+        Err(match bound {
+            Some((_, to)) => {
+                let message = format!("the output {output} belongs to {to}: it moves by the commands for that alone");
+                End::refused(Refusal::Conflict, message)
+            }
+            None => End::refused(Refusal::UnknownTarget, format!("this node has no free output {output}")),
+        })
     }
 
     pub(super) fn door(&self, door: &Id) -> Result<DoorIx, End> {

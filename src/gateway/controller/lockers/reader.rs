@@ -19,7 +19,7 @@ use crate::{
         kept::{Kept, KeptKey},
         keypad::Key,
         locker::{CONSUMED_MAX, Lockout, Means, Opening, Standing, Typed, Typing, standing},
-        permission::Decision,
+        permission::{Decision, Restriction, Target},
         record::Token,
         time::{Mono, Now},
         topology::ReaderAt,
@@ -78,6 +78,20 @@ struct Pending {
     until: Mono,
     choice: Choice,
     asked: Asked,
+}
+
+/// Whether this person is active and no deny rule holds for them there. What the rules lack a contract makes good.
+fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
+    let decision = view.permissions.judge_person(person, Target::Door(door), now, Restriction::NONE);
+    match decision {
+        Decision::Denied { reason, rule, .. } if rule.is_none() && reason != DenialReason::NoRule => {
+            Err((reason, None))
+        }
+        Decision::Denied { reason: DenialReason::ExplicitDeny, rule, .. } => {
+            Err((DenialReason::ExplicitDeny, rule.cloned()))
+        }
+        Decision::Denied { .. } | Decision::Granted { .. } => Ok(()),
+    }
 }
 
 impl Desk {
@@ -147,13 +161,14 @@ impl Lockers {
         let Some(first) = cabinet.config.compartments.first().map(|compartment| compartment.door) else { return };
         // Who it is: what the rules of the first compartment lack, a contract makes good.
         let (person, credential, extended) = match view.permissions.decide(&tokens, first, now) {
-            Decision::Granted { person, credential, extended, .. } => (person, credential, extended),
-            Decision::Denied { reason, person: Some(person), credential: Some(credential), rule }
+            Decision::Granted { person, credential: Some(credential), extended, .. } => (person, credential, extended),
+            Decision::Granted { .. } => return,
+            Decision::Denied { reason, person: Some(person), credential: Some(credential), rule, .. }
                 if rule.is_some() || reason == DenialReason::NoRule =>
             {
                 (person, credential, false)
             }
-            Decision::Denied { reason, person, credential, rule } => {
+            Decision::Denied { reason, person, credential, rule, .. } => {
                 let holder = person.zip(credential).map(|(person, credential)| (person, credential, false));
                 return deeds.event(Asked { holder, ..asked }.denied(None, None, reason, rule));
             }
@@ -323,7 +338,7 @@ impl Lockers {
         // A deny rule overrides a contract as it overrides an allow rule.
         let person = asked.holder.as_ref().map(|(person, ..)| person).or(contract.person.as_ref());
         if let Some(person) = person {
-            view.permissions.holder_may(person, choice.door, now)?;
+            holder_may(view, person, choice.door, now)?;
         }
         let slot = self.cabinets.get(choice.place.cabinet).and_then(|cabinet| cabinet.slots.get(choice.place.slot));
         let empty = slot.is_some_and(|slot| slot.occupied == Some(false));
