@@ -1,6 +1,7 @@
 //! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
 //! `gate` whose fire input is the strike's.
 
+mod auto_open;
 mod beside;
 mod boards;
 mod cards;
@@ -160,6 +161,17 @@ impl Bench {
             wall: Wall::from_millis(1_790_000_000_000),
             trust: ClockTrust::Trusted,
         };
+        Bench::start(now, machines, at, lasting, permissions(41, false))
+    }
+
+    /// A run that begins then, with this set.
+    pub fn start(
+        now: Now,
+        machines: Vec<Box<dyn Machine>>,
+        at: ReaderAt,
+        lasting: Lasting,
+        permissions: Arc<Permissions>,
+    ) -> (Bench, Step) {
         let setup = Setup {
             doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
             readers: vec![
@@ -169,7 +181,7 @@ impl Bench {
             boards: &[board("relays", RELAYS), board("gate", GATE)],
             topology: Arc::new(topology()),
             credential_key: key(),
-            permissions: permissions(41, false),
+            permissions,
             cloud: CloudState::default(),
             lasting,
             machines,
