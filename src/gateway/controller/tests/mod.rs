@@ -9,6 +9,7 @@ mod commands;
 mod machines;
 mod on_a_bus;
 mod random;
+mod system_events;
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ use crate::{
     wire::token::token,
 };
 
+pub const NOW: Now =
+    Now { mono: Mono::from_millis(1_000_000), wall: Wall::from_millis(1_790_000_000_000), trust: ClockTrust::Trusted };
 pub const FRONT: DoorIx = DoorIx(0);
 pub const BACK: DoorIx = DoorIx(1);
 pub const RELAYS: BoardIx = BoardIx(0);
@@ -156,20 +159,15 @@ impl Bench {
     }
 
     fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt, lasting: Lasting) -> (Bench, Step) {
-        let now = Now {
-            mono: Mono::from_millis(1_000_000),
-            wall: Wall::from_millis(1_790_000_000_000),
-            trust: ClockTrust::Trusted,
-        };
-        Bench::start(now, machines, at, lasting, permissions(41, false))
+        Bench::start(NOW, machines, at, lasting, topology(), permissions(41, false))
     }
 
-    /// A run that begins then, with this set.
     pub fn start(
         now: Now,
         machines: Vec<Box<dyn Machine>>,
         at: ReaderAt,
         lasting: Lasting,
+        topology: Topology,
         permissions: Arc<Permissions>,
     ) -> (Bench, Step) {
         let setup = Setup {
@@ -179,7 +177,7 @@ impl Bench {
                 ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
             ],
             boards: &[board("relays", RELAYS), board("gate", GATE)],
-            topology: Arc::new(topology()),
+            topology: Arc::new(topology),
             credential_key: key(),
             permissions,
             cloud: CloudState::default(),
