@@ -5,6 +5,7 @@ mod automatic;
 mod boards;
 mod broker;
 mod commands;
+mod configuration;
 mod doors;
 mod life;
 mod live;
