@@ -6,6 +6,7 @@ mod beside;
 mod boards;
 mod cards;
 mod commands;
+mod floods;
 mod machines;
 mod on_a_bus;
 mod random;
