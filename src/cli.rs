@@ -20,6 +20,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{config, runtime, wire};
 
+mod explain;
 mod schedule;
 
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -54,6 +55,8 @@ enum Task {
     Schema,
     /// Say which schedules hold at given instants, by the rules of the doors
     Schedule(schedule::Arguments),
+    /// Say why somebody is, or is not, let in: from the signed copy of the permission set, also offline
+    Explain(Box<explain::Arguments>),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -83,6 +86,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Task::Check { config, no_files, short } => check(&config, no_files, short),
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Schedule(arguments) => match schedule::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Explain(arguments) => match explain::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
