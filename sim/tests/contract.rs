@@ -245,7 +245,7 @@ fn bodies() -> Vec<EventBody> {
         EventBody::DoorOpened { door: door.clone() },
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
-        EventBody::ReaderLost { reader, detail: text() },
+        EventBody::ReaderLost { reader: reader.clone(), detail: text() },
         EventBody::ReaderBabbling { reader: reader.clone(), count: 9 },
         EventBody::InputFlapping { what: FlappingInput::Contact, door: Some(id("front")), input: None, count: 9 },
         EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
