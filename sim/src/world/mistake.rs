@@ -12,6 +12,7 @@ use latchd::{
         order::Order,
         outputs::{Desired, Ticket},
         permission::Permissions,
+        record::{Effect, Record},
     },
     gateway::{
         session::link::LinkEvent,
@@ -52,10 +53,14 @@ pub enum Mistake {
     EventTwice,
     /// Whatever a set says of operators, the first set's operators stay.
     OperatorsKept,
+    /// The doors hear of no auto open that denies.
+    AutoOpenUndenied,
+    /// The doors hear of no interlock.
+    InterlockIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 11] = [
+    pub const ALL: [Mistake; 13] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -67,6 +72,8 @@ impl Mistake {
         Mistake::EventDropped,
         Mistake::EventTwice,
         Mistake::OperatorsKept,
+        Mistake::AutoOpenUndenied,
+        Mistake::InterlockIgnored,
     ];
 
     /// What must catch it.
@@ -82,6 +89,8 @@ impl Mistake {
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
             Mistake::OperatorsKept => Invariant::Authorised,
+            Mistake::AutoOpenUndenied => Invariant::AutoOpens,
+            Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
         }
     }
 
@@ -197,12 +206,24 @@ impl Shim {
         }
     }
 
-    /// From the mirror to the doors: the new version, with the rights of the one before.
+    /// From the mirror to the doors: the new version, with the rights of the one before, or without some records.
     pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
-        let revokes = sets.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
-        let before = sets.at(version.generation.saturating_sub(1)).filter(|_| revokes);
-        before.and_then(|model| model.compile(site, version)).map_or(permissions, Arc::new)
+        let handed = match self.mistake {
+            Some(Mistake::RevocationNotApplied) if sets.is_revocation(version.generation) => {
+                sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
+            }
+            Some(mistake) => {
+                let ignored = |record: &Record| match record {
+                    Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
+                    Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
+                    _ => false,
+                };
+                sets.at(version.generation).map(|generation| generation.without(ignored))
+            }
+            None => None,
+        };
+        handed.and_then(|generation| generation.compile(site, version)).map_or(permissions, Arc::new)
     }
 
     /// From the mirror to the cloud's loop: the new set, with the operators of the first.

@@ -220,6 +220,7 @@ impl World {
             }
         }
         self.look();
+        self.look_at_mantrap();
         self.oracle.take_violation()
     }
 

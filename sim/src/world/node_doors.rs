@@ -88,6 +88,7 @@ impl World {
         }
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
+        self.oracle.doors_before(&self.site, &node.controller);
         let step = node.controller.handle(now, input);
         self.oracle.step(&self.site, &self.sets, now, what, &step, &node.controller);
         self.doors_apply(step);
@@ -210,7 +211,7 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, self.now, version, &node.restored.doors);
+        self.oracle.doors_started(&self.site, self.now, version, &node.restored);
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));

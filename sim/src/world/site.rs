@@ -45,6 +45,8 @@ pub struct Site {
     pub buses: Vec<BusPlan>,
     /// By board.
     pub bus_of: Vec<BusIx>,
+    /// Doors of which at most one may be open.
+    pub mantrap: [usize; 2],
 }
 
 impl Site {
@@ -115,6 +117,7 @@ impl Site {
             doors: vec![front, glass, back, store, outer, inner],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
             buses: vec![bus(0, false), bus(1, true)],
+            mantrap: [4, 5],
             bus_of: boards.iter().map(|board| board.bus).collect(),
             boards: boards.into_iter().map(|board| board.config).collect(),
         }

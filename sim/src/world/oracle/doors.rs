@@ -16,7 +16,7 @@ use latchd::{
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Step},
+        controller::{Controller, Lasting, Step},
         fieldbus::{Link, Request},
         step::LedgerWrite,
     },
@@ -60,6 +60,9 @@ pub struct DoorWatch {
     grant_until: Mono,
     manual: bool,
     stop_unlocks: bool,
+    pub(super) stopping: bool,
+    /// As told.
+    pub(super) auto: bool,
     orders: Vec<OrderWatch>,
     /// Orders that ended; what was already on its way for them may still be written until then.
     ended: Vec<Mono>,
@@ -86,10 +89,16 @@ impl DoorWatch {
         self.fire
             || self.rex
             || self.manual
+            || self.auto
             || self.stop_unlocks
             || at < self.rex_until
             || at < self.grant_until
             || self.orders.iter().any(confirmed)
+    }
+
+    /// Fire or an exit button speaks.
+    pub fn safety_at(&self, at: Mono) -> bool {
+        self.fire || self.rex || at < self.rex_until
     }
 
     /// Until something else is said.
@@ -123,15 +132,11 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(
-        &mut self,
-        _site: &Site,
-        now: Mono,
-        version: SetVersion,
-        restored: &BTreeMap<Id, DurableDoor>,
-    ) {
+    pub fn doors_started(&mut self, site: &Site, now: Mono, version: SetVersion, lasting: &Lasting) {
         self.rights_of_doors(version);
-        for (watch, door) in self.doors.iter_mut().zip(&_site.doors) {
+        self.auto.restarted(lasting.kept.values());
+        let restored = &lasting.doors;
+        for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
             let restores = door.at_start == latchd::domain::door::StartPolicy::Restore;
             let stored = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref());
@@ -140,6 +145,7 @@ impl Oracle {
                 reason_seen: now,
                 stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
+                auto: self.auto.is_on(&door.id),
                 ..DoorWatch::default()
             };
         }
@@ -198,12 +204,17 @@ impl Oracle {
         self.rights_stop();
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             watch.grant_until = Mono::ZERO;
+            watch.stopping = true;
             match door.at_stop {
-                StopPolicy::Lock => watch.manual = false,
+                StopPolicy::Lock => (watch.manual, watch.auto) = (false, false),
                 StopPolicy::Unlock => watch.stop_unlocks = true,
                 StopPolicy::Keep => {}
             }
         }
+    }
+
+    pub(super) fn board_is_ill(&self, now: Mono, board: usize) -> bool {
+        self.boards[board].well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN)
     }
 
     // ---- orders ----
@@ -426,7 +437,9 @@ impl World {
             let config = &self.site.doors[door];
             let well_since = self.oracle.boards[config.lock.board.index()].well_since;
             let watch = &mut self.oracle.doors[door];
-            if unlocked || !watch.must_be_open() || well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN) {
+            // Behind another open door of the mantrap an opening waits.
+            let due = watch.must_be_open() && (watch.fire || watch.rex || !self.site.mantrap.contains(&door));
+            if unlocked || !due || well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN) {
                 watch.shut_since = None;
             } else if now.since(*watch.shut_since.get_or_insert(now)) > FALLS_WITHIN {
                 let what = format!("{} is locked although fire, REX or an opening holds", config.id);

@@ -5,7 +5,9 @@
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
 mod authority;
+mod auto_open;
 mod doors;
+mod interlock;
 mod log;
 #[path = "../../../../tests/decision/reference.rs"]
 mod reference;
@@ -26,14 +28,14 @@ use latchd::{
         time::{Mono, Now, Wall},
     },
     gateway::{
-        controller::{Controller, Step},
+        controller::{Controller, Lasting, Step},
         ledger::{Recovered, keys},
         mirror::MirrorOpened,
         step::{CommandKey, LedgerWrite, MessageToken},
     },
 };
 
-use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
+use self::{auto_open::AutoWatch, doors::DoorWatch, interlock::Others, log::LogWatch, rights::RightsWatch};
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
@@ -65,6 +67,10 @@ pub enum Invariant {
     GenerationRises,
     /// Each decision is that of the naive model of the generation in force.
     RevokedIsDenied,
+    /// What the schedules unlock is unlocked by its auto open, and nothing else.
+    AutoOpens,
+    /// Of the mantrap's doors at most one is unlocked.
+    OneDoorAtATime,
     /// What reaches the field for an operator, the operator was allowed to ask for.
     Authorised,
     /// The cloud never hears what an honest node does not say.
@@ -137,6 +143,10 @@ pub struct Oracle {
     node_up: bool,
     /// The generation by which the desk judges operators.
     desk: u64,
+    auto: AutoWatch,
+    /// By door: the others of the mantrap, before the present step.
+    others: Vec<Others>,
+    both_since: Option<Mono>,
 }
 
 impl Oracle {
@@ -158,6 +168,9 @@ impl Oracle {
             written: BTreeSet::new(),
             node_up: false,
             desk: 0,
+            auto: AutoWatch::default(),
+            others: vec![Others::Shut; site.doors.len()],
+            both_since: None,
         }
     }
 
@@ -196,7 +209,8 @@ impl Oracle {
             self.fail(Invariant::Durable, what);
         }
         self.check_promises(site, &recovered.doors);
-        self.doors_started(site, now, set, &recovered.doors);
+        let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        self.doors_started(site, now, set, &lasting);
     }
 
     pub fn died(&mut self) {
@@ -259,6 +273,9 @@ impl Oracle {
     pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
         let Some(controller) = controller else { return };
         self.log.owe_doors(events(step));
+        for event in events(step) {
+            self.auto.hear(&event.body);
+        }
         for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             watch.mode = Some(status.mode);
         }
@@ -270,9 +287,19 @@ impl Oracle {
     pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided((site, sets), now, step, what, &mut self.violation);
+        let others = std::mem::take(&mut self.others);
+        self.rights.decided((site, sets), &others, now, step, what, &mut self.violation);
+        self.others = others;
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
+        let generation = sets.at(self.rights.generation()).cloned();
+        self.check_auto_open(
+            (&site.door_ids(), generation.as_deref()),
+            now,
+            what,
+            events(step).map(|event| &event.body),
+        );
+        self.check_interlock(site, now.mono, controller.desired(), what);
     }
 
     fn check_modes(&mut self, step: &Step, controller: &Controller) {
