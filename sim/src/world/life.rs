@@ -49,7 +49,12 @@ impl World {
             76..84 => self.repeat_command(),
             84..94 => self.edit_set(),
             94 => self.renew_keys(),
-            95..97 => {
+            95 => {
+                let open = self.rng.millis(100, 3_000);
+                self.post(Duration::ZERO, What::Field(FieldEvent::Tamper(true)));
+                self.post(open, What::Field(FieldEvent::Tamper(false)));
+            }
+            96 => {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
             }

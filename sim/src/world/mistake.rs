@@ -10,7 +10,7 @@ use latchd::{
         event::EventBody,
         fieldbus::BusReport,
         order::Order,
-        outputs::{Desired, Ticket},
+        outputs::{Desired, Level, Ticket},
         permission::Permissions,
         record::{Effect, Record},
     },
@@ -57,10 +57,12 @@ pub enum Mistake {
     AutoOpenUndenied,
     /// The doors hear of no interlock.
     InterlockIgnored,
+    /// The end of a pulse is lost on the way to the bus, and so is the switching off.
+    PulseWithoutEnd,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 13] = [
+    pub const ALL: [Mistake; 14] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -74,6 +76,7 @@ impl Mistake {
         Mistake::OperatorsKept,
         Mistake::AutoOpenUndenied,
         Mistake::InterlockIgnored,
+        Mistake::PulseWithoutEnd,
     ];
 
     /// What must catch it.
@@ -91,6 +94,7 @@ impl Mistake {
             Mistake::OperatorsKept => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
+            Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
         }
     }
 
@@ -140,6 +144,16 @@ impl Shim {
                 let unlocks = |desired: &Desired| desired.level == door.unlocked_level;
                 match last.filter(|last| unlocks(last) && !unlocks(one) && one.order.is_none()) {
                     Some(last) => *one = Desired { order: None, ..last },
+                    None => one.until = None,
+                }
+                *last = Some(*one);
+            }
+        }
+        if self.is(Mistake::PulseWithoutEnd) {
+            self.last_desired.resize(handed.len(), None);
+            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).skip(site.doors.len()) {
+                match last.filter(|last: &Desired| last.level == Level::Energised && one.order.is_none()) {
+                    Some(last) => *one = Desired { order: None, until: None, ..last },
                     None => one.until = None,
                 }
                 *last = Some(*one);

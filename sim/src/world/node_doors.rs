@@ -201,7 +201,7 @@ impl World {
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),
-            machines: machines(&latchd::domain::field::FieldConfig::default()),
+            machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();
@@ -212,6 +212,9 @@ impl World {
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
         self.oracle.doors_started(&self.site, self.now, version, &node.restored);
+        if let Some(node) = &self.node {
+            self.oracle.outputs_started(node.restored.kept.values(), false);
+        }
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));

@@ -187,7 +187,7 @@ impl World {
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),
-            machines: machines(&latchd::domain::field::FieldConfig::default()),
+            machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);

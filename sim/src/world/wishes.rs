@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchd::domain::{
     door::Mode,
     ids::{DoorIx, Id},
-    order::{DoorAction, Switch, Task},
+    order::{DoorAction, OutputAction, Switch, Task},
     record::ForceState,
 };
 use serde_json::{Value, json};
@@ -30,7 +30,10 @@ impl World {
             5..9 => "op-2",
             _ => "op-1",
         };
-        let (cmd, args, task) = self.door_wish();
+        let (cmd, args, task) = match self.rng.below(20) {
+            0 => self.output_wish(),
+            _ => self.door_wish(),
+        };
         let lifetime = if self.rng.permille(400) { self.rng.millis(60, 1_000) } else { self.rng.millis(1_000, 9_000) };
         let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
         (wish, Asked { operator, task, exp: self.wall() + lifetime })
@@ -55,6 +58,21 @@ impl World {
             _ => return self.lockdown_wish(at),
         };
         (cmd, args, Task::Door(DoorIx(at as u16), action))
+    }
+
+    fn output_wish(&mut self) -> Wished {
+        let outputs = self.site.field.outputs.len();
+        let output = self.site.field.outputs[self.rng.index(outputs)].id.clone();
+        let (cmd, args, action) = match self.rng.below(4) {
+            0 => ("output.set", json!({ "output": output, "on": true }), OutputAction::Set(true)),
+            1 => ("output.set", json!({ "output": output, "on": false }), OutputAction::Set(false)),
+            _ => {
+                let pulse_ms = self.rng.between(200, 4_000);
+                let action = OutputAction::Pulse(Duration::from_millis(pulse_ms));
+                ("output.pulse", json!({ "output": output, "pulse_ms": pulse_ms }), action)
+            }
+        };
+        (cmd, args, Task::Output { output, action })
     }
 
     fn dnd(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {

@@ -27,7 +27,13 @@ fn doors(site: &Site, task: &Task) -> Vec<Id> {
     }
 }
 
+/// Hardware that belongs to no door: for those who are not limited to doors.
+fn belongs_to_no_door(task: &Task) -> bool {
+    matches!(task, Task::Output { .. } | Task::Floor { .. } | Task::Identify)
+}
+
 fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
+    let limited = operator.doors.is_some() || operator.role.as_str() == "manager";
     let assigned = |door: &Id| match &operator.doors {
         Some(doors) => doors.contains(door),
         None => operator.role.as_str() != "manager",
@@ -35,6 +41,7 @@ fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
     operator.status == OperatorStatus::Active {}
         && roles(task).contains(&operator.role.as_str())
         && doors(site, task).iter().all(assigned)
+        && !(limited && belongs_to_no_door(task))
 }
 
 impl Oracle {

@@ -173,6 +173,9 @@ impl Oracle {
     /// An outcome goes to the cloud.
     pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
+        let task = asked.task.clone();
+        self.output_outcome(&task, stage);
+        let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
         let Some((door, action)) = asked.at_door() else { return };
         let watch = &mut self.doors[door];
         match (stage, action) {
@@ -202,6 +205,7 @@ impl Oracle {
 
     pub fn stopping(&mut self, site: &Site) {
         self.rights_stop();
+        self.outputs_stop();
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             watch.grant_until = Mono::ZERO;
             watch.stopping = true;
@@ -231,6 +235,7 @@ impl Oracle {
         self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
+        self.output_ordered(now.mono, now.mono_at(exp), order);
         let Task::Door(door, action) = order.what else { return };
         if trusted && unlocks(action) && now.wall >= exp {
             let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);

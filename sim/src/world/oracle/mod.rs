@@ -9,6 +9,7 @@ mod auto_open;
 mod doors;
 mod interlock;
 mod log;
+mod outputs;
 #[path = "../../../../tests/decision/reference.rs"]
 mod reference;
 mod rights;
@@ -35,7 +36,9 @@ use latchd::{
     },
 };
 
-use self::{auto_open::AutoWatch, doors::DoorWatch, interlock::Others, log::LogWatch, rights::RightsWatch};
+use self::{
+    auto_open::AutoWatch, doors::DoorWatch, interlock::Others, log::LogWatch, outputs::OutputWatch, rights::RightsWatch,
+};
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
@@ -71,6 +74,8 @@ pub enum Invariant {
     AutoOpens,
     /// Of the mantrap's doors at most one is unlocked.
     OneDoorAtATime,
+    /// An output beside the doors is on only as it was ordered.
+    OutputsAsOrdered,
     /// What reaches the field for an operator, the operator was allowed to ask for.
     Authorised,
     /// The cloud never hears what an honest node does not say.
@@ -147,6 +152,7 @@ pub struct Oracle {
     /// By door: the others of the mantrap, before the present step.
     others: Vec<Others>,
     both_since: Option<Mono>,
+    outputs: Vec<OutputWatch>,
 }
 
 impl Oracle {
@@ -171,6 +177,7 @@ impl Oracle {
             auto: AutoWatch::default(),
             others: vec![Others::Shut; site.doors.len()],
             both_since: None,
+            outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
     }
 
@@ -210,6 +217,7 @@ impl Oracle {
         }
         self.check_promises(site, &recovered.doors);
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        self.outputs_started(lasting.kept.values(), true);
         self.doors_started(site, now, set, &lasting);
     }
 
@@ -293,6 +301,8 @@ impl Oracle {
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
         let generation = sets.at(self.rights.generation()).cloned();
+        self.output_events(now.mono, events(step).map(|event| &event.body));
+        step.commit.writes.iter().for_each(|write| self.output_kept(write));
         self.check_auto_open(
             (&site.door_ids(), generation.as_deref()),
             now,
