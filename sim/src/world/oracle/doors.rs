@@ -248,9 +248,13 @@ impl Oracle {
         }
     }
 
-    pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
+    pub fn order_delivered(&mut self, now: Mono, order: &Order) {
         let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
         let (door, action) = (*door, *action);
+        let watch = self.doors.get(door.index());
+        let mut known = watch.into_iter().flat_map(|watch| &watch.orders).filter(|known| known.ticket == order.ticket);
+        let late = known.any(|known| known.deadline < now);
+        self.late_order = (late && unlocks(action)).then_some(order.ticket);
         // What secures or only asks may pass the restart fence again, should its record be lost.
         let delivered = if unlocks(action) { &mut self.delivered } else { &mut self.delivered_in_run };
         let what = format!("{} {:?} {:?}", jti, door, action);
@@ -299,6 +303,17 @@ impl Oracle {
                 }
                 watch.rex = active;
             }
+        }
+    }
+
+    /// What came too late to the doors ends there.
+    pub(super) fn check_late_order(&mut self, step: &Step) {
+        let Some(ticket) = self.late_order.take() else { return };
+        let ended =
+            |report: &&latchd::domain::order::OrderReport| report.ticket == ticket && report.progress.is_final();
+        if step.reports.iter().find(ended).is_none() {
+            let what = format!("order {ticket:?} came to the doors after its deadline, and they took it");
+            self.fail(Invariant::DeadlineAtTheWire, what);
         }
     }
 

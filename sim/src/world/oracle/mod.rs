@@ -152,6 +152,7 @@ pub struct Oracle {
     /// By door: the others of the mantrap, before the present step.
     others: Vec<Others>,
     both_since: Option<Mono>,
+    late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
 }
 
@@ -177,6 +178,7 @@ impl Oracle {
             auto: AutoWatch::default(),
             others: vec![Others::Shut; site.doors.len()],
             both_since: None,
+            late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
     }
@@ -298,6 +300,7 @@ impl Oracle {
         let others = std::mem::take(&mut self.others);
         self.rights.decided((site, sets), &others, now, step, what, &mut self.violation);
         self.others = others;
+        self.check_late_order(step);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
         let generation = sets.at(self.rights.generation()).cloned();

@@ -112,7 +112,11 @@ impl RightsWatch {
                 "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
                 card.value, event.generation
             );
-            violation.get_or_insert(Violation::new(Invariant::RevokedIsDenied, what));
+            let invariant = match by_mode {
+                Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
+                _ => Invariant::RevokedIsDenied,
+            };
+            violation.get_or_insert(Violation::new(invariant, what));
         }
     }
 }

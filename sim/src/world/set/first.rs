@@ -24,13 +24,13 @@ pub fn ids(names: &[&str]) -> Vec<Id> {
     names.iter().map(|name| id(name)).collect()
 }
 
-/// Ten seconds out of each twenty-five, for the first five minutes of a world.
+/// Twelve seconds out of each twenty, for the first four minutes of a world.
 fn rush() -> Schedule {
-    let begins = |number: u32| TimeOfDay(51_205_000 + number * 25_000);
+    let begins = |number: u32| TimeOfDay(51_203_000 + number * 20_000);
     let interval = |number| WeeklyInterval {
         days: EVERY_DAY.to_vec(),
         from: begins(number),
-        to: TimeOfDay(begins(number).0 + 10_000),
+        to: TimeOfDay(begins(number).0 + 12_000),
     };
     Schedule { weekly: (0..12).map(interval).collect(), ..Schedule::default() }
 }
