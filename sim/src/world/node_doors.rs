@@ -222,7 +222,7 @@ impl World {
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

@@ -68,7 +68,8 @@ impl Site {
             timeout: TIMEOUT,
         };
         let [gate, hall, riser, trap] = [0, 1, 2, 3].map(BoardIx);
-        let fire = Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true, reset: FireReset::Auto });
+        let fire =
+            Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true, reset: FireReset::Auto });
         // A strike that relocks as soon as it has been opened.
         let front = DoorConfig {
             rex: Some(Rex { input: InputRef { board: gate, input: REX }, active_value: true, releases: true }),

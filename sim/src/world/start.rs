@@ -224,7 +224,7 @@ impl World {
             self.oracle.uplink_commit(&commit);
             self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         }
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

@@ -2,6 +2,7 @@
 //! reaches the field for an operator, the operator was allowed to ask for, by the set that the desk held then.
 
 use latchd::domain::{
+    door::DelayAction,
     ids::Id,
     order::{DoorAction, Task},
     record::{Operator, OperatorStatus, Record},
@@ -65,5 +66,5 @@ impl Oracle {
 
 /// What unlocks, or may.
 pub fn unlocks(action: DoorAction) -> bool {
-    matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. })
+    matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. } | DoorAction::Delayed(DelayAction::Open))
 }

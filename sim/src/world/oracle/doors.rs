@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use latchd::{
     domain::{
-        door::{DurableDoor, StopPolicy},
+        door::{DelayAction, DurableDoor, StopPolicy},
         event::{EventBody, Granted},
         fieldbus::BusReport,
         ids::{Id, InputRef},
@@ -23,7 +23,12 @@ use latchd::{
     wire::outcome::Stage,
 };
 
-use super::{Invariant, Oracle, authority::unlocks, events};
+use super::{
+    Invariant, Oracle,
+    authority::unlocks,
+    events,
+    holds::{Holds, may_open, releases},
+};
 use crate::world::{
     World,
     set::{
@@ -61,6 +66,8 @@ pub struct DoorWatch {
     manual: bool,
     stop_unlocks: bool,
     pub(super) stopping: bool,
+    /// As last handed to the ledger.
+    pub(super) holds: Holds,
     /// As told.
     pub(super) auto: bool,
     orders: Vec<OrderWatch>,
@@ -81,8 +88,12 @@ pub struct DoorWatch {
 
 impl DoorWatch {
     fn lasting_reason(&self, at: Mono, dwell: Duration) -> bool {
+        if self.holds.shut() {
+            return self.safety_at(at) || self.stop_unlocks;
+        }
         let confirmed = |order: &OrderWatch| match (order.action, order.confirmed) {
-            (DoorAction::Open, Some(_)) => true,
+            (DoorAction::Open | DoorAction::Delayed(DelayAction::Open), Some(_)) => true,
+            (action, Some(_)) if releases(action) => true,
             (DoorAction::OpenAndClose { dwell: asked }, Some(since)) => at < since + asked.unwrap_or(dwell),
             _ => false,
         };
@@ -90,6 +101,7 @@ impl DoorWatch {
             || self.rex
             || self.manual
             || self.auto
+            || self.holds.forced_open()
             || self.stop_unlocks
             || at < self.rex_until
             || at < self.grant_until
@@ -103,20 +115,24 @@ impl DoorWatch {
 
     /// Until something else is said.
     fn must_be_open(&self) -> bool {
-        self.fire || self.rex || self.manual
+        self.fire || self.rex || self.holds.forced_open() || (self.manual && !self.holds.shut())
+    }
+
+    /// Something lies over the door that an order under way may take away.
+    pub fn orders_release(&self) -> bool {
+        self.orders.iter().any(|order| releases(order.action))
     }
 
     /// An order's first write may start.
     fn waiting_order(&self, at: Mono) -> bool {
-        let waits =
-            |order: &OrderWatch| order.confirmed.is_none() && order.action != DoorAction::Close && at <= order.deadline;
+        let waits = |order: &OrderWatch| order.confirmed.is_none() && may_open(order.action) && at <= order.deadline;
         self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
     }
 
     fn end_order(&mut self, now: Mono, ticket: Ticket) {
         if let Some(at) = self.orders.iter().position(|order| order.ticket == ticket) {
             let order = self.orders.remove(at);
-            if order.confirmed.is_none() && order.action != DoorAction::Close {
+            if order.confirmed.is_none() && may_open(order.action) {
                 self.ended.push(order.deadline.min(now + WIRE_LAG));
                 self.late_order = Some(order.deadline);
             }
@@ -146,6 +162,7 @@ impl Oracle {
                 stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 auto: self.auto.is_on(&door.id),
+                holds: Holds::started(restored.get(&door.id), restores),
                 ..DoorWatch::default()
             };
         }
@@ -249,6 +266,7 @@ impl Oracle {
     }
 
     pub fn order_delivered(&mut self, now: Mono, order: &Order) {
+        self.reached.extend(order.by.cause().cloned());
         let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
         let (door, action) = (*door, *action);
         let watch = self.doors.get(door.index());
@@ -351,6 +369,7 @@ impl Oracle {
     pub(super) fn door_write(&mut self, site: &Site, write: &LedgerWrite) {
         let LedgerWrite::Door { door, state } = write else { return };
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
+        self.holds_written(site, at, state);
         let watch = &mut self.doors[at];
         watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
         watch.promised.take_if(|promised| *promised != watch.stored);

@@ -55,7 +55,8 @@ impl Oracle {
                 let rest = site.mantrap.iter().filter(|other| site.mantrap.contains(&door) && **other != door);
                 let all: Vec<Others> = rest.map(|other| of(*other)).collect();
                 let worst = [Others::Open, Others::Doubtful].into_iter().find(|openness| all.contains(openness));
-                worst.unwrap_or(Others::Shut)
+                let watch = &self.doors[door];
+                (worst.unwrap_or(Others::Shut), watch.holds.denies(), watch.orders_release())
             })
             .collect();
     }

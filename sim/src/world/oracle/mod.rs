@@ -7,6 +7,7 @@
 mod authority;
 mod auto_open;
 mod doors;
+mod holds;
 mod interlock;
 mod log;
 mod outputs;
@@ -21,7 +22,7 @@ use std::{
 
 use latchd::{
     domain::{
-        event::{Event, EventBody},
+        event::{DenialReason, Event, EventBody},
         fieldbus::RawCard,
         ids::Id,
         order::{DoorAction, Task},
@@ -74,6 +75,9 @@ pub enum Invariant {
     AutoOpens,
     /// Of the mantrap's doors at most one is unlocked.
     OneDoorAtATime,
+    /// A door under lockdown, DND or forced closed was ordered so, stays so through every crash, and is shut but for
+    /// fire and exit buttons.
+    HeldIsShut,
     /// An output beside the doors is on only as it was ordered.
     OutputsAsOrdered,
     /// What reaches the field for an operator, the operator was allowed to ask for.
@@ -150,8 +154,12 @@ pub struct Oracle {
     desk: u64,
     auto: AutoWatch,
     /// By door: the others of the mantrap, before the present step.
-    others: Vec<Others>,
+    others: Vec<(Others, Option<DenialReason>, bool)>,
     both_since: Option<Mono>,
+    /// Commands that reached the doors in the present run, also by way of an earlier one's promise.
+    reached: BTreeSet<Id>,
+    /// The node orders by itself, too: a system event.
+    own_orders: bool,
     late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
 }
@@ -176,8 +184,10 @@ impl Oracle {
             node_up: false,
             desk: 0,
             auto: AutoWatch::default(),
-            others: vec![Others::Shut; site.doors.len()],
+            others: vec![(Others::Shut, None, false); site.doors.len()],
             both_since: None,
+            reached: BTreeSet::new(),
+            own_orders: false,
             late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
@@ -280,7 +290,7 @@ impl Oracle {
     }
 
     /// The step that [`Controller::new`] made.
-    pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
+    pub fn first_step(&mut self, site: &Site, now: Mono, step: &Step, controller: Option<&Controller>) {
         let Some(controller) = controller else { return };
         self.log.owe_doors(events(step));
         for event in events(step) {
@@ -292,6 +302,7 @@ impl Oracle {
         for write in &step.commit.writes {
             self.door_write(site, write);
         }
+        self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
     pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
@@ -312,6 +323,7 @@ impl Oracle {
             what,
             events(step).map(|event| &event.body),
         );
+        self.check_holds(site, now.mono, controller.door_statuses(), what);
         self.check_interlock(site, now.mono, controller.desired(), what);
     }
 

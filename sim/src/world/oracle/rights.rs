@@ -58,7 +58,7 @@ impl RightsWatch {
     pub fn decided(
         &mut self,
         (site, sets): (&Site, &Sets),
-        others: &[Others],
+        others: &[(Others, Option<DenialReason>, bool)],
         now: Now,
         step: &Step,
         what: &str,
@@ -76,7 +76,7 @@ impl RightsWatch {
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
         let ReaderAt::Door(door) = site.readers[reader].at else { return };
-        let others = others.get(door.index()).copied().unwrap_or(Others::Shut);
+        let (others, held, unsure) = others.get(door.index()).copied().unwrap_or((Others::Shut, None, false));
         let door = &site.doors[door.index()].id;
         let verdict = match sets.at(self.in_force.generation) {
             Some(generation) => {
@@ -103,7 +103,9 @@ impl RightsWatch {
         // What lies over a door speaks before its rules do.
         let by_mode = match (others, said.0) {
             (Others::Open, _) | (Others::Doubtful, Some(DenialReason::Interlock)) => Some(DenialReason::Interlock),
-            _ => None,
+            // While an order to take it away is under way nobody knows.
+            (_, reason) if unsure && reason != held => None,
+            _ => held,
         };
         let verdict = (by_mode.or(verdict.0), verdict.1, verdict.2, verdict.3);
         if said != verdict || event.generation != self.in_force.generation {
@@ -114,7 +116,8 @@ impl RightsWatch {
             );
             let invariant = match by_mode {
                 Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
-                _ => Invariant::RevokedIsDenied,
+                Some(_) => Invariant::HeldIsShut,
+                None => Invariant::RevokedIsDenied,
             };
             violation.get_or_insert(Violation::new(invariant, what));
         }
