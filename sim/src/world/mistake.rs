@@ -9,12 +9,13 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
-        order::Order,
+        order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
         record::{Effect, Record},
     },
     gateway::{
+        controller::Lasting,
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -59,10 +60,14 @@ pub enum Mistake {
     InterlockIgnored,
     /// The end of a pulse is lost on the way to the bus, and so is the switching off.
     PulseWithoutEnd,
+    /// What lay over the doors is not there after a restart.
+    HoldsForgotten,
+    /// Delayed commands are carried out at once.
+    DelayIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 14] = [
+    pub const ALL: [Mistake; 16] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -77,6 +82,8 @@ impl Mistake {
         Mistake::AutoOpenUndenied,
         Mistake::InterlockIgnored,
         Mistake::PulseWithoutEnd,
+        Mistake::HoldsForgotten,
+        Mistake::DelayIgnored,
     ];
 
     /// What must catch it.
@@ -95,6 +102,8 @@ impl Mistake {
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
+            Mistake::HoldsForgotten => Invariant::HeldIsShut,
+            Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
         }
     }
 
@@ -194,7 +203,22 @@ impl Shim {
         if self.is(Mistake::DeadlineIgnored) {
             return Order { deadline: order.deadline + Duration::from_secs(120), ..order };
         }
-        order
+        match order.what {
+            Task::Door(door, DoorAction::Admit(action)) if self.is(Mistake::DelayIgnored) => {
+                Order { what: Task::Door(door, DoorAction::Delayed(action)), ..order }
+            }
+            _ => order,
+        }
+    }
+
+    /// From the disk to the doors.
+    pub fn lasting(&self, mut lasting: Lasting) -> Lasting {
+        if self.is(Mistake::HoldsForgotten) {
+            for state in lasting.doors.values_mut() {
+                (state.lockdown, state.dnd, state.force) = (None, None, None);
+            }
+        }
+        lasting
     }
 
     /// From the link to the desk, past its book.

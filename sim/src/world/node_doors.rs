@@ -53,7 +53,11 @@ impl World {
 
     pub(super) fn doors_order(&mut self, order: Order) {
         self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
-        self.oracle.order_delivered(self.now, &order);
+        if self.node.is_none() {
+            return;
+        }
+        let now = self.node_now();
+        self.oracle.order_delivered(now, &order);
         self.doors_input(Input::Order(order), "order");
     }
 

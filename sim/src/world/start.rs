@@ -187,7 +187,7 @@ impl World {
             credential_key: credential_key(),
             permissions: permissions.clone(),
             cloud,
-            lasting: lasting.clone(),
+            lasting: self.shim.lasting(lasting.clone()),
             machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);

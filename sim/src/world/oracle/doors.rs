@@ -26,6 +26,7 @@ use latchd::{
 use super::{
     Invariant, Oracle,
     authority::unlocks,
+    delays::is_asked,
     events,
     holds::{Holds, may_open, releases},
 };
@@ -191,6 +192,7 @@ impl Oracle {
     pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
         let task = asked.task.clone();
+        self.delays.outcome(jti, stage);
         self.output_outcome(&task, stage);
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
         let Some((door, action)) = asked.at_door() else { return };
@@ -242,7 +244,7 @@ impl Oracle {
 
     pub fn order_emitted(&mut self, site: &Site, sets: &Sets, now: Now, order: &Order) {
         let Some(jti) = order.by.cause() else { return };
-        let same = |asked: &&super::Asked| asked.task == order.what;
+        let same = |asked: &&super::Asked| is_asked(asked, order);
         let Some(asked) = self.asked.get(jti).into_iter().flatten().filter(same).max_by_key(|asked| asked.exp) else {
             let what = format!("nobody asked for {:?} as {jti}", order.what);
             return self.fail(Invariant::CommandOnce, what);
@@ -253,19 +255,33 @@ impl Oracle {
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
         self.output_ordered(now.mono, now.mono_at(exp), order);
+        self.delay_emitted(now, order);
+        let jti = jti.clone();
+        if let Task::Lockdown { doors, on } = &order.what {
+            for door in doors {
+                if let Some(watch) = self.doors.get_mut(door.index()) {
+                    let (ticket, action, deadline) = (order.ticket, DoorAction::Lockdown(*on), order.deadline);
+                    watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
+                }
+            }
+        }
         let Task::Door(door, action) = order.what else { return };
-        if trusted && unlocks(action) && now.wall >= exp {
+        let delayed = matches!(action, DoorAction::Delayed(_));
+        if trusted && !delayed && unlocks(action) && now.wall >= exp {
             let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
-        let deadline = now.mono_at(exp);
+        // A delay has its own, from when it is due.
+        let deadline = if delayed { order.deadline } else { now.mono_at(exp) };
         if let Some(watch) = self.doors.get_mut(door.index()) {
             let ticket = order.ticket;
             watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
         }
     }
 
-    pub fn order_delivered(&mut self, now: Mono, order: &Order) {
+    pub fn order_delivered(&mut self, now: Now, order: &Order) {
+        self.delay_delivered(now, order);
+        let now = now.mono;
         self.reached.extend(order.by.cause().cloned());
         let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
         let (door, action) = (*door, *action);

@@ -6,6 +6,7 @@
 
 mod authority;
 mod auto_open;
+mod delays;
 mod doors;
 mod holds;
 mod interlock;
@@ -38,7 +39,8 @@ use latchd::{
 };
 
 use self::{
-    auto_open::AutoWatch, doors::DoorWatch, interlock::Others, log::LogWatch, outputs::OutputWatch, rights::RightsWatch,
+    auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch, outputs::OutputWatch,
+    rights::RightsWatch,
 };
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
@@ -78,6 +80,8 @@ pub enum Invariant {
     /// A door under lockdown, DND or forced closed was ordered so, stays so through every crash, and is shut but for
     /// fire and exit buttons.
     HeldIsShut,
+    /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
+    DelaysKeepTheirTime,
     /// An output beside the doors is on only as it was ordered.
     OutputsAsOrdered,
     /// What reaches the field for an operator, the operator was allowed to ask for.
@@ -114,6 +118,8 @@ pub struct Asked {
     pub operator: &'static str,
     pub task: Task,
     pub exp: Wall,
+    /// Of a delayed command.
+    pub delay: Option<std::time::Duration>,
 }
 
 impl Asked {
@@ -160,6 +166,7 @@ pub struct Oracle {
     reached: BTreeSet<Id>,
     /// The node orders by itself, too: a system event.
     own_orders: bool,
+    delays: DelayWatch,
     late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
 }
@@ -188,6 +195,7 @@ impl Oracle {
             both_since: None,
             reached: BTreeSet::new(),
             own_orders: false,
+            delays: DelayWatch::default(),
             late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
