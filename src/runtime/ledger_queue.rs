@@ -124,7 +124,8 @@ mod tests {
     }
 
     fn door(name: &str, open: bool) -> Commit {
-        let manual_open = open.then(|| HeldBy { by: Actor::Operator { operator: id("ada"), jti: id("j1") }, since: Wall::EPOCH });
+        let manual_open =
+            open.then(|| HeldBy { by: Actor::Operator { operator: id("ada"), jti: id("j1") }, since: Wall::EPOCH });
         let state = DurableDoor { manual_open, ..DurableDoor::default() };
         Commit { writes: vec![LedgerWrite::Door { door: id(name), state }], ..Commit::default() }
     }

@@ -36,7 +36,7 @@ impl World {
             (None, 0) => self.output_wish(),
             _ => self.door_wish(),
         };
-        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 1_000) } else { self.rng.millis(1_000, 9_000) };
+        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
         let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
         (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
     }

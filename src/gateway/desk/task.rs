@@ -74,6 +74,9 @@ impl Desk {
             CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { door: Some(door), .. }) => {
                 at_door(door, DoorAction::AcknowledgeAlarm)
             }
+            CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { alarm: Some(alarm), .. }) => {
+                Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() }))
+            }
             other => Err(unsupported(other)),
         }
     }

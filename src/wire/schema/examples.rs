@@ -134,7 +134,6 @@ pub fn commands() -> Examples {
         ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
         ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
         ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
-        ("seen", command("01JD3Y5T7V9ZQG", "alarm.acknowledge", json!({"door": "front"}))),
         (
             "report",
             command(
