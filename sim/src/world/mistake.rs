@@ -9,10 +9,11 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
+        kept::Kept,
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{Effect, Record},
+        record::{Area, Effect, Record},
     },
     gateway::{
         controller::Lasting,
@@ -64,10 +65,14 @@ pub enum Mistake {
     HoldsForgotten,
     /// Delayed commands are carried out at once.
     DelayIgnored,
+    /// Nobody is anywhere after a restart.
+    WhereaboutsForgotten,
+    /// The doors hear of no limit to the people inside.
+    LimitIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 16] = [
+    pub const ALL: [Mistake; 18] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -84,6 +89,8 @@ impl Mistake {
         Mistake::PulseWithoutEnd,
         Mistake::HoldsForgotten,
         Mistake::DelayIgnored,
+        Mistake::WhereaboutsForgotten,
+        Mistake::LimitIgnored,
     ];
 
     /// What must catch it.
@@ -104,6 +111,8 @@ impl Mistake {
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
             Mistake::HoldsForgotten => Invariant::HeldIsShut,
             Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
+            Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
+            Mistake::LimitIgnored => Invariant::AreaNotOverfull,
         }
     }
 
@@ -218,6 +227,9 @@ impl Shim {
                 (state.lockdown, state.dnd, state.force) = (None, None, None);
             }
         }
+        if self.is(Mistake::WhereaboutsForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::Whereabouts { .. }));
+        }
         lasting
     }
 
@@ -252,12 +264,18 @@ impl Shim {
                 sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
             }
             Some(mistake) => {
+                let unlimited = |record: Record| match record {
+                    Record::Area(body) if mistake == Mistake::LimitIgnored => {
+                        Record::Area(Area { occupancy_max: None, ..body })
+                    }
+                    record => record,
+                };
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation).map(|generation| generation.without(ignored))
+                sets.at(version.generation).map(|generation| generation.without(ignored).map(unlimited))
             }
             None => None,
         };

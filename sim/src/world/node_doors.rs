@@ -219,7 +219,7 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, self.now, version, &node.restored);
+        self.oracle.doors_started(&self.site, now, version, &node.restored);
         if let Some(node) = &self.node {
             self.oracle.outputs_started(node.restored.kept.values(), false);
         }

@@ -192,7 +192,7 @@ impl World {
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
-        self.oracle.started(&self.site, self.now, &recovered, set, &opened);
+        self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,

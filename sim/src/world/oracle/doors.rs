@@ -149,9 +149,10 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(&mut self, site: &Site, now: Mono, version: SetVersion, lasting: &Lasting) {
+    pub fn doors_started(&mut self, site: &Site, now: Now, version: SetVersion, lasting: &Lasting) {
         self.rights_of_doors(version);
         self.auto.restarted(lasting.kept.values());
+        self.areas.restarted(now, lasting.kept.values());
         let restored = &lasting.doors;
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
@@ -159,7 +160,7 @@ impl Oracle {
             let stored = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref());
             *watch = DoorWatch {
                 manual: manual && restores,
-                reason_seen: now,
+                reason_seen: now.mono,
                 stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 auto: self.auto.is_on(&door.id),

@@ -4,6 +4,7 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod areas;
 mod authority;
 mod auto_open;
 mod delays;
@@ -39,8 +40,8 @@ use latchd::{
 };
 
 use self::{
-    auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch, outputs::OutputWatch,
-    rights::RightsWatch,
+    areas::AreaWatch, auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch,
+    outputs::OutputWatch, rights::RightsWatch,
 };
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
@@ -80,6 +81,10 @@ pub enum Invariant {
     /// A door under lockdown, DND or forced closed was ordered so, stays so through every crash, and is shut but for
     /// fire and exit buttons.
     HeldIsShut,
+    /// Nobody who is inside a hard area is let in again.
+    NobodyPassesBack,
+    /// No more people are inside an area than may be.
+    AreaNotOverfull,
     /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
     DelaysKeepTheirTime,
     /// An output beside the doors is on only as it was ordered.
@@ -166,6 +171,7 @@ pub struct Oracle {
     reached: BTreeSet<Id>,
     /// The node orders by itself, too: a system event.
     own_orders: bool,
+    areas: AreaWatch,
     delays: DelayWatch,
     late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
@@ -195,6 +201,7 @@ impl Oracle {
             both_since: None,
             reached: BTreeSet::new(),
             own_orders: false,
+            areas: AreaWatch::default(),
             delays: DelayWatch::default(),
             late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
@@ -218,7 +225,7 @@ impl Oracle {
 
     // ---- the life of the daemon ----
 
-    pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+    pub fn started(&mut self, site: &Site, now: Now, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
         self.ordered.clear();
         self.delivered_in_run.clear();
         self.came.clear();
@@ -331,6 +338,7 @@ impl Oracle {
             what,
             events(step).map(|event| &event.body),
         );
+        self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
         self.check_holds(site, now.mono, controller.door_statuses(), what);
         self.check_interlock(site, now.mono, controller.desired(), what);
     }

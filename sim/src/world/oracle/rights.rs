@@ -104,9 +104,13 @@ impl RightsWatch {
         let by_mode = match (others, said.0) {
             (Others::Open, _) | (Others::Doubtful, Some(DenialReason::Interlock)) => Some(DenialReason::Interlock),
             // While an order to take it away is under way nobody knows.
-            (_, reason) if unsure && reason != held => None,
+            (_, reason) if unsure => reason
+                .filter(|reason| matches!(reason, DenialReason::Forced | DenialReason::Dnd | DenialReason::LockedDown)),
             _ => held,
         };
+        // Whether they are right is for the areas' own watch to say.
+        let by_area = said.0.filter(|reason| matches!(reason, DenialReason::ApbViolation | DenialReason::AreaFull));
+        let by_mode = by_mode.or(by_area.filter(|_| verdict.0.is_none()));
         let verdict = (by_mode.or(verdict.0), verdict.1, verdict.2, verdict.3);
         if said != verdict || event.generation != self.in_force.generation {
             let generation = self.in_force.generation;

@@ -3,8 +3,8 @@
 use latchd::domain::{
     ids::Id,
     record::{
-        AccessRule, AutoOpen, Credential, Effect, Group, Holiday, Interlock, Operator, OperatorStatus, Partition,
-        Person, Record, Schedule, TimeOfDay, Weekday, WeeklyInterval,
+        AccessRule, AntiPassback, Area, AutoOpen, Credential, Effect, Group, Holiday, Interlock, Operator,
+        OperatorStatus, Partition, Person, Record, Schedule, TimeOfDay, Weekday, WeeklyInterval,
     },
 };
 
@@ -57,6 +57,15 @@ fn automatic(set: &mut Records) {
     set.put(&id("glass-open"), Record::AutoOpen(staff));
     let deny = AutoOpen { effect: Effect::Deny, ..auto_open(&["store", "glass"], "shift") };
     set.put(&id("not-yet"), Record::AutoOpen(deny));
+    let hall = Area {
+        name: None,
+        entry_readers: ids(&["front-in"]),
+        exit_readers: ids(&["front-out"]),
+        anti_passback: AntiPassback::Hard,
+        forgive_after_s: Some(20),
+        occupancy_max: Some(3),
+    };
+    set.put(&id("hall"), Record::Area(hall));
     set.put(&id("mantrap"), Record::Interlock(Interlock { name: None, doors: ids(&["outer", "inner"]) }));
 }
 
