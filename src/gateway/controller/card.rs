@@ -38,15 +38,17 @@ impl Controller {
         };
         match (slot.door.denies(now.mono), decision) {
             (Some(mode), Decision::Granted { person, credential, rule, .. }) => {
-                self.record(now, denied(mode, Some(person), Some(credential), Some(rule), card), step);
+                self.record(now, denied(mode, Some(person), credential, Some(rule), card), step);
             }
             (Some(mode), Decision::Denied { person, credential, rule, .. }) => {
                 self.record(now, denied(mode, person, credential, rule, card), step);
             }
-            (None, Decision::Denied { reason, person, credential, rule }) => {
+            (None, Decision::Denied { reason, person, credential, rule, .. }) => {
                 self.record(now, denied(reason, person, credential, rule, card), step);
             }
-            (None, Decision::Granted { person, credential, rule, extended }) => {
+            (None, Decision::Granted { person, credential, rule, extended, .. }) => {
+                // Of a card there is always one.
+                let Some(credential) = credential else { return };
                 let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
                 let granted = EventBody::AccessGranted(Granted {
                     door: Some(door),
