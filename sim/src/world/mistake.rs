@@ -9,11 +9,10 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
-        kept::Kept,
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{Area, Effect, Record},
+        record::{Effect, Record},
     },
     gateway::{
         controller::Lasting,
@@ -65,14 +64,10 @@ pub enum Mistake {
     HoldsForgotten,
     /// Delayed commands are carried out at once.
     DelayIgnored,
-    /// Nobody is anywhere after a restart.
-    WhereaboutsForgotten,
-    /// The doors hear of no limit to the people inside.
-    LimitIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 18] = [
+    pub const ALL: [Mistake; 16] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -89,8 +84,6 @@ impl Mistake {
         Mistake::PulseWithoutEnd,
         Mistake::HoldsForgotten,
         Mistake::DelayIgnored,
-        Mistake::WhereaboutsForgotten,
-        Mistake::LimitIgnored,
     ];
 
     /// What must catch it.
@@ -111,8 +104,6 @@ impl Mistake {
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
             Mistake::HoldsForgotten => Invariant::HeldIsShut,
             Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
-            Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
-            Mistake::LimitIgnored => Invariant::AreaNotOverfull,
         }
     }
 
@@ -227,9 +218,6 @@ impl Shim {
                 (state.lockdown, state.dnd, state.force) = (None, None, None);
             }
         }
-        if self.is(Mistake::WhereaboutsForgotten) {
-            lasting.kept.retain(|_, kept| !matches!(kept, Kept::Whereabouts { .. }));
-        }
         lasting
     }
 
@@ -264,18 +252,12 @@ impl Shim {
                 sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
             }
             Some(mistake) => {
-                let unlimited = |record: Record| match record {
-                    Record::Area(body) if mistake == Mistake::LimitIgnored => {
-                        Record::Area(Area { occupancy_max: None, ..body })
-                    }
-                    record => record,
-                };
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation).map(|generation| generation.without(ignored).map(unlimited))
+                sets.at(version.generation).map(|generation| generation.without(ignored))
             }
             None => None,
         };
