@@ -236,7 +236,7 @@ fn bodies() -> Vec<EventBody> {
         EventBody::FireActivated { input: text() },
         EventBody::ReaderLost { reader, detail: text() },
         EventBody::CloudRestored {},
-        EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()] },
+        EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()], absorbed: 1 },
         EventBody::SetRefused { from_epoch: 1, from_generation: 2, reasons: vec![text()] },
         EventBody::OperatorRefused { operator, jti, command: text(), reason: Refusal::Forbidden, detail: None },
         EventBody::SecurityRejected { topic: text(), cause: text(), count: 3 },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     clock_trust::ClockNote,
     desk::{Desk, DeskStep},
-    mirror::{Applied, MirrorInput, MirrorOutput, Refused},
+    mirror::{Applied, Edited, MirrorInput, MirrorOutput, Refused},
     session::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     domain::{
         door::DoorStatus,
-        event::{Event, EventBody},
+        event::{ConflictedEdit, EditChange, Event, EventBody},
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
         time::{ClockTrust, Mono, Now, Wall},
@@ -29,6 +29,8 @@ use crate::{
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
 const REASONS_BYTES_MAX: usize = 24 * 1024;
 const REASON_BYTES_MAX: usize = 1024;
+/// Edits told of in one event: about 64 KiB.
+const CONFLICTS_TOGETHER_MAX: usize = 48;
 
 /// From the doors to the cloud.
 #[derive(Clone, Debug)]
@@ -224,15 +226,39 @@ impl Uplink {
 
     fn mirror(&mut self, now: Now, output: MirrorOutput, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match output {
-            MirrorOutput::Applied(Applied { version, permissions, records, unknown_kinds, .. }) => {
+            MirrorOutput::Applied(Applied {
+                version,
+                permissions,
+                records,
+                unknown_kinds,
+                absorbed,
+                conflicts,
+                ..
+            }) => {
                 self.set = version;
                 act(Action::Permissions(permissions.clone()));
                 self.desk.handle_permissions(permissions);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
-                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds }, act);
+                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
+                for body in conflicted(conflicts) {
+                    self.record(now, body, act);
+                }
                 self.tell_session(now, session::Input::SetApplied(version), entropy, act);
             }
+            MirrorOutput::Edited(Edited { permissions, overlay, jti, operator, kind, id, deleted }) => {
+                act(Action::Permissions(permissions.clone()));
+                self.desk.handle_permissions(permissions);
+                let change = if deleted { EditChange::Delete } else { EditChange::Put };
+                let revision = overlay.revision;
+                self.record(now, EventBody::OverlayEdited { operator, jti, kind, id, change, revision }, act);
+            }
+            MirrorOutput::Resumed { permissions, .. } => {
+                act(Action::Permissions(permissions.clone()));
+                self.desk.handle_permissions(permissions);
+            }
+            MirrorOutput::EditsLost { through } => self.record(now, EventBody::OverlayLost { through }, act),
+            MirrorOutput::Answer { .. } => {}
             MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
                 let (from_epoch, from_generation) = offered.unwrap_or_default();
                 let reasons = bounded(reasons);
@@ -299,13 +325,31 @@ impl Uplink {
     }
 }
 
+/// Edits that a set says otherwise than, in events that can be sent.
+pub fn conflicted(edits: Vec<ConflictedEdit>) -> Vec<EventBody> {
+    let mut rest = edits.into_iter().map(|mut edit| {
+        cut(&mut edit.reason);
+        edit
+    });
+    let mut events = Vec::new();
+    loop {
+        let edits: Vec<ConflictedEdit> = rest.by_ref().take(CONFLICTS_TOGETHER_MAX).collect();
+        if edits.is_empty() {
+            return events;
+        }
+        events.push(EventBody::OverlayConflicted { edits });
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > REASON_BYTES_MAX {
+        text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+    }
+}
+
 /// As many of a set's faults as fit into an event that can be sent; at the end, how many there are besides.
 pub fn bounded(mut reasons: Vec<String>) -> Vec<String> {
-    for reason in &mut reasons {
-        if reason.len() > REASON_BYTES_MAX {
-            reason.truncate((0..=REASON_BYTES_MAX).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0));
-        }
-    }
+    reasons.iter_mut().for_each(cut);
     let mut bytes = 0;
     let fits = |reason: &&String| {
         bytes += reason.len();

@@ -149,7 +149,12 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
-    told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
+    if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
+        told.push(applied);
+        told.extend(uplink::conflicted(opened.conflicts_then.clone()));
+    }
+    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
+    told.extend(uplink::conflicted(opened.conflicts.clone()));
     for body in told {
         let mut commit = Commit::default();
         commit.event(event(now, &set, body));
@@ -398,6 +403,7 @@ fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opene
         digest: hex(&set.digest),
         records: opened.records,
         unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
+        absorbed: 0,
     })
 }
 

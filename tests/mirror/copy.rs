@@ -35,7 +35,7 @@ impl Fuse {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Files {
     pub anchor: Option<Anchor>,
     pub base: Option<Vec<Vec<u8>>>,
@@ -51,6 +51,15 @@ pub struct MemCopy {
 }
 
 impl MemCopy {
+    pub fn files(&self) -> Files {
+        self.files.lock().unwrap().clone()
+    }
+
+    pub fn restore_all_but_the_anchor(&self, earlier: Files) {
+        let mut files = self.files.lock().unwrap();
+        *files = Files { anchor: files.anchor.clone(), ..earlier };
+    }
+
     fn write(&self, change: impl FnOnce(&mut Files)) -> Result<(), CopyError> {
         let mut files = self.files.lock().unwrap();
         if files.full {

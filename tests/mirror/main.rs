@@ -5,6 +5,7 @@ mod cloud;
 mod converge;
 mod copy;
 mod damage;
+mod edits;
 mod sentences;
 mod thread;
 mod world;

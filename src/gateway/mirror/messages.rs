@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use super::overlay::{Body, OverlayVersion};
 use crate::{
     domain::{
+        event::{ConflictedEdit, Refusal},
         ids::Id,
+        outputs::Ticket,
         permission::{Permissions, SetVersion},
         time::Wall,
     },
+    gateway::step::Durable,
     wire::set::{Digest, SetRequest, Want},
 };
 
@@ -35,6 +39,10 @@ pub enum MirrorInput {
         iat: Wall,
         version: SetVersion,
     },
+    /// A command that edits one record. Its answer always comes.
+    Edit(Box<EditRequest>),
+    /// A command that lists records. Its answer always comes.
+    List(Box<ListRequest>),
     LinkUp,
     LinkDown,
     /// Make a request now: the session wants a beat.
@@ -47,6 +55,13 @@ pub enum MirrorInput {
 pub enum MirrorOutput {
     /// Durable, and from now on in force.
     Applied(Applied),
+    /// An edit is durable, and from now on in force.
+    Edited(Edited),
+    /// To whoever asked.
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+    },
     /// The set in force stays. Told once for each document.
     Refused(Refused),
     /// Signed, but against what was seen before: an alarm.
@@ -70,6 +85,15 @@ pub enum MirrorOutput {
         set_aside: Option<(String, String)>,
         notes: Vec<String>,
     },
+    /// The store is open again, and holds more or fewer edits than were in force: the same set, with these.
+    Resumed {
+        permissions: Arc<Permissions>,
+        overlay: OverlayVersion,
+    },
+    /// Edits up to this revision were made and cannot all be found any more.
+    EditsLost {
+        through: u64,
+    },
     /// The copy outside the store cannot be written (an alarm) or can be again.
     CopyFailed {
         detail: String,
@@ -84,7 +108,84 @@ pub struct Applied {
     pub records: u64,
     /// Kinds in the set that this version does not understand.
     pub unknown_kinds: Vec<Id>,
-    pub absorbs: Vec<Id>,
+    /// Edits by command that the set has taken over or discarded.
+    pub absorbed: u64,
+    /// Edits that it left no room for.
+    pub conflicts: Vec<ConflictedEdit>,
+    pub overlay: OverlayVersion,
+}
+
+/// One record is to be as `body` says, or not to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditRequest {
+    pub ticket: Ticket,
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub body: Option<Body>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Edited {
+    pub permissions: Arc<Permissions>,
+    pub overlay: OverlayVersion,
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub deleted: bool,
+}
+
+impl Edited {
+    /// The durable store vouches for what is handed out.
+    pub(super) fn new(
+        permissions: Permissions,
+        overlay: OverlayVersion,
+        (jti, operator): (Id, Id),
+        (kind, id): (Id, Id),
+        deleted: bool,
+        _: &Durable,
+    ) -> Edited {
+        Edited { permissions: Arc::new(permissions), overlay, jti, operator, kind, id, deleted }
+    }
+}
+
+/// Records of one kind, from a cursor on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListRequest {
+    pub ticket: Ticket,
+    pub kind: Id,
+    /// Where the page before ended.
+    pub after: Option<(Id, Id)>,
+    pub limit: Option<usize>,
+    /// Only ids that begin so.
+    pub prefix: Option<String>,
+    /// Only what names this person, or this group.
+    pub person: Option<Id>,
+    pub group: Option<Id>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    pub version: SetVersion,
+    pub overlay: OverlayVersion,
+    pub records: Vec<(Id, Body)>,
+    /// Kind and id of the record after which the next page begins; nothing: this is the last.
+    pub next: Option<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Edited {
+        revision: u64,
+    },
+    Listed(Page),
+    Refused(Refusal, Vec<String>),
+    /// The store failed before anything was changed.
+    Failed(String),
+    /// The store failed over the change itself.
+    Unknown(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
