@@ -20,6 +20,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{config, runtime, wire};
 
+mod schedule;
+
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
 const DEFAULT_CONFIG: &str = "/etc/latchd/site.toml";
 
@@ -50,6 +52,8 @@ enum Task {
     },
     /// Print the contract with the cloud as an AsyncAPI 3 document
     Schema,
+    /// Say which schedules hold at given instants, by the rules of the doors
+    Schedule(schedule::Arguments),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -78,6 +82,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Task::Run { config } => run(&config),
         Task::Check { config, no_files, short } => check(&config, no_files, short),
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
+        Task::Schedule(arguments) => match schedule::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
         Task::Keygen { kind, out } => match keygen(kind, &out) {
             Ok(public) => print(&public),
             Err(error) => failed(&error),

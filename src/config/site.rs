@@ -7,8 +7,9 @@ use crate::domain::{
     door::DoorConfig,
     fieldbus::BoardConfig,
     ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
+    topology::{ReaderAt, Topology},
 };
-pub use crate::wire::reader_line::LineFormat;
+pub use crate::{gateway::controller::FieldConfig, wire::reader_line::LineFormat};
 
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -21,6 +22,8 @@ pub struct Site {
     pub readers: Vec<Reader>,
     /// Indexed by [`DoorIx`].
     pub doors: Vec<DoorConfig>,
+    /// What stands beside the doors.
+    pub field: FieldConfig,
     pub limits: Limits,
 }
 
@@ -130,6 +133,18 @@ pub enum ReaderSource {
         port: SerialPort,
         format: LineFormat,
     },
+}
+
+impl Site {
+    /// What the node has, by name.
+    pub fn topology(&self) -> Topology {
+        Topology {
+            doors: self.doors.iter().map(|door| door.id.clone()).collect(),
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), ReaderAt::Door(reader.door))).collect(),
+            boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
+            ..Topology::default()
+        }
+    }
 }
 
 /// Bounds of what latchd keeps and accepts; every queue has one.

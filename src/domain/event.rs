@@ -208,6 +208,9 @@ pub enum EventBody {
     StorageFailed { store: String, detail: String },
     #[serde(rename = "storage.restored")]
     StorageRestored { store: String },
+    /// Consequences of one input were cut off: too many.
+    #[serde(rename = "system.chain_broken")]
+    SystemChainBroken { detail: String },
     /// Events that were not kept: `lost` of them if that is known.
     #[serde(rename = "log.gap")]
     LogGap {

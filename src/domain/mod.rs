@@ -4,16 +4,20 @@
 //! Read in this order: [`door`] (what a door is and does), [`permission`] (who may pass),
 //! [`outputs`] (what the relay is told), [`event`] (what is remembered).
 
+pub mod cloud;
 pub mod credential;
 pub mod door;
 pub mod event;
 pub mod fieldbus;
 pub mod ids;
+pub mod kept;
 pub mod operator;
 pub mod order;
 pub mod outputs;
 pub mod permission;
 pub mod record;
 pub mod schedule;
+pub mod status;
 pub mod time;
 pub mod timers;
+pub mod topology;

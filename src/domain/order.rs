@@ -1,28 +1,88 @@
-//! An order: one command that has been found authentic, new and authorised, on its way to a door, and
+//! An order: one command that has been found authentic, new and authorised, on its way to the field, and
 //! the reports that come back. Must never carry anything unchecked. Invariant: each order ends in
 //! exactly one final [`Progress`].
 
 use std::time::Duration;
 
 use super::{
-    door::DoorStatus,
+    door::{DoorStatus, Mode},
     event::Refusal,
     ids::{DoorIx, Id},
     outputs::Ticket,
+    record::ForceState,
     time::{Mono, Wall},
 };
 
+/// `What` is a [`Task`] on the way to the controller, a [`DoorAction`] at the door.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Order {
+pub struct Order<What = Task> {
     pub ticket: Ticket,
-    pub door: DoorIx,
-    pub action: DoorAction,
+    pub what: What,
     /// The deadline at the relay: past it nothing is put on the wire for this order.
     pub deadline: Mono,
     /// When the cloud issued it: an older level command never undoes a newer one.
     pub issued_at: Wall,
     pub operator: Id,
     pub jti: Id,
+}
+
+/// All that an operator can have done in the field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    Door(DoorIx, DoorAction),
+    /// `door.virtual_read`: as if this person had presented a credential here; `None`: any of theirs.
+    VirtualRead {
+        door: DoorIx,
+        person: Id,
+        credential: Option<Id>,
+    },
+    /// `lockdown.set` and `lockdown.clear`: one report for all of them together.
+    Lockdown {
+        doors: Vec<DoorIx>,
+        on: bool,
+    },
+    /// `apb.clear`: forget where this person is, or all who are in this area, or (neither) everybody.
+    ClearApb {
+        person: Option<Id>,
+        area: Option<Id>,
+    },
+    /// `floor.*`; no floors: all of the group.
+    Floor {
+        floor_group: Id,
+        floors: Vec<Id>,
+        action: FloorAction,
+    },
+    LockerOpen {
+        locker: DoorIx,
+    },
+    /// `output.*`, of outputs that belong to nothing.
+    Output {
+        output: Id,
+        action: OutputAction,
+    },
+    /// `alarm.acknowledge` of an alarm that belongs to no door.
+    AcknowledgeAlarm {
+        alarm: Id,
+    },
+    /// `node.identify`.
+    Identify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorAction {
+    /// Enabled until closed.
+    Open,
+    Close,
+    /// `None`: as long as a read enables floors.
+    OpenAndClose {
+        dwell: Option<Duration>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputAction {
+    Pulse(Duration),
+    Set(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +92,40 @@ pub enum DoorAction {
     /// `door.close`: ends an unlocking.
     Close,
     /// `door.open_and_close`: momentary; `None` takes the door's own dwell.
-    OpenAndClose { dwell: Option<Duration> },
+    OpenAndClose {
+        dwell: Option<Duration>,
+    },
+    /// `door.dnd`.
+    Dnd(Switch),
+    /// `door.force_toggle`: refused unless the door is in this mode.
+    ForceToggle {
+        expect: Mode,
+    },
+    /// `door.force`.
+    Force(ForceState),
+    Lockdown(bool),
+    /// `alarm.acknowledge`: of the standing forced or propped alarm.
+    AcknowledgeAlarm,
     /// `door.state.get`.
     Report,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    On,
+    Off,
+    /// Refused unless the door is in this mode.
+    Toggle {
+        expect: Mode,
+    },
+}
+
+impl<What> Order<What> {
+    /// The same order for something else.
+    pub fn with<Other>(&self, what: Other) -> Order<Other> {
+        let Order { ticket, deadline, issued_at, .. } = *self;
+        Order { ticket, what, deadline, issued_at, operator: self.operator.clone(), jti: self.jti.clone() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +146,8 @@ pub enum Progress {
     NotObserved,
     /// Ends `door.state.get`.
     Reported(Box<DoorStatus>),
+    /// Ends what moves no hardware.
+    Done,
     Refused(Refusal, String),
     Expired,
     Cancelled,

@@ -6,6 +6,7 @@ use crate::domain::{
     door::DurableDoor,
     event::Event,
     ids::Id,
+    kept::{Kept, KeptKey},
     order::{OrderReport, Progress},
     time::Wall,
 };
@@ -36,6 +37,9 @@ pub enum LedgerWrite {
         door: Id,
         state: DurableDoor,
     },
+    /// Insert or replace.
+    Kept(Kept),
+    Unkept(KeptKey),
     /// The cloud has stored all events up to this number.
     Acked {
         through: u64,
@@ -92,6 +96,24 @@ pub struct MessageToken {
 /// Effects that no one can see before the writes they depend on are durable.
 #[derive(Debug, Default)]
 pub struct Held(Vec<Effect>);
+
+impl LedgerWrite {
+    /// What it keeps the newest value of, if that must not be lost: a later write of the same replaces it.
+    pub fn lasting(&self) -> Option<LastingKey> {
+        match self {
+            LedgerWrite::Door { door, .. } => Some(LastingKey::Door(door.clone())),
+            LedgerWrite::Kept(kept) => Some(LastingKey::Kept(kept.key())),
+            LedgerWrite::Unkept(key) => Some(LastingKey::Kept(key.clone())),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastingKey {
+    Door(Id),
+    Kept(KeptKey),
+}
 
 impl Held {
     pub fn push(&mut self, effect: Effect) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     clock_trust::ClockNote,
-    desk::{Desk, DeskStep},
+    desk::{Answer, Desk, DeskStep, Errand},
     mirror::{Applied, Edited, MirrorInput, MirrorOutput, Refused},
     session::{
         self, Entropy, Session, SetMessage,
@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     domain::{
-        door::DoorStatus,
+        cloud::CloudState,
         event::{ConflictedEdit, EditChange, Event, EventBody},
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
+        status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
     wire::{canonical::hex, event_log::Sealed, set::Want},
@@ -36,7 +37,7 @@ const CONFLICTS_TOGETHER_MAX: usize = 48;
 #[derive(Clone, Debug)]
 pub enum DoorNews {
     Report(OrderReport),
-    Status(Box<DoorStatus>),
+    Status(Box<Status>),
     /// The door loop failed and was started again: orders that were under way have no owner any more.
     Restarted,
 }
@@ -57,6 +58,8 @@ pub enum Input {
         hash: Option<[u8; 32]>,
     },
     Mirror(MirrorOutput),
+    /// Of an errand.
+    Answer(Answer),
     Clock(Vec<ClockNote>),
     /// Something of the node itself is to be told.
     Event(EventBody),
@@ -70,6 +73,8 @@ pub enum Input {
 pub enum Action {
     /// To the doors, before anything else.
     Order(Order),
+    /// To whoever keeps what it asks about.
+    Errand(Errand),
     Link(LinkOrder),
     Commit(Commit),
     Mirror(MirrorInput),
@@ -82,6 +87,8 @@ pub enum Action {
     },
     /// To the doors: decide by this set from now on.
     Permissions(Arc<Permissions>),
+    /// To the doors: what is known of the cloud.
+    Cloud(CloudState),
     CloudTime {
         iat: Wall,
         asked_at: Mono,
@@ -98,11 +105,12 @@ pub struct Uplink {
     /// The newest signed key set, as it came.
     keys_jws: Arc<str>,
     connected: bool,
+    cloud: CloudState,
 }
 
 impl Uplink {
     pub fn new(session: Session, desk: Desk, set: SetVersion) -> Uplink {
-        Uplink { session, desk, set, keys_jws: Arc::from(""), connected: false }
+        Uplink { session, desk, set, keys_jws: Arc::from(""), connected: false, cloud: CloudState::default() }
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
@@ -130,7 +138,7 @@ impl Uplink {
                 self.desk_step(now, step, entropy, act);
             }
             Input::Doors(DoorNews::Status(status)) => {
-                self.tell_session(now, session::Input::Door(*status), entropy, act);
+                self.tell_session(now, session::Input::State(*status), entropy, act);
             }
             Input::Released(effects) => {
                 for effect in effects {
@@ -145,6 +153,10 @@ impl Uplink {
                 self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
             }
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
+            Input::Answer(answer) => {
+                let step = self.desk.handle_answer(answer);
+                self.desk_step(now, step, entropy, act);
+            }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
@@ -196,6 +208,14 @@ impl Uplink {
             }
         }
         let connected = self.session.is_connected();
+        let cloud = CloudState {
+            connected,
+            last_beat: self.session.last_beat(),
+            mirror_lost: !self.desk.permissions().is_present(),
+        };
+        if std::mem::replace(&mut self.cloud, cloud) != cloud {
+            act(Action::Cloud(cloud));
+        }
         if std::mem::replace(&mut self.connected, connected) != connected {
             act(Action::Mirror(if connected { MirrorInput::LinkUp } else { MirrorInput::LinkDown }));
         }
@@ -204,6 +224,9 @@ impl Uplink {
     fn desk_step(&mut self, now: Now, step: DeskStep, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         if let Some(order) = step.order {
             act(Action::Order(order));
+        }
+        if let Some(errand) = step.errand {
+            act(Action::Errand(errand));
         }
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));

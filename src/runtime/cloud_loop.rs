@@ -24,7 +24,7 @@ use crate::{
         time::Now,
     },
     gateway::{
-        desk::DeskStep,
+        desk::{Answer, Answered, DeskStep},
         ledger::EventReader,
         mirror::MirrorOutput,
         session::GOODBYE_WITHIN,
@@ -264,6 +264,11 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
                 answers.push_back(Input::Doors(DoorNews::Report(report)));
             }
         }
+        Action::Errand(errand) => {
+            let detail = serde_json::json!({ "message": format!("{} is not carried out", errand.body.name()) });
+            let answered = Answered::Refused(Refusal::Unsupported, detail);
+            answers.push_back(Input::Answer(Answer { ticket: errand.ticket, at: now.wall, answered }));
+        }
         Action::Link(order) => link.order(order),
         Action::Commit(commit) => {
             let given_up = outlets.ledger.commit(now, commit);
@@ -294,6 +299,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             tracing::info!(epoch = version.epoch, generation = version.generation, "a permission set is in force");
             outlets.doors.permissions.send_replace(permissions);
         }
+        Action::Cloud(cloud) => drop(outlets.doors.cloud.send_replace(cloud)),
         Action::CloudTime { iat, asked_at } => outlets.clock.handle_beat(iat, asked_at),
         Action::Notice(text) => tracing::info!("{text}"),
         Action::Left => {}

@@ -3,28 +3,23 @@
 //! disk or for the cloud. Invariant: what the relays are told is always the controller's whole and
 //! newest wish, so that nothing lost here can leave a door open.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     domain::{
-        door::DurableDoor,
+        cloud::CloudState,
         fieldbus::BusReport,
-        ids::{BoardIx, BusIx, Id},
+        ids::{BoardIx, BusIx},
         order::Order,
         outputs::Desired,
         permission::Permissions,
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Input, Step},
-        step::{Commit, LedgerWrite},
+        controller::{Controller, Input, Lasting, Step},
+        step::Commit,
         uplink::DoorNews,
     },
     runtime::{
@@ -48,6 +43,8 @@ pub struct Inputs<'a> {
     pub orders: &'a mut mpsc::Receiver<Order>,
     /// The newest set only.
     pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
+    /// The newest only.
+    pub cloud: &'a mut watch::Receiver<CloudState>,
     pub stop: &'a mut watch::Receiver<bool>,
 }
 
@@ -78,6 +75,7 @@ impl Inputs<'_> {
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
             }
+            Ok(()) = self.cloud.changed() => Wake::Input(Input::Cloud(*self.cloud.borrow_and_update())),
             Some(order) = self.orders.recv() => Wake::Input(Input::Order(order)),
             () = tokio::time::sleep(patience) => Wake::Round,
         }
@@ -113,7 +111,7 @@ pub struct DoorLoop<'a> {
     news: NewsQueue,
     stop_within: Duration,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
-    restored: &'a mut BTreeMap<Id, DurableDoor>,
+    restored: &'a mut Lasting,
 }
 
 impl<'a> DoorLoop<'a> {
@@ -121,7 +119,7 @@ impl<'a> DoorLoop<'a> {
         clock: Clock,
         outlets: Outlets<'a>,
         boards: impl Iterator<Item = BoardIx>,
-        restored: &'a mut BTreeMap<Id, DurableDoor>,
+        restored: &'a mut Lasting,
         restarted: bool,
     ) -> DoorLoop<'a> {
         DoorLoop {
@@ -196,9 +194,7 @@ impl<'a> DoorLoop<'a> {
 
     fn keep(&mut self, commit: Commit) {
         for write in &commit.writes {
-            if let LedgerWrite::Door { door, state } = write {
-                self.restored.insert(door.clone(), state.clone());
-            }
+            self.restored.note(write);
         }
         self.outlets.ledger.keep(commit);
     }
@@ -216,10 +212,12 @@ mod tests {
         adapters::store::{SledKv, ledger_thread::LedgerThread},
         domain::{
             door::{DoorConfig, Relock, StartPolicy, StopPolicy},
+            ids::Id,
             ids::OutputRef,
             outputs::Level,
             time::Wall,
         },
+        gateway::controller::Setup,
         gateway::ledger::{Ledger, LedgerLimits},
         wire::token::CredentialKey,
     };
@@ -252,18 +250,24 @@ mod tests {
         let clock = Clock::start(Wall::EPOCH, None);
         let permissions = Arc::new(Permissions::none());
         let (controller, first) = Controller::new(
-            vec![front()],
-            vec![],
-            &[],
-            CredentialKey::new(&[7; 32]),
-            permissions.clone(),
-            BTreeMap::new(),
+            Setup {
+                doors: vec![front()],
+                readers: vec![],
+                boards: &[],
+                topology: Arc::default(),
+                credential_key: CredentialKey::new(&[7; 32]),
+                permissions: permissions.clone(),
+                cloud: CloudState::default(),
+                lasting: Lasting::default(),
+                machines: Vec::new(),
+            },
             clock.now(),
         );
         let (reports, buses) = mpsc::channel(4);
         let (_cards, readers) = mpsc::channel(4);
         let (_orders, mut orders) = mpsc::channel(4);
         let (_permissions, mut permissions) = watch::channel(permissions);
+        let (_cloud_state, mut cloud_in) = watch::channel(CloudState::default());
         let (stop, mut stop_in) = watch::channel(false);
         let (cloud, news) = mpsc::channel(news_max);
         let mut queue = LedgerQueue::new(ledger.handle());
@@ -274,11 +278,17 @@ mod tests {
             heartbeat: Heartbeat::default(),
             enforced: watch::channel(false).0,
         };
-        let mut restored = BTreeMap::new();
+        let mut restored = Lasting::default();
         let mut door_loop = DoorLoop::new(clock, outlets, [BoardIx(0)].into_iter(), &mut restored, restarted);
         door_loop.stop_within = Duration::from_millis(30);
-        let mut inputs =
-            Inputs { buses, readers, orders: &mut orders, permissions: &mut permissions, stop: &mut stop_in };
+        let mut inputs = Inputs {
+            buses,
+            readers,
+            orders: &mut orders,
+            permissions: &mut permissions,
+            cloud: &mut cloud_in,
+            stop: &mut stop_in,
+        };
         let mut ends = Ends { reports: Some(reports), stop, news };
         let (ended, ()) = tokio::join!(door_loop.run(controller, first, &mut inputs), meanwhile(&mut ends));
         let _ = ledger.stop();

@@ -5,7 +5,6 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -26,9 +25,9 @@ use crate::{
         store::ledger_thread::LedgerHandle,
     },
     config::site::{Reader, ReaderSource, Site},
-    domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
+    domain::{cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
     gateway::{
-        controller::{Controller, ReaderBinding},
+        controller::{Controller, Lasting, ReaderBinding, Setup, machines},
         desk::ORDERS_MAX,
         uplink::DoorNews,
     },
@@ -62,13 +61,15 @@ pub struct DoorsSetup {
     pub ledger: LedgerHandle,
     pub credential_key: CredentialKey,
     pub permissions: Arc<Permissions>,
-    pub restored: BTreeMap<Id, DurableDoor>,
+    pub restored: Lasting,
+    pub cloud: CloudState,
 }
 
 /// The cloud loop's end.
 pub struct Doors {
     pub orders: mpsc::Sender<Order>,
     pub permissions: watch::Sender<Arc<Permissions>>,
+    pub cloud: watch::Sender<CloudState>,
     pub news: mpsc::Receiver<DoorNews>,
     /// True once every board has been heard of: the doors are enforced.
     pub enforced: watch::Receiver<bool>,
@@ -80,6 +81,7 @@ impl Doors {
     pub fn start(setup: DoorsSetup, heartbeats: &mut Heartbeats) -> std::io::Result<Doors> {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
         let (permissions, permissions_in) = watch::channel(setup.permissions.clone());
+        let (cloud, cloud_in) = watch::channel(setup.cloud);
         let (news_out, news) = mpsc::channel(CLOUD_QUEUE_MAX);
         let (enforced_out, enforced) = watch::channel(false);
         let (stop, stop_in) = watch::channel(false);
@@ -89,6 +91,7 @@ impl Doors {
             setup,
             orders: orders_in,
             permissions: permissions_in,
+            cloud: cloud_in,
             stop: stop_in,
             news: news_out,
             enforced: enforced_out,
@@ -96,7 +99,7 @@ impl Doors {
             restarted: false,
         };
         let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
-        Ok(Doors { orders, permissions, news, enforced, stop, thread })
+        Ok(Doors { orders, permissions, cloud, news, enforced, stop, thread })
     }
 
     /// Doors go to their safe state, then the thread ends.
@@ -139,6 +142,7 @@ struct DoorsThread {
     setup: DoorsSetup,
     orders: mpsc::Receiver<Order>,
     permissions: watch::Receiver<Arc<Permissions>>,
+    cloud: watch::Receiver<CloudState>,
     stop: watch::Receiver<bool>,
     news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
@@ -186,10 +190,18 @@ impl DoorsThread {
         let permissions = self.permissions.borrow_and_update().clone();
         let boards: Vec<BoardConfig> = site.boards.iter().map(|board| board.config.clone()).collect();
         let bindings = site.readers.iter().map(binding).collect();
-        let key = self.setup.credential_key.clone();
-        let restored = self.setup.restored.clone();
-        let (controller, first) =
-            Controller::new(site.doors.clone(), bindings, &boards, key, permissions, restored, clock.now());
+        let setup = Setup {
+            doors: site.doors.clone(),
+            readers: bindings,
+            boards: &boards,
+            topology: Arc::new(site.topology()),
+            credential_key: self.setup.credential_key.clone(),
+            permissions,
+            cloud: *self.cloud.borrow_and_update(),
+            lasting: self.setup.restored.clone(),
+            machines: machines(&site.field),
+        };
+        let (controller, first) = Controller::new(setup, clock.now());
 
         let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
         let (cards, readers) = mpsc::channel(FIELD_QUEUE_MAX);
@@ -229,6 +241,7 @@ impl DoorsThread {
             readers,
             orders: &mut self.orders,
             permissions: &mut self.permissions,
+            cloud: &mut self.cloud,
             stop: &mut self.stop,
         };
         // A loop ends by itself only by a panic: the whole thread starts again.

@@ -64,20 +64,19 @@ impl LedgerQueue {
                         self.events_lost += 1;
                     }
                 }
-                self.pass_on_doors(lost.writes);
+                self.pass_on_lasting(lost.writes);
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }
         }
         given_up
     }
 
-    /// Door states move to the next commit, unless it or a write behind them has a newer one.
-    fn pass_on_doors(&mut self, lost: Vec<LedgerWrite>) {
+    /// What must not be lost moves to the next commit, unless it or a write behind them has a newer one.
+    fn pass_on_lasting(&mut self, lost: Vec<LedgerWrite>) {
         let Some(next) = self.waiting.front_mut() else { return };
         for write in lost.into_iter().rev() {
-            let LedgerWrite::Door { door, .. } = &write else { continue };
-            let newer = |other: &LedgerWrite| matches!(other, LedgerWrite::Door { door: other, .. } if other == door);
-            if !next.writes.iter().any(newer) {
+            let Some(key) = write.lasting() else { continue };
+            if !next.writes.iter().any(|other| other.lasting().as_ref() == Some(&key)) {
                 next.writes.insert(0, write);
             }
         }

@@ -1,5 +1,5 @@
 //! The doors' way to the cloud loop: never waits, keeps what there was no room for. Reports are kept in
-//! order and bounded by the number of orders that the desk lets be under way; of a door's states the
+//! order and bounded by the number of orders that the desk lets be under way; of a thing's states the
 //! newest counts, so a door that changed twice while the cloud loop was busy is told of once.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use crate::{
-    domain::{ids::DoorIx, order::OrderReport},
+    domain::{order::OrderReport, status::Thing},
     gateway::{controller::Controller, uplink::DoorNews},
 };
 
@@ -16,7 +16,7 @@ pub struct NewsQueue {
     /// The cloud loop has not been told yet that an earlier door loop failed. Told before anything else.
     restart_untold: bool,
     reports: VecDeque<OrderReport>,
-    states: BTreeSet<DoorIx>,
+    states: BTreeSet<Thing>,
 }
 
 impl NewsQueue {
@@ -29,8 +29,8 @@ impl NewsQueue {
         self.send_reports();
     }
 
-    pub fn changed(&mut self, doors: Vec<DoorIx>, controller: &Controller) {
-        self.states.extend(doors);
+    pub fn changed(&mut self, things: Vec<Thing>, controller: &Controller) {
+        self.states.extend(things);
         self.send_states(controller);
     }
 
@@ -56,10 +56,10 @@ impl NewsQueue {
     }
 
     fn send_states(&mut self, controller: &Controller) {
-        while let Some(door) = self.states.pop_first() {
-            let Some(status) = controller.status(door) else { continue };
-            if self.cloud.try_send(DoorNews::Status(Box::new(status.clone()))).is_err() {
-                self.states.insert(door);
+        while let Some(thing) = self.states.pop_first() {
+            let Some(status) = controller.status(&thing) else { continue };
+            if self.cloud.try_send(DoorNews::Status(Box::new(status))).is_err() {
+                self.states.insert(thing);
                 return;
             }
         }

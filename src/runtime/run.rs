@@ -27,12 +27,14 @@ use crate::{
     },
     config::site::{Cloud, Site},
     domain::{
+        cloud::{CloudState, Confirmation},
         event::{Event, EventBody},
         ids::Id,
         permission::SetVersion,
         time::Now,
     },
     gateway::{
+        controller::Lasting,
         desk::{Desk, DeskConfig},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
@@ -171,7 +173,12 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
         permissions: opened.permissions.clone(),
-        restored: recovered.doors,
+        restored: Lasting { doors: recovered.doors, kept: recovered.kept },
+        cloud: CloudState {
+            connected: false,
+            last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
+            mirror_lost: !opened.permissions.is_present(),
+        },
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -191,7 +198,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let desk_config = DeskConfig {
         boot,
         issuer: site.cloud.issuer.clone(),
-        doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+        topology: Arc::new(site.topology()),
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
     };
@@ -317,7 +324,7 @@ impl Opening {
             config: MirrorConfig {
                 seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
                 audience,
-                doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+                topology: site.topology(),
                 zone: site.node.time_zone.clone(),
             },
         };

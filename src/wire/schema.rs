@@ -62,6 +62,8 @@ fn parameters() -> Value {
         "org": { "description": "The organisation that owns the node", "examples": ["acme"] },
         "node": { "description": "The node", "examples": ["hq-1"] },
         "door": { "description": "Id of the door, as the node's configuration names it", "examples": ["front"] },
+        "reader": { "description": "Id of the reader, as the node's configuration names it", "examples": ["front-in"] },
+        "board": { "description": "Id of the board, as the node's configuration names it", "examples": ["relays"] },
         "sha256": { "description": "Lower-case hex SHA-256 of the message's bytes" },
     })
 }

@@ -31,6 +31,7 @@ use crate::domain::{
     door::DoorStatus,
     event::Event,
     ids::Id,
+    status::{BoardStatus, ReaderStatus, Status},
     time::{ClockTrust, Wall},
 };
 
@@ -80,8 +81,13 @@ impl Sealer {
         })
     }
 
-    pub fn seal_state(&mut self, at: Wall, door: &DoorStatus) -> Result<String, serde_json::Error> {
-        self.seal(at, |payload| member(payload, "door", door))
+    pub fn seal_state(&mut self, at: Wall, status: &Status) -> Result<String, serde_json::Error> {
+        let kind = status.kind();
+        self.seal(at, |payload| match status {
+            Status::Door(door) => member(payload, kind, door),
+            Status::Reader(reader) => member(payload, kind, reader),
+            Status::Board(board) => member(payload, kind, board),
+        })
     }
 
     pub fn seal_status(&mut self, at: Wall, status: &NodeStatus) -> Result<String, serde_json::Error> {
@@ -173,6 +179,26 @@ pub struct DoorMessage {
     pub n: u64,
     pub at: Wall,
     pub door: DoorStatus,
+}
+
+/// On `state/reader/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReaderMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub reader: ReaderStatus,
+}
+
+/// On `state/board/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoardMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub board: BoardStatus,
 }
 
 /// On `status`, retained.

@@ -103,6 +103,8 @@ pub struct Cloud {
     /// How often the status said `online`, and `offline`.
     pub status_changes: (u64, u64),
     pub doors: BTreeMap<Id, DoorStatus>,
+    /// The messages on `state/…` that are not a door's, by what follows `state/`.
+    pub states: BTreeMap<String, serde_json::Value>,
     pub requests: Vec<SetRequest>,
     /// Events that came again: only ever before they were acknowledged, or in flight at that moment.
     pub duplicates: u64,
@@ -136,6 +138,7 @@ impl Cloud {
             status: None,
             status_changes: (0, 0),
             doors: BTreeMap::new(),
+            states: BTreeMap::new(),
             requests: Vec::new(),
             duplicates: 0,
             gaps: 0,
@@ -298,6 +301,12 @@ impl Cloud {
             path if path.starts_with("/state/door/") => {
                 if let Some(message) = self.open::<DoorMessage>(topic, payload) {
                     self.doors.insert(message.door.door.clone(), message.door);
+                }
+                Vec::new()
+            }
+            path if path.starts_with("/state/") => {
+                if let Some(message) = self.open::<serde_json::Value>(topic, payload) {
+                    self.states.insert(path.trim_start_matches("/state/").to_owned(), message);
                 }
                 Vec::new()
             }

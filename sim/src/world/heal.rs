@@ -76,7 +76,9 @@ impl World {
                 return Some(format!("bus {bus} is not settled"));
             }
         }
-        for (door, (desired, status)) in node.controller.desired().iter().zip(node.controller.statuses()).enumerate() {
+        for (door, (desired, status)) in
+            node.controller.desired().iter().zip(node.controller.door_statuses()).enumerate()
+        {
             let board = desired.output.board.index();
             let coil = self.field.boards[board].coils[usize::from(desired.output.output)];
             let unlocked = self.is_unlocked(door);

@@ -2,14 +2,11 @@
 //! the node's own events; must never let one machine into another but through an event. Invariant: what is
 //! not on a simulated disk is gone when this value is dropped.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use latchd::{
     domain::{
-        door::DurableDoor,
+        cloud::CloudState,
         fieldbus::{BusReport, RawCard},
         ids::{BusIx, Id, ReaderIx},
         order::Order,
@@ -19,7 +16,7 @@ use latchd::{
     },
     gateway::{
         clock_trust::{ClockJudge, ClockNote, Vouchers},
-        controller::{Controller, Input as DoorsInput},
+        controller::{Controller, Input as DoorsInput, Lasting},
         fieldbus::{BusFault, Reply, Transaction},
         mirror::MirrorInput,
         session::link::LinkEvent,
@@ -60,6 +57,7 @@ pub enum NodeEvent {
     Order(Order),
     /// The set by its true version, whatever the value says.
     Set(SetVersion, Arc<Permissions>),
+    Cloud(CloudState),
     DoorsTimer(Mono),
     StopDoors,
     DoorsResume,
@@ -99,7 +97,8 @@ pub struct Node {
     pub controller: Controller,
     pub desired: Vec<Desired>,
     pub buses: Vec<BusLoop>,
-    pub restored: BTreeMap<Id, DurableDoor>,
+    pub restored: Lasting,
+    pub cloud: CloudState,
     pub set: (SetVersion, Arc<Permissions>),
     pub doors_due: Option<Mono>,
     pub stopping: bool,
@@ -144,6 +143,7 @@ impl World {
             | NodeEvent::Card(..)
             | NodeEvent::Order(..)
             | NodeEvent::Set(..)
+            | NodeEvent::Cloud(_)
             | NodeEvent::DoorsTimer(..)
             | NodeEvent::StopDoors
                 if stalled =>
@@ -154,6 +154,7 @@ impl World {
             NodeEvent::Report { bus, report, .. } => self.doors_hear(bus, report),
             NodeEvent::Card(reader, card) => self.doors_card(reader, card),
             NodeEvent::Order(order) => self.doors_order(order),
+            NodeEvent::Cloud(cloud) => self.doors_cloud(cloud),
             NodeEvent::Set(version, permissions) => self.doors_set(version, permissions),
             NodeEvent::DoorsTimer(at) => {
                 if node.doors_due == Some(at) {

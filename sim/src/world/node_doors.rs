@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use latchd::{
     domain::{
+        cloud::CloudState,
         fieldbus::{BusReport, CardRead, RawCard},
         ids::{BusIx, ReaderIx},
         order::Order,
         permission::{Permissions, SetVersion},
     },
     gateway::{
-        controller::{Controller, Input, Step},
+        controller::{Controller, FieldConfig, Input, Setup, Step, machines},
         fieldbus::Bus,
-        step::LedgerWrite,
         uplink::{self, DoorNews},
     },
 };
@@ -52,7 +52,7 @@ impl World {
     }
 
     pub(super) fn doors_order(&mut self, order: Order) {
-        self.line(format_args!("doors: order {:?} {:?} of {}", order.ticket, order.action, order.jti));
+        self.line(format_args!("doors: order {:?} {:?} of {}", order.ticket, order.what, order.jti));
         self.oracle.order_delivered(self.now, &order);
         self.doors_input(Input::Order(order), "order");
     }
@@ -64,6 +64,13 @@ impl World {
             node.set = (version, permissions.clone());
         }
         self.doors_input(Input::Permissions(permissions), "set");
+    }
+
+    pub(super) fn doors_cloud(&mut self, cloud: CloudState) {
+        if let Some(node) = &mut self.node {
+            node.cloud = cloud;
+        }
+        self.doors_input(Input::Cloud(cloud), "cloud");
     }
 
     pub(super) fn doors_stop(&mut self) {
@@ -103,11 +110,9 @@ impl World {
         }
         let Some(node) = &mut self.node else { return };
         for write in &step.commit.writes {
-            if let LedgerWrite::Door { door, state } = write {
-                node.restored.insert(door.clone(), state.clone());
-            }
+            node.restored.note(write);
         }
-        let statuses: Vec<_> = step.changed.iter().filter_map(|door| node.controller.status(*door).cloned()).collect();
+        let statuses: Vec<_> = step.changed.iter().filter_map(|thing| node.controller.status(thing)).collect();
         self.shim.commit(&mut step.commit);
         if !step.commit.is_empty() {
             self.send_node(Lane::DoorsToLedger, NodeEvent::Commit(step.commit));
@@ -118,7 +123,7 @@ impl World {
             self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
         for status in statuses {
-            self.line(format_args!("doors: {} {:?} {:?} {:?}", status.door, status.mode, status.lock, status.contact));
+            self.line(format_args!("doors: {status:?}"));
             let news = uplink::Input::Doors(DoorNews::Status(Box::new(status)));
             self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
@@ -186,15 +191,18 @@ impl World {
         node.doors += 1;
         let (version, permissions) = node.set.clone();
         let key = people::credential_key();
-        let (controller, step) = Controller::new(
-            self.site.doors.clone(),
-            self.site.readers.clone(),
-            &self.site.boards,
-            key,
+        let setup = Setup {
+            doors: self.site.doors.clone(),
+            readers: self.site.readers.clone(),
+            boards: &self.site.boards,
+            topology: Arc::new(self.site.topology()),
+            credential_key: key,
             permissions,
-            node.restored.clone(),
-            now,
-        );
+            cloud: node.cloud,
+            lasting: node.restored.clone(),
+            machines: machines(&FieldConfig::default()),
+        };
+        let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();
         node.controller = controller;
         node.buses = self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect();
@@ -202,7 +210,7 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, self.now, version, &node.restored);
+        self.oracle.doors_started(&self.site, self.now, version, &node.restored.doors);
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
@@ -216,7 +224,7 @@ impl World {
         }
         // The newest set outlives the loop, and so does a stop; the desk has heard that orders are nobody's.
         for event in backlog {
-            if matches!(event, NodeEvent::Set(..) | NodeEvent::StopDoors) {
+            if matches!(event, NodeEvent::Set(..) | NodeEvent::Cloud(_) | NodeEvent::StopDoors) {
                 self.node_event(event);
             }
         }

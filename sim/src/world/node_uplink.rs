@@ -143,6 +143,9 @@ impl World {
                 let set = self.shim.permissions(permissions, &self.site, &self.people);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
+            // The simulated cloud asks for nothing of the kind.
+            Action::Errand(_) => {}
+            Action::Cloud(cloud) => self.send_node(Lane::SetsToDoors, NodeEvent::Cloud(cloud)),
             Action::CloudTime { iat, asked_at } => self.cloud_time(iat, asked_at),
             Action::Notice(text) => {
                 // What rustc or a library words differently does not belong into a trace; ours does.
@@ -153,10 +156,7 @@ impl World {
     }
 
     fn order_doors(&mut self, now: Now, order: Order) {
-        self.line(format_args!(
-            "desk: order {:?} {:?} door {} of {}",
-            order.ticket, order.action, order.door.0, order.jti
-        ));
+        self.line(format_args!("desk: order {:?} {:?} of {}", order.ticket, order.what, order.jti));
         self.count("orders");
         self.oracle.order_emitted(now, &order);
         let order = self.shim.order(order);

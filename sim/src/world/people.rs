@@ -164,7 +164,7 @@ impl Model {
         let credentials = self.credentials.iter();
         records.extend(credentials.map(|(number, state)| (id(&format!("c-{number}")), credential(*number, *state))));
         records.extend(self.rules.iter().map(|(name, of)| (id(name), rule(of))));
-        Permissions::compile(records, &site.door_ids(), &zone(), version).ok()
+        Permissions::compile(records, &site.topology(), &zone(), version).ok()
     }
 }
 
@@ -176,7 +176,7 @@ fn person(number: u64, group: &str) -> Record {
 fn credential(person: u64, state: CredentialState) -> Record {
     let person_id = id(&name_of(person));
     let token = token_of(person);
-    Record::Credential(Credential { person: person_id, token, state, active_from: None, expires_at: None })
+    Record::Credential(Credential { state, ..Credential::card(person_id, token) })
 }
 
 fn rule(rule: &Rule) -> Record {
@@ -186,6 +186,7 @@ fn rule(rule: &Rule) -> Record {
         persons: rule.person.iter().map(|person| id(&name_of(*person))).collect(),
         doors: rule.doors.iter().map(|door| id(door)).collect(),
         schedule: rule.shift.then(|| id("shift")),
+        ..AccessRule::new(Effect::Allow)
     })
 }
 
@@ -200,7 +201,7 @@ fn put_credential(number: u64, state: CredentialState) -> Op {
 impl World {
     pub(super) fn first_set(&mut self) {
         let operator = |name: &str, role: &str, status: OperatorStatus| {
-            put(name, &Record::Operator(Operator { name: None, status, role: id(role), doors: None }))
+            put(name, &Record::Operator(Operator { status, ..Operator::active(id(role)) }))
         };
         let mut ops = vec![
             put("staff", &Record::Group(Group::default())),

@@ -12,6 +12,7 @@ use latchd::{
         },
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
         outputs::Level,
+        topology::{ReaderAt, Topology},
     },
     gateway::{controller::ReaderBinding, fieldbus::BusPlan},
 };
@@ -100,6 +101,14 @@ impl Site {
             buses: vec![bus(0, false, boards[..2].to_vec()), bus(1, true, boards[2..].to_vec())],
             bus_of: vec![BusIx(0), BusIx(0), BusIx(1)],
             boards,
+        }
+    }
+
+    pub fn topology(&self) -> Topology {
+        Topology {
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), ReaderAt::Door(reader.door))).collect(),
+            boards: self.boards.iter().map(|board| board.id.clone()).collect(),
+            ..Topology::of_doors(&self.door_ids())
         }
     }
 

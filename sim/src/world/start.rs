@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use latchd::{
     domain::{
+        cloud::{CloudState, Confirmation},
         event::{Event, EventBody},
         ids::Id,
         time::Now,
     },
     gateway::{
         clock_trust::ClockJudge,
-        controller::Controller,
+        controller::{Controller, FieldConfig, Lasting, Setup, machines},
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
         kv::Reopen as _,
@@ -131,7 +132,7 @@ impl World {
         let Ok(root) = RootKey::from_jwk(self.cloud.keys.root_jwk().as_bytes()) else { return };
         let config = MirrorConfig {
             audience: audience.clone(),
-            doors: self.site.door_ids(),
+            topology: self.site.topology(),
             zone: people::zone(),
             seed: self.life.seed,
         };
@@ -161,7 +162,7 @@ impl World {
         let desk_config = DeskConfig {
             boot: boot.clone(),
             issuer: ISSUER.to_owned(),
-            doors: self.site.door_ids(),
+            topology: Arc::new(self.site.topology()),
             // Small in some seeds, so that entries have to be dropped.
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
@@ -169,15 +170,24 @@ impl World {
         let permissions = opened.permissions.clone();
         let (desk, first) =
             Desk::new(desk_config, permissions.clone(), recovered.commands.clone(), recovered.forget_floor, now);
-        let (controller, step) = Controller::new(
-            self.site.doors.clone(),
-            self.site.readers.clone(),
-            &self.site.boards,
-            people::credential_key(),
-            permissions.clone(),
-            recovered.doors.clone(),
-            now,
-        );
+        let cloud = CloudState {
+            connected: false,
+            last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
+            mirror_lost: !permissions.is_present(),
+        };
+        let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        let setup = Setup {
+            doors: self.site.doors.clone(),
+            readers: self.site.readers.clone(),
+            boards: &self.site.boards,
+            topology: Arc::new(self.site.topology()),
+            credential_key: people::credential_key(),
+            permissions: permissions.clone(),
+            cloud,
+            lasting: lasting.clone(),
+            machines: machines(&FieldConfig::default()),
+        };
+        let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
         self.oracle.started(&self.site, self.now, &recovered, set, &opened);
         let in_force = opened.version;
@@ -190,7 +200,8 @@ impl World {
             desired: controller.desired().to_vec(),
             controller,
             buses: self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect(),
-            restored: recovered.doors,
+            restored: lasting,
+            cloud,
             set: (set, permissions),
             doors_due: None,
             stopping: false,

@@ -16,13 +16,18 @@ use crate::domain::{
 };
 
 impl Door {
-    pub(super) fn order(&mut self, now: Now, order: Order, out: &mut Effects) -> Actor {
+    pub(super) fn order(&mut self, now: Now, order: Order<DoorAction>, out: &mut Effects) -> Actor {
         let actor = Actor::Operator { operator: order.operator.clone(), jti: order.jti.clone() };
-        let motion = match order.action {
+        let motion = match order.what {
             DoorAction::Open => Some(Motion::Open),
             DoorAction::Close => Some(Motion::Close),
             DoorAction::OpenAndClose { dwell } => Some(Motion::Momentary { dwell: dwell.unwrap_or(self.config.dwell) }),
-            DoorAction::Report => None,
+            DoorAction::Report
+            | DoorAction::Dnd(_)
+            | DoorAction::ForceToggle { .. }
+            | DoorAction::Force(_)
+            | DoorAction::Lockdown(_)
+            | DoorAction::AcknowledgeAlarm => None,
         };
         match (self.judge(now.mono, &order, motion), motion) {
             (Err(progress), _) => out.report(order.ticket, progress),
@@ -32,7 +37,7 @@ impl Door {
         actor
     }
 
-    fn judge(&self, now: Mono, order: &Order, motion: Option<Motion>) -> Result<(), Progress> {
+    fn judge(&self, now: Mono, order: &Order<DoorAction>, motion: Option<Motion>) -> Result<(), Progress> {
         if now > order.deadline {
             return Err(Progress::Expired);
         }
@@ -58,7 +63,7 @@ impl Door {
         Ok(())
     }
 
-    fn accept(&mut self, order: Order, motion: Motion, actor: Actor, out: &mut Effects) {
+    fn accept(&mut self, order: Order<DoorAction>, motion: Motion, actor: Actor, out: &mut Effects) {
         match motion {
             // In force while it waits, durable once it is confirmed.
             Motion::Open | Motion::Momentary { .. } => {}

@@ -5,7 +5,7 @@ use super::{ContactState, DurableDoor, orders::OrderEnd};
 use crate::domain::{
     event::{Actor, EventBody},
     ids::Id,
-    order::{Order, Progress},
+    order::{DoorAction, Order, Progress},
     outputs::{Level, Ticket},
 };
 
@@ -27,7 +27,7 @@ pub enum DoorInput {
     },
     /// The lock does not follow what was written, again and again: it was read back at this level.
     LockMismatch(Level),
-    Order(Order),
+    Order(Order<DoorAction>),
     OrderEnded {
         ticket: Ticket,
         end: OrderEnd,

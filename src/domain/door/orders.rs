@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Relock, input::Effects};
 use crate::domain::{
     event::{Actor, EventBody},
-    order::{Order, Progress},
+    order::{DoorAction, Order, Progress},
     outputs::Ticket,
     time::{Mono, Wall},
 };
@@ -90,7 +90,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub fn new(order: &Order, motion: Motion, actor: Actor) -> Pending {
+    pub fn new(order: &Order<DoorAction>, motion: Motion, actor: Actor) -> Pending {
         let Order { ticket, deadline, issued_at, .. } = *order;
         Pending { ticket, motion, deadline, issued_at, actor, passage: Passage::default(), told: false }
     }

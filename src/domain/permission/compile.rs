@@ -13,12 +13,14 @@ use super::{
     Permissions, SetVersion,
     people::{CredentialCell, Life, People, PersonCell, Range, TokenIndex},
     rules::{DoorRules, NumberSet, RuleCell, RuleRef, Rules, ScheduleIx},
+    site::{Known, SiteRecords},
 };
 use crate::domain::{
     ids::{DoorIx, Id},
     operator::{Authority, BUILT_IN_ROLES, OperatorIndex},
     record::{self, Record},
     schedule::{Holiday, Schedule},
+    topology::Topology,
 };
 
 /// More reasons than this for one refusal tell nobody more; the last one then says how many there were.
@@ -40,6 +42,7 @@ pub struct Compiler {
     holidays: BTreeMap<Id, record::Holiday>,
     operators: BTreeMap<Id, record::Operator>,
     roles: BTreeMap<Id, record::Role>,
+    site: SiteRecords,
 }
 
 #[derive(Default)]
@@ -80,19 +83,29 @@ impl Compiler {
             Record::Holiday(body) => self.holidays.insert(id.clone(), body).map(|_| "holiday"),
             Record::Operator(body) => self.operators.insert(id.clone(), body).map(|_| "operator"),
             Record::Role(body) => self.roles.insert(id.clone(), body).map(|_| "role"),
+            other => {
+                let kind = other.kind();
+                self.site.insert(&id, other).is_ok_and(|twice| twice).then_some(kind)
+            }
         };
         if let Some(kind) = twice {
             self.faults.push(format!("{kind} {id}: given twice"));
         }
     }
 
-    /// `doors` in the order of their [`DoorIx`].
-    pub fn finish(mut self, doors: &[Id], zone: &TimeZone, version: SetVersion) -> Result<Permissions, Vec<String>> {
+    pub fn finish(
+        mut self,
+        topology: &Topology,
+        zone: &TimeZone,
+        version: SetVersion,
+    ) -> Result<Permissions, Vec<String>> {
         let operators = self.operators();
+        self.check_site();
         let (schedules, schedule_numbers) = self.schedules();
         let group_numbers = numbers(self.groups.iter());
         let person_numbers = numbers(self.persons.keys());
-        let (rules, direct) = self.rules(doors, schedules, &schedule_numbers, &group_numbers, &person_numbers);
+        let (rules, direct) =
+            self.rules(&topology.doors, schedules, &schedule_numbers, &group_numbers, &person_numbers);
         let people = self.people(&group_numbers, &person_numbers, direct);
         let Faults { mut listed, unlisted } = self.faults;
         if unlisted > 0 {
@@ -101,7 +114,20 @@ impl Compiler {
         if !listed.is_empty() {
             return Err(listed);
         }
-        Ok(Permissions { version, present: true, zone: zone.clone(), people, rules, operators })
+        let site = Arc::new(self.site);
+        Ok(Permissions { version, present: true, zone: zone.clone(), people, rules, operators, site })
+    }
+
+    fn check_site(&mut self) {
+        let known = Known {
+            person: &|id| self.persons.contains_key(id),
+            group: &|id| self.groups.contains(id),
+            schedule: &|id| self.schedules.contains_key(id),
+            holiday: &|id| self.holidays.contains_key(id),
+            operator: &|id| self.operators.contains_key(id),
+        };
+        let faults = &mut self.faults;
+        self.site.check(&known, &mut |fault| faults.push(fault));
     }
 
     fn operators(&mut self) -> OperatorIndex {
@@ -155,8 +181,8 @@ impl Compiler {
             if rule.groups.is_empty() && rule.persons.is_empty() {
                 fault("names neither groups nor persons".to_owned());
             }
-            if rule.doors.is_empty() {
-                fault("names no doors".to_owned());
+            if rule.doors.is_empty() && rule.floors.is_empty() {
+                fault("names neither doors nor floors".to_owned());
             }
             let schedule = rule.schedule.as_ref().and_then(|schedule| {
                 let number = schedule_numbers.get(schedule).copied();

@@ -10,11 +10,15 @@ mod compile;
 mod decide;
 mod people;
 mod rules;
+mod site;
 #[cfg(test)]
 mod tests;
 
 pub use compile::{Compiler, FAULTS_MAX};
 pub use decide::Decision;
+pub use site::{Known, SiteRecords};
+
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -25,6 +29,7 @@ use super::{
     operator::{Authority, OperatorIndex},
     record::Record,
     time::Now,
+    topology::Topology,
 };
 
 /// Which permission set: the generation rises within an epoch, the digest says what is in it.
@@ -46,6 +51,7 @@ pub struct Permissions {
     people: People,
     rules: Rules,
     operators: OperatorIndex,
+    site: Arc<SiteRecords>,
 }
 
 impl Permissions {
@@ -58,14 +64,14 @@ impl Permissions {
             people: People::default(),
             rules: Rules::default(),
             operators: OperatorIndex::default(),
+            site: Arc::default(),
         }
     }
 
-    /// `doors` are the site's, in the order of their [`DoorIx`](super::ids::DoorIx). Every reason for
-    /// refusal comes at once.
+    /// Every reason for refusal comes at once.
     pub fn compile(
         records: impl IntoIterator<Item = (Id, Record)>,
-        doors: &[Id],
+        topology: &Topology,
         zone: &TimeZone,
         version: SetVersion,
     ) -> Result<Permissions, Vec<String>> {
@@ -73,7 +79,7 @@ impl Permissions {
         for (id, record) in records {
             compiler.add(id, record);
         }
-        compiler.finish(doors, zone, version)
+        compiler.finish(topology, zone, version)
     }
 
     pub fn version(&self) -> &SetVersion {
@@ -83,6 +89,15 @@ impl Permissions {
     /// False for [`Permissions::none`].
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// The records of places, automatic behaviour and lockers. The same `Arc` as before if none of them changed.
+    pub fn site(&self) -> &Arc<SiteRecords> {
+        &self.site
+    }
+
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     pub fn operator(&self, operator: &Id) -> Option<&Authority> {

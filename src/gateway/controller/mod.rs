@@ -4,29 +4,40 @@
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
 mod card;
+mod lasting;
+pub mod machine;
+mod machines;
 mod routes;
 mod step;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use self::routes::{Role, Routes};
-pub use self::step::Step;
+pub use self::{
+    lasting::Lasting,
+    machines::{FieldConfig, machines},
+    step::Step,
+};
+use self::{
+    machine::{Deed, Deeds, Happening, Machine, View},
+    routes::{Role, Routes},
+};
 use crate::{
     domain::{
-        door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, DurableDoor, Effects, OrderEnd},
+        cloud::CloudState,
+        door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, Effects, OrderEnd},
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        order::{Order, OrderReport, Progress},
+        kept::Kept,
+        order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
+        topology::Topology,
     },
     gateway::step::{Effect, LedgerWrite},
     wire::token::CredentialKey,
@@ -43,6 +54,8 @@ pub enum Input {
     Order(Order),
     /// A new permission set: the next card is decided by it, what was granted stays granted.
     Permissions(Arc<Permissions>),
+    /// What is known of the cloud has changed.
+    Cloud(CloudState),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -59,11 +72,24 @@ pub struct ReaderBinding {
     pub card_block: Option<(BoardIx, u16)>,
 }
 
+/// All that a controller starts from.
+pub struct Setup<'a> {
+    /// In the order of their indices, as are `readers` and `boards`.
+    pub doors: Vec<DoorConfig>,
+    pub readers: Vec<ReaderBinding>,
+    pub boards: &'a [BoardConfig],
+    pub topology: Arc<Topology>,
+    pub credential_key: CredentialKey,
+    pub permissions: Arc<Permissions>,
+    pub cloud: CloudState,
+    pub lasting: Lasting,
+    /// What stands beside the doors, in the order in which they hear of things.
+    pub machines: Vec<Box<dyn Machine>>,
+}
+
 #[derive(Debug)]
 struct DoorSlot {
     door: Door,
-    /// As named in the last step that changed it.
-    status: DoorStatus,
     deadline: Option<Mono>,
 }
 
@@ -75,46 +101,57 @@ struct ReaderSlot {
 
 pub struct Controller {
     doors: Vec<DoorSlot>,
-    /// Indexed by [`DoorIx`], one for each lock.
+    /// As named in the last step that changed it, in the order of the doors.
+    statuses: Vec<DoorStatus>,
+    /// Of each lock, in the order of the doors, then of all other relays.
     desired: Vec<Desired>,
     deadlines: BTreeSet<(Mono, DoorIx)>,
     readers: Vec<ReaderSlot>,
     routes: Routes,
     credential_key: CredentialKey,
     permissions: Arc<Permissions>,
+    topology: Arc<Topology>,
+    cloud: CloudState,
+    machines: Vec<Box<dyn Machine>>,
     stopping: bool,
 }
 
+/// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
+const DEEDS_MAX: usize = 4096;
+
 impl Controller {
-    /// `doors`, `readers` and `boards` in the order of their indices. The step names every door.
-    pub fn new(
-        doors: Vec<DoorConfig>,
-        readers: Vec<ReaderBinding>,
-        boards: &[BoardConfig],
-        credential_key: CredentialKey,
-        permissions: Arc<Permissions>,
-        mut restored: BTreeMap<Id, DurableDoor>,
-        now: Now,
-    ) -> (Controller, Step) {
+    /// The step names everything that has a state.
+    pub fn new(setup: Setup<'_>, now: Now) -> (Controller, Step) {
+        let Setup { doors, readers, boards, topology, credential_key, permissions, cloud, mut lasting, machines } =
+            setup;
         let mut step = Step::default();
         let mut controller = Controller {
             doors: Vec::with_capacity(doors.len()),
+            statuses: Vec::with_capacity(doors.len()),
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
             readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false }).collect(),
             credential_key,
             permissions,
+            topology,
+            cloud,
+            machines,
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
-            let durable = restored.remove(&config.id).unwrap_or_default();
+            let durable = lasting.doors.remove(&config.id).unwrap_or_default();
             let (door, effects) = Door::new(config, durable, now);
             controller.desired.push(door.desired(now.mono));
-            controller.doors.push(DoorSlot { status: door.status(), door, deadline: None });
-            step.changed.push(ix);
+            controller.statuses.push(door.status());
+            controller.doors.push(DoorSlot { door, deadline: None });
             controller.absorb(now, ix, effects, &mut step);
         }
+        step.changed = controller.things().collect();
+        let kept: Vec<Kept> = lasting.kept.into_values().collect();
+        controller.tell_machines(now, Happening::Start(&kept), &mut step);
+        controller.carry_out(now, 0, &mut step);
+        controller.gather_desired(now);
         (controller, step)
     }
 
@@ -126,31 +163,42 @@ impl Controller {
             Input::ReaderLost(reader, detail) => self.reader(now, reader, Some(&detail), &mut step),
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
-            Input::Permissions(permissions) => self.permissions = permissions,
+            Input::Permissions(permissions) => {
+                self.permissions = permissions;
+                self.tell_machines(now, Happening::Permissions, &mut step);
+            }
+            Input::Cloud(cloud) => {
+                self.cloud = cloud;
+                self.tell_machines(now, Happening::Cloud, &mut step);
+            }
             Input::Timeout => {}
             Input::Stop => {
                 self.stopping = true;
+                self.tell_machines(now, Happening::Stop, &mut step);
                 for ix in (0..).map(DoorIx).take(self.doors.len()) {
                     self.tell(now, ix, DoorInput::Stop, &mut step);
                 }
             }
         }
         self.let_time_pass(now, &mut step);
+        self.carry_out(now, 0, &mut step);
+        self.gather_desired(now);
         step
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let doors = self.deadlines.first().map(|(at, _)| *at);
+        self.machines.iter().filter_map(|machine| machine.next_deadline()).chain(doors).min()
     }
 
-    /// What every lock is to be, in the order of the doors.
+    /// What every relay is to be: the locks in the order of the doors, then the others.
     pub fn desired(&self) -> &[Desired] {
         &self.desired
     }
 
     /// After [`Input::Stop`]: every door's safe state has been read back.
     pub fn stopped(&self) -> bool {
-        self.not_stopped().next().is_none()
+        self.not_stopped().next().is_none() && self.machines.iter().all(|machine| machine.stopped())
     }
 
     /// The doors whose safe state has not been confirmed, for whoever waits for [`Controller::stopped`].
@@ -158,17 +206,42 @@ impl Controller {
         self.doors.iter().filter(|slot| !slot.door.stopped()).map(|slot| &slot.door.config().id)
     }
 
-    pub fn statuses(&self) -> impl Iterator<Item = &DoorStatus> {
-        self.doors.iter().map(|slot| &slot.status)
+    pub fn door_statuses(&self) -> &[DoorStatus] {
+        &self.statuses
     }
 
-    pub fn status(&self, door: DoorIx) -> Option<&DoorStatus> {
-        self.doors.get(door.index()).map(|slot| &slot.status)
+    /// Everything that has a state.
+    pub fn things(&self) -> impl Iterator<Item = Thing> + use<> {
+        let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
+        let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
+        let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
+        doors.chain(readers).chain(boards)
+    }
+
+    pub fn status(&self, thing: &Thing) -> Option<Status> {
+        match thing {
+            Thing::Door(door) => self.statuses.get(door.index()).cloned().map(Status::Door),
+            Thing::Reader(reader) => {
+                let slot = self.readers.get(reader.index())?;
+                let link = if slot.lost { Link::Lost } else { Link::Up };
+                Some(Status::Reader(ReaderStatus { reader: slot.binding.id.clone(), link }))
+            }
+            Thing::Board(board) => {
+                let routes = self.routes.board_at(*board)?;
+                let link = match routes.up {
+                    None => Link::Unknown,
+                    Some(true) => Link::Up,
+                    Some(false) => Link::Lost,
+                };
+                Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
+            }
+        }
     }
 
     // ---- inputs ----
 
     fn hear_bus(&mut self, now: Now, report: BusReport, step: &mut Step) {
+        self.tell_machines(now, Happening::Bus(&report), step);
         let ended = |ticket, end| DoorInput::OrderEnded { ticket, end };
         let (output, input) = match report {
             BusReport::BoardUp { board } => return self.board_up(now, board, step),
@@ -192,7 +265,9 @@ impl Controller {
     }
 
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
-        let Some(route) = self.routes.input(input) else { return };
+        let Some(route) = self.routes.input(input) else {
+            return self.tell_machines(now, Happening::Input(input, energised), step);
+        };
         let mut fire = None;
         let mut told = Vec::with_capacity(route.roles.len());
         for (ix, role) in &route.roles {
@@ -225,6 +300,9 @@ impl Controller {
         let was = routes.up.replace(true);
         let locks: Vec<DoorIx> = routes.locks.iter().flatten().copied().collect();
         let (id, readers) = (routes.id.clone(), routes.readers.clone());
+        if was != Some(true) {
+            changed(step, Thing::Board(board));
+        }
         if was == Some(false) {
             self.record(now, EventBody::BoardRestored { board: id }, step);
         }
@@ -242,6 +320,7 @@ impl Controller {
             return;
         }
         let (id, readers) = (routes.id.clone(), routes.readers.clone());
+        changed(step, Thing::Board(board));
         let mut told: Vec<(DoorIx, DoorInput)> =
             routes.locks.iter().flatten().map(|ix| (*ix, DoorInput::LockBoard(false))).collect();
         told.extend(routes.inputs.iter().flat_map(|input| &input.roles).filter_map(|(ix, role)| match role {
@@ -263,6 +342,7 @@ impl Controller {
         if std::mem::replace(&mut slot.lost, lost.is_some()) == lost.is_some() {
             return;
         }
+        changed(step, Thing::Reader(reader));
         let reader = slot.binding.id.clone();
         let body = match lost {
             Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
@@ -272,12 +352,14 @@ impl Controller {
     }
 
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
-        let (ticket, door) = (order.ticket, order.door);
+        let Task::Door(door, action) = order.what else {
+            return self.tell_machines(now, Happening::Order(&order), step);
+        };
         if self.doors.get(door.index()).is_some() {
-            self.tell(now, door, DoorInput::Order(order), step);
+            self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, ticket, progress));
+            step.reports.push(report(now, order.ticket, progress));
         }
     }
 
@@ -287,6 +369,57 @@ impl Controller {
             self.deadlines.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, door)| *door).collect();
         for door in due {
             self.tell(now, door, DoorInput::Timeout, step);
+        }
+        if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
+            self.tell_machines(now, Happening::Timeout, step);
+        }
+    }
+
+    // ---- the machines beside the doors ----
+
+    fn tell_machines(&mut self, now: Now, happening: Happening<'_>, step: &mut Step) {
+        let view = View {
+            permissions: &self.permissions,
+            topology: &self.topology,
+            cloud: &self.cloud,
+            credential_key: &self.credential_key,
+            statuses: &self.statuses,
+        };
+        let mut deeds = Deeds::default();
+        for machine in &mut self.machines {
+            machine.handle(now, &view, happening, &mut deeds);
+        }
+        step.deeds.extend(deeds.0);
+    }
+
+    /// Deeds lead to events, which lead to deeds: until none is left.
+    fn carry_out(&mut self, now: Now, mut done: usize, step: &mut Step) {
+        while let Some(deed) = step.deeds.pop_front() {
+            done += 1;
+            if done > DEEDS_MAX {
+                // A set with a loop is refused when it is loaded; this is what must not happen all the same.
+                step.deeds.clear();
+                let what = format!("more than {DEEDS_MAX} consequences of one input: the rest was not carried out");
+                return self.commit_event(now, EventBody::SystemChainBroken { detail: what }, step);
+            }
+            match deed {
+                Deed::Door(door, input) => self.tell(now, door, input, step),
+                Deed::Event(body) => self.record(now, body, step),
+                Deed::Report(ticket, progress) => step.reports.push(report(now, ticket, progress)),
+                Deed::Held(ticket, progress) => {
+                    step.commit.held.push(Effect::Report(report(now, ticket, progress)));
+                }
+                Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
+                Deed::Changed(thing) => changed(step, thing),
+            }
+        }
+    }
+
+    fn gather_desired(&mut self, now: Now) {
+        self.desired.truncate(self.doors.len());
+        for machine in &self.machines {
+            machine.desired(now.mono, &mut self.desired);
         }
     }
 
@@ -311,12 +444,6 @@ impl Controller {
             step.commit.held.push(Effect::Report(report(now, ticket, progress)));
         }
         let status = slot.door.status();
-        if status != slot.status {
-            slot.status = status;
-            if !step.changed.contains(&ix) {
-                step.changed.push(ix);
-            }
-        }
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
             self.deadlines.remove(&(before, ix));
@@ -325,12 +452,31 @@ impl Controller {
         if let Some(desired) = self.desired.get_mut(ix.index()) {
             *desired = slot.door.desired(now.mono);
         }
+        if let Some(known) = self.statuses.get_mut(ix.index())
+            && *known != status
+        {
+            *known = status;
+            changed(step, Thing::Door(ix));
+            self.tell_machines(now, Happening::Door(ix), step);
+        }
     }
 
-    fn record(&self, now: Now, body: EventBody, step: &mut Step) {
+    /// An event, and whatever follows from it.
+    fn record(&mut self, now: Now, body: EventBody, step: &mut Step) {
+        self.tell_machines(now, Happening::Event(&body), step);
+        self.commit_event(now, body, step);
+    }
+
+    fn commit_event(&self, now: Now, body: EventBody, step: &mut Step) {
         let version = self.permissions.version();
         let (epoch, generation) = (version.epoch, version.generation);
         step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
+    }
+}
+
+fn changed(step: &mut Step, thing: Thing) {
+    if !step.changed.contains(&thing) {
+        step.changed.push(thing);
     }
 }
 

@@ -1,8 +1,11 @@
 //! What one input to the controller brought about. Invariant: an event is in the step of its effect, so
 //! whoever commits the step can neither act without the record nor record without the act.
 
+use std::collections::VecDeque;
+
+use super::machine::Deed;
 use crate::{
-    domain::{ids::DoorIx, order::OrderReport},
+    domain::{order::OrderReport, status::Thing},
     gateway::step::Commit,
 };
 
@@ -12,8 +15,10 @@ pub struct Step {
     pub commit: Commit,
     /// Order reports that nothing holds back; those that wait for the disk are in `commit.held`.
     pub reports: Vec<OrderReport>,
-    /// Doors whose status differs from the last step that named them, each once.
-    pub changed: Vec<DoorIx>,
+    /// Things whose status differs from the last step that named them, each once.
+    pub changed: Vec<Thing>,
+    /// What is still to be carried out; empty when the controller returns.
+    pub(super) deeds: VecDeque<Deed>,
 }
 
 impl Step {

@@ -74,6 +74,7 @@ pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
         Progress::Observed => (Stage::Observed, None, None),
         Progress::NotObserved => (Stage::NotObserved, None, None),
         Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
+        Progress::Done => (Stage::Done, None, None),
         Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
         Progress::Expired => {
             (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))

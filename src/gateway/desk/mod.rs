@@ -20,6 +20,8 @@
 
 mod book;
 mod ending;
+mod errand;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -33,21 +35,26 @@ use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
 pub use ending::is_last;
+pub use errand::{Answer, Answered, Errand};
 
-use self::ending::{End, message_detail, repeated, staged};
+use self::{
+    ending::{End, message_detail, repeated, staged},
+    task::Work,
+};
 
 use crate::{
     domain::{
         event::{Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        order::{DoorAction, Order, OrderReport},
+        order::{Order, OrderReport},
         outputs::Ticket,
         permission::Permissions,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::Topology,
     },
     gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
     wire::{
-        command::{Command, CommandBody},
+        command::Command,
         keys::KeySet,
         outcome::{Outcome, Stage},
     },
@@ -66,7 +73,7 @@ pub const ORDERS_MAX: usize = 256;
 pub struct DeskConfig {
     pub boot: Id,
     pub issuer: String,
-    pub doors: Vec<Id>,
+    pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
 }
@@ -77,6 +84,8 @@ pub struct DeskConfig {
 #[must_use]
 pub struct DeskStep {
     pub order: Option<Order>,
+    /// What the node itself is asked for, after the order.
+    pub errand: Option<Errand>,
     pub outcomes: Vec<Outcome>,
     pub commit: Commit,
 }
@@ -85,6 +94,7 @@ pub struct DeskStep {
 pub struct Desk {
     boot: Id,
     issuer: String,
+    topology: Arc<Topology>,
     doors: HashMap<Id, DoorIx>,
     clock_skew: Duration,
     permissions: Arc<Permissions>,
@@ -126,10 +136,11 @@ impl Desk {
             step.commit.writes.push(LedgerWrite::Command(record.clone()));
             step.outcomes.push(outcome);
         }
-        let doors = config.doors.into_iter().zip(0..).map(|(id, index)| (id, DoorIx(index))).collect();
+        let doors = config.topology.doors.iter().cloned().zip((0..).map(DoorIx)).collect();
         let desk = Desk {
             boot: config.boot,
             issuer: config.issuer,
+            topology: config.topology,
             doors,
             clock_skew: config.clock_skew,
             permissions,
@@ -141,6 +152,10 @@ impl Desk {
             stopping: false,
         };
         (desk, step)
+    }
+
+    pub fn permissions(&self) -> &Arc<Permissions> {
+        &self.permissions
     }
 
     /// From now on commands see this set.
@@ -258,6 +273,23 @@ impl Desk {
         self.advance(&key, report.at, stage, reason, detail, &mut step);
         if last {
             self.tickets.remove(&report.ticket);
+            self.finish(&key);
+        }
+        self.store(&key, &mut step);
+        step
+    }
+
+    /// Whoever carries out an errand reports how far it has got.
+    pub fn handle_answer(&mut self, answer: Answer) -> DeskStep {
+        let mut step = DeskStep::default();
+        let Some(key) = self.tickets.get(&answer.ticket).cloned() else {
+            return step;
+        };
+        let last = answer.answered.is_final();
+        let (stage, reason, detail) = answer.answered.staged();
+        self.advance(&key, answer.at, stage, reason, detail, &mut step);
+        if last {
+            self.tickets.remove(&answer.ticket);
             self.finish(&key);
         }
         self.store(&key, &mut step);
@@ -384,26 +416,12 @@ impl Desk {
 
     fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
         let body = &command.body;
-        if let Err((reason, message)) = self.permissions.authorise(&command.operator, body.name(), body.door(), now) {
+        if let Err((reason, message)) = self.permissions.authorise(&command.operator, &body.name(), body.door(), now) {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
-        let (door, action) = match body {
-            CommandBody::DoorOpen { door } => (door, DoorAction::Open),
-            CommandBody::DoorClose { door } => (door, DoorAction::Close),
-            CommandBody::DoorOpenAndClose { door, dwell_ms } => {
-                let dwell = dwell_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-                (door, DoorAction::OpenAndClose { dwell })
-            }
-            CommandBody::DoorStateGet { door } => (door, DoorAction::Report),
-            CommandBody::Unsupported { name } => {
-                let end =
-                    End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}"));
-                return self.end(key, command, end, now, step);
-            }
-        };
-        let Some(&index) = self.doors.get(door) else {
-            let end = End::refused(Refusal::UnknownTarget, format!("this node has no door {door}"));
-            return self.end(key, command, end, now, step);
+        let work = match self.work(body) {
+            Ok(work) => work,
+            Err(end) => return self.end(key, command, end, now, step),
         };
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -417,15 +435,13 @@ impl Desk {
             entry.ticket = Some(ticket);
         }
         self.advance(key, now.wall, Stage::Authorised, None, None, step);
-        step.order = Some(Order {
-            ticket,
-            door: index,
-            action,
-            deadline,
-            issued_at: command.iat,
-            operator: command.operator.clone(),
-            jti: command.jti.clone(),
-        });
+        let (operator, jti) = (command.operator.clone(), command.jti.clone());
+        match work {
+            Work::Field(what) => {
+                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, operator, jti });
+            }
+            Work::Node => step.errand = Some(Errand { ticket, operator, jti, body: body.clone() }),
+        }
     }
 
     fn end(&mut self, key: &CommandKey, command: &Command, end: End, now: Now, step: &mut DeskStep) {
@@ -439,7 +455,7 @@ impl Desk {
                 body: EventBody::OperatorRefused {
                     operator: command.operator.clone(),
                     jti: command.jti.clone(),
-                    command: command.body.name().to_owned(),
+                    command: command.body.name(),
                     reason,
                     detail: end.detail["message"].as_str().map(str::to_owned),
                 },

@@ -13,6 +13,7 @@ use crate::{
         ids::Id,
         permission::{Compiler, Permissions, SetVersion},
         record::Record,
+        topology::Topology,
     },
     wire::set::Reasons,
 };
@@ -49,7 +50,7 @@ impl Gather {
     pub fn finish(
         self,
         critical: &[Id],
-        doors: &[Id],
+        topology: &Topology,
         zone: &TimeZone,
         version: SetVersion,
     ) -> Result<Gathered, Vec<String>> {
@@ -61,7 +62,7 @@ impl Gather {
                 });
             }
         }
-        let compiled = compiler.finish(doors, zone, version);
+        let compiled = compiler.finish(topology, zone, version);
         match compiled {
             Ok(permissions) if reasons.is_empty() => {
                 Ok(Gathered { permissions, records, unknown_kinds: unknown.into_keys().collect() })
@@ -87,8 +88,18 @@ fn understand(kind: &str, body: &[u8]) -> Option<Result<Record, serde_json::Erro
         "access_rule" => read(body, Record::AccessRule),
         "schedule" => read(body, Record::Schedule),
         "holiday" => read(body, Record::Holiday),
+        "auto_open" => read(body, Record::AutoOpen),
+        "system_event" => read(body, Record::SystemEvent),
+        "partition" => read(body, Record::Partition),
+        "area" => read(body, Record::Area),
+        "floor_group" => read(body, Record::FloorGroup),
+        "interlock" => read(body, Record::Interlock),
+        "emergency_card" => read(body, Record::EmergencyCard),
         "operator" => read(body, Record::Operator),
         "role" => read(body, Record::Role),
+        "organisation_unit" => read(body, Record::OrganisationUnit),
+        "door_policy" => read(body, Record::DoorPolicy),
+        "locker_contract" => read(body, Record::LockerContract),
         _ => None,
     }
 }
@@ -103,6 +114,6 @@ mod tests {
         for kind in KNOWN_KINDS {
             assert!(understand(kind, b"{}").is_some(), "{kind}");
         }
-        assert!(understand("locker_contract", b"{}").is_none());
+        assert!(understand("card_format", b"{}").is_none());
     }
 }

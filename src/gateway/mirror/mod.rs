@@ -63,10 +63,10 @@ use super::kv::Kv;
 use crate::{
     domain::{
         event::Refusal,
-        ids::Id,
         outputs::Ticket,
         permission::SetVersion,
         time::{Mono, Now, Wall},
+        topology::Topology,
     },
     wire::set::{Delta, Digest, Summary, Want},
 };
@@ -94,7 +94,7 @@ pub struct MirrorConfig {
     /// This node, as `org/node`.
     pub audience: String,
     /// The site's, in the order of their indices.
-    pub doors: Vec<Id>,
+    pub topology: Topology,
     pub zone: TimeZone,
     /// Spreads the retries of many nodes; any number that differs between nodes.
     pub seed: u64,

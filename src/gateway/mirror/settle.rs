@@ -110,7 +110,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     pub(super) fn compile(&self, view: View<'_>, meta: &Meta) -> Result<Result<Gathered, Vec<String>>, TableError> {
         let mut gather = Gather::default();
         self.table.rows(view, |row| gather.add(row))?;
-        Ok(gather.finish(&meta.critical, &self.config.doors, &self.config.zone, meta.version()))
+        Ok(gather.finish(&meta.critical, &self.config.topology, &self.config.zone, meta.version()))
     }
 }
 

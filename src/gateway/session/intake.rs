@@ -8,9 +8,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Action, Confirmed, Session, SetMessage, bucket::Bucket};
+use super::{Action, Session, SetMessage, bucket::Bucket};
 use crate::{
     domain::{
+        cloud::Confirmation,
         event::{EventBody, Refusal},
         time::{ClockTrust, Mono, Now, Wall},
     },
@@ -306,7 +307,8 @@ impl Session {
         let held_is_current = self.set.generation > 0 && own == (beat.epoch, beat.generation, beat.digest);
         if held_is_current && beat.epoch == self.keys.epoch() {
             // From when it was asked: a broker that holds the answer back makes nothing fresher.
-            self.confirmed = Some(Confirmed::InThisRun(asked_at));
+            self.confirmed = Some(Confirmation::ThisRun(asked_at));
+            self.last_beat = self.confirmed;
             let mut commit = Commit::default();
             commit.writes.push(LedgerWrite::Beat { at: iat, epoch: beat.epoch, generation: beat.generation });
             out.push(Action::Commit(commit));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::link::{LinkEvent, LinkOrder};
 use crate::{
     domain::{
-        door::DoorStatus,
         ids::Id,
         permission::SetVersion,
+        status::Status,
         time::{Mono, Wall},
     },
     gateway::{
@@ -104,7 +104,7 @@ pub enum Input {
         hash: Option<[u8; 32]>,
     },
     Outcome(Outcome),
-    Door(DoorStatus),
+    State(Status),
     /// A message that was handed to the desk may be forgotten by the broker.
     AckMessage(MessageToken),
     /// The mirror applied a set; it is durable.

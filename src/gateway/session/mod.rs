@@ -43,6 +43,7 @@ use self::{
 pub use super::ledger::LastBeat;
 use crate::{
     domain::{
+        cloud::Confirmation,
         event::{Event, EventBody},
         ids::Id,
         permission::SetVersion,
@@ -109,13 +110,9 @@ pub struct Session {
     beat_at: Mono,
     /// What the present set was last confirmed by: when it was asked in this run, or when it was signed
     /// in an earlier one.
-    confirmed: Option<Confirmed>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Confirmed {
-    InThisRun(Mono),
-    Before(Wall),
+    confirmed: Option<Confirmation>,
+    /// The same of any set that was held: what staleness at the doors is counted from.
+    last_beat: Option<Confirmation>,
 }
 
 impl Session {
@@ -124,7 +121,7 @@ impl Session {
         let confirmed = restored
             .last_beat
             .filter(|beat| (beat.epoch, beat.generation) == (restored.set.epoch, restored.set.generation))
-            .map(|beat| Confirmed::Before(beat.at));
+            .map(|beat| Confirmation::Before(beat.at));
         Session {
             topics: Topics::new(&config.org, &config.node),
             sealer: Sealer::new(signer, config.boot.clone()),
@@ -151,6 +148,7 @@ impl Session {
             wanted: BTreeSet::new(),
             beat_at: now.mono,
             confirmed,
+            last_beat: confirmed,
         }
     }
 
@@ -170,9 +168,14 @@ impl Session {
     /// Time since the cloud last confirmed the set that is in force; `None`: unknown, which is stale.
     pub fn staleness(&self, now: Now) -> Option<Duration> {
         match self.confirmed? {
-            Confirmed::InThisRun(asked) => Some(now.mono.since(asked)),
-            Confirmed::Before(at) => (now.trust == ClockTrust::Trusted).then(|| now.wall.since(at)),
+            Confirmation::ThisRun(asked) => Some(now.mono.since(asked)),
+            Confirmation::Before(at) => (now.trust == ClockTrust::Trusted).then(|| now.wall.since(at)),
         }
+    }
+
+    /// When the cloud last confirmed a set that this node held.
+    pub fn last_beat(&self) -> Option<Confirmation> {
+        self.last_beat
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
@@ -215,7 +218,7 @@ impl Session {
                 self.acked(verdict, &mut out);
             }
             Input::Outcome(outcome) => self.outbox.push_outcome(outcome),
-            Input::Door(status) => self.outbox.set_door(status),
+            Input::State(status) => self.outbox.set_state(status),
             Input::AckMessage(token) => self.ack_message(token, &mut out),
             Input::SetApplied(version) => self.set_applied(now, version, entropy),
             Input::SetWanted { want, chunks } => self.request(now, want, chunks, entropy),

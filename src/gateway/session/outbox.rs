@@ -1,18 +1,21 @@
 //! What is to be sent besides events, and what is on the wire. Owns the window and the queues; must
 //! never put more on the wire than the window allows. Invariant: an outcome leaves the queue when the
-//! broker has it, or when it is pushed out by newer ones; of a door only the latest state waits.
+//! broker has it, or when it is pushed out by newer ones; of a thing only the latest state waits.
 //!
 //! When full: outcomes push out the oldest one (the cloud asks again with the same command and gets the
-//! stored outcomes from the ledger); door states cannot fill up, there is one per door; status and
+//! stored outcomes from the ledger); states cannot fill up, there is one per thing; status and
 //! request are one each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::link::Handle;
 use crate::{
-    domain::{door::DoorStatus, ids::Id},
+    domain::{ids::Id, status::Status},
     wire::{outcome::Outcome, set::SetRequest},
 };
+
+/// Kind and id, as in the topic.
+type StateKey = (&'static str, Id);
 
 pub const OUTCOMES_MAX: usize = 1024;
 
@@ -20,8 +23,8 @@ pub const OUTCOMES_MAX: usize = 1024;
 pub struct Outbox {
     outcomes: VecDeque<WaitingOutcome>,
     next_outcome: u64,
-    doors: BTreeMap<Id, DoorStatus>,
-    doors_changed: BTreeSet<Id>,
+    states: BTreeMap<StateKey, Status>,
+    states_changed: BTreeSet<StateKey>,
     pub status_changed: bool,
     pub request: Option<SetRequest>,
     wire: VecDeque<OnWire>,
@@ -51,7 +54,7 @@ pub enum Sent {
     Outcome(u64),
     Status,
     Request,
-    Door,
+    State,
     Events,
 }
 
@@ -61,7 +64,7 @@ pub enum Item {
     Outcome(u64, Outcome),
     Status,
     Request(SetRequest),
-    Door(DoorStatus),
+    State(Status),
 }
 
 impl Outbox {
@@ -74,9 +77,10 @@ impl Outbox {
         self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, sent: false });
     }
 
-    pub fn set_door(&mut self, status: DoorStatus) {
-        self.doors_changed.insert(status.door.clone());
-        self.doors.insert(status.door.clone(), status);
+    pub fn set_state(&mut self, status: Status) {
+        let key = (status.kind(), status.id().clone());
+        self.states_changed.insert(key.clone());
+        self.states.insert(key, status);
     }
 
     /// Everything that is retained is said again, every outcome without PUBACK sent again.
@@ -84,7 +88,7 @@ impl Outbox {
         self.window = usize::from(window.max(1));
         self.wire.clear();
         self.outcomes.iter_mut().for_each(|o| o.sent = false);
-        self.doors_changed = self.doors.keys().cloned().collect();
+        self.states_changed = self.states.keys().cloned().collect();
         self.status_changed = true;
     }
 
@@ -100,7 +104,7 @@ impl Outbox {
         self.wire.len() < self.window
     }
 
-    /// In this order: what somebody waits for, what the node is, what it wants, how its doors are.
+    /// In this order: what somebody waits for, what the node is, what it wants, how its things are.
     pub fn next(&mut self) -> Option<Item> {
         if let Some(waiting) = self.outcomes.iter_mut().find(|o| !o.sent) {
             waiting.sent = true;
@@ -112,8 +116,8 @@ impl Outbox {
         if let Some(request) = self.request.take() {
             return Some(Item::Request(request));
         }
-        let door = self.doors_changed.pop_first()?;
-        self.doors.get(&door).cloned().map(Item::Door)
+        let key = self.states_changed.pop_first()?;
+        self.states.get(&key).cloned().map(Item::State)
     }
 
     pub fn put_on_wire(&mut self, what: Sent) -> Handle {

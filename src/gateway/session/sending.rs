@@ -57,10 +57,10 @@ impl Session {
                 let sealed = self.sealer.seal_request(now.wall, self.keys.version(), &request);
                 self.publish(self.topics.set_req(), sealed, false, Sent::Request, out);
             }
-            Item::Door(status) => {
-                let topic = self.topics.state("door", &status.door);
+            Item::State(status) => {
+                let topic = self.topics.state(status.kind(), status.id());
                 let sealed = self.sealer.seal_state(now.wall, &status);
-                self.publish(topic, sealed, true, Sent::Door, out);
+                self.publish(topic, sealed, true, Sent::State, out);
             }
         }
     }

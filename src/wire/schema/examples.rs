@@ -296,6 +296,14 @@ pub fn doors() -> Examples {
     vec![("accessed", envelope(7, json!({ "door": door })))]
 }
 
+pub fn reader_states() -> Examples {
+    vec![("lost", envelope(8, json!({ "reader": { "reader": "front-in", "link": "lost" } })))]
+}
+
+pub fn board_states() -> Examples {
+    vec![("up", envelope(9, json!({ "board": { "board": "relays", "link": "up" } })))]
+}
+
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),

@@ -31,7 +31,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 9] {
+pub fn channels() -> [Channel; 11] {
     [
         Channel {
             name: "command",
@@ -112,6 +112,26 @@ pub fn channels() -> [Channel; 9] {
             description: "The door's present state, published at every change and whenever the link comes up.",
             retain: true,
             messages: &["DoorState"],
+        },
+        Channel {
+            name: "readerState",
+            address: "latchd/v1/{org}/{node}/state/reader/{reader}",
+            way: Way::Up,
+            operation: "sendReaderState",
+            summary: "Say how a reader is",
+            description: "Published when the reader is lost or heard again, and whenever the link comes up.",
+            retain: true,
+            messages: &["ReaderState"],
+        },
+        Channel {
+            name: "boardState",
+            address: "latchd/v1/{org}/{node}/state/board/{board}",
+            way: Way::Up,
+            operation: "sendBoardState",
+            summary: "Say how a board is",
+            description: "Published when the board is lost or answers again, and whenever the link comes up.",
+            retain: true,
+            messages: &["BoardState"],
         },
         Channel {
             name: "status",

@@ -10,7 +10,7 @@ use latchd::{
         event::EventBody,
         fieldbus::BusReport,
         ids::{Id, InputRef},
-        order::{DoorAction, Order, Progress},
+        order::{DoorAction, Order, Progress, Task},
         outputs::{Level, Ticket},
         permission::SetVersion,
         time::{Mono, Now},
@@ -198,32 +198,34 @@ impl Oracle {
     // ---- orders ----
 
     pub fn order_emitted(&mut self, now: Now, order: &Order) {
+        let Task::Door(door, action) = order.what else { return };
         let asked = self.asked.get(&order.jti).into_iter().flatten();
-        let same = |asked: &&super::Asked| asked.door == order.door.index() && asked.action == order.action;
+        let same = |asked: &&super::Asked| asked.door == door.index() && asked.action == action;
         let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
-            let what = format!("nobody asked for {:?} at door {} as {}", order.action, order.door.0, order.jti);
+            let what = format!("nobody asked for {action:?} at door {} as {}", door.0, order.jti);
             return self.fail(Invariant::CommandOnce, what);
         };
         self.ordered.push(order.jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
-        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         if trusted && unlocks && now.wall >= exp {
             let what = format!("{} expired at {exp}, and is ordered at {}", order.jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
         let deadline = now.mono_at(exp);
-        if let Some(watch) = self.doors.get_mut(order.door.index()) {
-            let Order { ticket, action, .. } = *order;
+        if let Some(watch) = self.doors.get_mut(door.index()) {
+            let ticket = order.ticket;
             watch.orders.push(OrderWatch { ticket, jti: order.jti.clone(), action, deadline, confirmed: None });
         }
     }
 
     pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
-        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+        let Task::Door(door, action) = order.what else { return };
+        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
         // What secures or only asks may pass the restart fence again, should its record be lost.
         let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
-        let what = format!("{} {:?} {:?}", order.jti, order.door, order.action);
+        let what = format!("{} {:?} {:?}", order.jti, door, action);
         let count = delivered.entry(what).or_default();
         *count += 1;
         if *count > 1 {

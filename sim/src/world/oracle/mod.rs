@@ -244,7 +244,7 @@ impl Oracle {
     pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
         let Some(controller) = controller else { return };
         self.log.owe_doors(events(step));
-        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+        for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             watch.mode = Some(status.mode);
         }
         for write in &step.commit.writes {
@@ -262,7 +262,7 @@ impl Oracle {
 
     fn check_modes(&mut self, step: &Step, controller: &Controller) {
         let mut wrong = None;
-        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+        for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             let mut mode = watch.mode.unwrap_or(status.mode);
             for event in events(step) {
                 if let EventBody::DoorModeChanged { door, from, to, .. } = &event.body

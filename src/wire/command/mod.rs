@@ -1,21 +1,24 @@
 //! The command. Owns the strict step from a verified payload to a [`Command`]; must never judge time,
 //! authority or state (that is the desk's). Invariant: a [`Command`] is complete and well-formed, is for
 //! this node, and names its operator; nothing in it was guessed.
+//!
+//! The commands and their arguments are in `body`.
+
+mod body;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+pub use self::body::*;
 use super::{
     canonical::{parse_strict, sha256},
     jws::Verified,
     numeric_date::NumericDate,
 };
-use crate::domain::{event::Refusal, ids::Id, operator, time::Wall};
+use crate::domain::{event::Refusal, ids::Id, operator, record::ForceState, time::Wall};
 
 pub const ISSUER_BYTES_MAX: usize = 256;
-pub const DWELL_MS_MIN: u32 = 100;
-pub const DWELL_MS_MAX: u32 = 540_000;
 
 /// Whether the contract has a command of this name, whatever this version can do with it.
 pub fn is_known(name: &str) -> bool {
@@ -81,79 +84,23 @@ pub struct Command {
     pub body: CommandBody,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandBody {
-    DoorOpen {
-        door: Id,
-    },
-    DoorClose {
-        door: Id,
-    },
-    /// `None` takes the door's own dwell.
-    DoorOpenAndClose {
-        door: Id,
-        dwell_ms: Option<u32>,
-    },
-    DoorStateGet {
-        door: Id,
-    },
-    /// A command of the contract that this version cannot carry out.
-    Unsupported {
-        name: String,
-    },
-}
-
-/// `args` of `door.open`, `door.close` and `door.state.get`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DoorArgs {
-    pub door: Id,
-}
-
-/// `args` of `door.open_and_close`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DoorOpenAndCloseArgs {
-    pub door: Id,
-    /// How long the door is released; absent: the door's own dwell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 100, max = 540_000), with = "u32")]
-    pub dwell_ms: Option<u32>,
-}
-
 impl CommandBody {
-    pub fn name(&self) -> &str {
-        match self {
-            CommandBody::DoorOpen { .. } => "door.open",
-            CommandBody::DoorClose { .. } => "door.close",
-            CommandBody::DoorOpenAndClose { .. } => "door.open_and_close",
-            CommandBody::DoorStateGet { .. } => "door.state.get",
-            CommandBody::Unsupported { name } => name,
-        }
-    }
-
-    pub fn door(&self) -> Option<&Id> {
-        match self {
-            CommandBody::DoorOpen { door }
-            | CommandBody::DoorClose { door }
-            | CommandBody::DoorOpenAndClose { door, .. }
-            | CommandBody::DoorStateGet { door } => Some(door),
-            CommandBody::Unsupported { .. } => None,
-        }
-    }
-
     /// Doors, floors, lockers, outputs, lockdown: lives at most 60 s and needs `boot`.
     pub fn moves_hardware(&self) -> bool {
-        moves_hardware(self.name())
+        moves_hardware(&self.name())
     }
 
     /// Idempotent and only ever less open than before: passes the restart fence and an untrusted clock.
     pub fn is_securing(&self) -> bool {
-        is_securing(self.name())
+        match self {
+            CommandBody::Dnd { set, .. } => *set == Setting::On,
+            CommandBody::Force { state, .. } => *state == ForceState::Closed,
+            _ => is_securing(&self.name()),
+        }
     }
 }
 
-/// See [`CommandBody::is_securing`].
+/// Whatever its arguments; `door.dnd` on and `door.force` closed secure as well.
 pub fn is_securing(name: &str) -> bool {
     matches!(name, "door.close" | "lockdown.set")
 }
@@ -237,7 +184,7 @@ fn command(claims: &mut Claims, kid: &Id, digest: [u8; 32], audience: &str) -> R
     if exp <= iat {
         return Err(malformed("exp: must be after iat"));
     }
-    let body = body(&name, args)?;
+    let body = CommandBody::parse(&name, args).map_err(|detail| (Refusal::Malformed, detail))?;
     if boot.is_none() && body.moves_hardware() {
         return Err(malformed(format!(
             "boot: missing; {name} moves hardware and must name the node's run, from its status"
@@ -255,56 +202,6 @@ fn command(claims: &mut Claims, kid: &Id, digest: [u8; 32], audience: &str) -> R
         digest,
         body,
     })
-}
-
-fn body(name: &str, args: Option<Value>) -> Result<CommandBody, Fault> {
-    let args = match args {
-        Some(Value::Object(args)) => Some(args),
-        Some(_) => return Err(malformed("args: expected an object")),
-        None => None,
-    };
-    let needed =
-        |args: Option<Claims>| args.ok_or_else(|| malformed(format!("args: missing; {name} needs {{\"door\"}}")));
-    let body = match name {
-        "door.open" => CommandBody::DoorOpen { door: door_only(needed(args)?)? },
-        "door.close" => CommandBody::DoorClose { door: door_only(needed(args)?)? },
-        "door.state.get" => CommandBody::DoorStateGet { door: door_only(needed(args)?)? },
-        "door.open_and_close" => {
-            let mut args = needed(args)?;
-            let door = door(&mut args)?;
-            let expected = format!("a whole number of milliseconds from {DWELL_MS_MIN} to {DWELL_MS_MAX}");
-            let dwell_ms: Option<u32> = optional(&mut args, "dwell_ms", &expected).map_err(within_args)?;
-            if dwell_ms.is_some_and(|ms| !(DWELL_MS_MIN..=DWELL_MS_MAX).contains(&ms)) {
-                return Err(malformed(format!("args.dwell_ms: expected {expected}")));
-            }
-            nothing_else(&args, "door, dwell_ms")?;
-            CommandBody::DoorOpenAndClose { door, dwell_ms }
-        }
-        _ if is_known(name) => CommandBody::Unsupported { name: name.to_owned() },
-        _ => return Err(malformed(format!("cmd: {name:?} is not a command of this contract"))),
-    };
-    Ok(body)
-}
-
-fn door(args: &mut Claims) -> Result<Id, Fault> {
-    required(args, "door", "the id of a door").map_err(within_args)
-}
-
-fn door_only(mut args: Claims) -> Result<Id, Fault> {
-    let door = door(&mut args)?;
-    nothing_else(&args, "door")?;
-    Ok(door)
-}
-
-fn nothing_else(args: &Claims, expected: &str) -> Result<(), Fault> {
-    match args.keys().next() {
-        Some(unknown) => Err(malformed(format!("args.{unknown}: unknown field; expected {expected}"))),
-        None => Ok(()),
-    }
-}
-
-fn within_args((refusal, detail): Fault) -> Fault {
-    (refusal, format!("args.{detail}"))
 }
 
 fn required<T: DeserializeOwned>(claims: &mut Claims, name: &str, expected: &str) -> Result<T, Fault> {

@@ -1,0 +1,33 @@
+//! What must outlive a power cut, besides doors, commands and events: a small value each, under a name of
+//! its own. Owns the list of such values; must never hold what can be worked out again from the set.
+//! Invariant: the key of a value tells all that distinguishes it from others, so a newer one replaces it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ids::Id, time::Wall};
+
+/// One value, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kept", rename_all = "snake_case")]
+pub enum Kept {
+    /// Where a person was let in last; `None`: outside of all areas.
+    Whereabouts { person: Id, area: Option<Id>, since: Wall },
+}
+
+/// The name under which a value is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeptKey(String);
+
+impl KeptKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Kept {
+    pub fn key(&self) -> KeptKey {
+        match self {
+            Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+        }
+    }
+}

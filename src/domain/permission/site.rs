@@ -1,0 +1,134 @@
+//! The records that are about places, automatic behaviour and lockers, as they stand in the set. Owns the
+//! checks of their references; must never interpret them (each feature's machine does, from here).
+//! Invariant: every person, group, schedule, holiday, unit and partition that a record names exists.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    ids::Id,
+    record::{
+        Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
+        Record, SystemEvent, Trigger,
+    },
+};
+
+/// Small tables compared to those of people; replaced only when one of their own records changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SiteRecords {
+    pub auto_opens: BTreeMap<Id, AutoOpen>,
+    pub system_events: BTreeMap<Id, SystemEvent>,
+    pub partitions: BTreeMap<Id, Partition>,
+    pub organisation_units: BTreeMap<Id, OrganisationUnit>,
+    pub areas: BTreeMap<Id, Area>,
+    pub floor_groups: BTreeMap<Id, FloorGroup>,
+    pub interlocks: BTreeMap<Id, Interlock>,
+    pub emergency_cards: BTreeMap<Id, EmergencyCard>,
+    pub door_policies: BTreeMap<Id, DoorPolicy>,
+    pub locker_contracts: BTreeMap<Id, LockerContract>,
+}
+
+/// Whether something that a record names exists.
+pub struct Known<'a> {
+    pub person: &'a dyn Fn(&Id) -> bool,
+    pub group: &'a dyn Fn(&Id) -> bool,
+    pub schedule: &'a dyn Fn(&Id) -> bool,
+    pub holiday: &'a dyn Fn(&Id) -> bool,
+    pub operator: &'a dyn Fn(&Id) -> bool,
+}
+
+impl SiteRecords {
+    /// Takes in what belongs here and gives the rest back. `Ok(true)`: the id was there before.
+    pub fn insert(&mut self, id: &Id, record: Record) -> Result<bool, Record> {
+        let id = id.clone();
+        Ok(match record {
+            Record::AutoOpen(body) => self.auto_opens.insert(id, body).is_some(),
+            Record::SystemEvent(body) => self.system_events.insert(id, body).is_some(),
+            Record::Partition(body) => self.partitions.insert(id, body).is_some(),
+            Record::OrganisationUnit(body) => self.organisation_units.insert(id, body).is_some(),
+            Record::Area(body) => self.areas.insert(id, body).is_some(),
+            Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_some(),
+            Record::Interlock(body) => self.interlocks.insert(id, body).is_some(),
+            Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_some(),
+            Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_some(),
+            Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_some(),
+            other => return Err(other),
+        })
+    }
+
+    pub fn check(&self, known: &Known<'_>, fault: &mut dyn FnMut(String)) {
+        let mut missing = |of: &str, id: &Id, kind: &str, named: &Id, exists: bool| {
+            if !exists {
+                fault(format!("{of} {id}: {kind} {named} does not exist"));
+            }
+        };
+        for (id, body) in &self.auto_opens {
+            missing("auto_open", id, "schedule", &body.schedule, (known.schedule)(&body.schedule));
+            body.holidays.iter().for_each(|h| missing("auto_open", id, "holiday", h, (known.holiday)(h)));
+            body.first_person_groups.iter().for_each(|g| missing("auto_open", id, "group", g, (known.group)(g)));
+        }
+        for (id, body) in &self.floor_groups {
+            for schedule in body.public.iter().filter_map(|public| public.schedule.as_ref()) {
+                missing("floor_group", id, "schedule", schedule, (known.schedule)(schedule));
+            }
+        }
+        for (id, body) in &self.locker_contracts {
+            body.person.iter().for_each(|p| missing("locker_contract", id, "person", p, (known.person)(p)));
+        }
+        for (id, body) in &self.system_events {
+            body.schedule.iter().for_each(|s| missing("system_event", id, "schedule", s, (known.schedule)(s)));
+            body.author.iter().for_each(|o| missing("system_event", id, "operator", o, (known.operator)(o)));
+            if let Trigger::Granted { groups, .. } | Trigger::MultiSwipe { groups, .. } = &body.when {
+                groups.iter().for_each(|g| missing("system_event", id, "group", g, (known.group)(g)));
+            }
+            if let Trigger::Granted { persons, .. } = &body.when {
+                persons.iter().for_each(|p| missing("system_event", id, "person", p, (known.person)(p)));
+            }
+        }
+        for (id, body) in &self.partitions {
+            if let Some(unit) = &body.organisation_unit {
+                missing("partition", id, "organisation_unit", unit, self.organisation_units.contains_key(unit));
+            }
+        }
+        for (id, body) in &self.organisation_units {
+            if let Some(parent) = &body.parent {
+                let exists = self.organisation_units.contains_key(parent);
+                missing("organisation_unit", id, "organisation_unit", parent, exists);
+            }
+        }
+        self.check_policies(fault);
+        self.check_units(fault);
+    }
+
+    fn check_policies(&self, fault: &mut dyn FnMut(String)) {
+        let mut spoken_for: BTreeMap<&Id, &Id> = BTreeMap::new();
+        for (id, body) in &self.door_policies {
+            if let Some(what) = body.fault() {
+                fault(format!("door_policy {id}: {what}"));
+            }
+            for door in &body.doors {
+                if let Some(other) = spoken_for.insert(door, id).filter(|other| *other != id) {
+                    fault(format!("door_policy {id}: door {door} already has door_policy {other}"));
+                }
+            }
+        }
+    }
+
+    /// Units form trees.
+    fn check_units(&self, fault: &mut dyn FnMut(String)) {
+        for id in self.organisation_units.keys() {
+            let mut above = Some(id);
+            let mut steps = 0;
+            while let Some(unit) = above {
+                above = self.organisation_units.get(unit).and_then(|unit| unit.parent.as_ref());
+                steps += 1;
+                if above == Some(id) {
+                    fault(format!("organisation_unit {id}: is below itself"));
+                    break;
+                }
+                if steps > self.organisation_units.len() {
+                    break;
+                }
+            }
+        }
+    }
+}

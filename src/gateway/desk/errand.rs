@@ -1,0 +1,55 @@
+//! What a command asks of the node itself rather than of the field: edits, lists, reports, live events,
+//! configuration. Owns the words between the desk and whoever carries it out; must never carry anything that
+//! was not authorised. Invariant: each errand ends in exactly one final [`Answered`].
+
+use serde_json::Value;
+
+use crate::{
+    domain::{event::Refusal, ids::Id, outputs::Ticket, time::Wall},
+    wire::{command::CommandBody, outcome::Stage},
+};
+
+/// An authorised command that is not a task of the field. Its body says what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Errand {
+    pub ticket: Ticket,
+    pub operator: Id,
+    pub jti: Id,
+    pub body: CommandBody,
+}
+
+/// How far an errand has got. `detail` is published with the outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub ticket: Ticket,
+    pub at: Wall,
+    pub answered: Answered,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// Not final: a configuration on trial.
+    Scheduled(Option<Value>),
+    Done(Option<Value>),
+    Refused(Refusal, Value),
+    Cancelled(Value),
+    Failed(Value),
+    Unknown(Value),
+}
+
+impl Answered {
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Answered::Scheduled(_))
+    }
+
+    pub(super) fn staged(self) -> (Stage, Option<Refusal>, Option<Value>) {
+        match self {
+            Answered::Scheduled(detail) => (Stage::Scheduled, None, detail),
+            Answered::Done(detail) => (Stage::Done, None, detail),
+            Answered::Refused(reason, detail) => (Stage::Refused, Some(reason), Some(detail)),
+            Answered::Cancelled(detail) => (Stage::Cancelled, None, Some(detail)),
+            Answered::Failed(detail) => (Stage::Failed, None, Some(detail)),
+            Answered::Unknown(detail) => (Stage::Unknown, None, Some(detail)),
+        }
+    }
+}
