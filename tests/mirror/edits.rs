@@ -339,7 +339,7 @@ fn an_edit_that_does_not_fit_a_set_holds_neither_the_set_nor_the_other_edits_up(
     let out = node.give(delta);
     assert_eq!(applied(&out), [3]);
     let mut told = conflicts(&out);
-    told.sort();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
     let set_aside = ["card-11", "card-3", "join-11", "join-3"].map(|jti| (jti.to_owned(), EditFate::SetAside));
     assert_eq!(told, set_aside);
     for n in 0..20 {

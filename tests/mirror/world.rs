@@ -35,7 +35,7 @@ type Opened = (Mirror<FusedKv, MemCopy>, MirrorOpened);
 
 fn open(disk: &SimDisk, copy: &MemCopy, fuse: &Fuse, attest: &RootAttest, now: Now) -> Result<Opened, OpenError> {
     let config =
-        MirrorConfig { audience: AUDIENCE.into(), doors: vec![id("front")], zone: jiff::tz::TimeZone::UTC, seed: 7 };
+        MirrorConfig { audience: AUDIENCE.into(), topology: latchd::domain::topology::Topology::of_doors(&[id("front")]), zone: jiff::tz::TimeZone::UTC, seed: 7 };
     let kv = FusedKv { kv: disk.open(), fuse: fuse.clone() };
     Mirror::open(kv, copy.clone(), Arc::new(attest.clone()), config, now)
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     ids::{DoorIx, Id},
-    operator::{Authority, BUILT_IN_ROLES, OperatorIndex},
+    operator::{Authority, BUILT_IN_ROLES, OperatorIndex, Places},
     record::{self, Record},
     schedule::{Holiday, Schedule},
     topology::Topology,
@@ -85,7 +85,7 @@ impl Compiler {
             Record::Role(body) => self.roles.insert(id.clone(), body).map(|_| "role"),
             other => {
                 let kind = other.kind();
-                self.site.insert(&id, other).is_ok_and(|twice| twice).then_some(kind)
+                (!self.site.insert(&id, other)).then_some(kind)
             }
         };
         if let Some(kind) = twice {
@@ -136,9 +136,11 @@ impl Compiler {
                 self.faults.push(format!("role {role}: is built in and cannot be redefined"));
             }
         }
+        let SiteRecords { partitions, organisation_units, .. } = &self.site;
+        let places = Places { partitions, organisation_units };
         let mut compiled = Vec::with_capacity(self.operators.len());
         for (id, operator) in &self.operators {
-            match Authority::compile(operator, |role| self.roles.get(role).cloned()) {
+            match Authority::compile(operator, |role| self.roles.get(role).cloned(), &places) {
                 Ok(authority) => compiled.push((id.clone(), authority)),
                 Err(fault) => self.faults.push(format!("operator {id}: {fault}")),
             }

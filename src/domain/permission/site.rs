@@ -37,22 +37,55 @@ pub struct Known<'a> {
 }
 
 impl SiteRecords {
-    /// Takes in what belongs here and gives the rest back. `Ok(true)`: the id was there before.
-    pub fn insert(&mut self, id: &Id, record: Record) -> Result<bool, Record> {
+    /// False if it replaces a record, or is not one of these kinds.
+    pub fn insert(&mut self, id: &Id, record: Record) -> bool {
         let id = id.clone();
-        Ok(match record {
-            Record::AutoOpen(body) => self.auto_opens.insert(id, body).is_some(),
-            Record::SystemEvent(body) => self.system_events.insert(id, body).is_some(),
-            Record::Partition(body) => self.partitions.insert(id, body).is_some(),
-            Record::OrganisationUnit(body) => self.organisation_units.insert(id, body).is_some(),
-            Record::Area(body) => self.areas.insert(id, body).is_some(),
-            Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_some(),
-            Record::Interlock(body) => self.interlocks.insert(id, body).is_some(),
-            Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_some(),
-            Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_some(),
-            Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_some(),
-            other => return Err(other),
-        })
+        match record {
+            Record::AutoOpen(body) => self.auto_opens.insert(id, body).is_none(),
+            Record::SystemEvent(body) => self.system_events.insert(id, body).is_none(),
+            Record::Partition(body) => self.partitions.insert(id, body).is_none(),
+            Record::OrganisationUnit(body) => self.organisation_units.insert(id, body).is_none(),
+            Record::Area(body) => self.areas.insert(id, body).is_none(),
+            Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_none(),
+            Record::Interlock(body) => self.interlocks.insert(id, body).is_none(),
+            Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_none(),
+            Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_none(),
+            Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_none(),
+            _ => false,
+        }
+    }
+
+    pub fn has(&self, kind: &str, id: &Id) -> bool {
+        match kind {
+            "auto_open" => self.auto_opens.contains_key(id),
+            "system_event" => self.system_events.contains_key(id),
+            "partition" => self.partitions.contains_key(id),
+            "organisation_unit" => self.organisation_units.contains_key(id),
+            "area" => self.areas.contains_key(id),
+            "floor_group" => self.floor_groups.contains_key(id),
+            "interlock" => self.interlocks.contains_key(id),
+            "emergency_card" => self.emergency_cards.contains_key(id),
+            "door_policy" => self.door_policies.contains_key(id),
+            "locker_contract" => self.locker_contracts.contains_key(id),
+            _ => false,
+        }
+    }
+
+    /// What is not there may be removed as well.
+    pub fn remove(&mut self, kind: &str, id: &Id) {
+        match kind {
+            "auto_open" => drop(self.auto_opens.remove(id)),
+            "system_event" => drop(self.system_events.remove(id)),
+            "partition" => drop(self.partitions.remove(id)),
+            "organisation_unit" => drop(self.organisation_units.remove(id)),
+            "area" => drop(self.areas.remove(id)),
+            "floor_group" => drop(self.floor_groups.remove(id)),
+            "interlock" => drop(self.interlocks.remove(id)),
+            "emergency_card" => drop(self.emergency_cards.remove(id)),
+            "door_policy" => drop(self.door_policies.remove(id)),
+            "locker_contract" => drop(self.locker_contracts.remove(id)),
+            _ => {}
+        }
     }
 
     pub fn check(&self, known: &Known<'_>, fault: &mut dyn FnMut(String)) {

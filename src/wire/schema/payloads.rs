@@ -187,7 +187,7 @@ fn command_args(generator: &mut SchemaGenerator) -> Vec<CommandArgs> {
         CommandArgs { commands, required, schema: of::<T>(generator) }
     }
     fn edits<T: JsonSchema>(generator: &mut SchemaGenerator, edit: &str, required: bool) -> CommandArgs {
-        let commands = operator::KINDS.iter().map(|(kind, _)| format!("{kind}.{edit}")).collect();
+        let commands = operator::KINDS.iter().map(|(kind, ..)| format!("{kind}.{edit}")).collect();
         CommandArgs { commands, required, schema: of::<T>(generator) }
     }
     let g = generator;
