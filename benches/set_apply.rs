@@ -17,6 +17,7 @@ use latchd::{
         permission::{Compiler, Permissions, SetVersion},
         record::Token,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::Topology,
     },
     gateway::mirror::{Attest, AttestedKeys, Mirror, MirrorConfig, MirrorInput, MirrorOutput},
     wire::{
@@ -143,7 +144,7 @@ impl Node {
     fn open(directory: &Path) -> Node {
         let config = MirrorConfig {
             audience: AUDIENCE.into(),
-            doors: (0..DOORS).map(|n| id(&format!("door-{n}"))).collect(),
+            topology: Topology { doors: (0..DOORS).map(|n| id(&format!("door-{n}"))).collect(), ..Topology::default() },
             zone: jiff::tz::TimeZone::UTC,
             seed: 1,
         };
@@ -188,13 +189,13 @@ fn snapshot(node: &mut Node, chunks: &BTreeMap<Bucket, Vec<u8>>) {
 
 /// The part of it that is compiling: records as they come out of JSON.
 fn compile(bodies: &Bodies) -> Permissions {
-    let mut compiler = Compiler::new();
+    let doors: Vec<Id> = (0..DOORS).map(|n| id(&format!("door-{n}"))).collect();
+    let mut compiler = Compiler::new(&Topology::of_doors(&doors), &jiff::tz::TimeZone::UTC);
     for ((kind, name), body) in bodies {
         let wrapped = json!({"kind": kind, "body": body});
-        compiler.add(id(name), serde_json::from_value(wrapped).expect("a record"));
+        compiler.add(&id(name), serde_json::from_value(wrapped).expect("a record"));
     }
-    let doors: Vec<Id> = (0..DOORS).map(|n| id(&format!("door-{n}"))).collect();
-    compiler.finish(&doors, &jiff::tz::TimeZone::UTC, SetVersion::default()).expect("a set")
+    compiler.finish(SetVersion::default()).expect("a set")
 }
 
 fn report(what: &str, mut samples: Vec<Duration>) {

@@ -9,7 +9,7 @@ use crate::domain::{
     ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
     topology::{ReaderAt, Topology},
 };
-pub use crate::{gateway::controller::FieldConfig, wire::reader_line::LineFormat};
+pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
 
 #[derive(Clone, Debug)]
 pub struct Site {

@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod credential;
 pub mod door;
 pub mod event;
+pub mod field;
 pub mod fieldbus;
 pub mod ids;
 pub mod kept;

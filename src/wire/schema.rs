@@ -6,6 +6,7 @@
 //! holds one or more of each message, signed with keys that are printed beside them.
 
 mod examples;
+pub use examples::args_of;
 mod messages;
 mod payloads;
 

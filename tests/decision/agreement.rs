@@ -7,6 +7,7 @@ use latchd::domain::{
     fieldbus::RawCard,
     ids::{DoorIx, Id},
     permission::{Decision, Permissions, SetVersion},
+    topology::Topology,
 };
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Every card of the set and one stranger, read alone, as two formats of one read, and garbled.
-fn reads() -> Vec<CardTokens> {
+pub fn reads() -> Vec<CardTokens> {
     let well_formed = RawCard { bits: 26, value: 0x2f6_23ae };
     let bad_parity = RawCard { value: well_formed.value ^ 1, ..well_formed };
     let as_formats = |raw, number, bits| {
@@ -32,7 +33,8 @@ fn reads() -> Vec<CardTokens> {
 fn check(case: &Case) -> Result<Vec<Decision>, TestCaseError> {
     let zone = TimeZone::get(case.zone).unwrap();
     let doors: Vec<Id> = DOORS.map(id).to_vec();
-    let compiled = Permissions::compile(case.records.iter().cloned(), &doors, &zone, SetVersion::default());
+    let compiled =
+        Permissions::compile(case.records.iter().cloned(), &Topology::of_doors(&doors), &zone, SetVersion::default());
     let compiled = compiled.map_err(|faults| TestCaseError::fail(faults.join("; ")))?;
     let naive = Reference { records: &case.records, zone: &zone };
     let mut decisions = Vec::new();

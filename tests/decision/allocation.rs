@@ -11,6 +11,7 @@ use latchd::domain::{
     credential::CardTokens,
     ids::{DoorIx, Id},
     permission::{Permissions, SetVersion},
+    topology::Topology,
 };
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -53,7 +54,8 @@ fn a_decision_neither_allocates_nor_frees() {
     for _ in 0..100 {
         let case = cases().new_tree(&mut runner).unwrap().current();
         let zone = TimeZone::get(case.zone).unwrap();
-        let set = Permissions::compile(case.records, &doors, &zone, SetVersion::default()).unwrap();
+        let set =
+            Permissions::compile(case.records, &Topology::of_doors(&doors), &zone, SetVersion::default()).unwrap();
         for card in 0..8 {
             for door in 0..4 {
                 let before = CALLS.get();

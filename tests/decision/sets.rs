@@ -127,11 +127,11 @@ fn limit(now: i64) -> impl Strategy<Value = Option<Wall>> {
 fn person(now: i64) -> impl Strategy<Value = Person> {
     (limit(now), limit(now), ids("g", GROUPS, 0..4), any::<bool>()).prop_map(
         |(active_from, expires_at, groups, extended_access)| Person {
-            name: None,
             active_from,
             expires_at,
             groups,
             extended_access,
+            ..Person::default()
         },
     )
 }
@@ -140,11 +140,10 @@ fn credential(now: i64) -> impl Strategy<Value = Credential> {
     use CredentialState::*;
     let state = select(&[Active, Active, Active, Active, Active, Active, Suspended, Lost, Stolen][..]);
     (0..PERSONS, state, limit(now), limit(now)).prop_map(|(person, state, active_from, expires_at)| Credential {
-        person: id(format!("p{person}")),
-        token: token(0),
         state,
         active_from,
         expires_at,
+        ..Credential::card(id(format!("p{person}")), token(0))
     })
 }
 
@@ -157,7 +156,7 @@ fn access_rule() -> impl Strategy<Value = AccessRule> {
             if groups.is_empty() && persons.is_empty() {
                 groups.push(id("g0"));
             }
-            AccessRule { effect, groups, persons, doors, schedule }
+            AccessRule { groups, persons, doors, schedule, ..AccessRule::new(effect) }
         },
     )
 }

@@ -8,6 +8,7 @@ use latchd::{
     gateway::mirror::{Answer, EDITS_MAX, EditRequest, ListRequest, MirrorInput, MirrorOutput, Page},
     wire::set::Op,
 };
+use latchd_sim::disk::copy::Files;
 use serde_json::{Value, json};
 
 use crate::{
@@ -423,9 +424,10 @@ fn an_edit_whose_write_fails_is_unknown_and_found_out_when_the_store_is_back() {
 fn edits_that_neither_store_nor_copy_has_any_more_are_missed() {
     let mut cloud = cloud_with(&["ada"]);
     let mut node = Node::synced(&cloud);
-    let before = node.copy.files();
+    let before = node.copy.files().clone();
     node.mark_lost("e-1", "ada");
-    node.copy.restore_all_but_the_anchor(before);
+    let anchor = node.copy.files().anchor.clone();
+    *node.copy.files() = Files { anchor, ..before };
     node.set_aside();
     assert_eq!(node.opened.edits_lost, Some(1));
     // The number is not given again.

@@ -3,7 +3,6 @@
 
 mod cloud;
 mod converge;
-mod copy;
 mod damage;
 mod edits;
 mod sentences;

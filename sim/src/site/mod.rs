@@ -21,8 +21,8 @@ use latchd::{
     domain::{
         ids::Id,
         record::{
-            AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, Weekday, WeeklyInterval,
+            AccessRule, Credential, Effect, Group, Interval, Operator, Person, Record, Schedule, TimeOfDay, Weekday,
+            WeeklyInterval,
         },
     },
     wire::{

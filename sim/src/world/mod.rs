@@ -14,7 +14,6 @@
 //! these hand-overs, never in the machines.
 
 mod board;
-mod copy;
 mod faults;
 mod field;
 mod heal;

@@ -12,7 +12,7 @@ use latchd::{
         permission::{Permissions, SetVersion},
     },
     gateway::{
-        controller::{Controller, FieldConfig, Input, Setup, Step, machines},
+        controller::{Controller, Input, Setup, Step, machines},
         fieldbus::Bus,
         uplink::{self, DoorNews},
     },
@@ -200,7 +200,7 @@ impl World {
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),
-            machines: machines(&FieldConfig::default()),
+            machines: machines(&latchd::domain::field::FieldConfig::default()),
         };
         let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();

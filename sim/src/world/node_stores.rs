@@ -16,10 +16,12 @@ use latchd::{
 
 use super::{
     Lane, What, World,
-    copy::{FusedKv, MemCopy},
     node::{NodeEvent, Phase},
 };
-use crate::disk::SimKv;
+use crate::disk::{
+    SimKv,
+    copy::{FusedKv, MemCopy},
+};
 
 const GROUP_MAX: usize = 512;
 const RETRY_MIN: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use latchd::{
     },
     gateway::{
         clock_trust::ClockJudge,
-        controller::{Controller, FieldConfig, Lasting, Setup, machines},
+        controller::{Controller, Lasting, Setup, machines},
         desk::{Desk, DeskConfig},
         fieldbus::Bus,
         kv::Reopen as _,
@@ -27,7 +27,6 @@ use latchd::{
 
 use super::{
     Lane, Options, What, World,
-    copy::MemCopy,
     faults::Faults,
     field::Field,
     life::Life,
@@ -47,7 +46,7 @@ use crate::{
         Cloud, ISSUER,
         keys::{CloudKeys, signer_from},
     },
-    disk::SimDisk,
+    disk::{SimDisk, copy::MemCopy},
 };
 
 const EVENTS_MAX: u64 = 1_000_000;
@@ -185,7 +184,7 @@ impl World {
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),
-            machines: machines(&FieldConfig::default()),
+            machines: machines(&latchd::domain::field::FieldConfig::default()),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);

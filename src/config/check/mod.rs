@@ -91,7 +91,7 @@ impl Checker<'_> {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
         Some(Site {
-            field: crate::gateway::controller::FieldConfig::default(),
+            field: crate::domain::field::FieldConfig::default(),
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,

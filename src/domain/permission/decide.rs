@@ -26,8 +26,8 @@
 
 use super::{
     Permissions,
-    people::{CredentialCell, Life, PersonCell},
-    rules::{RuleRef, ScheduleIx},
+    people::{CredentialCell, Holding, Life, PersonCell},
+    rules::ScheduleIx,
 };
 use crate::domain::{
     credential::CardTokens,
@@ -105,8 +105,8 @@ impl Permissions {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
         let mut granted = None;
-        for credential in card.as_slice().iter().filter_map(|token| self.people.credential(token)) {
-            let decision = self.judge_credential(credential, door, now);
+        for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+            let decision = self.judge_credential(holding, credential, door, now);
             if !decision.is_granted() {
                 return decision;
             }
@@ -116,8 +116,10 @@ impl Permissions {
         granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    fn judge_credential<'a>(&'a self, credential: &'a CredentialCell, door: DoorIx, now: Now) -> Decision<&'a Id> {
-        let Some(person) = self.people.person(credential) else {
+    fn judge_credential(&self, holding: Holding, credential: &CredentialCell, door: DoorIx, now: Now) -> Decision<&Id> {
+        let people = &self.people;
+        let names = people.persons.name(holding.person).zip(people.credentials.name(holding.credential));
+        let (Some((person_id, credential_id)), Some(person)) = (names, people.persons.cell(holding.person)) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
         let state = match credential.state {
@@ -130,17 +132,13 @@ impl Permissions {
             .and_then(|()| credential.life.judge(now))
             .and_then(|()| person.life.judge(now))
             .map_err(|reason| (reason, None))
-            .and_then(|()| self.judge_rules(person, door, now));
-        let name = |rule: u32| self.rules.cells.get(rule as usize).map(|cell| &cell.id);
-        let denied = |reason, rule| Decision::Denied {
-            reason,
-            person: Some(&person.id),
-            credential: Some(&credential.id),
-            rule,
-        };
+            .and_then(|()| self.judge_rules(holding.person, person, door, now));
+        let name = |rule: u32| self.rules.name(rule);
+        let denied =
+            |reason, rule| Decision::Denied { reason, person: Some(person_id), credential: Some(credential_id), rule };
         match verdict.map(name) {
             Ok(Some(rule)) => {
-                Decision::Granted { person: &person.id, credential: &credential.id, rule, extended: person.extended }
+                Decision::Granted { person: person_id, credential: credential_id, rule, extended: person.extended }
             }
             // Compiling leaves no rule without a name; were there one, it would not grant.
             Ok(None) => denied(DenialReason::NoRule, None),
@@ -148,19 +146,9 @@ impl Permissions {
         }
     }
 
-    fn judge_rules(&self, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
+    fn judge_rules(&self, place: u32, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
         let mut judge = RuleJudge { permissions: self, now, local: None, denied: None, allowed: None, missed: None };
-        if let Some(here) = self.rules.doors.get(door.index()) {
-            for group in person.groups.of(&self.people.memberships) {
-                here.of_group(*group).iter().for_each(|rule| judge.rule(*rule));
-            }
-        }
-        for rule in person.direct.of(&self.people.direct) {
-            let cell = self.rules.cells.get(rule.rule as usize);
-            if cell.is_some_and(|cell| cell.is_at(door)) {
-                judge.rule(*rule);
-            }
-        }
+        self.rules.concerning(place, person.groups.as_slice(), door, |rule| judge.rule(rule));
         match judge {
             RuleJudge { denied: Some(rule), .. } => Err((DenialReason::ExplicitDeny, Some(rule))),
             RuleJudge { allowed: Some(rule), .. } => Ok(rule),
@@ -198,26 +186,35 @@ struct RuleJudge<'a> {
 }
 
 impl RuleJudge<'_> {
-    fn rule(&mut self, rule: RuleRef) {
-        let holds = match (rule.schedule, self.now.trust) {
-            (None, _) => true,
-            (Some(schedule), ClockTrust::Trusted) => self.schedule_holds(schedule, rule.effect),
-            (Some(_), ClockTrust::Untrusted) => rule.effect == Effect::Deny,
+    fn rule(&mut self, rule: u32) {
+        let Some(cell) = self.permissions.rules.cell(rule) else { return };
+        // What would not be named decides nothing: most often that saves looking at a schedule.
+        let comes_after = |first: Option<u32>| first.is_some_and(|first| first <= rule);
+        let idle = match cell.effect {
+            Effect::Deny => comes_after(self.denied),
+            Effect::Allow => self.denied.is_some() || comes_after(self.allowed),
         };
-        let first = match (rule.effect, holds) {
+        if idle {
+            return;
+        }
+        let holds = match (cell.schedule, self.now.trust) {
+            (None, _) => true,
+            (Some(schedule), ClockTrust::Trusted) => self.schedule_holds(schedule, cell.effect),
+            (Some(_), ClockTrust::Untrusted) => cell.effect == Effect::Deny,
+        };
+        let first = match (cell.effect, holds) {
             (Effect::Deny, true) => &mut self.denied,
             (Effect::Deny, false) => return,
             (Effect::Allow, true) => &mut self.allowed,
             (Effect::Allow, false) => &mut self.missed,
         };
-        *first = Some(first.map_or(rule.rule, |earlier| earlier.min(rule.rule)));
+        *first = Some(first.map_or(rule, |earlier| earlier.min(rule)));
     }
 
     fn schedule_holds(&mut self, schedule: ScheduleIx, effect: Effect) -> bool {
         let Permissions { rules, zone, .. } = self.permissions;
         let local = self.local.get_or_insert_with(|| LocalTime::at(self.now.wall, zone));
-        let schedule = rules.schedules.get(usize::from(schedule.get()) - 1);
         // Compiling leaves no dangling schedule; were there one, it would deny.
-        schedule.map_or(effect == Effect::Deny, |schedule| schedule.holds(local))
+        rules.schedule(schedule).map_or(effect == Effect::Deny, |schedule| schedule.holds(local))
     }
 }

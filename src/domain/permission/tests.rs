@@ -39,7 +39,7 @@ fn compile(records: serde_json::Value) -> Result<Permissions, Vec<String>> {
         let record = json!({ "kind": record["kind"], "body": record["body"] });
         (id, serde_json::from_value::<Record>(record).unwrap())
     });
-    Permissions::compile(records, &[id("front"), id("back")], &zone, SetVersion::default())
+    Permissions::compile(records, &Topology::of_doors(&[id("front"), id("back")]), &zone, SetVersion::default())
 }
 
 /// Ada holds card 1 and is in `staff`; `extra` comes on top.
@@ -323,7 +323,7 @@ fn every_reason_against_a_set_comes_at_once() {
             "operator op: role boss does not exist",
             "schedule s1: holiday gone does not exist",
             "access_rule r1: names neither groups nor persons",
-            "access_rule r1: names no doors",
+            "access_rule r1: names neither doors nor floors",
             "access_rule r2: schedule never does not exist",
             "access_rule r2: group gone does not exist",
             "access_rule r2: person eve does not exist",
@@ -353,4 +353,51 @@ fn a_thousand_faults_are_counted_and_not_all_listed() {
     let faults = compile(records.into()).unwrap_err();
     assert_eq!(faults.len(), FAULTS_MAX + 1);
     assert_eq!(faults.last().map(String::as_str), Some("and 800 more"));
+}
+
+#[test]
+fn schedules_holidays_and_members_are_looked_up_by_name() {
+    let set = set(json!([
+        { "kind": "holiday", "id": "easter", "body": { "dates": ["2026-04-05"] } },
+        { "kind": "person", "id": "bob", "body": { "groups": ["guests"] } }
+    ]));
+    let at = Wall::from_millis;
+    assert_eq!(set.schedule_holds(&id("mornings"), at(NOON)), Some(false));
+    assert_eq!(set.schedule_holds(&id("mondays"), at(NOON)), Some(true));
+    assert_eq!(set.schedule_holds(&id("never"), at(NOON)), None);
+    let hour = 3_600_000;
+    // In Berlin: NOON is 12:00 on a Monday.
+    assert_eq!(set.schedule_next_change(&id("mornings"), at(NOON)), Some(at(NOON + (7 * 24 - 4) * hour)));
+    assert_eq!(set.schedule_next_change(&id("mondays"), at(NOON)), Some(at(NOON + 12 * hour)));
+    assert_eq!(set.schedule_next_change(&id("never"), at(NOON)), None);
+    assert_eq!(set.holiday_on(&id("easter"), at(NOON)), Some(false));
+    assert_eq!(set.holiday_on(&id("whitsun"), at(NOON)), None);
+    assert!(set.person_exists(&id("ada")) && !set.person_exists(&id("eve")));
+    assert!(set.group_exists(&id("staff")) && !set.group_exists(&id("crew")));
+    assert!(set.is_member(&id("ada"), &id("staff")) && !set.is_member(&id("ada"), &id("guests")));
+    assert!(!set.is_member(&id("eve"), &id("staff")) && !set.is_member(&id("bob"), &id("crew")));
+    assert_eq!(set.people(), (2, 1));
+}
+
+#[test]
+fn what_records_of_the_site_name_cannot_be_deleted() {
+    let set = set(json!([
+        { "kind": "auto_open", "id": "a1", "body": { "doors": ["front"], "schedule": "mornings" } },
+        { "kind": "locker_contract", "id": "k1", "body": { "locker": "L1", "person": "ada" } }
+    ]));
+    let delete = |kind, name| Change::Delete(id(kind), id(name));
+    let refused = |changes: Vec<Change>| set.apply(changes, SetVersion::default()).unwrap_err();
+    assert_eq!(
+        refused(vec![delete("schedule", "mornings"), delete("person", "ada")]),
+        [
+            "auto_open a1: schedule mornings does not exist",
+            "locker_contract k1: person ada does not exist",
+            "credential c1: person ada does not exist",
+        ]
+    );
+    let gone = vec![delete("schedule", "mornings"), delete("auto_open", "a1"), delete("group", "guests")];
+    let after = set.apply(gone, SetVersion::default()).unwrap();
+    assert!(after.site().auto_opens.is_empty() && !set.site().auto_opens.is_empty());
+    let untouched = set.apply([delete("group", "guests")], SetVersion::default()).unwrap();
+    assert!(std::sync::Arc::ptr_eq(set.site(), untouched.site()));
 }

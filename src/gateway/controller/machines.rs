@@ -2,10 +2,7 @@
 //! they are made of; must never hold their state.
 
 use super::machine::Machine;
-
-/// What the installer says of everything that is not a door, a reader or a board.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FieldConfig {}
+use crate::domain::field::FieldConfig;
 
 /// All of them, new.
 pub fn machines(_config: &FieldConfig) -> Vec<Box<dyn Machine>> {

@@ -15,11 +15,7 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use self::{
-    lasting::Lasting,
-    machines::{FieldConfig, machines},
-    step::Step,
-};
+pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
     machine::{Deed, Deeds, Happening, Machine, View},
     routes::{Role, Routes},

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::domain::{
-    order::Progress,
-    permission::SetVersion,
-    record::{Operator, OperatorStatus, Record},
+use crate::{
+    domain::{
+        order::{DoorAction, Progress, Task},
+        permission::SetVersion,
+        record::{Operator, OperatorStatus, Record},
+    },
+    wire::command::{CommandBody, DoorArgs, DoorOpenAndCloseArgs},
 };
 
 const NOON: i64 = 1_790_000_000_000;
@@ -25,7 +28,7 @@ fn at(ms: i64) -> Now {
 
 fn operators() -> Arc<Permissions> {
     let operator = |role: &str, status, doors: Option<Vec<Id>>| {
-        Record::Operator(Operator { name: None, status, role: id(role), doors })
+        Record::Operator(Operator { status, doors, ..Operator::active(id(role)) })
     };
     let records = [
         (id("ada"), operator("integrator", OperatorStatus::Active {}, None)),
@@ -33,14 +36,18 @@ fn operators() -> Arc<Permissions> {
         (id("max"), operator("manager", OperatorStatus::Active {}, Some(vec![id("back")]))),
     ];
     let version = SetVersion { epoch: 1, generation: 7, digest: [0; 32] };
-    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &jiff::tz::TimeZone::UTC, version).unwrap())
+    Arc::new(Permissions::compile(records, &topology(), &jiff::tz::TimeZone::UTC, version).unwrap())
+}
+
+fn topology() -> Topology {
+    Topology::of_doors(&[id("front"), id("back")])
 }
 
 fn config() -> DeskConfig {
     DeskConfig {
         boot: id("run-2"),
         issuer: "https://cloud.example".to_owned(),
-        doors: vec![id("front"), id("back")],
+        topology: Arc::new(topology()),
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
     }
@@ -62,7 +69,7 @@ fn open(jti: &str) -> Command {
         boot: Some(id("run-2")),
         kid: id("k1"),
         digest: crate::wire::canonical::sha256(jti.as_bytes()),
-        body: CommandBody::DoorOpenAndClose { door: id("front"), dwell_ms: Some(4000) },
+        body: CommandBody::DoorOpenAndClose(DoorOpenAndCloseArgs { door: id("front"), dwell_ms: Some(4000) }),
     }
 }
 
@@ -94,9 +101,9 @@ fn a_good_command_becomes_one_order_with_the_deadline_on_the_monotonic_clock() {
     let step = desk.handle_command(at(200), open("a"), None);
     assert_eq!(stages(&step), [Stage::Received, Stage::Authorised]);
     let order = step.order.unwrap();
-    assert_eq!(order.action, DoorAction::OpenAndClose { dwell: Some(Duration::from_secs(4)) });
+    let momentary = DoorAction::OpenAndClose { dwell: Some(Duration::from_secs(4)) };
+    assert_eq!(order.what, Task::Door(DoorIx(0), momentary));
     assert_eq!(order.deadline, at(5000).mono);
-    assert_eq!(order.door, DoorIx(0));
 }
 
 #[test]
@@ -160,7 +167,8 @@ fn a_command_for_another_run_is_unknown_and_learns_the_present_run() {
 
 #[test]
 fn closing_passes_the_restart_fence() {
-    let close = Command { boot: Some(id("run-1")), body: CommandBody::DoorClose { door: id("front") }, ..open("a") };
+    let close =
+        Command { boot: Some(id("run-1")), body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("a") };
     assert!(desk().handle_command(at(0), close, None).order.is_some());
 }
 
@@ -168,7 +176,7 @@ fn closing_passes_the_restart_fence() {
 fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
     let blind = Now { trust: ClockTrust::Untrusted, ..at(0) };
     assert_eq!(refusal(&desk().handle_command(blind, open("a"), None)), Some(Refusal::ClockUntrusted));
-    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("b") };
+    let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("b") };
     assert!(desk().handle_command(blind, close, None).order.is_some());
 }
 
@@ -176,7 +184,11 @@ fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
 fn what_moves_hardware_lives_for_a_minute_at_most() {
     let long = Command { exp: at(60_001).wall, ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), long, None)), Some(Refusal::LifetimeTooLong));
-    let ask = Command { exp: at(3_600_000).wall, body: CommandBody::DoorStateGet { door: id("front") }, ..open("b") };
+    let ask = Command {
+        exp: at(3_600_000).wall,
+        body: CommandBody::DoorStateGet(DoorArgs { door: id("front") }),
+        ..open("b")
+    };
     assert!(desk().handle_command(at(0), ask, None).order.is_some());
 }
 
@@ -220,7 +232,7 @@ fn authority_is_asked_of_the_mirror_and_a_refusal_is_an_event() {
 
 #[test]
 fn an_unknown_door_and_an_unsupported_command_say_so() {
-    let nowhere = Command { body: CommandBody::DoorOpen { door: id("attic") }, ..open("a") };
+    let nowhere = Command { body: CommandBody::DoorOpen(DoorArgs { door: id("attic") }), ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), nowhere, None)), Some(Refusal::UnknownTarget));
     let later = Command { body: CommandBody::Unsupported { name: "locker.open".to_owned() }, ..open("b") };
     assert_eq!(refusal(&desk().handle_command(at(0), later, None)), Some(Refusal::Unsupported));
@@ -233,7 +245,8 @@ fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
         assert!(desk.handle_command(at(0), open(jti), None).order.is_some());
     }
     assert_eq!(refusal(&desk.handle_command(at(1), open("e"), None)), Some(Refusal::Overloaded));
-    let other = Command { operator: id("max"), body: CommandBody::DoorOpen { door: id("back") }, ..open("f") };
+    let other =
+        Command { operator: id("max"), body: CommandBody::DoorOpen(DoorArgs { door: id("back") }), ..open("f") };
     assert!(desk.handle_command(at(1), other, None).order.is_some(), "another operator has room of their own");
 }
 
@@ -241,7 +254,7 @@ fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
 fn questions_that_live_long_leave_room_for_what_moves_a_door() {
     let mut desk = desk();
     let ask = |jti: &str| {
-        let body = CommandBody::DoorStateGet { door: id("front") };
+        let body = CommandBody::DoorStateGet(DoorArgs { door: id("front") });
         Command { exp: at(3_600_000).wall, body, ..open(jti) }
     };
     for jti in ["a", "b", "c"] {
@@ -286,7 +299,7 @@ fn a_clock_that_jumped_ahead_without_trust_makes_no_room() {
         let _ = desk.handle_report(report(&order, Progress::Observed));
     }
     let jumped = Now { trust: ClockTrust::Untrusted, ..at(86_400_000) };
-    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("e") };
+    let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("e") };
     let step = desk.handle_command(jumped, close, None);
     assert_eq!(step.outcomes.last().and_then(|outcome| outcome.reason), Some(Refusal::Overloaded));
     assert!(step.commit.writes.is_empty(), "nothing was forgotten: {:?}", step.commit.writes);
@@ -402,7 +415,7 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
 fn a_closing_does_not_wait_for_its_nbf_by_a_clock_that_nobody_trusts() {
     let mut desk = desk();
     let nbf = Some(at(4000).wall);
-    let body = CommandBody::DoorClose { door: id("front") };
+    let body = CommandBody::DoorClose(DoorArgs { door: id("front") });
     let step = desk.handle_command(
         Now { trust: ClockTrust::Untrusted, wall: Wall::EPOCH, ..at(0) },
         Command { nbf, body, ..open("a") },

@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// Records of one set on their way into a compiler.
-#[derive(Default)]
 pub struct Gather {
     compiler: Compiler,
     reasons: Reasons,
@@ -34,6 +33,15 @@ pub struct Gathered {
 }
 
 impl Gather {
+    pub fn new(topology: &Topology, zone: &TimeZone) -> Gather {
+        Gather {
+            compiler: Compiler::new(topology, zone),
+            reasons: Reasons::default(),
+            unknown: BTreeMap::new(),
+            records: 0,
+        }
+    }
+
     pub fn add(&mut self, row: Row<'_>) {
         self.records += 1;
         let Row { kind, id, body, .. } = row;
@@ -41,19 +49,13 @@ impl Gather {
             return self.reasons.push(|| format!("{kind:?}/{id:?}: not an id"));
         };
         match understand(&kind, body) {
-            Some(Ok(record)) => self.compiler.add(id, record),
+            Some(Ok(record)) => self.compiler.add(&id, record),
             Some(Err(error)) => self.reasons.push(|| format!("{kind}/{id}: {error}")),
             None => *self.unknown.entry(kind).or_insert(0) += 1,
         }
     }
 
-    pub fn finish(
-        self,
-        critical: &[Id],
-        topology: &Topology,
-        zone: &TimeZone,
-        version: SetVersion,
-    ) -> Result<Gathered, Vec<String>> {
+    pub fn finish(self, critical: &[Id], version: SetVersion) -> Result<Gathered, Vec<String>> {
         let Gather { compiler, mut reasons, unknown, records } = self;
         for kind in critical {
             if let Some(count) = unknown.get(kind) {
@@ -62,7 +64,7 @@ impl Gather {
                 });
             }
         }
-        let compiled = compiler.finish(topology, zone, version);
+        let compiled = compiler.finish(version);
         match compiled {
             Ok(permissions) if reasons.is_empty() => {
                 Ok(Gathered { permissions, records, unknown_kinds: unknown.into_keys().collect() })

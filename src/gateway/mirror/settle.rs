@@ -108,9 +108,9 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
     /// The records of the view, compiled: the one place where a set, with edits or without, becomes permissions.
     pub(super) fn compile(&self, view: View<'_>, meta: &Meta) -> Result<Result<Gathered, Vec<String>>, TableError> {
-        let mut gather = Gather::default();
+        let mut gather = Gather::new(&self.config.topology, &self.config.zone);
         self.table.rows(view, |row| gather.add(row))?;
-        Ok(gather.finish(&meta.critical, &self.config.topology, &self.config.zone, meta.version()))
+        Ok(gather.finish(&meta.critical, meta.version()))
     }
 }
 

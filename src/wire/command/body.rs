@@ -619,7 +619,19 @@ impl Args<'_> {
         if let Some((null, _)) = args.iter().find(|(_, value)| value.is_null()) {
             return Err(format!("args.{null}: expected a value or nothing at all, not null"));
         }
-        T::deserialize(Value::Object(args)).map_err(|error| format!("args: {error}; expected {expected}"))
+        serde_path_to_error::deserialize(Value::Object(args)).map_err(|error| {
+            let path = error.path().to_string();
+            let within = if path == "." || path == "?" { String::new() } else { format!(".{path}") };
+            let what = error.into_inner().to_string();
+            let quoted = |prefix: &str| what.strip_prefix(prefix)?.split_once('`').map(|(field, _)| field.to_owned());
+            if let Some(field) = quoted("missing field `") {
+                format!("args.{field}: missing; {} needs {expected}", self.name)
+            } else if let Some(field) = quoted("unknown field `") {
+                format!("args.{field}: unknown field; expected {expected}")
+            } else {
+                format!("args{within}: {what}; expected {expected}")
+            }
+        })
     }
 
     fn read_or_default<T: DeserializeOwned + Default>(self, expected: &str) -> Result<T, String> {

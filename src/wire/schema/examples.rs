@@ -283,6 +283,45 @@ pub fn events() -> Examples {
     log().map(|log| ("events", batch(log))).into_iter().collect()
 }
 
+/// Arguments that fit a command.
+pub fn args_of(command: &str) -> Value {
+    let door = |more: Value| {
+        let mut args = json!({ "door": "front" });
+        if let (Some(args), Value::Object(more)) = (args.as_object_mut(), more) {
+            args.extend(more);
+        }
+        args
+    };
+    match command {
+        "door.open" | "door.close" | "door.state.get" | "door.cancel_delay" | "alarm.acknowledge" => door(json!({})),
+        "door.open_and_close" => door(json!({ "dwell_ms": 4000 })),
+        "door.open_with_delay" | "door.close_with_delay" => door(json!({ "delay_ms": 60_000 })),
+        "door.dnd" => door(json!({ "set": "toggle", "expect_mode": "Locked" })),
+        "door.force_toggle" => door(json!({ "expect_mode": "Locked" })),
+        "door.force" => door(json!({ "state": "closed" })),
+        "door.virtual_read" => door(json!({ "person": "ada" })),
+        "lockdown.set" => json!({ "node": true }),
+        "lockdown.clear" => json!({ "doors": ["front"] }),
+        "apb.clear" => json!({ "person": "ada" }),
+        "floor.open" | "floor.close" => json!({ "floor_group": "lift", "floors": ["3"] }),
+        "floor.open_and_close" => json!({ "floor_group": "lift", "floors": ["3"], "dwell_ms": 5000 }),
+        "locker.open" => json!({ "locker": "key-07" }),
+        "output.pulse" => json!({ "output": "bell", "pulse_ms": 500 }),
+        "output.set" => json!({ "output": "bell", "on": true }),
+        "reports.query" => json!({ "filter": { "types": ["access.*"], "doors": ["front"] }, "format": "csv" }),
+        "live_events.subscribe" => json!({ "types": ["access.*", "door.forced"] }),
+        "live_events.unsubscribe" => json!({ "jti": "01JD3Y5T7V9ZQ4" }),
+        "configuration.put" => json!({ "toml": "[node]\n", "confirm_within_s": 120 }),
+        "configuration.confirm" => json!({ "sha256": hex(&[0xab; 32]) }),
+        "node.diagnostics" => json!({ "explain": { "door": "front", "person": "ada" } }),
+        _ => match command.split_once('.') {
+            Some((_, "put")) => json!({ "id": "x-1", "body": {} }),
+            Some((_, "delete")) => json!({ "id": "x-1" }),
+            _ => json!({}),
+        },
+    }
+}
+
 pub fn acks() -> Examples {
     let ack =
         |head: Head| json!({ "aud": NODE, "log_id": head.log_id, "through": head.seq, "head_hash": hex(&head.hash) });

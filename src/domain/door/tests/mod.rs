@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     event::{Actor, EventBody},
-    ids::{BoardIx, DoorIx},
+    ids::BoardIx,
     order::{DoorAction, Order, Progress},
     outputs::Ticket,
     time::{ClockTrust, Mono, Now},
@@ -173,8 +173,7 @@ impl Bench {
         self.tickets += 1;
         let order = Order {
             ticket: Ticket(self.tickets),
-            door: DoorIx(0),
-            action,
+            what: action,
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at,
             operator: id("op-1"),

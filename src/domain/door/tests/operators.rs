@@ -94,8 +94,7 @@ fn an_order_past_its_deadline_is_expired_before_anything_else_is_looked_at() {
     let mut bench = Bench::new();
     let order = Order {
         ticket: Ticket(77),
-        door: DoorIx(0),
-        action: DoorAction::Open,
+        what: DoorAction::Open,
         deadline: bench.now.mono,
         issued_at: bench.now.wall,
         operator: id("op-1"),

@@ -8,7 +8,7 @@ fn a_granted_card_unlocks_its_door_in_the_step_of_its_event() {
     let step = bench.present(GOOD);
     assert_eq!(types(&step), ["access.granted", "door.mode_changed"]);
     assert_eq!((bench.unlocked(FRONT), bench.unlocked(BACK)), (true, false));
-    assert_eq!(step.changed, [FRONT]);
+    assert_eq!(step.changed, [Thing::Door(FRONT)]);
     let granted = serde_json::to_value(events(&step)[0]).expect("an event");
     for (member, value) in [("person", "p-1"), ("credential", "c-1"), ("rule", "r-1"), ("reader", "front-in")] {
         assert_eq!(granted[member], value, "{member}");

@@ -102,19 +102,21 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
     }
 }
 
+pub fn topology() -> Topology {
+    Topology::of_doors(&[id("front"), id("back")])
+}
+
 /// A set under which the good card opens the front door, or (`revoked`) no longer does.
 pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
     let text = credential::decode(GOOD).texts.first().cloned().expect("a text");
     let token: Token = token(&key(), &text);
     let rule = AccessRule {
         effect: if revoked { RuleEffect::Deny } else { RuleEffect::Allow },
-        groups: Vec::new(),
         persons: vec![id("p-1")],
         doors: vec![id("front")],
-        schedule: None,
+        ..AccessRule::new(RuleEffect::Allow)
     };
-    let credential =
-        Credential { person: id("p-1"), token, state: Default::default(), active_from: None, expires_at: None };
+    let credential = Credential::card(id("p-1"), token);
     let records = [
         (id("p-1"), Record::Person(Person::default())),
         (id("c-1"), Record::Credential(credential)),
@@ -122,7 +124,7 @@ pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
     ];
     let version = SetVersion { epoch: 3, generation, digest: [0; 32] };
     let zone = jiff::tz::TimeZone::UTC;
-    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &zone, version).expect("a valid set"))
+    Arc::new(Permissions::compile(records, &topology(), &zone, version).expect("a valid set"))
 }
 
 pub struct Bench {
@@ -139,18 +141,21 @@ impl Bench {
             wall: Wall::from_millis(1_790_000_000_000),
             trust: ClockTrust::Trusted,
         };
-        let (controller, step) = Controller::new(
-            vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
-            vec![
+        let setup = Setup {
+            doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
+            readers: vec![
                 ReaderBinding { id: id("front-in"), reader: ReaderIx(0), door: FRONT, card_block: Some((RELAYS, 0)) },
                 ReaderBinding { id: id("back-in"), reader: ReaderIx(1), door: BACK, card_block: None },
             ],
-            &[board("relays", RELAYS), board("gate", GATE)],
-            key(),
-            permissions(41, false),
-            BTreeMap::new(),
-            now,
-        );
+            boards: &[board("relays", RELAYS), board("gate", GATE)],
+            topology: Arc::new(topology()),
+            credential_key: key(),
+            permissions: permissions(41, false),
+            cloud: CloudState::default(),
+            lasting: Lasting::default(),
+            machines: machines(&crate::domain::field::FieldConfig::default()),
+        };
+        let (controller, step) = Controller::new(setup, now);
         (Bench { controller, now, tickets: 0 }, step)
     }
 
@@ -196,8 +201,7 @@ impl Bench {
         self.tickets += 1;
         let order = Order {
             ticket: Ticket(self.tickets),
-            door,
-            action,
+            what: Task::Door(door, action),
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
             operator: id("op-1"),

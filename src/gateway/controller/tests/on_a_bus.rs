@@ -259,7 +259,7 @@ proptest! {
             let forgotten = all.iter().any(|end| matches!(end, Progress::Unknown(detail) if detail.starts_with("the bus did not say")));
             prop_assert!(!forgotten, "the bus forgot order {}", ticket);
         }
-        for (door, status) in [FRONT, BACK].into_iter().zip(world.bench.controller.statuses()) {
+        for (door, status) in [FRONT, BACK].into_iter().zip(world.bench.controller.door_statuses().iter()) {
             let unlocks = status.mode == crate::domain::door::Mode::Unlocked;
             prop_assert_eq!(world.open(door), unlocks, "{:?}", status);
             prop_assert!(unlocks || status.mode == crate::domain::door::Mode::Locked);

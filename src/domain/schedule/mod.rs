@@ -3,6 +3,8 @@
 //! clock change skips does not happen, one that a clock change repeats happens twice, and what begins
 //! before midnight belongs to the day on which it began, whatever the next day is.
 
+mod change;
+
 use std::sync::Arc;
 
 use jiff::{civil, tz::TimeZone};
@@ -36,14 +38,19 @@ impl LocalTime {
 
     pub fn of(at: civil::DateTime) -> LocalTime {
         let (date, time) = (at.date(), at.time());
-        let weekday = weekday_index(date.weekday());
         let seconds = i32::from(time.hour()) * 3600 + i32::from(time.minute()) * 60 + i32::from(time.second());
         LocalTime {
-            today: Day { date, weekday },
+            today: Day::of(date),
             // Before the first day that the calendar knows, that day itself.
-            yesterday: Day { date: date.yesterday().unwrap_or(date), weekday: (weekday + 6) % 7 },
+            yesterday: Day::of(date.yesterday().unwrap_or(date)),
             millis: seconds.unsigned_abs() * 1000 + u32::from(time.millisecond().unsigned_abs()),
         }
+    }
+}
+
+impl Day {
+    fn of(date: civil::Date) -> Day {
+        Day { date, weekday: weekday_index(date.weekday()) }
     }
 }
 
@@ -88,7 +95,7 @@ impl Holiday {
         Holiday { dates: dates.into(), yearly: yearly.into() }
     }
 
-    fn falls_on(&self, date: civil::Date) -> bool {
+    pub fn falls_on(&self, date: civil::Date) -> bool {
         self.dates.binary_search(&date).is_ok()
             || self.yearly.binary_search(&MonthDay { month: date.month(), day: date.day() }).is_ok()
     }
@@ -102,7 +109,7 @@ struct HolidayRule {
 }
 
 /// A schedule record, compiled.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schedule {
     weekly: [Box<[Span]>; 7],
     /// Sorted by date.
@@ -163,10 +170,15 @@ impl Schedule {
     }
 
     fn holds_on(&self, day: &Day, millis: u32) -> bool {
+        self.usual_on(day).iter().any(|span| span.contains(millis))
+            || self.on_date(day.date).any(|span| span.contains(millis))
+    }
+
+    /// What the weekday, or the holiday in its place, gives.
+    fn usual_on(&self, day: &Day) -> &[Span] {
         let rule = self.holidays.iter().find(|rule| rule.holiday.falls_on(day.date));
-        let usual = || self.weekly.get(usize::from(day.weekday)).map(|spans| &**spans).unwrap_or_default();
-        let spans = rule.map_or_else(usual, |rule| &*rule.instead);
-        spans.iter().any(|span| span.contains(millis)) || self.on_date(day.date).any(|span| span.contains(millis))
+        let weekday = || self.weekly.get(usize::from(day.weekday)).map(|spans| &**spans).unwrap_or_default();
+        rule.map_or_else(weekday, |rule| &*rule.instead)
     }
 
     fn on_date(&self, date: civil::Date) -> impl Iterator<Item = Span> {

@@ -1,26 +1,41 @@
-//! A second copy in memory, and a fuse that blows at the n-th write, wherever that is.
+//! The mirror's second copy in memory, and the fuse by which the power goes in the middle of a step. Owns
+//! files that are written whole or not at all; must never keep half of one, unless a test puts it there.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use latchd::gateway::{
-    kv::{Kv, KvError, KvWrite},
+    kv::{Kv, KvError, KvWrite, Visit},
     mirror::{Anchor, CopyError, SecondCopy, Sink},
     step::Durable,
 };
-use latchd_sim::disk::SimKv;
 
-/// Counts writes of any kind; at zero the power is gone.
-#[derive(Clone, Default)]
+use super::SimKv;
+
+/// Counts writes of any kind down; at zero the power is gone until the fuse is mended.
+#[derive(Clone, Debug, Default)]
 pub struct Fuse(Arc<Mutex<Option<u32>>>);
 
 impl Fuse {
-    pub fn set(&self, writes: Option<u32>) {
-        *self.0.lock().unwrap() = writes;
+    fn state(&self) -> MutexGuard<'_, Option<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many writes still succeed.
+    pub fn blow_after(&self, writes: u32) {
+        *self.state() = Some(writes);
+    }
+
+    pub fn mend(&self) {
+        *self.state() = None;
+    }
+
+    pub fn is_blown(&self) -> bool {
+        *self.state() == Some(0)
     }
 
     /// False from the write on at which the power goes.
     fn burn(&self) -> bool {
-        match &mut *self.0.lock().unwrap() {
+        match &mut *self.state() {
             None => true,
             Some(0) => false,
             Some(left) => {
@@ -29,13 +44,10 @@ impl Fuse {
             }
         }
     }
-
-    pub fn is_blown(&self) -> bool {
-        *self.0.lock().unwrap() == Some(0)
-    }
 }
 
-#[derive(Clone, Default)]
+/// What lies on the disk; a test that damages it does so here.
+#[derive(Clone, Debug, Default)]
 pub struct Files {
     pub anchor: Option<Anchor>,
     pub base: Option<Vec<Vec<u8>>>,
@@ -44,29 +56,24 @@ pub struct Files {
     pub full: bool,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemCopy {
-    pub files: Arc<Mutex<Files>>,
+    files: Arc<Mutex<Files>>,
     pub fuse: Fuse,
 }
 
 impl MemCopy {
-    pub fn files(&self) -> Files {
-        self.files.lock().unwrap().clone()
-    }
-
-    pub fn restore_all_but_the_anchor(&self, earlier: Files) {
-        let mut files = self.files.lock().unwrap();
-        *files = Files { anchor: files.anchor.clone(), ..earlier };
+    pub fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, change: impl FnOnce(&mut Files)) -> Result<(), CopyError> {
-        let mut files = self.files.lock().unwrap();
+        let mut files = self.files();
         if files.full {
-            return Err(CopyError::Failed("no space left on device".into()));
+            return Err(CopyError::Failed("no space left on device".to_owned()));
         }
         if !self.fuse.burn() {
-            return Err(CopyError::Failed("the power is gone".into()));
+            return Err(CopyError::Failed("the power is gone".to_owned()));
         }
         change(&mut files);
         Ok(())
@@ -75,7 +82,7 @@ impl MemCopy {
 
 impl SecondCopy for MemCopy {
     fn read_anchor(&mut self) -> Result<Option<Anchor>, CopyError> {
-        Ok(self.files.lock().unwrap().anchor.clone())
+        Ok(self.files().anchor.clone())
     }
 
     fn write_anchor(&mut self, anchor: &Anchor) -> Result<(), CopyError> {
@@ -83,7 +90,7 @@ impl SecondCopy for MemCopy {
     }
 
     fn read_base(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError> {
-        let files = self.files.lock().unwrap();
+        let files = self.files();
         files.base.iter().flatten().for_each(|frame| visit(frame));
         Ok(files.base.is_some())
     }
@@ -101,7 +108,7 @@ impl SecondCopy for MemCopy {
     }
 
     fn read_log(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), CopyError> {
-        self.files.lock().unwrap().log.iter().for_each(|entry| visit(entry));
+        self.files().log.iter().for_each(|entry| visit(entry));
         Ok(())
     }
 
@@ -110,14 +117,14 @@ impl SecondCopy for MemCopy {
     }
 
     fn sizes(&self) -> (u64, u64) {
-        let files = self.files.lock().unwrap();
+        let files = self.files();
         let bytes = |frames: &[Vec<u8>]| frames.iter().map(|frame| frame.len() as u64).sum();
         (files.base.as_deref().map_or(0, bytes), bytes(&files.log))
     }
 }
 
-/// The simulated disk behind the fuse.
-#[derive(Clone)]
+/// A simulated disk behind the fuse.
+#[derive(Clone, Debug)]
 pub struct FusedKv {
     pub kv: SimKv,
     pub fuse: Fuse,
@@ -125,7 +132,7 @@ pub struct FusedKv {
 
 impl FusedKv {
     fn burn(&self) -> Result<(), KvError> {
-        if self.fuse.burn() { Ok(()) } else { Err(KvError::Failed("the power is gone".into())) }
+        if self.fuse.burn() { Ok(()) } else { Err(KvError::Failed("the power is gone".to_owned())) }
     }
 }
 
@@ -134,12 +141,7 @@ impl Kv for FusedKv {
         self.kv.get(key)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), KvError> {
         self.kv.scan(from, to, visit)
     }
 
