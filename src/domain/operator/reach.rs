@@ -177,7 +177,11 @@ impl World<'_> {
             | Trigger::AutoOpenOn { doors }
             | Trigger::AutoOpenOff { doors } => all_or(doors),
             Trigger::ReaderLost { readers } | Trigger::ReaderRestored { readers } => {
-                if readers.is_empty() { Scope::Everything } else { self.of_readers(readers) }
+                if readers.is_empty() {
+                    Scope::Everything
+                } else {
+                    self.of_readers(readers)
+                }
             }
             // Of the node as a whole, or of hardware that serves many doors.
             Trigger::FireActivated {}
@@ -212,7 +216,8 @@ impl World<'_> {
             SystemAction::LockdownSet { node: true, .. } | SystemAction::LockdownClear { node: true, .. } => {
                 Scope::Everything
             }
-            SystemAction::LockdownSet { doors, partition, .. } | SystemAction::LockdownClear { doors, partition, .. } => {
+            SystemAction::LockdownSet { doors, partition, .. }
+            | SystemAction::LockdownClear { doors, partition, .. } => {
                 let mut scope = Scope::of_doors(doors);
                 if let Some(partition) = partition {
                     scope.add(self.directory.places().of_partition(partition).unwrap_or(Scope::Everything));

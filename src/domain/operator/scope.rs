@@ -177,7 +177,9 @@ impl Places<'_> {
             let below: Vec<Id> = self
                 .organisation_units
                 .iter()
-                .filter(|(id, unit)| !all.contains(*id) && unit.parent.as_ref().is_some_and(|above| all.contains(above)))
+                .filter(|(id, unit)| {
+                    !all.contains(*id) && unit.parent.as_ref().is_some_and(|above| all.contains(above))
+                })
                 .map(|(id, _)| id.clone())
                 .collect();
             if below.is_empty() {

@@ -101,7 +101,9 @@ pub const EDITS: [&str; 3] = ["put", "delete", "list"];
 pub fn table() -> impl Iterator<Item = (String, Capability, Reach)> {
     let edits = |(kind, change, list): &(&str, Capability, Capability)| {
         let (kind, change, list) = (kind.to_string(), *change, *list);
-        EDITS.into_iter().map(move |edit| (format!("{kind}.{edit}"), if edit == "list" { list } else { change }, Reach::Data))
+        EDITS
+            .into_iter()
+            .map(move |edit| (format!("{kind}.{edit}"), if edit == "list" { list } else { change }, Reach::Data))
     };
     let others = COMMANDS.iter().map(|(name, capability, reach)| (name.to_string(), *capability, *reach));
     let later = WITHOUT_COMMAND.iter().map(|(name, capability)| (name.to_string(), *capability, Reach::Data));
