@@ -40,12 +40,15 @@ fn granted(number: u64) -> Result<Event, Failure> {
         epoch: 1,
         generation: 7,
         body: EventBody::AccessGranted {
-            door: Id::new("front")?,
+            door: Some(Id::new("front")?),
+            floor_group: None,
+            floors: Vec::new(),
             reader: Id::new("front-in")?,
-            person: Id::new("person-4711")?,
-            credential: Id::new("credential-4711")?,
-            rule: Id::new("rule-employees")?,
-            card,
+            person: Some(Id::new("person-4711")?),
+            credential: Some(Id::new("credential-4711")?),
+            rule: Some(Id::new("rule-employees")?),
+            contract: None,
+            card: Some(card),
         },
     })
 }

@@ -11,7 +11,7 @@ use latchd::{
     adapters::store::ledger_thread::{LedgerThread, QUEUE_MAX, StoreHealth},
     domain::{
         door::{DurableDoor, ManualOpen},
-        event::{Event, EventBody},
+        event::{Actor, Event, EventBody},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -58,7 +58,7 @@ fn command(number: u8, version: u64) -> CommandRecord {
 
 fn door_state(version: u64) -> DurableDoor {
     DurableDoor {
-        manual_open: Some(ManualOpen { operator: id("op-1"), jti: id("j") }),
+        manual_open: Some(ManualOpen { by: Actor::Operator { operator: id("op-1"), jti: id("j") } }),
         level_issued_at_ms: version as i64,
     }
 }

@@ -202,6 +202,7 @@ fn bodies() -> Vec<EventBody> {
     let text = || "text".to_owned();
     let actors = [
         Actor::Operator { operator: operator.clone(), jti: jti.clone() },
+        Actor::SystemEvent { system_event: id("night"), author: Some(operator.clone()) },
         Actor::Person { person: id("ada"), credential: id("card") },
         Actor::Rex,
         Actor::Fire,
@@ -214,21 +215,27 @@ fn bodies() -> Vec<EventBody> {
         .collect();
     bodies.extend([
         EventBody::AccessGranted {
-            door: door.clone(),
+            door: Some(door.clone()),
+            floor_group: None,
+            floors: Vec::new(),
             reader: reader.clone(),
-            person: id("ada"),
-            credential: id("card"),
-            rule: id("rule"),
-            card: card(),
+            person: Some(id("ada")),
+            credential: Some(id("card")),
+            rule: Some(id("rule")),
+            contract: None,
+            card: Some(card()),
         },
         EventBody::AccessDenied {
-            door: door.clone(),
+            door: Some(door.clone()),
+            floor_group: None,
+            cabinet: None,
             reader: reader.clone(),
             reason: DenialReason::UnknownCredential,
             person: None,
             credential: None,
             rule: None,
-            card: card(),
+            contract: None,
+            card: Some(card()),
         },
         EventBody::DoorNotOpened { door: door.clone(), actor: Actor::Door },
         EventBody::DoorOpened { door: door.clone() },

@@ -7,7 +7,9 @@
 //! 2026-03-29T01:00:00.000Z 2026-03-29T03:00:00.000+02:00 night office
 //! ```
 //!
-//! The schedules that hold come in the order of their ids, separated by spaces; `-` if none does.
+//! The schedules that hold come in the order of their ids, separated by spaces; `-` if none does. With
+//! `--changes` all schedules come, each with when it next begins or ends: `office=until:2026-03-30T15:00:00.000Z
+//! night=from:2026-03-30T20:00:00.000Z none=never`; what does not change within nine years is `always` or `never`.
 
 use std::{
     collections::BTreeMap,
@@ -41,6 +43,9 @@ pub struct Arguments {
     zone: Option<String>,
     #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     config: PathBuf,
+    /// Say of every schedule when it next begins or ends
+    #[arg(long)]
+    changes: bool,
     /// RFC 3339, such as 2026-03-29T01:00:00Z; absent: one a line from standard input
     #[arg(value_name = "INSTANT")]
     at: Vec<String>,
@@ -54,11 +59,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let path = &arguments.records;
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let calendar = Calendar::read(&text).with_context(|| format!("{}", path.display()))?;
+    let answer = |at| {
+        let schedules = if arguments.changes { calendar.changes(at, &zone) } else { calendar.holding(at, &zone) };
+        let local = at.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z");
+        format!("{at} {local} {schedules}")
+    };
     let mut out = io::stdout().lock();
     let written = if arguments.at.is_empty() {
-        answer_all(&calendar, &zone, io::stdin().lock().lines(), &mut out)
+        answer_all(&answer, io::stdin().lock().lines(), &mut out)
     } else {
-        answer_all(&calendar, &zone, arguments.at.iter().map(|at| Ok(at.clone())), &mut out)
+        answer_all(&answer, arguments.at.iter().map(|at| Ok(at.clone())), &mut out)
     };
     match written {
         Err(Failure::Output(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -117,13 +127,22 @@ impl Calendar {
         Ok(Calendar(compiled))
     }
 
-    fn answer(&self, at: Wall, zone: &TimeZone) -> String {
+    fn holding(&self, at: Wall, zone: &TimeZone) -> String {
         let local = LocalTime::at(at, zone);
         let names: Vec<&str> =
             self.0.iter().filter(|(_, schedule)| schedule.holds(&local)).map(|(id, _)| id.as_str()).collect();
-        let names = if names.is_empty() { "-".to_owned() } else { names.join(" ") };
-        let shown = at.timestamp().to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z");
-        format!("{at} {shown} {names}")
+        if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+    }
+
+    fn changes(&self, at: Wall, zone: &TimeZone) -> String {
+        let local = LocalTime::at(at, zone);
+        let told = self.0.iter().map(|(id, schedule)| match (schedule.holds(&local), schedule.next_change(at, zone)) {
+            (true, Some(change)) => format!("{id}=until:{change}"),
+            (false, Some(change)) => format!("{id}=from:{change}"),
+            (true, None) => format!("{id}=always"),
+            (false, None) => format!("{id}=never"),
+        });
+        told.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -133,15 +152,14 @@ enum Failure {
 }
 
 fn answer_all(
-    calendar: &Calendar,
-    zone: &TimeZone,
+    answer: &impl Fn(Wall) -> String,
     instants: impl Iterator<Item = io::Result<String>>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     for (number, line) in (1u64..).zip(instants) {
         let line = line.context("reading standard input").map_err(Failure::Input)?;
         let at = instant(line.trim()).with_context(|| format!("instant {number}")).map_err(Failure::Input)?;
-        writeln!(out, "{}", calendar.answer(at, zone)).map_err(Failure::Output)?;
+        writeln!(out, "{}", answer(at)).map_err(Failure::Output)?;
     }
     Ok(())
 }
@@ -167,10 +185,15 @@ mod tests {
     ]"#;
 
     fn answers(records: &str, instants: &[&str]) -> Result<String, String> {
+        told(records, instants, Calendar::holding)
+    }
+
+    fn told(records: &str, instants: &[&str], of: fn(&Calendar, Wall, &TimeZone) -> String) -> Result<String, String> {
         let zone = zone_named("Europe/Berlin").unwrap();
         let calendar = Calendar::read(records.as_bytes()).map_err(|error| format!("{error:#}"))?;
         let mut out = Vec::new();
-        match answer_all(&calendar, &zone, instants.iter().map(|at| Ok((*at).to_owned())), &mut out) {
+        let instants = instants.iter().map(|at| Ok((*at).to_owned()));
+        match answer_all(&|at| of(&calendar, at, &zone), instants, &mut out) {
             Ok(()) => Ok(String::from_utf8(out).unwrap()),
             Err(Failure::Input(error)) => Err(format!("{error:#}")),
             Err(Failure::Output(error)) => Err(error.to_string()),
@@ -178,15 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn each_instant_is_answered_with_its_local_time_and_the_schedules_that_hold() {
+    fn each_instant_is_answered_with_the_schedules_that_hold() {
         let instants =
             ["2026-11-27T06:59:59.999Z", "2026-11-27T08:00:00+01:00", "2026-12-25T12:00:00Z", " 2026-12-26T12:00:00Z "];
+        assert_eq!(answers(RECORDS, &instants).unwrap(), "always\nalways office\nalways\n-\n");
+    }
+
+    #[test]
+    fn each_schedule_says_when_it_begins_or_ends() {
+        let records = RECORDS.replacen('[', r#"[{"kind": "schedule", "id": "none", "body": {}},"#, 1);
         assert_eq!(
-            answers(RECORDS, &instants).unwrap(),
-            "2026-11-27T06:59:59.999Z 2026-11-27T07:59:59.999+01:00 always\n\
-             2026-11-27T07:00:00.000Z 2026-11-27T08:00:00.000+01:00 always office\n\
-             2026-12-25T12:00:00.000Z 2026-12-25T13:00:00.000+01:00 always\n\
-             2026-12-26T12:00:00.000Z 2026-12-26T13:00:00.000+01:00 -\n"
+            told(&records, &["2026-12-25T12:00:00Z"], Calendar::changes).unwrap(),
+            "always=until:2026-12-25T23:00:00.000Z none=never office=from:2027-01-01T07:00:00.000Z\n"
         );
     }
 

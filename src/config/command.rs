@@ -7,7 +7,7 @@ use super::{
     Disk, Environment, Purpose, line_time, load_from,
     site::{Bus, Line, Parity, ReaderSource, Site},
 };
-use crate::domain::outputs::Level;
+use crate::domain::{ids::DoorIx, outputs::Level, topology::ReaderAt};
 
 /// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -77,7 +77,7 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
             writeln!(text, "    board {}: unit {}, {}", config.id, config.unit, config.profile.name)?;
         }
     }
-    for door in &site.doors {
+    for (ix, door) in (0..).map(DoorIx).zip(&site.doors) {
         let kind = match door.unlocked_level {
             Level::Energised => "energised to unlock",
             Level::Released => "released to unlock",
@@ -92,17 +92,20 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
             }
         }
         writeln!(text)?;
-        let door_readers =
-            site.readers.iter().filter(|reader| site.doors.get(reader.door.index()).is_some_and(|d| d.id == door.id));
-        for reader in door_readers {
-            let source = match &reader.source {
-                ReaderSource::CardBlock { board, .. } => {
-                    site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
-                }
-                ReaderSource::Serial { port, .. } => port.path.display().to_string(),
-            };
-            writeln!(text, "    reader {}: {source}", reader.id)?;
-        }
+        readers(text, site, ReaderAt::Door(ix))?;
+    }
+    Ok(())
+}
+
+fn readers(text: &mut String, site: &Site, at: ReaderAt) -> std::fmt::Result {
+    for reader in site.readers.iter().filter(|reader| reader.at == at) {
+        let source = match &reader.source {
+            ReaderSource::CardBlock { board, .. } => {
+                site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
+            }
+            ReaderSource::Serial { port, .. } => port.path.display().to_string(),
+        };
+        writeln!(text, "    reader {}: {source}", reader.id)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! Must never change a file, open a device or talk to the network. Invariant: a [`site::Site`] comes out
 //! only if the report holds no error.
 
+pub mod anchors;
 mod check;
 pub mod command;
 mod files;
@@ -17,11 +18,12 @@ mod raw;
 pub mod reader;
 pub mod report;
 pub mod site;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 
 pub use command::{CheckOptions, check_command};
-pub use files::{Disk, Files};
+pub use files::{Disk, Files, Instead};
 use reader::{KnownKeys, Sink};
 pub use report::Report;
 use report::{Diagnostic, Span};

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::domain::{
     door::DoorConfig,
     fieldbus::BoardConfig,
-    ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
+    ids::{BoardIx, BusIx, Id, ReaderIx},
     topology::{ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
@@ -66,7 +66,7 @@ pub struct Cloud {
     pub beat_every: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM with the certificates that the broker's must chain to.
     pub ca: PathBuf,
@@ -118,7 +118,7 @@ pub struct Board {
 pub struct Reader {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     pub source: ReaderSource,
 }
 
@@ -140,7 +140,7 @@ impl Site {
     pub fn topology(&self) -> Topology {
         Topology {
             doors: self.doors.iter().map(|door| door.id.clone()).collect(),
-            readers: self.readers.iter().map(|reader| (reader.id.clone(), ReaderAt::Door(reader.door))).collect(),
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
             boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
             ..Topology::default()
         }

@@ -69,6 +69,12 @@ pub struct CardEvidence {
 pub enum Actor {
     /// An operator's command.
     Operator { operator: Id, jti: Id },
+    /// A system event, acting for its author; without one for the cloud itself.
+    SystemEvent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+    },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
     /// Request to exit.
@@ -81,15 +87,54 @@ pub enum Actor {
     Node,
 }
 
+impl Actor {
+    /// The command's id, or the system event.
+    pub fn cause(&self) -> Option<&Id> {
+        match self {
+            Actor::Operator { jti, .. } => Some(jti),
+            Actor::SystemEvent { system_event, .. } => Some(system_event),
+            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+        }
+    }
+}
+
 /// One body for each type; `type` on the wire is dotted, past tense, grouped by what it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum EventBody {
+    /// At a door or compartment, or, in a cab, for the floors of a floor group.
     #[serde(rename = "access.granted")]
-    AccessGranted { door: Id, reader: Id, person: Id, credential: Id, rule: Id, card: CardEvidence },
+    AccessGranted {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        floors: Vec<Id>,
+        reader: Id,
+        /// Absent where a code opened that belongs to a contract without a cardholder.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<Id>,
+        /// Of a compartment: by which contract.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        /// Absent where only a code was typed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        card: Option<CardEvidence>,
+    },
     #[serde(rename = "access.denied")]
     AccessDenied {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        /// At the reader of a cabinet, where it is not known which compartment was meant.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cabinet: Option<Id>,
         reader: Id,
         reason: DenialReason,
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -98,7 +143,10 @@ pub enum EventBody {
         credential: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rule: Option<Id>,
-        card: CardEvidence,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        card: Option<CardEvidence>,
     },
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },
@@ -153,15 +201,7 @@ pub enum EventBody {
     SetRefused { from_epoch: u64, from_generation: u64, reasons: Vec<String> },
     /// An edit by command is in force, over the cloud's set.
     #[serde(rename = "overlay.edited")]
-    OverlayEdited {
-        operator: Id,
-        jti: Id,
-        kind: Id,
-        id: Id,
-        change: EditChange,
-        /// Of the overlay with it.
-        revision: u64,
-    },
+    OverlayEdited(EditMade),
     /// A set says otherwise than edits that it does not absorb: what became of each.
     #[serde(rename = "overlay.conflicted")]
     OverlayConflicted { edits: Vec<ConflictedEdit> },
@@ -222,6 +262,19 @@ pub enum EventBody {
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// An edit by command that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditMade {
+    pub operator: Id,
+    pub jti: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub change: EditChange,
+    /// Of the overlay with it.
+    pub revision: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,6 +12,8 @@ use super::{ids::Id, time::Wall};
 pub enum Kept {
     /// Where a person was let in last; `None`: outside of all areas.
     Whereabouts { person: Id, area: Option<Id>, since: Wall },
+    /// Edits by command up to this revision stand in the event log.
+    EditsTold { revision: u64 },
 }
 
 /// The name under which a value is kept.
@@ -24,10 +26,17 @@ impl KeptKey {
     }
 }
 
+impl KeptKey {
+    pub fn edits_told() -> KeptKey {
+        Kept::EditsTold { revision: 0 }.key()
+    }
+}
+
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
             Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+            Kept::EditsTold { .. } => KeptKey("edits_told".to_owned()),
         }
     }
 }

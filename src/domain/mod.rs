@@ -12,6 +12,7 @@ pub mod field;
 pub mod fieldbus;
 pub mod ids;
 pub mod kept;
+pub mod keypad;
 pub mod operator;
 pub mod order;
 pub mod outputs;

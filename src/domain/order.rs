@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     door::{DoorStatus, Mode},
-    event::Refusal,
+    event::{Actor, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
     record::ForceState,
@@ -22,8 +22,8 @@ pub struct Order<What = Task> {
     pub deadline: Mono,
     /// When the cloud issued it: an older level command never undoes a newer one.
     pub issued_at: Wall,
-    pub operator: Id,
-    pub jti: Id,
+    /// An operator by command, or a system event (then the ticket is the node's own).
+    pub by: Actor,
 }
 
 /// All that an operator can have done in the field.
@@ -124,7 +124,7 @@ impl<What> Order<What> {
     /// The same order for something else.
     pub fn with<Other>(&self, what: Other) -> Order<Other> {
         let Order { ticket, deadline, issued_at, .. } = *self;
-        Order { ticket, what, deadline, issued_at, operator: self.operator.clone(), jti: self.jti.clone() }
+        Order { ticket, what, deadline, issued_at, by: self.by.clone() }
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Thing {
     Door(DoorIx),
     Reader(ReaderIx),
     Board(BoardIx),
+    /// By its id: areas come and go with the permission set.
+    Area(Id),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,9 @@ pub enum Status {
     Door(DoorStatus),
     Reader(ReaderStatus),
     Board(BoardStatus),
+    Area(AreaStatus),
+    /// There is no such thing any more: what is retained of it is to be cleared. Kind and id.
+    Gone(&'static str, Id),
 }
 
 /// A reader's present state.
@@ -38,6 +43,17 @@ pub struct BoardStatus {
     pub link: Link,
 }
 
+/// How many people are in an area.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AreaStatus {
+    pub area: Id,
+    /// People who were seen to enter and not to leave.
+    pub count: u32,
+    /// At most so many; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
@@ -48,12 +64,22 @@ pub enum Link {
 }
 
 impl Status {
+    /// Of a thing that has no status any more. `None`: what the configuration names does not go.
+    pub fn gone(thing: &Thing) -> Option<Status> {
+        match thing {
+            Thing::Area(area) => Some(Status::Gone("area", area.clone())),
+            Thing::Door(_) | Thing::Reader(_) | Thing::Board(_) => None,
+        }
+    }
+
     /// As in the topic, and the name of the member in the message.
     pub fn kind(&self) -> &'static str {
         match self {
             Status::Door(_) => "door",
             Status::Reader(_) => "reader",
             Status::Board(_) => "board",
+            Status::Area(_) => "area",
+            Status::Gone(kind, _) => kind,
         }
     }
 
@@ -62,6 +88,8 @@ impl Status {
             Status::Door(status) => &status.door,
             Status::Reader(status) => &status.reader,
             Status::Board(status) => &status.board,
+            Status::Area(status) => &status.area,
+            Status::Gone(_, id) => id,
         }
     }
 }

@@ -55,6 +55,11 @@ impl Topology {
         position(self.floor_groups.iter().map(|group| &group.id), id)
     }
 
+    /// What the reader at this position is at.
+    pub fn reader_at(&self, reader: ReaderIx) -> Option<(&Id, ReaderAt)> {
+        self.readers.get(reader.index()).map(|(id, at)| (id, *at))
+    }
+
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {
         self.doors.get(door.index())
     }

@@ -74,9 +74,15 @@ pub struct CommandRecord {
     pub outcomes: Vec<crate::wire::outcome::Outcome>,
 }
 
+/// A mark among the commits of the doors. They rise, also across restarts of the door loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub u64);
+
 /// What waits for the disk.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// To the doors: all that they had committed up to here is durable.
+    Fence(Fence),
     /// To the desk: this order has got so far.
     Report(OrderReport),
     /// To the cloud link: the broker may forget this message.
@@ -124,9 +130,10 @@ impl Held {
         self.0.is_empty()
     }
 
-    /// Somebody is being kept waiting: an operator for the word that a door's mode will last.
+    /// Somebody is being kept waiting: an operator for the word that a door's mode will last, a person for a
+    /// compartment to open.
     pub fn is_urgent(&self) -> bool {
-        self.0.iter().any(|effect| matches!(effect, Effect::Report(_)))
+        self.0.iter().any(|effect| matches!(effect, Effect::Report(_) | Effect::Fence(_)))
     }
 
     pub fn release(self, _: &Durable) -> Vec<Effect> {
@@ -137,7 +144,8 @@ impl Held {
     pub fn give_up(self, why: &str) -> Vec<OrderReport> {
         let given_up = |effect| match effect {
             Effect::Report(report) => Some(OrderReport { progress: Progress::Unknown(why.to_owned()), ..report }),
-            Effect::AckMessage(_) | Effect::Publish(_) => None,
+            // Given up alone: the write behind a fence moves to the next commit, and a later fence vouches for it.
+            Effect::Fence(_) | Effect::AckMessage(_) | Effect::Publish(_) => None,
         };
         self.0.into_iter().filter_map(given_up).collect()
     }

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::{
     clock_trust::ClockNote,
-    desk::{Answer, Desk, DeskStep, Errand},
-    mirror::{Applied, Edited, MirrorInput, MirrorOutput, Refused},
+    desk::{Answer, Answered, Desk, DeskStep, Errand},
+    mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
+    reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
@@ -18,13 +21,15 @@ use super::{
 use crate::{
     domain::{
         cloud::CloudState,
-        event::{ConflictedEdit, EditChange, Event, EventBody},
+        event::{ConflictedEdit, Event, EventBody},
+        ids::Id,
+        operator::Targets,
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, event_log::Sealed, set::Want},
+    wire::{canonical::hex, command::CommandBody, edit::EditDone, event_log::Sealed, set::Want},
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
@@ -50,6 +55,10 @@ pub enum Input {
     Released(Vec<Effect>),
     DurableHead(u64),
     Events {
+        from: u64,
+        events: Vec<Sealed>,
+    },
+    LiveEvents {
         from: u64,
         events: Vec<Sealed>,
     },
@@ -79,6 +88,11 @@ pub enum Action {
     Commit(Commit),
     Mirror(MirrorInput),
     ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    /// Answered by [`Input::LiveEvents`].
+    ReadLive {
         from: u64,
         bytes_max: usize,
     },
@@ -149,12 +163,15 @@ impl Uplink {
             Input::Events { from, events } => {
                 self.tell_session(now, session::Input::Events { from, events }, entropy, act);
             }
+            Input::LiveEvents { from, events } => {
+                self.tell_session(now, session::Input::LiveEvents { from, events }, entropy, act);
+            }
             Input::EventHash { seq, hash } => {
                 self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
             }
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
             Input::Answer(answer) => {
-                let step = self.desk.handle_answer(answer);
+                let step = self.desk.handle_answer(now, answer);
                 self.desk_step(now, step, entropy, act);
             }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),
@@ -193,6 +210,7 @@ impl Uplink {
                 session::Action::Set(message) => act(Action::Mirror(set_input(message))),
                 session::Action::Commit(commit) => act(Action::Commit(commit)),
                 session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
+                session::Action::ReadLive { from, bytes_max } => act(Action::ReadLive { from, bytes_max }),
                 session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
                 // The mirror keeps it: what the set is verified by belongs beside the set.
                 session::Action::StoreKeys(jws) => self.keys_jws = Arc::from(String::from_utf8_lossy(&jws)),
@@ -225,19 +243,45 @@ impl Uplink {
         if let Some(order) = step.order {
             act(Action::Order(order));
         }
-        if let Some(errand) = step.errand {
-            act(Action::Errand(errand));
-        }
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));
         }
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
+        if let Some(errand) = step.errand {
+            self.errand(now, errand, entropy, act);
+        }
+    }
+
+    /// What the node itself is asked for. What this machine cannot answer goes out.
+    fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let live = self.session.live();
+        let answered = match &errand.body {
+            CommandBody::LiveEventsSubscribe(args) => {
+                let subscribed = live.subscribe(now, &errand.jti, &errand.operator, args, errand.scope);
+                subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
+            }
+            CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
+            _ => {
+                return match mirror_request(errand) {
+                    Ok(request) => act(Action::Mirror(request)),
+                    Err(errand) => act(Action::Errand(*errand)),
+                };
+            }
+        };
+        let answered = match answered {
+            Ok(detail) => Answered::Done(detail),
+            Err((refusal, message)) => Answered::Refused(refusal, json!({ "message": message })),
+        };
+        let step = self.desk.handle_answer(now, Answer { ticket: errand.ticket, at: now.wall, answered });
+        self.desk_step(now, step, entropy, act);
     }
 
     fn release(&mut self, now: Now, effect: Effect, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match effect {
+            // The doors heard of it without this detour.
+            Effect::Fence(_) => {}
             Effect::Report(report) => {
                 let step = self.desk.handle_report(report);
                 self.desk_step(now, step, entropy, act);
@@ -259,8 +303,7 @@ impl Uplink {
                 ..
             }) => {
                 self.set = version;
-                act(Action::Permissions(permissions.clone()));
-                self.desk.handle_permissions(permissions);
+                self.in_force(now, permissions, act);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
                 self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
@@ -269,19 +312,18 @@ impl Uplink {
                 }
                 self.tell_session(now, session::Input::SetApplied(version), entropy, act);
             }
-            MirrorOutput::Edited(Edited { permissions, overlay, jti, operator, kind, id, deleted }) => {
-                act(Action::Permissions(permissions.clone()));
-                self.desk.handle_permissions(permissions);
-                let change = if deleted { EditChange::Delete } else { EditChange::Put };
-                let revision = overlay.revision;
-                self.record(now, EventBody::OverlayEdited { operator, jti, kind, id, change, revision }, act);
-            }
-            MirrorOutput::Resumed { permissions, .. } => {
-                act(Action::Permissions(permissions.clone()));
-                self.desk.handle_permissions(permissions);
+            MirrorOutput::Edited(Edited { permissions, .. }) => self.in_force(now, permissions, act),
+            MirrorOutput::Resumed { permissions, edits, .. } => {
+                self.in_force(now, permissions, act);
+                let step = self.desk.handle_edits(now, &edits);
+                self.desk_step(now, step, entropy, act);
             }
             MirrorOutput::EditsLost { through } => self.record(now, EventBody::OverlayLost { through }, act),
-            MirrorOutput::Answer { .. } => {}
+            MirrorOutput::Answer { ticket, answer } => {
+                let answer = Answer { ticket, at: now.wall, answered: answered(answer) };
+                let step = self.desk.handle_answer(now, answer);
+                self.desk_step(now, step, entropy, act);
+            }
             MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
                 let (from_epoch, from_generation) = offered.unwrap_or_default();
                 let reasons = bounded(reasons);
@@ -317,6 +359,16 @@ impl Uplink {
         }
     }
 
+    /// From now on decided, commanded and watched by this set.
+    fn in_force(&mut self, now: Now, permissions: Arc<Permissions>, act: &mut dyn FnMut(Action)) {
+        act(Action::Permissions(permissions.clone()));
+        self.session.live().handle_authority(|operator| {
+            let may = permissions.authorise(operator, "live_events.subscribe", &Targets::default(), now);
+            may.map(|()| Scope::of(&permissions, operator)).map_err(|(why, _)| why)
+        });
+        self.desk.handle_permissions(permissions);
+    }
+
     fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         // A beat can restore trust, so the cloud is asked for one at once rather than at the next round.
         let stepped = notes.iter().any(|note| matches!(note, ClockNote::Stepped { .. }));
@@ -345,6 +397,43 @@ impl Uplink {
         let (epoch, generation) = (self.set.epoch, self.set.generation);
         commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
         act(Action::Commit(commit));
+    }
+}
+
+/// What an errand asks of the mirror; any other is given back.
+fn mirror_request(errand: Errand) -> Result<MirrorInput, Box<Errand>> {
+    let edit = |errand: &Errand, kind: &str, id: &Id, body| {
+        let Errand { ticket, operator, jti, .. } = errand.clone();
+        let kind = Id::new(kind).ok()?;
+        Some(MirrorInput::Edit(Box::new(EditRequest { ticket, jti, operator, kind, id: id.clone(), body })))
+    };
+    let request = match &errand.body {
+        CommandBody::Put { kind, id, body: Value::Object(body) } => edit(&errand, kind, id, Some(body.clone())),
+        CommandBody::Delete { kind, id } => edit(&errand, kind, id, None),
+        CommandBody::List { kind, args } => Id::new(kind).ok().map(|kind| {
+            let (ticket, operator, args) = (errand.ticket, errand.operator.clone(), args.clone());
+            MirrorInput::List(Box::new(ListRequest { ticket, operator, kind, args }))
+        }),
+        _ => None,
+    };
+    request.ok_or_else(|| Box::new(errand))
+}
+
+/// What the mirror said, as it is published.
+fn answered(answer: mirror::Answer) -> Answered {
+    let message = |text: String| json!({ "message": text });
+    match answer {
+        mirror::Answer::Edited(made) => Answered::Edited(made),
+        mirror::Answer::Unchanged { revision } => Answered::Done(Some(json!({ "edit": EditDone { revision } }))),
+        mirror::Answer::Listed(page) => Answered::Done(Some(json!({ "list": page }))),
+        mirror::Answer::Refused(refusal, reasons) => {
+            let reasons = bounded(reasons);
+            let first = reasons.first().cloned().unwrap_or_default();
+            let detail = if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
+            Answered::Refused(refusal, detail)
+        }
+        mirror::Answer::Failed(why) => Answered::Failed(message(why)),
+        mirror::Answer::Unknown(why) => Answered::Unknown(message(why)),
     }
 }
 

@@ -26,12 +26,13 @@ use crate::{
     gateway::{
         desk::{Answer, Answered, DeskStep},
         ledger::EventReader,
-        mirror::MirrorOutput,
+        mirror::{self, MirrorOutput},
         session::GOODBYE_WITHIN,
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
     },
     runtime::{
+        clerk::Clerk,
         clock::Clock,
         doors_thread::{Doors, THREAD_ENDS_WITHIN},
         ledger_queue::LedgerQueue,
@@ -69,6 +70,7 @@ pub struct Outlets {
     pub events: EventReader<SledKv>,
     pub mirror: MirrorQueue,
     pub clock: Clock,
+    pub clerk: Clerk,
     pub watchdog: Watchdog,
 }
 
@@ -159,6 +161,7 @@ impl<L: Link> CloudLoop<L> {
             _ = hang_up.recv() => Wake::Stop,
             Some(news) = self.outlets.doors.news.recv() => Wake::Doors(news),
             event = link.next() => Wake::Input(Input::Link(event)),
+            Some(answer) = self.outlets.clerk.answers.recv() => Wake::Input(Input::Answer(answer)),
             Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),
             Some(output) = mirror.recv() => Wake::Input(Input::Mirror(output)),
             Ok(()) = head.changed() => Wake::Input(Input::DurableHead(head.borrow_and_update().seq)),
@@ -265,9 +268,12 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             }
         }
         Action::Errand(errand) => {
-            let detail = serde_json::json!({ "message": format!("{} is not carried out", errand.body.name()) });
-            let answered = Answered::Refused(Refusal::Unsupported, detail);
-            answers.push_back(Input::Answer(Answer { ticket: errand.ticket, at: now.wall, answered }));
+            if let Err(errand) = outlets.clerk.take(errand) {
+                let detail =
+                    serde_json::json!({ "message": "the node has other questions to answer first: ask again" });
+                let answered = Answered::Refused(Refusal::Overloaded, detail);
+                answers.push_back(Input::Answer(Answer { ticket: errand.ticket, at: now.wall, answered }));
+            }
         }
         Action::Link(order) => link.order(order),
         Action::Commit(commit) => {
@@ -275,7 +281,13 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
         }
         Action::Mirror(input) => {
-            if !outlets.mirror.send(input) {
+            let asked = input.asked();
+            if outlets.mirror.send(input) {
+                return;
+            }
+            if let Some(ticket) = asked {
+                answers.push_back(Input::Mirror(mirror::busy(ticket)));
+            } else {
                 // The mirror asks again for whatever it misses.
                 tracing::warn!("the permission mirror is busy: a message for it was dropped");
             }
@@ -286,6 +298,13 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
                 Vec::new()
             });
             answers.push_back(Input::Events { from, events });
+        }
+        Action::ReadLive { from, bytes_max } => {
+            let events = outlets.events.read(from, bytes_max).unwrap_or_else(|error| {
+                tracing::error!(%error, from, "events cannot be read");
+                Vec::new()
+            });
+            answers.push_back(Input::LiveEvents { from, events });
         }
         Action::ReadEventHash { seq } => {
             let hash = outlets.events.hash_of(seq).unwrap_or_else(|error| {

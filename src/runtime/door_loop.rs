@@ -19,7 +19,7 @@ use crate::{
     },
     gateway::{
         controller::{Controller, Input, Lasting, Step},
-        step::Commit,
+        step::{Commit, Fence},
         uplink::DoorNews,
     },
     runtime::{
@@ -45,6 +45,8 @@ pub struct Inputs<'a> {
     pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
     /// The newest only.
     pub cloud: &'a mut watch::Receiver<CloudState>,
+    /// The newest only: marks rise.
+    pub durable: &'a mut watch::Receiver<Fence>,
     pub stop: &'a mut watch::Receiver<bool>,
 }
 
@@ -72,6 +74,7 @@ impl Inputs<'_> {
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
             Ok(_) = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => Wake::Input(Input::Stop),
+            Ok(()) = self.durable.changed() => Wake::Input(Input::Durable(*self.durable.borrow_and_update())),
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
             }
@@ -267,6 +270,7 @@ mod tests {
         let (_cards, readers) = mpsc::channel(4);
         let (_orders, mut orders) = mpsc::channel(4);
         let (_permissions, mut permissions) = watch::channel(permissions);
+        let (_durable, mut durable) = watch::channel(Fence::default());
         let (_cloud_state, mut cloud_in) = watch::channel(CloudState::default());
         let (stop, mut stop_in) = watch::channel(false);
         let (cloud, news) = mpsc::channel(news_max);
@@ -287,6 +291,7 @@ mod tests {
             orders: &mut orders,
             permissions: &mut permissions,
             cloud: &mut cloud_in,
+            durable: &mut durable,
             stop: &mut stop_in,
         };
         let mut ends = Ends { reports: Some(reports), stop, news };

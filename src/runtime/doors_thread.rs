@@ -29,6 +29,7 @@ use crate::{
     gateway::{
         controller::{Controller, Lasting, ReaderBinding, Setup, machines},
         desk::ORDERS_MAX,
+        step::Fence,
         uplink::DoorNews,
     },
     runtime::{
@@ -63,6 +64,8 @@ pub struct DoorsSetup {
     pub permissions: Arc<Permissions>,
     pub restored: Lasting,
     pub cloud: CloudState,
+    /// How far the doors' commits are durable.
+    pub durable: watch::Receiver<Fence>,
 }
 
 /// The cloud loop's end.
@@ -242,6 +245,7 @@ impl DoorsThread {
             orders: &mut self.orders,
             permissions: &mut self.permissions,
             cloud: &mut self.cloud,
+            durable: &mut self.setup.durable,
             stop: &mut self.stop,
         };
         // A loop ends by itself only by a panic: the whole thread starts again.
@@ -282,7 +286,7 @@ fn binding(reader: &Reader) -> ReaderBinding {
         ReaderSource::CardBlock { board, block } => Some((*board, *block)),
         ReaderSource::Serial { .. } => None,
     };
-    ReaderBinding { id: reader.id.clone(), reader: reader.reader, door: reader.door, card_block }
+    ReaderBinding { id: reader.id.clone(), reader: reader.reader, at: reader.at, card_block }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -110,6 +110,7 @@ mod tests {
         adapters::store::{SledKv, ledger_thread::LedgerThread},
         domain::{
             door::{DurableDoor, ManualOpen},
+            event::Actor,
             ids::Id,
             time::{ClockTrust, Mono, Wall},
         },
@@ -123,7 +124,7 @@ mod tests {
     }
 
     fn door(name: &str, open: bool) -> Commit {
-        let manual_open = open.then(|| ManualOpen { operator: id("ada"), jti: id("j1") });
+        let manual_open = open.then(|| ManualOpen { by: Actor::Operator { operator: id("ada"), jti: id("j1") } });
         let state = DurableDoor { manual_open, level_issued_at_ms: 0 };
         Commit { writes: vec![LedgerWrite::Door { door: id(name), state }], ..Commit::default() }
     }

@@ -2,6 +2,7 @@
 //! anything about doors or commands.
 
 pub mod bus_loop;
+mod clerk;
 pub mod clock;
 mod cloud_loop;
 mod door_loop;

@@ -7,7 +7,10 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use crate::{
-    domain::{order::OrderReport, status::Thing},
+    domain::{
+        order::OrderReport,
+        status::{Status, Thing},
+    },
     gateway::{controller::Controller, uplink::DoorNews},
 };
 
@@ -57,7 +60,7 @@ impl NewsQueue {
 
     fn send_states(&mut self, controller: &Controller) {
         while let Some(thing) = self.states.pop_first() {
-            let Some(status) = controller.status(&thing) else { continue };
+            let Some(status) = controller.status(&thing).or_else(|| Status::gone(&thing)) else { continue };
             if self.cloud.try_send(DoorNews::Status(Box::new(status))).is_err() {
                 self.states.insert(thing);
                 return;

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::process::{Resource, Rlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -35,15 +35,17 @@ use crate::{
     },
     gateway::{
         controller::Lasting,
-        desk::{Desk, DeskConfig},
+        desk::{Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        reports::Places,
         session::{Restored, Session, SessionConfig},
-        step::Commit,
+        step::{Commit, Effect, Fence},
         uplink::{self, Uplink},
     },
     runtime::{
+        clerk::{Clerk, Office},
         clock::Clock,
         cloud_loop::{CloudLoop, Inlets, Outlets},
         doors_thread::{Doors, DoorsSetup},
@@ -140,10 +142,20 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
+    let log_id = recovered.head.log_id.clone();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
-    // Once the cloud loop is gone nobody needs the effects.
-    let ledger =
-        LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
+    let (passed, durable) = watch::channel(Fence::default());
+    let hand_on = move |effects: Vec<Effect>| {
+        // The doors first: they must not wait for the cloud loop.
+        for effect in &effects {
+            if let Effect::Fence(fence) = effect {
+                passed.send_replace(*fence);
+            }
+        }
+        // Once the cloud loop is gone nobody needs the others.
+        drop(release.blocking_send(effects));
+    };
+    let ledger = LedgerThread::spawn_observed(ledger, event_line::log, hand_on)?;
     let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
     if let Err(error) = keys {
         tracing::error!(%error, "the stored key set does not verify under the root key");
@@ -173,12 +185,13 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
         permissions: opened.permissions.clone(),
-        restored: Lasting { doors: recovered.doors, kept: recovered.kept },
+        restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {
             connected: false,
             last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
             mirror_lost: !opened.permissions.is_present(),
         },
+        durable,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -194,16 +207,21 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         reconnect_min: site.cloud.reconnect_min,
         reconnect_max: site.cloud.reconnect_max,
     };
-    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now);
+    let topology = Arc::new(site.topology());
+    let places = Places::of(&topology);
+    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
     let desk_config = DeskConfig {
         boot,
         issuer: site.cloud.issuer.clone(),
-        topology: Arc::new(site.topology()),
+        topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
+        edits: EditsAtStart::new(opened.edits, &recovered.kept),
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
     let uplink = Uplink::new(session, desk, set);
+
+    let clerk = Clerk::start(Office { clock: clock.clone(), events: events.clone(), log_id, places })?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outlets = runtime.block_on(async {
@@ -225,6 +243,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             events,
             mirror: MirrorQueue::new(mirror.handle()),
             clock,
+            clerk,
             watchdog: Watchdog::new(heartbeats),
         };
         Ok::<_, std::io::Error>(CloudLoop::new(inlets, outlets, uplink).run(first).await)
@@ -232,6 +251,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     // Without waiting for a resolver that may just be looking for the broker.
     runtime.shutdown_background();
     let doors = outlets.doors.join();
+    outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
     tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");

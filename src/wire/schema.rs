@@ -65,6 +65,8 @@ fn parameters() -> Value {
         "door": { "description": "Id of the door, as the node's configuration names it", "examples": ["front"] },
         "reader": { "description": "Id of the reader, as the node's configuration names it", "examples": ["front-in"] },
         "board": { "description": "Id of the board, as the node's configuration names it", "examples": ["relays"] },
+        "jti": { "description": "The command that subscribed", "examples": ["01JD3Y5T7V9ZQ8"] },
+        "area": { "description": "Id of the area, as the permission set names it", "examples": ["lab"] },
         "sha256": { "description": "Lower-case hex SHA-256 of the message's bytes" },
     })
 }

@@ -10,9 +10,10 @@
 //! |---|---|
 //! | `rsp` | `outcome` |
 //! | `evt` | `log_id`, `events` |
-//! | `state/door/{id}` | `door` |
+//! | `state/door/{id}` | `door`; so with `reader`, `board`, `area` |
 //! | `status` | `status` |
 //! | `set/req` | `keys_version`, `request` |
+//! | `live/{jti}` | `live` |
 //!
 //! A message may come again, so a cloud drops an `n` that it has seen from that `boot`. The will is signed
 //! when the link comes up and published by the broker when it goes down: its `n` is of then, and it says
@@ -25,13 +26,14 @@ use super::{
     canonical::{StrictError, hex32, parse_strict},
     jws::{self, JwsError, PublicKey, Signer, Typ},
     keys::Jwk,
+    live::{Ended, LiveUpdate},
     outcome::Outcome,
 };
 use crate::domain::{
     door::DoorStatus,
     event::Event,
     ids::Id,
-    status::{BoardStatus, ReaderStatus, Status},
+    status::{AreaStatus, BoardStatus, ReaderStatus, Status},
     time::{ClockTrust, Wall},
 };
 
@@ -69,14 +71,30 @@ impl Sealer {
     pub fn seal_events(&mut self, at: Wall, log_id: &Id, events: &[Vec<u8>]) -> Result<String, serde_json::Error> {
         self.seal(at, |payload| {
             member(payload, "log_id", log_id)?;
-            payload.extend_from_slice(b",\"events\":[");
-            for (index, event) in events.iter().enumerate() {
-                if index > 0 {
-                    payload.push(b',');
-                }
-                payload.extend_from_slice(event);
+            event_list(payload, events);
+            Ok(())
+        })
+    }
+
+    /// As a [`LiveUpdate`](super::live::LiveUpdate); `events` as in [`Sealer::seal_events`].
+    pub fn seal_live(
+        &mut self,
+        at: Wall,
+        subscription: &Id,
+        missed: u64,
+        events: &[Vec<u8>],
+        ended: Option<Ended>,
+    ) -> Result<String, serde_json::Error> {
+        self.seal(at, |payload| {
+            payload.extend_from_slice(format!(",\"live\":{{\"subscription\":\"{subscription}\"").as_bytes());
+            if missed > 0 {
+                member(payload, "missed", &missed)?;
             }
-            payload.push(b']');
+            event_list(payload, events);
+            if let Some(ended) = ended {
+                member(payload, "ended", &ended)?;
+            }
+            payload.push(b'}');
             Ok(())
         })
     }
@@ -87,6 +105,8 @@ impl Sealer {
             Status::Door(door) => member(payload, kind, door),
             Status::Reader(reader) => member(payload, kind, reader),
             Status::Board(board) => member(payload, kind, board),
+            Status::Area(area) => member(payload, kind, area),
+            Status::Gone(..) => Ok(()),
         })
     }
 
@@ -119,6 +139,12 @@ impl Sealer {
         self.next += 1;
         Ok(jws::sign(&self.signer, Typ::Up, self.signer.kid(), &payload))
     }
+}
+
+fn event_list(payload: &mut Vec<u8>, events: &[Vec<u8>]) {
+    payload.extend_from_slice(b",\"events\":[");
+    payload.extend_from_slice(&events.join(&b','));
+    payload.push(b']');
 }
 
 fn member(payload: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
@@ -199,6 +225,26 @@ pub struct BoardMessage {
     pub n: u64,
     pub at: Wall,
     pub board: BoardStatus,
+}
+
+/// On `live/{jti}`: what one subscription sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LiveMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub live: LiveUpdate,
+}
+
+/// On `state/area/{id}`, retained; an empty message once the permission set has no such area any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AreaMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub area: AreaStatus,
 }
 
 /// On `status`, retained.

@@ -5,6 +5,8 @@ mod boards;
 mod broker;
 mod commands;
 mod life;
+mod live;
+mod reports;
 mod sets;
 mod state_directory;
 mod world;

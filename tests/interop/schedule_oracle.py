@@ -85,3 +85,19 @@ def offset_changes(zone, year):
             low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
         found.append(high)
     return found
+
+
+def instants_of(civil, zone):
+    """When clocks in the zone show this: twice in a fold; in a gap, what either offset would make of it."""
+    zone = zoneinfo.ZoneInfo(zone)
+    return {civil.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)}
+
+
+def next_change(found, after, until, zone):
+    """The first instant from `after` to `until` at which the intervals begin or cease to hold."""
+    held = lambda at: any(begin <= local(at, zone).replace(tzinfo=None) < end for begin, end, _ in found)
+    candidates = {change for year in {after.year, until.year} for change in offset_changes(zone, year)}
+    for begin, end, _ in found:
+        candidates |= instants_of(begin, zone) | instants_of(end, zone)
+    before = held(after)
+    return next((at for at in sorted(candidates) if after < at < until and held(at) != before), None)

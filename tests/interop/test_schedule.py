@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from conftest import latchd_binary
-from schedule_oracle import DAY, WEEKDAYS, local, midnight, occurrences, offset_changes
+from schedule_oracle import DAY, WEEKDAYS, local, midnight, next_change, occurrences, offset_changes
 
 SEED = int(os.environ.get("LATCHD_SCHEDULE_SEED", "20261122"))
 CASES, SCHEDULES, INSTANTS = 360, 4, 60
@@ -39,11 +39,11 @@ TELLING_ZONES = [
 TELLING_YEARS = [1972, 1993, 1994, 2000, 2011, 2012, 2026, 2028, 2030, 2037, 2038, 2100]
 
 
-def ask(directory, zone, records, instants):
-    """What `latchd schedule` answers: the local time and the schedules that hold, for each instant."""
+def ask(directory, zone, records, instants, *options):
+    """What `latchd schedule` answers: the local time and what it says of schedules, for each instant."""
     path = directory / "records.json"
     path.write_text(json.dumps(records))
-    command = [latchd_binary(), "schedule", "--zone", zone, "--records", str(path)]
+    command = [latchd_binary(), "schedule", "--zone", zone, "--records", str(path), *options]
     lines = "".join(f"{instant.isoformat(timespec='milliseconds')}\n" for instant in instants)
     result = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=20)
     assert result.returncode == 0, f"{zone}: {result.stderr}"
@@ -166,6 +166,38 @@ def test_both_sides_know_the_same_zones(tmp_path):
         shown, _ = ask(tmp_path, zone, [], [instant])[0]
         offsets[zone] = shown.utcoffset() - local(instant, zone).utcoffset()
     assert {zone for zone, difference in offsets.items() if difference} == set()
+
+
+AHEAD = 9 * DAY
+
+
+def test_schedules_begin_and_end_when_zoneinfo_and_dateutil_say(tmp_path):
+    seen = collections.Counter()
+    for number in range(CASES // 6):
+        dice = random.Random(f"{SEED}/change/{number}")
+        zone = dice.choice(TELLING_ZONES if dice.random() < 0.7 else ALL_ZONES)
+        centre = random_day(dice, zone)
+        today = midnight(local(centre, zone).date())
+        records = random_records(dice, today)
+        holidays = bodies(records, "holiday")
+        window = today - 5 * DAY, today + 14 * DAY
+        expected = {name: occurrences(body, holidays, *window) for name, body in bodies(records, "schedule").items()}
+        instants = [centre + timedelta(seconds=dice.randint(-172_000, 90_000)) for _ in range(3)] + [centre]
+        for instant, (shown, told) in zip(instants, ask(tmp_path, zone, records, instants, "--changes")):
+            if shown.utcoffset() != local(instant, zone).utcoffset():
+                seen["offsets differ"] += 1
+                continue
+            for name, (how, at) in ((n, t.split(":", 1) if ":" in t else (t, None)) for n, t in (w.split("=") for w in told)):
+                due = next_change(expected[name], instant, instant + AHEAD, zone)
+                said = at and datetime.fromisoformat(at)
+                known = said if said and said < instant + AHEAD else None
+                assert known == due, f"{name} at {instant} in {zone}: {how} {said}, not {due}: {records}"
+                seen[how if known else "not soon"] += 1
+                seen["at a change of the clocks"] += bool(known) and known in offset_changes(zone, known.year)
+    print(dict(seen))
+    assert seen["offsets differ"] <= CASES // 100, seen
+    for what, least in {"until": 50, "from": 50, "not soon": 10, "at a change of the clocks": 1}.items():
+        assert seen[what] >= least, (what, seen)
 
 
 # ---- days that are known by heart ----

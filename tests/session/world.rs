@@ -151,6 +151,10 @@ impl World {
                 events.truncate(20);
                 self.input(Input::Events { from, events });
             }
+            Action::ReadLive { from, bytes_max } => {
+                let events = self.log.read(from, bytes_max);
+                self.input(Input::LiveEvents { from, events });
+            }
             Action::ReadEventHash { seq } => {
                 let hash = self.log.hash(seq);
                 self.input(Input::EventHash { seq, hash });

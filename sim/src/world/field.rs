@@ -12,7 +12,7 @@ use super::{
     What, World,
     board::Board,
     node::NodeEvent,
-    site::{FIRE, SERIAL_READER, Site},
+    site::{FIRE, Site},
 };
 
 /// What becomes of one frame and its answer.
@@ -57,7 +57,7 @@ pub struct Field {
 
 impl Field {
     pub fn new(site: &Site) -> Field {
-        let mut boards: Vec<Board> = site.boards.iter().map(|_| Board::new([false; 4])).collect();
+        let mut boards: Vec<Board> = site.boards.iter().map(Board::new).collect();
         for door in &site.doors {
             if let Some(contact) = door.contact {
                 boards[contact.input.board.index()].inputs[usize::from(contact.input.input)] = contact.closed_value;
@@ -168,10 +168,12 @@ impl World {
     pub(super) fn present(&mut self, reader: usize, card: RawCard) {
         self.line(format_args!("card {:x} at reader {reader}", card.value));
         self.count("cards");
-        match self.site.readers[reader].card_block {
-            Some((BoardIx(board), _)) => self.field.boards[usize::from(board)].present(card),
+        let binding = &self.site.readers[reader];
+        match binding.card_block {
+            Some((BoardIx(board), block)) => self.field.boards[usize::from(board)].present(block, card),
             None if self.node.is_some() => {
-                self.send_node(super::Lane::BusToDoors(usize::MAX), NodeEvent::Card(SERIAL_READER, card));
+                let from = binding.reader;
+                self.send_node(super::Lane::BusToDoors(usize::MAX), NodeEvent::Card(from, card));
             }
             None => {}
         }

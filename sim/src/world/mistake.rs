@@ -23,7 +23,7 @@ use latchd::{
 
 use super::{
     oracle::Invariant,
-    people::People,
+    set::Sets,
     site::{FIRE, Site},
 };
 
@@ -50,10 +50,12 @@ pub enum Mistake {
     EventDropped,
     /// Denials leave two events.
     EventTwice,
+    /// Whatever a set says of operators, the first set's operators stay.
+    OperatorsKept,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 10] = [
+    pub const ALL: [Mistake; 11] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -64,6 +66,7 @@ impl Mistake {
         Mistake::ReplayedUnmarked,
         Mistake::EventDropped,
         Mistake::EventTwice,
+        Mistake::OperatorsKept,
     ];
 
     /// What must catch it.
@@ -78,6 +81,7 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
+            Mistake::OperatorsKept => Invariant::Authorised,
         }
     }
 
@@ -194,11 +198,18 @@ impl Shim {
     }
 
     /// From the mirror to the doors: the new version, with the rights of the one before.
-    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, people: &People) -> Arc<Permissions> {
+    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
-        let revokes = people.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
-        let before = people.at(version.generation.saturating_sub(1)).filter(|_| revokes);
+        let revokes = sets.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
+        let before = sets.at(version.generation.saturating_sub(1)).filter(|_| revokes);
         before.and_then(|model| model.compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the mirror to the cloud's loop: the new set, with the operators of the first.
+    pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
+        let version = *permissions.version();
+        let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
+        both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
     }
 
     /// From the log to the session.

@@ -20,7 +20,7 @@ use latchd::{
         fieldbus::{BusFault, Reply, Transaction},
         mirror::MirrorInput,
         session::link::LinkEvent,
-        step::Commit,
+        step::{Commit, Fence},
         uplink::{self, Uplink},
     },
 };
@@ -58,6 +58,7 @@ pub enum NodeEvent {
     /// The set by its true version, whatever the value says.
     Set(SetVersion, Arc<Permissions>),
     Cloud(CloudState),
+    Durable(Fence),
     DoorsTimer(Mono),
     StopDoors,
     DoorsResume,
@@ -144,6 +145,7 @@ impl World {
             | NodeEvent::Order(..)
             | NodeEvent::Set(..)
             | NodeEvent::Cloud(_)
+            | NodeEvent::Durable(_)
             | NodeEvent::DoorsTimer(..)
             | NodeEvent::StopDoors
                 if stalled =>
@@ -155,6 +157,7 @@ impl World {
             NodeEvent::Card(reader, card) => self.doors_card(reader, card),
             NodeEvent::Order(order) => self.doors_order(order),
             NodeEvent::Cloud(cloud) => self.doors_cloud(cloud),
+            NodeEvent::Durable(fence) => self.doors_input(DoorsInput::Durable(fence), "durable"),
             NodeEvent::Set(version, permissions) => self.doors_set(version, permissions),
             NodeEvent::DoorsTimer(at) => {
                 if node.doors_due == Some(at) {

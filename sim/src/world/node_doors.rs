@@ -22,7 +22,7 @@ use super::{
     Lane, What, World,
     node::{NodeEvent, Phase},
     node_bus::BusLoop,
-    people,
+    set::names::credential_key,
 };
 
 impl World {
@@ -52,7 +52,7 @@ impl World {
     }
 
     pub(super) fn doors_order(&mut self, order: Order) {
-        self.line(format_args!("doors: order {:?} {:?} of {}", order.ticket, order.what, order.jti));
+        self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.oracle.order_delivered(self.now, &order);
         self.doors_input(Input::Order(order), "order");
     }
@@ -89,7 +89,7 @@ impl World {
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
         let step = node.controller.handle(now, input);
-        self.oracle.step(&self.site, &self.people, now, what, &step, &node.controller);
+        self.oracle.step(&self.site, &self.sets, now, what, &step, &node.controller);
         self.doors_apply(step);
     }
 
@@ -190,7 +190,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         node.doors += 1;
         let (version, permissions) = node.set.clone();
-        let key = people::credential_key();
+        let key = credential_key();
         let setup = Setup {
             doors: self.site.doors.clone(),
             readers: self.site.readers.clone(),

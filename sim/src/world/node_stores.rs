@@ -141,6 +141,11 @@ impl World {
         let effects: Vec<Effect> = node.ledger.held.drain(..).flat_map(|held| held.release(durable)).collect();
         self.line(format_args!("ledger: durable through {head}, {} effects", effects.len()));
         self.oracle.durable(self.now, head);
+        for effect in &effects {
+            if let Effect::Fence(fence) = effect {
+                self.send_node(Lane::LedgerToDoors, NodeEvent::Durable(*fence));
+            }
+        }
         if let Some(input) = self.shim.durable_head(head) {
             self.send_node(Lane::LedgerToUplink, NodeEvent::Uplink(Box::new(input)));
         }
@@ -225,7 +230,10 @@ impl World {
         self.mirror_alarm();
     }
 
-    fn mirror_says(&mut self, output: MirrorOutput) {
+    fn mirror_says(&mut self, mut output: MirrorOutput) {
+        if let MirrorOutput::Applied(applied) = &mut output {
+            applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
+        }
         match &output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;

@@ -13,7 +13,7 @@ use latchd::{
     gateway::{
         clock_trust::ClockJudge,
         controller::{Controller, Lasting, Setup, machines},
-        desk::{Desk, DeskConfig},
+        desk::{Desk, DeskConfig, EditsAtStart},
         fieldbus::Bus,
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
@@ -36,8 +36,11 @@ use super::{
     node_bus::BusLoop,
     node_stores::{LedgerLoop, MirrorLoop},
     oracle::Oracle,
-    people::{self, People},
     rng::Rng,
+    set::{
+        Sets,
+        names::{credential_key, zone},
+    },
     site::{NODE, ORG, Site, id},
     trace::Trace,
 };
@@ -76,7 +79,7 @@ impl World {
             field: Field::new(&site),
             net: Net::default(),
             cloud,
-            people: People::default(),
+            sets: Sets::default(),
             life: Life::new(options.seed),
             faults,
             disks: Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() },
@@ -132,7 +135,7 @@ impl World {
         let config = MirrorConfig {
             audience: audience.clone(),
             topology: self.site.topology(),
-            zone: people::zone(),
+            zone: zone(),
             seed: self.life.seed,
         };
         let attest = Arc::new(RootAttest { root: root.clone(), audience: audience.clone() });
@@ -165,6 +168,7 @@ impl World {
             // Small in some seeds, so that entries have to be dropped.
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
+            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
         };
         let permissions = opened.permissions.clone();
         let (desk, first) =
@@ -180,7 +184,7 @@ impl World {
             readers: self.site.readers.clone(),
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
-            credential_key: people::credential_key(),
+            credential_key: credential_key(),
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),

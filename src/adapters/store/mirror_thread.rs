@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 use super::{OpenError, SetAside, SledKv, open_or_set_aside, second_copy::SecondCopyFiles, set_aside};
 use crate::{
-    domain::{outputs::Ticket, permission::SetVersion, time::Now},
+    domain::{permission::SetVersion, time::Now},
     gateway::{
         kv::Reopen as _,
         mirror::{
@@ -246,7 +246,7 @@ impl<C: Fn() -> Now> Worker<C> {
     /// False if the store failed over it.
     fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
-        let asked = asked(&input);
+        let asked = input.asked();
         let Some(mirror) = &mut self.mirror else {
             self.unavailable(&input);
             return true;
@@ -274,7 +274,7 @@ impl<C: Fn() -> Now> Worker<C> {
 
     /// Whoever asked while the store is down hears that at once.
     fn unavailable(&self, input: &MirrorInput) {
-        if let Some(ticket) = asked(input) {
+        if let Some(ticket) = input.asked() {
             self.report(mirror::unavailable(ticket));
         }
     }
@@ -357,7 +357,8 @@ impl<C: Fn() -> Now> Worker<C> {
             && opened.overlay != self.edits_in_force
         {
             self.edits_in_force = opened.overlay;
-            self.report(MirrorOutput::Resumed { permissions: opened.permissions, overlay: opened.overlay });
+            let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);
+            self.report(MirrorOutput::Resumed { permissions, overlay, edits });
         }
     }
 
@@ -384,14 +385,5 @@ impl<C: Fn() -> Now> Worker<C> {
             left -= step;
         }
         true
-    }
-}
-
-/// Who waits for an answer to this.
-fn asked(input: &MirrorInput) -> Option<Ticket> {
-    match input {
-        MirrorInput::Edit(request) => Some(request.ticket),
-        MirrorInput::List(request) => Some(request.ticket),
-        _ => None,
     }
 }

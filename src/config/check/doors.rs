@@ -16,6 +16,7 @@ use crate::{
         door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
         fieldbus::Profile,
         ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
+        topology::ReaderAt,
     },
 };
 
@@ -262,7 +263,7 @@ impl Checker<'_> {
                 Some(Reader {
                     id: reader.id.as_ref()?.value.clone(),
                     reader: ReaderIx(index(position)),
-                    door: DoorIx(index(door?)),
+                    at: ReaderAt::Door(DoorIx(index(door?))),
                     source: source?,
                 })
             })

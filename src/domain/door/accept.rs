@@ -17,7 +17,7 @@ use crate::domain::{
 
 impl Door {
     pub(super) fn order(&mut self, now: Now, order: Order<DoorAction>, out: &mut Effects) -> Actor {
-        let actor = Actor::Operator { operator: order.operator.clone(), jti: order.jti.clone() };
+        let actor = order.by.clone();
         let motion = match order.what {
             DoorAction::Open => Some(Motion::Open),
             DoorAction::Close => Some(Motion::Close),
@@ -51,7 +51,8 @@ impl Door {
         }
         let level_issued_at =
             Some(Wall::from_millis(self.durable.level_issued_at_ms)).max(self.orders.opens_issued_at());
-        if Some(order.issued_at) < level_issued_at {
+        // What the node itself does, it does now, whatever the clock of the cloud says.
+        if Some(order.issued_at) < level_issued_at && !order.ticket.is_own() {
             return refuse(Refusal::Conflict, "a command issued later has been applied to this door".to_owned());
         }
         if let Some(cause) = self.overruling(motion, now) {
@@ -69,7 +70,7 @@ impl Door {
             Motion::Open | Motion::Momentary { .. } => {}
             // Securing: into the state and towards the disk at once, whatever becomes of the order.
             Motion::Close => {
-                self.durable.level_issued_at_ms = order.issued_at.as_millis();
+                self.level_issued(order.issued_at);
                 self.durable.manual_open = None;
                 self.auto_open = false;
                 self.momentary = None;
@@ -83,6 +84,10 @@ impl Door {
             let detail = "bus_down: the board of the lock does not answer; the door locks as soon as it does";
             self.orders.fail(order.ticket, detail, out);
         }
+    }
+
+    fn level_issued(&mut self, at: Wall) {
+        self.durable.level_issued_at_ms = self.durable.level_issued_at_ms.max(at.as_millis());
     }
 
     /// The cause that stands in the way of an order: an opening must not wait under a cause that
@@ -108,10 +113,8 @@ impl Door {
                 return;
             }
             Motion::Open => {
-                if let Actor::Operator { operator, jti } = pending.actor.clone() {
-                    self.durable.manual_open = Some(ManualOpen { operator, jti });
-                    self.durable.level_issued_at_ms = pending.issued_at.as_millis();
-                }
+                self.durable.manual_open = Some(ManualOpen { by: pending.actor.clone() });
+                self.level_issued(pending.issued_at);
                 out.durable = Some(self.durable.clone());
                 (true, self.config.dwell)
             }

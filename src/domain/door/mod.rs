@@ -27,6 +27,7 @@ pub use self::{
     state::Door,
 };
 use super::{
+    event::Actor,
     ids::{Id, InputRef, OutputRef},
     outputs::Level,
     time::Wall,
@@ -172,6 +173,6 @@ pub struct DurableDoor {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManualOpen {
-    pub operator: Id,
-    pub jti: Id,
+    #[serde(flatten)]
+    pub by: Actor,
 }

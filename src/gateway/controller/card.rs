@@ -2,7 +2,7 @@
 //! rules decide, and the door's mode may still refuse. Invariant: each read has exactly one event, under
 //! the generation that decided it.
 
-use super::{Controller, Step};
+use super::{Controller, Step, machine::Happening};
 use crate::{
     domain::{
         credential,
@@ -11,6 +11,7 @@ use crate::{
         fieldbus::CardRead,
         permission::Decision,
         time::Now,
+        topology::ReaderAt,
     },
     wire::token::token,
 };
@@ -19,24 +20,29 @@ impl Controller {
     /// While the node stops no card is decided: nobody is let in by a door that is being secured.
     pub(super) fn read_card(&mut self, now: Now, read: CardRead, step: &mut Step) {
         let Some(reader) = self.readers.get(read.reader.index()) else { return };
-        let Some(slot) = self.doors.get(reader.binding.door.index()) else { return };
         if self.stopping {
             return;
         }
+        let ReaderAt::Door(ix) = reader.binding.at else {
+            return self.tell_machines(now, Happening::Read(&read), step);
+        };
+        let Some(slot) = self.doors.get(ix.index()) else { return };
         let presented = credential::decode(read.card);
         let tokens = presented.tokens(|text| token(&self.credential_key, text));
-        let decision = self.permissions.decide(&tokens, reader.binding.door, now);
+        let decision = self.permissions.decide(&tokens, ix, now);
         let card = presented.evidence;
-        let ix = reader.binding.door;
         let (reader, door) = (reader.binding.id.clone(), slot.door.config().id.clone());
         let denied = |reason, person, credential, rule, card| EventBody::AccessDenied {
-            door: door.clone(),
+            door: Some(door.clone()),
+            floor_group: None,
+            cabinet: None,
             reader: reader.clone(),
             reason,
             person,
             credential,
             rule,
-            card,
+            contract: None,
+            card: Some(card),
         };
         match (slot.door.denies(now.mono), decision) {
             (Some(mode), Decision::Granted { person, credential, rule, .. }) => {
@@ -50,7 +56,18 @@ impl Controller {
             }
             (None, Decision::Granted { person, credential, rule, extended }) => {
                 let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
-                self.record(now, EventBody::AccessGranted { door, reader, person, credential, rule, card }, step);
+                let granted = EventBody::AccessGranted {
+                    door: Some(door),
+                    floor_group: None,
+                    floors: Vec::new(),
+                    reader,
+                    person: Some(person),
+                    credential: Some(credential),
+                    rule: Some(rule),
+                    contract: None,
+                    card: Some(card),
+                };
+                self.record(now, granted, step);
                 self.tell(now, ix, DoorInput::Grant(grant), step);
             }
         }

@@ -3,18 +3,19 @@
 //! machine call another: they hear of each other only by what happened. Invariant: what a machine wants is in
 //! its [`Deeds`], and the controller carries out all of them within the same step.
 
+use super::DoorSlot;
 use crate::{
     domain::{
         cloud::CloudState,
-        door::{DoorInput, DoorStatus},
+        door::{DoorConfig, DoorInput, DoorStatus},
         event::EventBody,
-        fieldbus::BusReport,
+        fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
         order::{Order, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
-        status::Thing,
+        status::{Status, Thing},
         time::{Mono, Now},
         topology::Topology,
     },
@@ -28,6 +29,7 @@ pub struct View<'a> {
     pub cloud: &'a CloudState,
     pub credential_key: &'a CredentialKey,
     pub(super) statuses: &'a [DoorStatus],
+    pub(super) doors: &'a [DoorSlot],
 }
 
 impl View<'_> {
@@ -38,11 +40,17 @@ impl View<'_> {
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {
         self.topology.door_id(door)
     }
+
+    pub fn door_config(&self, door: DoorIx) -> Option<&DoorConfig> {
+        self.doors.get(door.index()).map(|slot| slot.door.config())
+    }
 }
 
 /// What a machine is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Happening<'a> {
+    /// What was kept with [`Deed::KeepFirst`] under this key is durable.
+    Durable(&'a KeptKey),
     /// Once, before anything else: what earlier runs kept.
     Start(&'a [Kept]),
     /// The view's permission set is new.
@@ -51,6 +59,8 @@ pub enum Happening<'a> {
     Cloud,
     /// Anything that became an event of this node's field, whoever caused it.
     Event(&'a EventBody),
+    /// Something was presented at a reader that is at no door: in a cab, at a cabinet.
+    Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
     /// From a board, before the doors hear of it.
@@ -59,8 +69,16 @@ pub enum Happening<'a> {
     Input(InputRef, bool),
     /// An order that is not for a door.
     Order(&'a Order<Task>),
+    /// How far one of the node's own orders ([`Deed::Order`]) has got.
+    Progress(Ticket, &'a Progress),
+    /// Wall time went another way than the time that deadlines count, or its trust changed: whatever was
+    /// worked out from it is to be worked out anew.
+    Clock,
     /// Time has passed; at the latest when the deadline has come.
     Timeout,
+    /// All that followed from one input has been carried out: for what must be judged by the outcome, not by
+    /// the way there. What is wanted now is carried out, and this is told again until nobody wants more.
+    Settled,
     Stop,
 }
 
@@ -69,10 +87,15 @@ pub enum Happening<'a> {
 pub enum Deed {
     Door(DoorIx, DoorInput),
     Event(EventBody),
+    /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
+    /// rule for orders holds for it.
+    Order(Order<Task>),
     Report(Ticket, Progress),
     /// A report that waits until what is kept is durable.
     Held(Ticket, Progress),
     Keep(Kept),
+    /// The same, for what must outlive a crash before anything follows from it: [`Happening::Durable`] says when.
+    KeepFirst(Kept),
     Unkeep(KeptKey),
     /// Its status changed.
     Changed(Thing),
@@ -100,6 +123,16 @@ pub trait Machine: std::fmt::Debug {
     fn handle(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds);
 
     fn next_deadline(&self) -> Option<Mono> {
+        None
+    }
+
+    /// What of it has a state of its own.
+    fn things(&self) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    /// `None`: not this machine's, or there is no such thing any more.
+    fn status(&self, _thing: &Thing) -> Option<Status> {
         None
     }
 

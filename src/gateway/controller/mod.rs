@@ -13,7 +13,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
@@ -27,15 +31,15 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::Kept,
+        kept::{Kept, KeptKey},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
-        topology::Topology,
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -52,6 +56,8 @@ pub enum Input {
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
     Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
@@ -63,7 +69,7 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
 }
@@ -109,11 +115,19 @@ pub struct Controller {
     topology: Arc<Topology>,
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
+    /// When the last input was handled.
+    last: Now,
     stopping: bool,
 }
 
 /// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
 const DEEDS_MAX: usize = 4096;
+
+/// Wall time that moved by this much more or less than the time that deadlines count has been set.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 
 impl Controller {
     /// The step names everything that has a state.
@@ -133,6 +147,9 @@ impl Controller {
             topology,
             cloud,
             machines,
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
+            last: now,
             stopping: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
@@ -146,13 +163,14 @@ impl Controller {
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
-        controller.carry_out(now, 0, &mut step);
+        controller.carry_out(now, &mut step);
         controller.gather_desired(now);
         (controller, step)
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -167,6 +185,11 @@ impl Controller {
                 self.cloud = cloud;
                 self.tell_machines(now, Happening::Cloud, &mut step);
             }
+            Input::Durable(fence) => {
+                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
+            }
             Input::Timeout => {}
             Input::Stop => {
                 self.stopping = true;
@@ -177,7 +200,7 @@ impl Controller {
             }
         }
         self.let_time_pass(now, &mut step);
-        self.carry_out(now, 0, &mut step);
+        self.carry_out(now, &mut step);
         self.gather_desired(now);
         step
     }
@@ -207,11 +230,12 @@ impl Controller {
     }
 
     /// Everything that has a state.
-    pub fn things(&self) -> impl Iterator<Item = Thing> + use<> {
+    pub fn things(&self) -> impl Iterator<Item = Thing> {
         let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
         let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
         let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
-        doors.chain(readers).chain(boards)
+        let others = self.machines.iter().flat_map(|machine| machine.things());
+        doors.chain(readers).chain(boards).chain(others)
     }
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
@@ -231,6 +255,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
+            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 
@@ -355,7 +380,16 @@ impl Controller {
             self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, order.ticket, progress));
+            self.report(now, order.ticket, progress, step);
+        }
+    }
+
+    fn watch_clock(&mut self, now: Now, step: &mut Step) {
+        let before = std::mem::replace(&mut self.last, now);
+        let expected = before.wall + now.mono.since(before.mono);
+        let off = now.wall.since(expected).max(expected.since(now.wall));
+        if now.trust != before.trust || off >= CLOCK_STEP {
+            self.tell_machines(now, Happening::Clock, step);
         }
     }
 
@@ -380,6 +414,7 @@ impl Controller {
             cloud: &self.cloud,
             credential_key: &self.credential_key,
             statuses: &self.statuses,
+            doors: &self.doors,
         };
         let mut deeds = Deeds::default();
         for machine in &mut self.machines {
@@ -389,8 +424,16 @@ impl Controller {
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
-    fn carry_out(&mut self, now: Now, mut done: usize, step: &mut Step) {
-        while let Some(deed) = step.deeds.pop_front() {
+    fn carry_out(&mut self, now: Now, step: &mut Step) {
+        let mut done = 0;
+        loop {
+            let Some(deed) = step.deeds.pop_front() else {
+                self.tell_machines(now, Happening::Settled, step);
+                if step.deeds.is_empty() {
+                    return;
+                }
+                continue;
+            };
             done += 1;
             if done > DEEDS_MAX {
                 // A set with a loop is refused when it is loaded; this is what must not happen all the same.
@@ -401,11 +444,17 @@ impl Controller {
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),
-                Deed::Report(ticket, progress) => step.reports.push(report(now, ticket, progress)),
-                Deed::Held(ticket, progress) => {
-                    step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-                }
+                Deed::Order(order) => self.order(now, order, step),
+                Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::Changed(thing) => changed(step, thing),
             }
@@ -435,10 +484,6 @@ impl Controller {
         if let Some(state) = effects.durable {
             step.commit.writes.push(LedgerWrite::Door { door: slot.door.config().id.clone(), state });
         }
-        step.reports.extend(effects.reports.into_iter().map(|(ticket, progress)| report(now, ticket, progress)));
-        for (ticket, progress) in effects.held {
-            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-        }
         let status = slot.door.status();
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
@@ -454,6 +499,31 @@ impl Controller {
             *known = status;
             changed(step, Thing::Door(ix));
             self.tell_machines(now, Happening::Door(ix), step);
+        }
+        for (ticket, progress) in effects.reports {
+            self.report(now, ticket, progress, step);
+        }
+        for (ticket, progress) in effects.held {
+            self.report_held(now, ticket, progress, step);
+        }
+    }
+
+    /// To the desk, or to the machine whose own order it was.
+    fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.reports.push(report(now, ticket, progress));
+        }
+    }
+
+    /// The same, after what this step writes is durable. A machine is told at once: nobody sees what it makes
+    /// of it before the same commit is on the disk.
+    fn report_held(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
         }
     }
 

@@ -61,6 +61,17 @@ pub fn repeated(known: &Entry, command: &Command, now: Now) -> Outcome {
     }
 }
 
+/// Details beyond this many bytes are told and not kept.
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// What is remembered of an outcome: a page of a report is not worth its place in the ledger, and whoever
+/// lost it can ask again.
+pub fn kept(outcome: &Outcome) -> Outcome {
+    let large = outcome.detail.as_ref().is_some_and(|detail| detail.to_string().len() > KEPT_BYTES_MAX);
+    let told = || message_detail("the answer was told when it was made and is not kept: ask again under another jti");
+    Outcome { detail: if large { Some(told()) } else { outcome.detail.clone() }, ..outcome.clone() }
+}
+
 /// Whether an outcome is the last of its command.
 pub fn is_last(outcome: &Outcome) -> bool {
     let said_so = || outcome.detail.as_ref().is_some_and(|detail| detail["final"] == Value::Bool(true));

@@ -19,6 +19,7 @@
 //! ```
 
 mod book;
+mod edits;
 mod ending;
 mod errand;
 mod task;
@@ -34,17 +35,18 @@ use std::{
 use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
+pub use edits::EditsAtStart;
 pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand};
 
 use self::{
-    ending::{End, message_detail, repeated, staged},
+    ending::{End, kept, message_detail, repeated, staged},
     task::Work,
 };
 
 use crate::{
     domain::{
-        event::{Event, EventBody, Refusal},
+        event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         order::{Order, OrderReport},
         outputs::Ticket,
@@ -52,7 +54,10 @@ use crate::{
         time::{ClockTrust, Mono, Now, Wall},
         topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    gateway::{
+        reports::Scope,
+        step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    },
     wire::{
         command::Command,
         keys::KeySet,
@@ -76,6 +81,7 @@ pub struct DeskConfig {
     pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
+    pub edits: EditsAtStart,
 }
 
 /// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
@@ -99,14 +105,39 @@ pub struct Desk {
     clock_skew: Duration,
     permissions: Arc<Permissions>,
     book: Book,
+    /// The log tells of every edit up to this revision.
+    edits_told: u64,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// The same of what the node itself does.
+    errands: BTreeMap<Ticket, Asked>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
     stopping: bool,
+}
+
+/// An errand that is under way.
+#[derive(Clone, Debug)]
+struct Asked {
+    key: CommandKey,
+    operator: Id,
+    command: String,
+}
+
+/// The operator, not the command, was found wanting: that is worth an event.
+fn is_about_authority(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::Forbidden
+            | Refusal::OutOfScope
+            | Refusal::UnknownOperator
+            | Refusal::OperatorPending
+            | Refusal::OperatorExpired
+            | Refusal::OperatorSuspended
+    )
 }
 
 impl Desk {
@@ -124,7 +155,7 @@ impl Desk {
             if record.outcomes.last().is_some_and(is_last) {
                 continue;
             }
-            let outcome = Outcome {
+            let unknown = || Outcome {
                 jti: record.key.jti.clone(),
                 seq: record.outcomes.len() as u32,
                 stage: Stage::Unknown,
@@ -132,12 +163,13 @@ impl Desk {
                 reason: None,
                 detail: Some(message_detail("the node restarted before this command ended")),
             };
+            let outcome = config.edits.outcome(record, now).unwrap_or_else(unknown);
             record.outcomes.push(outcome.clone());
             step.commit.writes.push(LedgerWrite::Command(record.clone()));
             step.outcomes.push(outcome);
         }
         let doors = config.topology.doors.iter().cloned().zip((0..).map(DoorIx)).collect();
-        let desk = Desk {
+        let mut desk = Desk {
             boot: config.boot,
             issuer: config.issuer,
             topology: config.topology,
@@ -146,11 +178,14 @@ impl Desk {
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
+            edits_told: config.edits.told,
             tickets: BTreeMap::new(),
+            errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
             stopping: false,
         };
+        config.edits.stand.iter().for_each(|made| desk.tell_edit(now, made, &mut step));
         (desk, step)
     }
 
@@ -280,16 +315,25 @@ impl Desk {
     }
 
     /// Whoever carries out an errand reports how far it has got.
-    pub fn handle_answer(&mut self, answer: Answer) -> DeskStep {
+    pub fn handle_answer(&mut self, now: Now, answer: Answer) -> DeskStep {
         let mut step = DeskStep::default();
-        let Some(key) = self.tickets.get(&answer.ticket).cloned() else {
+        let Some(Asked { key, operator, command }) = self.errands.get(&answer.ticket).cloned() else {
             return step;
         };
         let last = answer.answered.is_final();
+        if let Answered::Edited(made) = &answer.answered {
+            self.tell_edit(now, made, &mut step);
+        }
         let (stage, reason, detail) = answer.answered.staged();
+        // What an edit reaches is only found out where it is made.
+        if let Some(reason) = reason.filter(|reason| is_about_authority(*reason)) {
+            let detail = detail.as_ref().and_then(|detail| detail["message"].as_str()).map(str::to_owned);
+            let jti = key.jti.clone();
+            self.refused_event(now, EventBody::OperatorRefused { operator, jti, command, reason, detail }, &mut step);
+        }
         self.advance(&key, answer.at, stage, reason, detail, &mut step);
         if last {
-            self.tickets.remove(&answer.ticket);
+            self.errands.remove(&answer.ticket);
             self.finish(&key);
         }
         self.store(&key, &mut step);
@@ -394,7 +438,7 @@ impl Desk {
                 return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
             }
         }
-        if self.tickets.len() >= ORDERS_MAX {
+        if self.tickets.len() + self.errands.len() >= ORDERS_MAX {
             return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
         }
         Ok(())
@@ -430,7 +474,12 @@ impl Desk {
             ClockTrust::Trusted => now.mono_at(command.exp),
             ClockTrust::Untrusted => now.mono + HARDWARE_LIFETIME_MAX,
         };
-        self.tickets.insert(ticket, key.clone());
+        if let Work::Node = work {
+            let (operator, command) = (command.operator.clone(), body.name());
+            self.errands.insert(ticket, Asked { key: key.clone(), operator, command });
+        } else {
+            self.tickets.insert(ticket, key.clone());
+        }
         if let Some(entry) = self.book.get_mut(key) {
             entry.ticket = Some(ticket);
         }
@@ -438,31 +487,31 @@ impl Desk {
         let (operator, jti) = (command.operator.clone(), command.jti.clone());
         match work {
             Work::Field(what) => {
-                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, operator, jti });
+                let by = Actor::Operator { operator, jti };
+                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
             }
-            Work::Node => step.errand = Some(Errand { ticket, operator, jti, body: body.clone() }),
+            Work::Node => {
+                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
+            }
         }
     }
 
     fn end(&mut self, key: &CommandKey, command: &Command, end: End, now: Now, step: &mut DeskStep) {
         if let (true, Some(reason)) = (end.event, end.reason) {
-            let version = self.permissions.version();
-            step.commit.event(Event {
-                occurred_at: now.wall,
-                clock: now.trust,
-                epoch: version.epoch,
-                generation: version.generation,
-                body: EventBody::OperatorRefused {
-                    operator: command.operator.clone(),
-                    jti: command.jti.clone(),
-                    command: command.body.name(),
-                    reason,
-                    detail: end.detail["message"].as_str().map(str::to_owned),
-                },
-            });
+            let (operator, jti, name) = (command.operator.clone(), command.jti.clone(), command.body.name());
+            let detail = end.detail["message"].as_str().map(str::to_owned);
+            let body = EventBody::OperatorRefused { operator, jti, command: name, reason, detail };
+            self.refused_event(now, body, step);
         }
         self.advance(key, now.wall, end.stage, end.reason, Some(end.detail), step);
         self.finish(key);
+    }
+
+    fn refused_event(&self, now: Now, body: EventBody, step: &mut DeskStep) {
+        let version = self.permissions.version();
+        let (epoch, generation) = (version.epoch, version.generation);
+        step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
     }
 
     /// Adds the next stage of a command to its record and to what is published.
@@ -478,7 +527,7 @@ impl Desk {
         let Some(entry) = self.book.get_mut(key) else { return };
         let seq = entry.record.outcomes.len() as u32;
         let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
-        entry.record.outcomes.push(outcome.clone());
+        entry.record.outcomes.push(kept(&outcome));
         step.outcomes.push(outcome);
     }
 

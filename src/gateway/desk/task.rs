@@ -6,6 +6,7 @@ use crate::{
     domain::{
         event::Refusal,
         ids::{DoorIx, Id},
+        record::KNOWN_KINDS,
         order::{DoorAction, Switch, Task},
     },
     wire::command::{CommandBody, Setting, dwell},
@@ -40,6 +41,14 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::ReportsQuery(_)
+            | CommandBody::LiveEventsSubscribe(_)
+            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
+            CommandBody::Put { kind, .. } | CommandBody::Delete { kind, .. } | CommandBody::List { kind, .. }
+                if KNOWN_KINDS.contains(&kind.as_str()) =>
+            {
+                Ok(Work::Node)
+            }
             other => {
                 let name = other.name();
                 Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))

@@ -50,6 +50,7 @@ fn config() -> DeskConfig {
         topology: Arc::new(topology()),
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
+        edits: EditsAtStart::default(),
     }
 }
 
@@ -347,6 +348,45 @@ fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
     assert!(desk.handle_report(report(&order, Progress::Observed)).outcomes.is_empty());
 }
 
+fn report_command(jti: &str) -> Command {
+    Command { body: CommandBody::ReportsQuery(crate::wire::report::ReportArgs::default()), ..open(jti) }
+}
+
+#[test]
+fn an_errand_is_not_the_doors_and_outlives_their_restart() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    assert!(desk.handle_doors_restarted(at(50).wall).outcomes.is_empty());
+    let done = Answer { ticket: errand.ticket, at: at(60).wall, answered: Answered::Done(None) };
+    assert_eq!(stages(&desk.handle_answer(done.clone())), [Stage::Done]);
+    assert!(desk.handle_answer(done).outcomes.is_empty(), "after its end a command says nothing more");
+}
+
+#[test]
+fn an_errand_carries_what_its_operator_may_see() {
+    let mut desk = desk();
+    let of_ada = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    assert_eq!(of_ada.scope.doors, None);
+    let of_max = Command { operator: id("max"), ..report_command("b") };
+    let of_max = desk.handle_command(at(0), of_max, None).errand.unwrap();
+    assert_eq!(of_max.scope.doors, Some([id("back")].into()));
+}
+
+#[test]
+fn a_large_answer_is_told_whole_and_remembered_in_a_word() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    let page = json!({ "report": "x".repeat(100_000) });
+    let answer = Answer { ticket: errand.ticket, at: at(1).wall, answered: Answered::Done(Some(page.clone())) };
+    let step = desk.handle_answer(answer);
+    assert_eq!(step.outcomes[0].detail, Some(page));
+    let Some(LedgerWrite::Command(record)) = step.commit.writes.last() else { panic!("not stored") };
+    assert!(serde_json::to_vec(record).unwrap().len() < 2048);
+    let again = desk.handle_command(at(2), report_command("a"), None);
+    assert_eq!(stages(&again), [Stage::Done]);
+    assert!(again.outcomes[0].detail.as_ref().unwrap()["message"].as_str().unwrap().contains("another jti"));
+}
+
 #[test]
 fn orders_that_nobody_owns_any_more_end_in_the_order_in_which_they_came() {
     let config = DeskConfig { commands_per_operator_max: 100, ..config() };
@@ -407,7 +447,7 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     assert_eq!(stages(&step), [Stage::Cancelled]);
     assert_eq!(step.outcomes[0].jti, id("a"));
     let due = desk.handle_timeout(at(1000));
-    assert_eq!(due.order.unwrap().jti, id("b"));
+    assert_eq!(due.order.unwrap().by.cause(), Some(&id("b")));
     assert!(desk.next_deadline().is_none());
 }
 

@@ -49,7 +49,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             Ok(durable) => durable,
             Err(error) => return self.fail(error.to_string(), out),
         };
-        drop(changes);
+        let changed: Vec<Vec<u8>> = changes.into_keys().collect();
         let had_base = self.held.is_some();
         self.held = Some(Held { version, summary });
         self.raise_anchor(&meta);
@@ -71,7 +71,11 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             self.chores.rewrite = true;
         }
         let Settled { gathered, layer, change, absorbed, conflicts, disputed } = settled;
+        let layered: Vec<Vec<u8>> = self.layer.keys().chain(layer.keys()).cloned().collect();
         (self.layer, self.disputed) = (layer, disputed);
+        if let Err(error) = self.update_directory(changed.iter().chain(&layered)) {
+            return self.fail(error.to_string(), out);
+        }
         if let Some(change) = change {
             self.overlay.apply(&change);
             self.overlay_to_copy(now, &change, out);

@@ -2,13 +2,24 @@
 //! report an edit that is not durable, nor touch what the cloud signed. Invariant: an edit passes the same
 //! compiler as a set does, with every other record as it is in force at that moment.
 
+use serde_json::Value;
+
 use super::{
     Answer, EditRequest, Edited, Mirror, MirrorOutput, SecondCopy,
-    overlay::{Edit, Layer, OverlayChange},
+    authority::record,
+    gather::understand,
+    overlay::{Body, Edit, Layer, OverlayChange, is_departed},
     table::{Changes, Meta, TableError, View, key_of},
 };
 use crate::{
-    domain::{event::Refusal, ids::Id, record::KNOWN_KINDS, time::Now},
+    domain::{
+        event::Refusal,
+        ids::Id,
+        operator::{RecordEdit, Refused},
+        permission::Permissions,
+        record::KNOWN_KINDS,
+        time::{ClockTrust, Now},
+    },
     gateway::kv::Kv,
     wire::{canonical::canonical, set::BODY_BYTES_MAX},
 };
@@ -25,6 +36,12 @@ impl From<TableError> for Fault {
     }
 }
 
+impl Fault {
+    fn unauthorised((refusal, why): Refused) -> Fault {
+        Fault::Refused(refusal, vec![why])
+    }
+}
+
 fn refused<T>(refusal: Refusal, why: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Refused(refusal, vec![why.into()]))
 }
@@ -32,7 +49,7 @@ fn refused<T>(refusal: Refusal, why: impl Into<String>) -> Result<T, Fault> {
 /// An edit that may be written, and what it leads to.
 struct Ready {
     edit: Edit,
-    permissions: crate::domain::permission::Permissions,
+    permissions: Permissions,
     /// The record as it will be seen.
     record: (Vec<u8>, Option<Vec<u8>>),
     /// As the set has it.
@@ -46,16 +63,42 @@ enum Judged {
     Ready(Box<Ready>),
 }
 
+/// What an edit need not say: of a system event that its operator is the author, of an invitation that it is
+/// made now.
+fn complete(kind: &str, body: &mut Body, operator: &Id, now: Now) -> Result<(), Fault> {
+    match kind {
+        "system_event" if !body.contains_key("author") => {
+            body.insert("author".to_owned(), operator.as_str().into());
+        }
+        "operator" => {
+            let status = body.get_mut("status").and_then(Value::as_object_mut);
+            let invited = status.filter(|status| {
+                let has = |name: &str| status.contains_key(name);
+                status.get("state").is_some_and(|state| state == "invited") && !has("invited_at") && !has("expires_at")
+            });
+            if let Some(status) = invited {
+                if now.trust == ClockTrust::Untrusted {
+                    let why = "status: an invitation that does not say when it ends needs a clock that is trusted";
+                    return refused(Refusal::ClockUntrusted, why);
+                }
+                status.insert("invited_at".to_owned(), now.wall.to_string().into());
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     pub(super) fn handle_edit(&mut self, now: Now, request: EditRequest, out: &mut Vec<MirrorOutput>) {
         let ticket = request.ticket;
         let answer = |answer| MirrorOutput::Answer { ticket, answer };
         match self.judge_edit(now, request) {
-            Ok(Judged::Nothing) => out.push(answer(Answer::Edited { revision: self.overlay.revision() })),
+            Ok(Judged::Nothing) => out.push(answer(Answer::Unchanged { revision: self.overlay.revision() })),
             Ok(Judged::Ready(ready)) => {
-                let revision = ready.edit.revision;
+                let made = ready.edit.made();
                 match self.make_edit(now, *ready, out) {
-                    Ok(()) => out.push(answer(Answer::Edited { revision })),
+                    Ok(()) => out.push(answer(Answer::Edited(made))),
                     Err(error) => {
                         // Whether it is in the store shows when that is opened again.
                         out.push(answer(Answer::Unknown(format!("the store failed over this edit: {error}"))));
@@ -71,25 +114,23 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         }
     }
 
-    fn judge_edit(&self, now: Now, request: EditRequest) -> Result<Judged, Fault> {
-        let EditRequest { jti, operator, kind, id, body: after, .. } = request;
+    fn judge_edit(&mut self, now: Now, request: EditRequest) -> Result<Judged, Fault> {
+        let EditRequest { jti, operator, kind, id, body: mut after, .. } = request;
         let Some(meta) = self.held.as_ref().map(|_| self.table.meta()).transpose()?.flatten() else {
             return refused(Refusal::Conflict, "this node has no permission set yet that could be edited");
         };
         if !KNOWN_KINDS.contains(&kind.as_str()) {
             return refused(Refusal::Unsupported, format!("this version of latchd knows no records of kind {kind}"));
         }
-        let seen = View::STORED.with_layer(&self.layer);
-        let found = self.table.body(&kind, &id, seen)?.filter(|body| !super::overlay::is_departed(&kind, body));
+        if let Some(body) = &mut after {
+            complete(&kind, body, &operator, now)?;
+        }
         if let Some(made) = self.overlay.of_command(&jti) {
             // Made, and its word was lost with an earlier run.
-            if (&made.kind, &made.id, &made.after) == (&kind, &id, &after) {
+            if (&made.operator, &made.kind, &made.id) == (&operator, &kind, &id) {
                 return Ok(Judged::Nothing);
             }
             return refused(Refusal::Conflict, "another edit was made under this jti");
-        }
-        if found.is_none() && after.is_none() {
-            return refused(Refusal::UnknownTarget, format!("there is no {kind} {id}"));
         }
         let wanted = after.as_ref().map(canonical).transpose();
         let Ok(wanted) = wanted else {
@@ -98,6 +139,12 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         if let Some(bytes) = wanted.as_ref().map(Vec::len).filter(|bytes| *bytes > BODY_BYTES_MAX) {
             let why = format!("{kind}/{id}: a body of {bytes} bytes is more than {BODY_BYTES_MAX}");
             return refused(Refusal::Malformed, why);
+        }
+        let seen = View::STORED.with_layer(&self.layer);
+        let found = self.table.body(&kind, &id, seen)?.filter(|body| !is_departed(&kind, body));
+        self.allow(now, &operator, (&kind, &id), found.as_deref(), wanted.as_deref())?;
+        if found.is_none() && after.is_none() {
+            return refused(Refusal::UnknownTarget, format!("there is no {kind} {id}"));
         }
         if wanted == found {
             return Ok(Judged::Nothing);
@@ -111,6 +158,31 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             return refused(Refusal::Overloaded, why);
         }
         self.compile_edit(edit, &meta)
+    }
+
+    /// The operator may make a record of what it is into what it is to be.
+    fn allow(
+        &mut self,
+        now: Now,
+        operator: &Id,
+        (kind, id): (&Id, &Id),
+        found: Option<&[u8]>,
+        wanted: Option<&[u8]>,
+    ) -> Result<(), Fault> {
+        self.look_up()?;
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let old = found.map(|body| record(kind, id, body)).transpose()?.flatten();
+        let new = match wanted.and_then(|body| understand(kind, body)).transpose() {
+            Ok(new) => new,
+            // Whether they may is asked of a body that can be read; who may nothing hears that first.
+            Err(error) => {
+                let nothing = RecordEdit { kind, id, old: old.as_ref(), new: None };
+                self.judge_authority(now, directory, operator, &nothing)?.map_err(Fault::unauthorised)?;
+                return refused(Refusal::Malformed, format!("{kind}/{id}: {error}"));
+            }
+        };
+        let edit = RecordEdit { kind, id, old: old.as_ref(), new: new.as_ref() };
+        self.judge_authority(now, directory, operator, &edit)?.map_err(Fault::unauthorised)
     }
 
     fn compile_edit(&self, edit: Edit, meta: &Meta) -> Result<Judged, Fault> {
@@ -140,27 +212,18 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
     fn make_edit(&mut self, now: Now, ready: Ready, out: &mut Vec<MirrorOutput>) -> Result<(), TableError> {
         let Ready { edit, permissions, record: (key, result), stored } = ready;
-        let Edit { jti, operator, kind, id, .. } = edit.clone();
-        let deleted = edit.after.is_none();
         let change = OverlayChange { revision: edit.revision, put: vec![edit], gone: Vec::new() };
         let durable = self.table.write_overlay(&change, self.overlay.version_after(&change))?;
         self.overlay.apply(&change);
         if result == stored {
             self.layer.remove(&key);
         } else {
-            self.layer.insert(key, result);
+            self.layer.insert(key.clone(), result);
         }
+        self.update_directory([&key])?;
         self.overlay_to_copy(now, &change, out);
         self.do_chores(now, false, out);
-        let overlay = self.overlay.version();
-        out.push(MirrorOutput::Edited(Edited::new(
-            permissions,
-            overlay,
-            (jti, operator),
-            (kind, id),
-            deleted,
-            &durable,
-        )));
+        out.push(MirrorOutput::Edited(Edited::new(permissions, self.overlay.version(), &durable)));
         Ok(())
     }
 
@@ -174,10 +237,5 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             }
             self.append_to_copy(now, super::copy::LOG_OVERLAY, &entry, out);
         }
-    }
-
-    /// Whether an edit of this command stands, for a desk that lost its word.
-    pub fn has_edit_of(&self, jti: &Id) -> bool {
-        self.overlay.of_command(jti).is_some()
     }
 }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use super::overlay::{Body, OverlayVersion};
 use crate::{
     domain::{
-        event::{ConflictedEdit, Refusal},
+        event::{ConflictedEdit, EditMade, Refusal},
         ids::Id,
         outputs::Ticket,
         permission::{Permissions, SetVersion},
         time::Wall,
     },
     gateway::step::Durable,
-    wire::set::{Digest, SetRequest, Want},
+    wire::{
+        command::ListArgs,
+        edit::ListPage,
+        set::{Digest, SetRequest, Want},
+    },
 };
 
 /// All signatures have been verified by the session, which hands over what was signed.
@@ -89,6 +93,7 @@ pub enum MirrorOutput {
     Resumed {
         permissions: Arc<Permissions>,
         overlay: OverlayVersion,
+        edits: Vec<EditMade>,
     },
     /// Edits up to this revision were made and cannot all be found any more.
     EditsLost {
@@ -126,61 +131,48 @@ pub struct EditRequest {
     pub body: Option<Body>,
 }
 
+/// The set in force with one edit more.
 #[derive(Clone, Debug)]
 pub struct Edited {
     pub permissions: Arc<Permissions>,
     pub overlay: OverlayVersion,
-    pub jti: Id,
-    pub operator: Id,
-    pub kind: Id,
-    pub id: Id,
-    pub deleted: bool,
+}
+
+impl MirrorInput {
+    /// Who waits for an answer to this.
+    pub fn asked(&self) -> Option<Ticket> {
+        match self {
+            MirrorInput::Edit(request) => Some(request.ticket),
+            MirrorInput::List(request) => Some(request.ticket),
+            _ => None,
+        }
+    }
 }
 
 impl Edited {
     /// The durable store vouches for what is handed out.
-    pub(super) fn new(
-        permissions: Permissions,
-        overlay: OverlayVersion,
-        (jti, operator): (Id, Id),
-        (kind, id): (Id, Id),
-        deleted: bool,
-        _: &Durable,
-    ) -> Edited {
-        Edited { permissions: Arc::new(permissions), overlay, jti, operator, kind, id, deleted }
+    pub(super) fn new(permissions: Permissions, overlay: OverlayVersion, _: &Durable) -> Edited {
+        Edited { permissions: Arc::new(permissions), overlay }
     }
 }
 
-/// Records of one kind, from a cursor on.
+/// Records of one kind, from a cursor on, as one operator may see them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListRequest {
     pub ticket: Ticket,
+    pub operator: Id,
     pub kind: Id,
-    /// Where the page before ended.
-    pub after: Option<(Id, Id)>,
-    pub limit: Option<usize>,
-    /// Only ids that begin so.
-    pub prefix: Option<String>,
-    /// Only what names this person, or this group.
-    pub person: Option<Id>,
-    pub group: Option<Id>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
-    pub version: SetVersion,
-    pub overlay: OverlayVersion,
-    pub records: Vec<(Id, Body)>,
-    /// Kind and id of the record after which the next page begins; nothing: this is the last.
-    pub next: Option<(String, String)>,
+    pub args: ListArgs,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    Edited {
+    Edited(EditMade),
+    /// The record is as it was asked to be; nothing had to be done.
+    Unchanged {
         revision: u64,
     },
-    Listed(Page),
+    Listed(ListPage),
     Refused(Refusal, Vec<String>),
     /// The store failed before anything was changed.
     Failed(String),

@@ -6,7 +6,8 @@
 //! `judge` places what arrives against what is held, `staging` gathers a whole set chunk by chunk, `commit`
 //! makes a change durable and then visible, `table` is the store's layout, `copy` and `recover` are the
 //! second copy outside of it, `open` is the start. `edit` takes edits by command into the `overlay`, `merge`
-//! lays each over the cloud's record, `settle` finds what of them stands over a new set, `list` shows records.
+//! lays each over the cloud's record, `settle` finds what of them stands over a new set, `list` shows records,
+//! `authority` says to whom both are allowed.
 //!
 //! ```text
 //!   delta, next in turn ──────────────► check digest ─► compile ─► store + sync ─► copy, anchor ─► Applied
@@ -20,6 +21,7 @@
 //! a new one, which starts from what is durable.
 
 mod attest;
+mod authority;
 mod commit;
 mod copy;
 mod edit;
@@ -47,7 +49,7 @@ use jiff::tz::TimeZone;
 pub use attest::RootAttest;
 pub use copy::{Anchor, Attest, AttestedKeys, CopyError, SecondCopy, Sink};
 pub use messages::{
-    Answer, Applied, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Page, Refused, Wanted,
+    Answer, Applied, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Refused, Wanted,
 };
 pub use open::{MirrorOpened, OpenError, Source};
 pub use overlay::{Body, EDITS_BYTES_MAX, EDITS_MAX, OverlayVersion};
@@ -63,6 +65,7 @@ use super::kv::Kv;
 use crate::{
     domain::{
         event::Refusal,
+        operator::Directory,
         outputs::Ticket,
         permission::SetVersion,
         time::{Mono, Now, Wall},
@@ -116,6 +119,8 @@ pub struct Mirror<K, C> {
     overlay: Overlay,
     /// What they make of the set held: of each record that is not as the set has it.
     layer: Changes,
+    /// The records by which an edit's reach is told; made when the first edit or list asks for it.
+    directory: Option<Directory>,
     /// Edits of which it was told that the set says otherwise.
     disputed: BTreeSet<u64>,
     /// The high-water mark; on the disk once `anchor_due` is false.
@@ -166,8 +171,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 MirrorInput::LinkUp => self.link_up = true,
                 MirrorInput::LinkDown => self.link_up = false,
                 MirrorInput::Ask | MirrorInput::Timeout => {}
-                MirrorInput::Edit(request) => out.push(unavailable(request.ticket)),
-                MirrorInput::List(request) => out.push(unavailable(request.ticket)),
+                _ if input.asked().is_some() => out.extend(input.asked().map(unavailable)),
                 _ => out.push(MirrorOutput::Ignored(Ignored::Unavailable)),
             }
             return out;
@@ -178,7 +182,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             MirrorInput::Chunk { name, bytes } => self.handle_chunk(now, name, bytes, &mut out),
             MirrorInput::Beat { iat, version } => self.handle_beat(iat, version, &mut out),
             MirrorInput::Edit(request) => self.handle_edit(now, *request, &mut out),
-            MirrorInput::List(request) => self.handle_list(*request, &mut out),
+            MirrorInput::List(request) => self.handle_list(now, *request, &mut out),
             MirrorInput::LinkUp => {
                 self.link_up = true;
                 self.retry.reset();
@@ -297,6 +301,14 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
 /// What is said while the store is down.
 pub fn unavailable(ticket: Ticket) -> MirrorOutput {
-    let why = "the permission set's store has failed and is being opened again".to_owned();
-    MirrorOutput::Answer { ticket, answer: Answer::Refused(Refusal::Overloaded, vec![why]) }
+    overloaded(ticket, "the permission set's store has failed and is being opened again")
+}
+
+/// What is said when the mirror has no room for a request.
+pub fn busy(ticket: Ticket) -> MirrorOutput {
+    overloaded(ticket, "the permission set is busy: ask again")
+}
+
+fn overloaded(ticket: Ticket, why: &str) -> MirrorOutput {
+    MirrorOutput::Answer { ticket, answer: Answer::Refused(Refusal::Overloaded, vec![why.to_owned()]) }
 }

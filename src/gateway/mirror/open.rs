@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{
     Anchor, CHORE_FIRST, CHORE_MOST, Chores, Held, Mirror, MirrorConfig, MirrorOutput, RETRY_FIRST, RETRY_MOST,
     copy::{Attest, SecondCopy},
-    overlay::{OverlayChange, OverlayVersion},
+    overlay::{Edit, OverlayChange, OverlayVersion},
     recover::{Recovered, recover},
     retry::Retry,
     settle::Unsettled,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{ConflictedEdit, EditFate},
+        event::{ConflictedEdit, EditFate, EditMade},
         ids::Id,
         permission::{Permissions, SetVersion},
         time::Now,
@@ -68,6 +68,7 @@ pub struct MirrorOpened {
     pub keys_version_min: u64,
     /// Edits by command that stand.
     pub overlay: OverlayVersion,
+    pub edits: Vec<EditMade>,
     /// Those that did not fit the set as this version understands it.
     pub conflicts: Vec<ConflictedEdit>,
     /// Those that the set left no room for when it came, which may have been told then.
@@ -165,6 +166,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             keys_version_min: anchor.keys_version.max(keys.as_ref().map_or(0, |keys| keys.version)),
             keys: keys.clone(),
             overlay: OverlayVersion::default(),
+            edits: Vec::new(),
             conflicts: Vec::new(),
             conflicts_then: Vec::new(),
             edits_lost: (overlay.revision() < anchor.overlay_revision).then_some(anchor.overlay_revision),
@@ -184,6 +186,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             held: None,
             overlay,
             layer: Changes::new(),
+            directory: None,
             disputed: Default::default(),
             target: anchor.mark(),
             anchor,
@@ -235,6 +238,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             }
         }
         opened.overlay = mirror.overlay.version();
+        opened.edits = mirror.overlay.edits().map(Edit::made).collect();
         let mut out = Vec::new();
         mirror.do_chores(now, false, &mut out);
         for output in out {

@@ -13,7 +13,11 @@ use super::{
     table::{Changes, TableError, key_of},
 };
 use crate::{
-    domain::{ids::Id, time::Wall},
+    domain::{
+        event::{EditChange, EditMade},
+        ids::Id,
+        time::Wall,
+    },
     wire::canonical::canonical,
 };
 
@@ -52,6 +56,15 @@ impl Edit {
     fn bytes(&self) -> usize {
         let body = |body: &Option<Body>| body.as_ref().and_then(|b| serde_json::to_vec(b).ok()).map_or(0, |b| b.len());
         EDIT_BYTES + body(&self.before) + body(&self.after)
+    }
+}
+
+impl Edit {
+    /// As it is told.
+    pub fn made(&self) -> EditMade {
+        let Edit { operator, jti, kind, id, revision, .. } = self.clone();
+        let change = if self.after.is_some() { EditChange::Put } else { EditChange::Delete };
+        EditMade { operator, jti, kind, id, change, revision }
     }
 }
 

@@ -98,6 +98,11 @@ pub enum Input {
         from: u64,
         events: Vec<Sealed>,
     },
+    /// The answer to `ReadLive`.
+    LiveEvents {
+        from: u64,
+        events: Vec<Sealed>,
+    },
     /// The answer to `ReadEventHash`.
     EventHash {
         seq: u64,
@@ -135,6 +140,11 @@ pub enum Action {
     /// To the ledger.
     Commit(Commit),
     ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    /// For those who watch: answered by [`Input::LiveEvents`].
+    ReadLive {
         from: u64,
         bytes_max: usize,
     },

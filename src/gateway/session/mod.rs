@@ -41,6 +41,7 @@ use self::{
     rejects::Rejects,
 };
 pub use super::ledger::LastBeat;
+use super::{live::LiveEvents, reports::Places};
 use crate::{
     domain::{
         cloud::Confirmation,
@@ -98,6 +99,7 @@ pub struct Session {
     last_reason: String,
     outbox: Outbox,
     events: EventDrain,
+    live: LiveEvents,
     rejects: Rejects,
     receipts: Receipts,
     budgets: Budgets,
@@ -138,6 +140,7 @@ impl Session {
             last_reason: "not connected since the start".to_owned(),
             outbox: Outbox::default(),
             events: EventDrain::new(restored.head, restored.acked_through),
+            live: LiveEvents::new(Places::default(), restored.head),
             rejects: Rejects::default(),
             receipts: Receipts::default(),
             budgets: Budgets::new(now.mono),
@@ -150,6 +153,17 @@ impl Session {
             confirmed,
             last_beat: confirmed,
         }
+    }
+
+    /// Which readers are at which doors, for those who watch the events of some doors only.
+    pub fn with_places(mut self, places: Places) -> Session {
+        self.live = LiveEvents::new(places, self.events.head());
+        self
+    }
+
+    /// Who watches what; whatever is changed there is sent with the next input.
+    pub fn live(&mut self) -> &mut LiveEvents {
+        &mut self.live
     }
 
     pub fn keys(&self) -> &KeySet {
@@ -192,6 +206,7 @@ impl Session {
             self.lost_at,
             connected.then_some(self.beat_at),
             self.events.next_deadline(),
+            self.live.next_deadline(),
             self.rejects.next_deadline(),
             leaving,
         ]
@@ -211,7 +226,11 @@ impl Session {
         }
         match input {
             Input::Link(event) => self.handle_link(now, event, entropy, &mut out),
-            Input::DurableHead(head) => self.events.durable(head),
+            Input::DurableHead(head) => {
+                self.events.durable(head);
+                self.live.durable(head);
+            }
+            Input::LiveEvents { from, events } => self.live.read(now.mono, from, &events),
             Input::Events { from, events } => self.events.read(now.mono, from, events),
             Input::EventHash { seq, hash } => {
                 let verdict = self.events.hash_of(now.mono, seq, hash);
@@ -250,11 +269,15 @@ impl Session {
                 if let Some(reason) = refused {
                     out.push(Action::Notice(format!("the broker refused a message: {reason}")));
                 }
-                if self.outbox.puback(handle) == Some(Sent::Events) {
-                    self.events.puback();
-                    if unheard {
-                        self.events.unheard(now.mono);
+                match self.outbox.puback(handle) {
+                    Some(Sent::Events) => {
+                        self.events.puback();
+                        if unheard {
+                            self.events.unheard(now.mono);
+                        }
                     }
+                    Some(Sent::Live(jti)) => self.live.puback(&jti),
+                    _ => {}
                 }
             }
             LinkEvent::Message { token, topic, payload, retain, .. } if token.connection == self.connection => {
@@ -279,12 +302,14 @@ impl Session {
         }
         self.outbox.connected(window);
         self.events.connected();
+        self.live.connected();
         self.request(now, Want::Update, Vec::new(), entropy);
     }
 
     fn disconnected(&mut self, now: Now, reason: String, entropy: Entropy<'_>, out: &mut Vec<Action>) {
         self.outbox.disconnected();
         self.events.disconnected();
+        self.live.disconnected();
         self.receipts.disconnected();
         self.wanted.clear();
         if matches!(self.phase, Phase::Leaving { .. }) {
@@ -325,6 +350,7 @@ impl Session {
             self.outbox.status_changed = true;
         }
         self.events.timeout(now.mono);
+        self.live.handle_timeout(now.mono);
         for body in self.rejects.due(now.mono) {
             self.commit_event(now, body, out);
         }

@@ -2,8 +2,8 @@
 //! never put more on the wire than the window allows. Invariant: an outcome leaves the queue when the
 //! broker has it, or when it is pushed out by newer ones; of a thing only the latest state waits.
 //!
-//! When full: outcomes push out the oldest one (the cloud asks again with the same command and gets the
-//! stored outcomes from the ledger); states cannot fill up, there is one per thing; status and
+//! When full, by number or by bytes: outcomes push out the oldest one (the cloud asks again with the same
+//! command and gets the stored outcomes from the ledger); states cannot fill up, there is one per thing; status and
 //! request are one each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,10 +18,13 @@ use crate::{
 type StateKey = (&'static str, Id);
 
 pub const OUTCOMES_MAX: usize = 1024;
+/// Of the details of the outcomes that wait: a handful of pages of reports.
+pub const OUTCOME_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub struct Outbox {
     outcomes: VecDeque<WaitingOutcome>,
+    outcome_bytes: usize,
     next_outcome: u64,
     states: BTreeMap<StateKey, Status>,
     states_changed: BTreeSet<StateKey>,
@@ -38,6 +41,7 @@ pub struct Outbox {
 struct WaitingOutcome {
     number: u64,
     outcome: Outcome,
+    bytes: usize,
     sent: bool,
 }
 
@@ -49,13 +53,15 @@ struct OnWire {
 }
 
 /// What a PUBACK is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     Outcome(u64),
     Status,
     Request,
     State,
     Events,
+    /// Of this subscription.
+    Live(Id),
 }
 
 /// What to send next, without events.
@@ -69,12 +75,20 @@ pub enum Item {
 
 impl Outbox {
     pub fn push_outcome(&mut self, outcome: Outcome) {
-        if self.outcomes.len() >= OUTCOMES_MAX {
-            self.outcomes.pop_front();
-            self.dropped += 1;
-        }
+        let bytes = outcome.detail.as_ref().map_or(0, |detail| detail.to_string().len());
         self.next_outcome += 1;
-        self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, sent: false });
+        self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, bytes, sent: false });
+        self.outcome_bytes += bytes;
+        let too_many = |outbox: &Outbox| {
+            outbox.outcomes.len() > OUTCOMES_MAX
+                || outbox.outcome_bytes > OUTCOME_BYTES_MAX && outbox.outcomes.len() > 1
+        };
+        while too_many(self) {
+            if let Some(oldest) = self.outcomes.pop_front() {
+                self.outcome_bytes -= oldest.bytes;
+                self.dropped += 1;
+            }
+        }
     }
 
     pub fn set_state(&mut self, status: Status) {
@@ -131,12 +145,13 @@ impl Outbox {
     pub fn puback(&mut self, handle: Handle) -> Option<Sent> {
         let on_wire = self.wire.iter_mut().find(|w| w.handle == handle && !w.acknowledged)?;
         on_wire.acknowledged = true;
-        let what = on_wire.what;
+        let what = on_wire.what.clone();
         while self.wire.front().is_some_and(|w| w.acknowledged) {
             self.wire.pop_front();
         }
         if let Sent::Outcome(number) = what {
             self.outcomes.retain(|o| o.number != number);
+            self.outcome_bytes = self.outcomes.iter().map(|o| o.bytes).sum();
         }
         Some(what)
     }

@@ -8,7 +8,7 @@ use super::{
     outbox::{Item, Sent},
 };
 use crate::{
-    domain::time::Now,
+    domain::{status::Status, time::Now},
     wire::{
         event_log::with_replayed,
         upward::{NodeStatus, Online},
@@ -16,9 +16,12 @@ use crate::{
 };
 
 impl Session {
-    /// Fills the window: first what somebody waits for, then events.
+    /// Fills the window: first what somebody waits for, then events, which never take all of it, then what is
+    /// watched live.
     pub(super) fn send(&mut self, now: Now, out: &mut Vec<Action>) {
         if !self.is_connected() {
+            // Subscriptions see what happens meanwhile.
+            out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
             return;
         }
         while self.outbox.has_room() {
@@ -40,6 +43,12 @@ impl Session {
                 }
             }
         }
+        out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
+        while matches!(self.phase, Phase::Connected) && self.outbox.has_room() {
+            let Some((jti, update)) = self.live.next() else { break };
+            let sealed = self.sealer.seal_live(now.wall, &jti, update.missed, &update.events, update.ended);
+            self.publish(self.topics.live(&jti), sealed, false, Sent::Live(jti), out);
+        }
     }
 
     fn send_item(&mut self, now: Now, item: Item, out: &mut Vec<Action>) {
@@ -59,7 +68,11 @@ impl Session {
             }
             Item::State(status) => {
                 let topic = self.topics.state(status.kind(), status.id());
-                let sealed = self.sealer.seal_state(now.wall, &status);
+                let sealed = match status {
+                    // What MQTT takes for "retain nothing": it says nothing, so there is nothing to sign.
+                    Status::Gone(..) => Ok(String::new()),
+                    status => self.sealer.seal_state(now.wall, &status),
+                };
                 self.publish(topic, sealed, true, Sent::State, out);
             }
         }

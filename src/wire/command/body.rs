@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::is_known;
-use crate::domain::{
-    door::Mode,
-    event::DenialReason,
-    ids::Id,
-    operator::{self, Targets},
-    record::ForceState,
-    time::Wall,
+use crate::{
+    domain::{
+        door::Mode,
+        ids::Id,
+        operator::{self, Targets},
+        record::ForceState,
+        time::Wall,
+    },
+    wire::{live::SubscribeArgs, report::ReportArgs},
 };
 
 pub const DWELL_MS_MIN: u32 = 100;
@@ -74,8 +76,8 @@ pub enum CommandBody {
         kind: String,
         args: ListArgs,
     },
-    ReportsQuery(ReportsQueryArgs),
-    LiveEventsSubscribe(EventFilter),
+    ReportsQuery(ReportArgs),
+    LiveEventsSubscribe(SubscribeArgs),
     LiveEventsUnsubscribe(UnsubscribeArgs),
     ConfigurationGet(NoArgs),
     ConfigurationPut(ConfigurationPutArgs),
@@ -318,68 +320,6 @@ pub struct ListArgs {
     pub limit: Option<u32>,
 }
 
-/// Which events: all that are given must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EventFilter {
-    /// Exact (`access.denied`) or by group (`access.*`); absent: every type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub types: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub doors: Option<Vec<Id>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readers: Option<Vec<Id>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persons: Option<Vec<Id>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Vec<Id>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operators: Option<Vec<Id>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasons: Option<Vec<DenialReason>>,
-}
-
-/// `args` of `reports.query`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReportsQueryArgs {
-    /// From this instant on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Wall>,
-    /// Up to, not including.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Wall>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filter: Option<EventFilter>,
-    #[serde(default)]
-    pub order: ReportOrder,
-    #[serde(default)]
-    pub format: ReportFormat,
-    /// Events in one page, up to 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000), with = "u32")]
-    pub limit: Option<u32>,
-    /// `next` of the page before, with the same query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportOrder {
-    #[default]
-    NewestFirst,
-    OldestFirst,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportFormat {
-    #[default]
-    Json,
-    Csv,
-}
-
 /// `args` of `live_events.unsubscribe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -575,14 +515,17 @@ impl CommandBody {
             }
             "output.set" => CommandBody::OutputSet(args.read("output, on")?),
             "reports.query" => {
-                let args: ReportsQueryArgs =
-                    args.read_or_default("from, until, filter, order, format, limit, cursor")?;
-                within("limit", args.limit, 1, 1000)?;
+                let given = args.args.clone().unwrap_or_default();
+                let args: ReportArgs = args.read_or_default("from, until, filter, order, format, limit, cursor")?;
+                args.check(&given).map_err(within_args)?;
                 CommandBody::ReportsQuery(args)
             }
-            "live_events.subscribe" => CommandBody::LiveEventsSubscribe(
-                args.read_or_default("types, doors, readers, persons, credentials, operators, reasons")?,
-            ),
+            "live_events.subscribe" => {
+                let given = args.args.clone().unwrap_or_default();
+                let args: SubscribeArgs = args.read_or_default("filter, ttl_s")?;
+                args.check(&given).map_err(within_args)?;
+                CommandBody::LiveEventsSubscribe(args)
+            }
             "live_events.unsubscribe" => CommandBody::LiveEventsUnsubscribe(args.read("jti")?),
             "configuration.get" => CommandBody::ConfigurationGet(args.read_or_default("nothing")?),
             "configuration.put" => {
@@ -689,6 +632,10 @@ impl Args<'_> {
             _ => Ok(CommandBody::Unsupported { name: name.to_owned() }),
         }
     }
+}
+
+fn within_args(problem: String) -> String {
+    format!("args.{problem}")
 }
 
 fn within(field: &str, value: Option<u32>, min: u32, max: u32) -> Result<(), String> {

@@ -244,7 +244,7 @@ fn every_command_of_the_contract_is_read_under_its_own_name() {
         ("output.pulse", json!({ "output": "bell", "pulse_ms": 500 })),
         ("output.set", json!({ "output": "bell", "on": true })),
         ("reports.query", json!({ "filter": { "types": ["access.*"] }, "format": "csv" })),
-        ("live_events.subscribe", json!({ "doors": ["front"] })),
+        ("live_events.subscribe", json!({ "filter": { "doors": ["front"] } })),
         ("live_events.unsubscribe", json!({ "jti": "j-1" })),
         ("configuration.get", json!({})),
         ("configuration.put", json!({ "toml": "", "confirm_within_s": 60 })),

@@ -25,6 +25,8 @@ const NODE: &str = "acme/hq-1";
 const BOOT: &str = "b7f3a1c09e5d4426";
 const NONCE: &str = "5f1c0a7be2994d10a3c8f60b7d2e4419";
 const LOG: &str = "log-51d0";
+/// The command that subscribed.
+const WATCHED: &str = "01JD3Y5T7V9ZQ8";
 const AT: &str = "2026-09-21T14:13:20.120Z";
 const IAT: f64 = 1_790_000_000.12;
 const KEYS_EXPIRE: u64 = 1_830_000_000;
@@ -108,6 +110,23 @@ pub fn commands() -> Examples {
         ("open", command("01JD3Y5T7V9ZQ5", "door.open", json!({"door": "front"}))),
         ("close", command("01JD3Y5T7V9ZQ6", "door.close", json!({"door": "front"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
+        (
+            "report",
+            command(
+                "01JD3Y5T7V9ZQ9",
+                "reports.query",
+                json!({"from": "2026-09-21T00:00:00.000Z", "filter": {"types": ["access.*"], "doors": ["front"]}}),
+            ),
+        ),
+        (
+            "watch",
+            command(
+                WATCHED,
+                "live_events.subscribe",
+                json!({"filter": {"types": ["access.*", "door.forced"]}, "ttl_s": 900}),
+            ),
+        ),
+        ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
     ]
 }
 
@@ -128,6 +147,15 @@ pub fn outcomes() -> Examples {
         ("received", outcome(4, json!({"seq": 0, "stage": "received"}))),
         ("actuated", outcome(6, json!({"seq": 2, "stage": "actuated"}))),
         ("actuated_finally", outcome(6, json!({"seq": 2, "stage": "actuated", "detail": {"final": true}}))),
+        (
+            "report",
+            outcome(
+                8,
+                json!({"seq": 2, "stage": "done", "detail": {"report": {
+                    "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
+                }}}),
+            ),
+        ),
         (
             "refused",
             outcome(
@@ -309,8 +337,8 @@ pub fn args_of(command: &str) -> Value {
         "output.pulse" => json!({ "output": "bell", "pulse_ms": 500 }),
         "output.set" => json!({ "output": "bell", "on": true }),
         "reports.query" => json!({ "filter": { "types": ["access.*"], "doors": ["front"] }, "format": "csv" }),
-        "live_events.subscribe" => json!({ "types": ["access.*", "door.forced"] }),
-        "live_events.unsubscribe" => json!({ "jti": "01JD3Y5T7V9ZQ4" }),
+        "live_events.subscribe" => json!({ "filter": { "types": ["access.*", "door.forced"] }, "ttl_s": 900 }),
+        "live_events.unsubscribe" => json!({ "jti": WATCHED }),
         "configuration.put" => json!({ "toml": "[node]\n", "confirm_within_s": 120 }),
         "configuration.confirm" => json!({ "sha256": hex(&[0xab; 32]) }),
         "node.diagnostics" => json!({ "explain": { "door": "front", "person": "ada" } }),
@@ -320,6 +348,16 @@ pub fn args_of(command: &str) -> Value {
             _ => json!({}),
         },
     }
+}
+
+pub fn live() -> Examples {
+    let update = |n: u64, update: Value| envelope(n, json!({ "live": update }));
+    let denials = |(_, events): (Head, Vec<Value>)| {
+        let seen: Vec<Value> = events.into_iter().filter(|event| event["type"] == "access.denied").collect();
+        update(13, json!({ "subscription": WATCHED, "missed": 2, "events": seen }))
+    };
+    let ended = update(14, json!({ "subscription": WATCHED, "events": [], "ended": "operator_suspended" }));
+    log().map(|log| ("events", denials(log))).into_iter().chain([("ended", ended)]).collect()
 }
 
 pub fn acks() -> Examples {
@@ -341,6 +379,10 @@ pub fn reader_states() -> Examples {
 
 pub fn board_states() -> Examples {
     vec![("up", envelope(9, json!({ "board": { "board": "relays", "link": "up" } })))]
+}
+
+pub fn area_states() -> Examples {
+    vec![("occupied", envelope(10, json!({ "area": { "area": "lab", "count": 3, "limit": 12 } })))]
 }
 
 pub fn statuses() -> Examples {

@@ -31,7 +31,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 11] {
+pub fn channels() -> [Channel; 13] {
     [
         Channel {
             name: "command",
@@ -132,6 +132,26 @@ pub fn channels() -> [Channel; 11] {
             description: "Published when the board is lost or answers again, and whenever the link comes up.",
             retain: true,
             messages: &["BoardState"],
+        },
+        Channel {
+            name: "liveEvents",
+            address: "latchd/v1/{org}/{node}/live/{jti}",
+            way: Way::Up,
+            operation: "sendLiveEvents",
+            summary: "Show events to one who watches",
+            description: "One topic for each live_events.subscribe, named by its jti. In order, but not without gaps: `missed` counts them.",
+            retain: false,
+            messages: &["Live"],
+        },
+        Channel {
+            name: "areaState",
+            address: "latchd/v1/{org}/{node}/state/area/{area}",
+            way: Way::Up,
+            operation: "sendAreaState",
+            summary: "Say how many people are in an area",
+            description: "Published at every change and whenever the link comes up; an empty message clears it when the permission set has no such area any more.",
+            retain: true,
+            messages: &["AreaState"],
         },
         Channel {
             name: "status",

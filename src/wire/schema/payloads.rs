@@ -19,21 +19,32 @@ use crate::{
         command::{
             self, AlarmAcknowledgeArgs, ApbClearArgs, CommandClaims, ConfigurationConfirmArgs, ConfigurationPutArgs,
             DeleteArgs, DiagnosticsArgs, DndArgs, DoorArgs, DoorCancelDelayArgs, DoorDelayArgs, DoorOpenAndCloseArgs,
-            EventFilter, FloorArgs, FloorOpenAndCloseArgs, ForceArgs, ForceToggleArgs, ListArgs, LockdownArgs,
-            LockerArgs, NoArgs, OutputPulseArgs, OutputSetArgs, PutArgs, ReportsQueryArgs, UnsubscribeArgs,
-            VirtualReadArgs,
+            FloorArgs, FloorOpenAndCloseArgs, ForceArgs, ForceToggleArgs, ListArgs, LockdownArgs, LockerArgs, NoArgs,
+            OutputPulseArgs, OutputSetArgs, PutArgs, UnsubscribeArgs, VirtualReadArgs,
         },
         jws::Typ,
         keys::KeysDocument,
+        live::SubscribeArgs,
+        report::ReportArgs,
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
-            BoardMessage, DoorMessage, EventsMessage, OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
+            AreaMessage, BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage,
+            RequestMessage, StatusMessage,
         },
     },
 };
 
 /// The commands that this version carries out.
-pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+#[rustfmt::skip]
+pub const SUPPORTED: &[&str] = &[
+    "door.open",
+    "door.close",
+    "door.open_and_close",
+    "door.state.get",
+    "reports.query",
+    "live_events.subscribe",
+    "live_events.unsubscribe",
+];
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
@@ -132,6 +143,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             examples: examples::events(),
         },
         Message {
+            name: "Live",
+            title: "Live events",
+            summary: "What one subscription sees, as soon as it is durable; the last one says why it ended.",
+            typ: Some(Typ::Up),
+            payload: of::<LiveMessage>(generator),
+            examples: examples::live(),
+        },
+        Message {
             name: "SetRequest",
             title: "A request",
             summary: "What the node holds, and what it asks for.",
@@ -162,6 +181,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<BoardMessage>(generator),
             examples: examples::board_states(),
+        },
+        Message {
+            name: "AreaState",
+            title: "An area's state",
+            summary: "How many people are in an area, and how many may be.",
+            typ: Some(Typ::Up),
+            payload: of::<AreaMessage>(generator),
+            examples: examples::area_states(),
         },
         Message {
             name: "Status",
@@ -208,8 +235,8 @@ fn command_args(generator: &mut SchemaGenerator) -> Vec<CommandArgs> {
         args::<LockerArgs>(g, true, &["locker.open"]),
         args::<OutputPulseArgs>(g, true, &["output.pulse"]),
         args::<OutputSetArgs>(g, true, &["output.set"]),
-        args::<ReportsQueryArgs>(g, false, &["reports.query"]),
-        args::<EventFilter>(g, false, &["live_events.subscribe"]),
+        args::<ReportArgs>(g, false, &["reports.query"]),
+        args::<SubscribeArgs>(g, false, &["live_events.subscribe"]),
         args::<UnsubscribeArgs>(g, true, &["live_events.unsubscribe"]),
         args::<ConfigurationPutArgs>(g, true, &["configuration.put"]),
         args::<ConfigurationConfirmArgs>(g, true, &["configuration.confirm"]),

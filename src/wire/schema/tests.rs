@@ -12,8 +12,8 @@ use crate::{
         keys::{KeySet, RootKey},
         set::{Bucket, Digest, SetDocument, SetRequest, chunk},
         upward::{
-            self, BoardMessage, DoorMessage, EventsMessage, OutcomeMessage, ReaderMessage, RequestMessage,
-            StatusMessage,
+            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage,
+            RequestMessage, StatusMessage,
         },
     },
 };
@@ -124,12 +124,15 @@ fn channels_are_the_topics_of_the_node() {
     let hash = [0xab; 32];
     let mut expected = topics.subscriptions().to_vec();
     expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status()]);
-    for (kind, id) in [("door", "front"), ("reader", "front-in"), ("board", "relays")] {
+    for (kind, id) in [("door", "front"), ("reader", "front-in"), ("board", "relays"), ("area", "lab")] {
         expected.push(topics.state(kind, &Id::new(id).unwrap()));
     }
+    expected.push(topics.live(&Id::new("j-1").unwrap()));
     let concrete = |address: &String| {
         let chunk = topics.set_chunk(&hash).replace(&crate::wire::canonical::hex(&hash), "+");
         let address = address.replace("{door}", "front").replace("{reader}", "front-in").replace("{board}", "relays");
+        let address = address.replace("{jti}", "j-1");
+        let address = address.replace("{area}", "lab");
         address.replace("latchd/v1/acme/hq-1/set/chunk/{sha256}", &chunk)
     };
     let mut found: Vec<String> = addresses.iter().map(concrete).collect();
@@ -146,7 +149,7 @@ fn the_example_commands_are_accepted() {
         .map(|(verified, compact)| command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap())
         .map(|command| command.body.name().to_owned())
         .collect();
-    let mut supported = payloads::SUPPORTED.map(str::to_owned).to_vec();
+    let mut supported = payloads::SUPPORTED.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     supported.sort();
     let mut found = commands;
     found.sort();
@@ -199,7 +202,9 @@ fn the_other_examples_of_the_node_are_read_by_a_cloud() {
     document.opened::<DoorMessage>("DoorState");
     document.opened::<ReaderMessage>("ReaderState");
     document.opened::<BoardMessage>("BoardState");
+    document.opened::<AreaMessage>("AreaState");
     document.opened::<StatusMessage>("Status");
+    document.opened::<LiveMessage>("Live");
     document.opened::<RequestMessage<SetRequest>>("SetRequest");
 }
 

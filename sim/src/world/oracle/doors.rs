@@ -23,8 +23,15 @@ use latchd::{
     wire::outcome::Stage,
 };
 
-use super::{Invariant, Oracle, events};
-use crate::world::{World, people, site::Site};
+use super::{Invariant, Oracle, authority::unlocks, events};
+use crate::world::{
+    World,
+    set::{
+        Sets,
+        names::{SLOW_PERSON, person_id},
+    },
+    site::Site,
+};
 
 /// From the end of the last reason to the lock's fall, the bus being well.
 const FALLS_WITHIN: Duration = Duration::from_secs(3);
@@ -131,7 +138,7 @@ impl Oracle {
             *watch = DoorWatch {
                 manual: manual && restores,
                 reason_seen: now,
-                stored: stored.map(|open| open.jti.clone()),
+                stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 ..DoorWatch::default()
             };
@@ -144,7 +151,10 @@ impl Oracle {
     /// Modes that were reported as durable are there after a start.
     pub(super) fn check_promises(&mut self, site: &Site, restored: &BTreeMap<Id, DurableDoor>) {
         for (watch, door) in self.doors.iter().zip(&site.doors) {
-            let found = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref()).map(|open| &open.jti);
+            let found = restored
+                .get(&door.id)
+                .and_then(|durable| durable.manual_open.as_ref())
+                .and_then(|open| open.by.cause());
             if let Some(promised) = &watch.promised
                 && promised.as_ref() != found
             {
@@ -157,8 +167,9 @@ impl Oracle {
     /// An outcome goes to the cloud.
     pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
-        let watch = &mut self.doors[asked.door];
-        match (stage, asked.action) {
+        let Some((door, action)) = asked.at_door() else { return };
+        let watch = &mut self.doors[door];
+        match (stage, action) {
             (Stage::Actuated, DoorAction::Open) if watch.stored.as_ref() == Some(jti) => {
                 watch.promised = Some(Some(jti.clone()));
             }
@@ -197,40 +208,41 @@ impl Oracle {
 
     // ---- orders ----
 
-    pub fn order_emitted(&mut self, now: Now, order: &Order) {
-        let Task::Door(door, action) = order.what else { return };
-        let asked = self.asked.get(&order.jti).into_iter().flatten();
-        let same = |asked: &&super::Asked| asked.door == door.index() && asked.action == action;
-        let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
-            let what = format!("nobody asked for {action:?} at door {} as {}", door.0, order.jti);
+    pub fn order_emitted(&mut self, site: &Site, sets: &Sets, now: Now, order: &Order) {
+        let Some(jti) = order.by.cause() else { return };
+        let same = |asked: &&super::Asked| asked.task == order.what;
+        let Some(asked) = self.asked.get(jti).into_iter().flatten().filter(same).max_by_key(|asked| asked.exp) else {
+            let what = format!("nobody asked for {:?} as {jti}", order.what);
             return self.fail(Invariant::CommandOnce, what);
         };
-        self.ordered.push(order.jti.clone());
+        let (operator, exp) = (asked.operator, asked.exp);
+        self.check_authority(site, sets, operator, &order.what);
+        self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
-        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
-        if trusted && unlocks && now.wall >= exp {
-            let what = format!("{} expired at {exp}, and is ordered at {}", order.jti, now.wall);
+        let Task::Door(door, action) = order.what else { return };
+        if trusted && unlocks(action) && now.wall >= exp {
+            let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
         let deadline = now.mono_at(exp);
         if let Some(watch) = self.doors.get_mut(door.index()) {
             let ticket = order.ticket;
-            watch.orders.push(OrderWatch { ticket, jti: order.jti.clone(), action, deadline, confirmed: None });
+            watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
         }
     }
 
     pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
-        let Task::Door(door, action) = order.what else { return };
-        let unlocks = matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
+        let (door, action) = (*door, *action);
         // What secures or only asks may pass the restart fence again, should its record be lost.
-        let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
-        let what = format!("{} {:?} {:?}", order.jti, door, action);
+        let delivered = if unlocks(action) { &mut self.delivered } else { &mut self.delivered_in_run };
+        let what = format!("{} {:?} {:?}", jti, door, action);
         let count = delivered.entry(what).or_default();
         *count += 1;
         if *count > 1 {
             let count = *count;
-            let what = format!("command {} reaches the doors for the {count}. time", order.jti);
+            let what = format!("command {} reaches the doors for the {count}. time", jti);
             self.fail(Invariant::CommandOnce, what);
         }
     }
@@ -276,10 +288,10 @@ impl Oracle {
 
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted { door, person, .. } = &event.body
+            if let EventBody::AccessGranted { door: Some(door), person: Some(person), .. } = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
-                let slow = **person == *people::name_of(people::SLOW_PERSON);
+                let slow = *person == person_id(SLOW_PERSON);
                 let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
                 let watch = &mut self.doors[at];
                 watch.grant_until = watch.grant_until.max(now + dwell);
@@ -309,19 +321,19 @@ impl Oracle {
         let LedgerWrite::Door { door, state } = write else { return };
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
         let watch = &mut self.doors[at];
-        watch.stored = state.manual_open.as_ref().map(|open| open.jti.clone());
+        watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
         watch.promised.take_if(|promised| *promised != watch.stored);
         let Some(open) = &state.manual_open else {
             watch.manual = false;
             watch.grant_until = Mono::ZERO;
             return;
         };
-        let confirmed = |order: &&OrderWatch| order.jti == open.jti && order.confirmed.is_some();
+        let confirmed = |order: &&OrderWatch| Some(&order.jti) == open.by.cause() && order.confirmed.is_some();
         if watch.manual || watch.orders.iter().any(|order| confirmed(&order)) {
             watch.manual = true;
-            watch.orders.retain(|order| order.jti != open.jti);
+            watch.orders.retain(|order| Some(&order.jti) != open.by.cause());
         } else {
-            let what = format!("{door} is open for {} that no board has confirmed", open.jti);
+            let what = format!("{door} is open for {:?}, which no board has confirmed", open.by);
             self.fail(Invariant::StrikeFalls, what);
         }
     }

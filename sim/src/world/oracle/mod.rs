@@ -4,8 +4,11 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod authority;
 mod doors;
 mod log;
+#[path = "../../../../tests/decision/reference.rs"]
+mod reference;
 mod rights;
 
 use std::{
@@ -18,7 +21,7 @@ use latchd::{
         event::{Event, EventBody},
         fieldbus::RawCard,
         ids::Id,
-        order::DoorAction,
+        order::{DoorAction, Task},
         permission::SetVersion,
         time::{Mono, Now, Wall},
     },
@@ -31,7 +34,7 @@ use latchd::{
 };
 
 use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
-use super::{people::People, site::Site};
+use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +65,8 @@ pub enum Invariant {
     GenerationRises,
     /// Each decision is that of the naive model of the generation in force.
     RevokedIsDenied,
+    /// What reaches the field for an operator, the operator was allowed to ask for.
+    Authorised,
     /// The cloud never hears what an honest node does not say.
     HonestNode,
     /// After the faults have healed, all is in order within two minutes.
@@ -89,11 +94,21 @@ impl Violation {
 }
 
 /// What an operator asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
-    pub door: usize,
-    pub action: DoorAction,
+    pub operator: &'static str,
+    pub task: Task,
     pub exp: Wall,
+}
+
+impl Asked {
+    /// If it is about one door.
+    fn at_door(&self) -> Option<(usize, DoorAction)> {
+        match self.task {
+            Task::Door(door, action) => Some((door.index(), action)),
+            _ => None,
+        }
+    }
 }
 
 pub struct Oracle {
@@ -120,6 +135,8 @@ pub struct Oracle {
     /// Commands that were written to a board for their own sake.
     written: BTreeSet<Id>,
     node_up: bool,
+    /// The generation by which the desk judges operators.
+    desk: u64,
 }
 
 impl Oracle {
@@ -140,6 +157,7 @@ impl Oracle {
             dropped: BTreeSet::new(),
             written: BTreeSet::new(),
             node_up: false,
+            desk: 0,
         }
     }
 
@@ -167,6 +185,7 @@ impl Oracle {
         self.node_up = true;
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.rights.recovered(set, opened, &mut self.violation);
+        self.desk = opened.permissions.version().generation;
         let floor = recovered.forget_floor;
         let lost = self
             .forgotten
@@ -190,10 +209,6 @@ impl Oracle {
 
     pub fn asked(&mut self, jti: Id, asked: Asked) {
         self.asked.entry(jti).or_default().push(asked);
-    }
-
-    pub fn asked_otherwise(&mut self, jti: &Id, asked: Asked) {
-        self.asked(jti.clone(), asked);
     }
 
     /// `retain`: a copy that is refused whatever becomes of the others.
@@ -252,10 +267,10 @@ impl Oracle {
         }
     }
 
-    pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
+    pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided((site, people), now, step, what, &mut self.violation);
+        self.rights.decided((site, sets), now, step, what, &mut self.violation);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
     }

@@ -5,15 +5,19 @@ use latchd::{
     domain::{
         event::{DenialReason, EventBody},
         fieldbus::RawCard,
-        permission::SetVersion,
+        permission::{Decision, SetVersion},
         time::Now,
+        topology::ReaderAt,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
 
-use super::{Invariant, Oracle, Violation, events};
+use super::{Invariant, Oracle, Violation, events, reference::Reference};
 use crate::world::{
-    people::{People, Verdict},
+    set::{
+        Sets,
+        names::{tokens_of, zone},
+    },
     site::Site,
 };
 
@@ -48,7 +52,7 @@ impl RightsWatch {
 
     pub fn decided(
         &mut self,
-        (site, people): (&Site, &People),
+        (site, sets): (&Site, &Sets),
         now: Now,
         step: &Step,
         what: &str,
@@ -65,14 +69,28 @@ impl RightsWatch {
             return;
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
-        let door = &site.doors[site.readers[reader].door.index()].id;
-        let verdict = match people.at(self.in_force.generation) {
-            Some(model) => model.decide(card, door, now),
-            None => Verdict::Denied(DenialReason::StalePermissions),
+        let ReaderAt::Door(door) = site.readers[reader].at else { return };
+        let door = &site.doors[door.index()].id;
+        let verdict = match sets.at(self.in_force.generation) {
+            Some(generation) => {
+                let (tokens, well_formed) = tokens_of(card);
+                let naive = Reference { records: &generation.records, zone: &zone() };
+                naive.decide(&tokens, well_formed, door, now)
+            }
+            None => {
+                let reason = DenialReason::StalePermissions;
+                Decision::Denied { reason, person: None, credential: None, rule: None }
+            }
         };
-        let said = match &event.body {
-            EventBody::AccessGranted { person, .. } => Verdict::Granted { person: person.to_string() },
-            EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
+        let verdict = match verdict {
+            Decision::Granted { person, credential, rule, .. } => (None, Some(person), Some(credential), Some(rule)),
+            Decision::Denied { reason, person, credential, rule } => (Some(reason), person, credential, rule),
+        };
+        let said = match event.body.clone() {
+            EventBody::AccessGranted { person, credential, rule, .. } => (None, person, credential, rule),
+            EventBody::AccessDenied { reason, person, credential, rule, .. } => {
+                (Some(reason), person, credential, rule)
+            }
             _ => return,
         };
         if said != verdict || event.generation != self.in_force.generation {

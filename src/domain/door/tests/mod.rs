@@ -29,6 +29,10 @@ pub fn id(text: &str) -> Id {
     Id::new(text).expect("a valid id")
 }
 
+pub fn operator(jti: &str) -> Actor {
+    Actor::Operator { operator: id("op-1"), jti: id(jti) }
+}
+
 /// A fail-secure strike with contact, exit button and fire input.
 pub fn config() -> DoorConfig {
     let board = BoardIx(0);
@@ -176,8 +180,7 @@ impl Bench {
             what: action,
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at,
-            operator: id("op-1"),
-            jti: id(&format!("j-{}", self.tickets)),
+            by: operator(&format!("j-{}", self.tickets)),
         };
         self.tell(DoorInput::Order(order));
         self.tickets

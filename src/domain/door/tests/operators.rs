@@ -18,7 +18,7 @@ fn an_open_is_actuated_when_the_board_confirmed_it_and_the_report_waits_for_the_
     assert_eq!(bench.desired().order, None);
     assert_eq!((bench.reports_of(ticket), bench.held_of(ticket)), (vec![], vec![&FOLLOWS]));
     let durable = bench.durable.clone().and_then(|door| door.manual_open).expect("durable with the confirmation");
-    assert_eq!(durable.jti, id("j-1"));
+    assert_eq!(durable.by, operator("j-1"));
     bench.opens();
     assert_eq!((bench.reports_of(ticket), bench.held_of(ticket)), (vec![], vec![&FOLLOWS, &Progress::Observed]));
 }
@@ -97,11 +97,26 @@ fn an_order_past_its_deadline_is_expired_before_anything_else_is_looked_at() {
         what: DoorAction::Open,
         deadline: bench.now.mono,
         issued_at: bench.now.wall,
-        operator: id("op-1"),
-        jti: id("late"),
+        by: operator("late"),
     };
     bench.wait(1).tell(DoorInput::Order(order));
     assert_eq!((bench.reports_of(77), bench.unlocked()), (vec![&Progress::Expired], false));
+}
+
+/// The cloud's clock may be ahead of the node's by the skew that is allowed.
+#[test]
+fn what_a_system_event_does_is_never_older_than_a_command() {
+    let mut bench = Bench::new();
+    let ahead = bench.now.wall + Duration::from_secs(4);
+    bench.order_issued(DoorAction::Open, ahead, 5_000);
+    bench.confirm();
+    let author = Some(id("op-1"));
+    let by = Actor::SystemEvent { system_event: id("night"), author };
+    let (deadline, issued_at) = (bench.now.mono + Duration::from_secs(5), bench.now.wall);
+    bench.tell(DoorInput::Order(Order { ticket: Ticket::own(1), what: DoorAction::Close, deadline, issued_at, by }));
+    assert!(!bench.unlocked());
+    let ticket = bench.order_issued(DoorAction::Open, issued_at, 5_000);
+    assert_eq!(bench.refusal_of(ticket), Some(Refusal::Conflict), "the newest command still counts");
 }
 
 #[test]

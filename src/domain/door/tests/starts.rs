@@ -3,10 +3,7 @@
 use super::*;
 
 fn opened_before() -> DurableDoor {
-    DurableDoor {
-        manual_open: Some(ManualOpen { operator: id("op-1"), jti: id("j-0") }),
-        level_issued_at_ms: 1_789_999_999_000,
-    }
+    DurableDoor { manual_open: Some(ManualOpen { by: operator("j-0") }), level_issued_at_ms: 1_789_999_999_000 }
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn nobody_reaches_further_by_a_partition_or_unit() {
     beyond_dan("partition", "west", json!({"doors": ["front"]}), "a unit of the operator's own");
     beyond_dan("organisation_unit", "bank", json!({"parent": "shop"}), "company");
     beyond_dan("organisation_unit", "bank", Value::Null, "organisation unit");
-    beyond_dan("organisation_unit", "company", json!({"name": "mine now"}), "organisation unit");
+    beyond_dan("organisation_unit", "company", json!({"name": "mine now"}), "door");
     beyond_dan("organisation_unit", "shop", json!({}), "organisation unit");
     beyond_dan("organisation_unit", "shop", json!({"parent": "bank"}), "organisation unit");
     beyond_dan("organisation_unit", "new", json!({}), "a unit of the operator's own");

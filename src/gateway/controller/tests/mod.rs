@@ -4,6 +4,7 @@
 mod boards;
 mod cards;
 mod commands;
+mod machines;
 mod on_a_bus;
 mod random;
 
@@ -14,6 +15,7 @@ use crate::{
     domain::{
         credential,
         door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        event::Actor,
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
             RegisterTable,
@@ -136,6 +138,15 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
+        Bench::cold_with(super::machines(&crate::domain::field::FieldConfig::default()), ReaderAt::Door(FRONT))
+    }
+
+    /// With these machines, and the reader on the board of the front door there.
+    pub fn with(machines: Vec<Box<dyn Machine>>, at: ReaderAt) -> Bench {
+        Bench::cold_with(machines, at).0
+    }
+
+    fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt) -> (Bench, Step) {
         let now = Now {
             mono: Mono::from_millis(1_000_000),
             wall: Wall::from_millis(1_790_000_000_000),
@@ -144,8 +155,8 @@ impl Bench {
         let setup = Setup {
             doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
             readers: vec![
-                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), door: FRONT, card_block: Some((RELAYS, 0)) },
-                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), door: BACK, card_block: None },
+                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), at, card_block: Some((RELAYS, 0)) },
+                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
             ],
             boards: &[board("relays", RELAYS), board("gate", GATE)],
             topology: Arc::new(topology()),
@@ -153,7 +164,7 @@ impl Bench {
             permissions: permissions(41, false),
             cloud: CloudState::default(),
             lasting: Lasting::default(),
-            machines: machines(&crate::domain::field::FieldConfig::default()),
+            machines,
         };
         let (controller, step) = Controller::new(setup, now);
         (Bench { controller, now, tickets: 0 }, step)
@@ -204,8 +215,7 @@ impl Bench {
             what: Task::Door(door, action),
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
-            operator: id("op-1"),
-            jti: id("j"),
+            by: Actor::Operator { operator: id("op-1"), jti: id("j") },
         };
         (self.tickets, self.tell(Input::Order(order)))
     }

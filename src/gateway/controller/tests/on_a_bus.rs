@@ -82,7 +82,7 @@ impl World {
         let held = step.commit.held.release(&crate::gateway::step::Durable::synced());
         let held = held.into_iter().filter_map(|effect| match effect {
             Effect::Report(report) => Some(report),
-            Effect::AckMessage(_) | Effect::Publish(_) => None,
+            Effect::Fence(_) | Effect::AckMessage(_) | Effect::Publish(_) => None,
         });
         let reports = step.reports.into_iter().chain(held);
         self.progress.extend(reports.map(|report| (report.ticket.0, report.progress)));
