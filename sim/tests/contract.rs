@@ -5,7 +5,7 @@ use jsonschema::Validator;
 use latchd::{
     domain::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
-        event::{Actor, CardEvidence, DenialReason, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, Granted, Refusal},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -214,34 +214,46 @@ fn bodies() -> Vec<EventBody> {
         .map(|actor| EventBody::DoorModeChanged { door: door.clone(), from: Mode::Locked, to: Mode::Accessed, actor })
         .collect();
     bodies.extend([
-        EventBody::AccessGranted {
+        EventBody::AccessGranted(Granted {
             door: Some(door.clone()),
-            floor_group: None,
-            floors: Vec::new(),
-            reader: reader.clone(),
+            reader: Some(reader.clone()),
             person: Some(id("ada")),
             credential: Some(id("card")),
             rule: Some(id("rule")),
-            contract: None,
             card: Some(card()),
-        },
-        EventBody::AccessDenied {
+            ..Granted::default()
+        }),
+        EventBody::AccessGranted(Granted {
+            floor_group: Some(id("lift")),
+            floors: vec![id("third")],
+            companion: Some(id("ben")),
+            emergency_card: Some(id("red")),
+            actor: Some(Actor::Node),
+            ..Granted::default()
+        }),
+        EventBody::AccessDenied(Denied {
             door: Some(door.clone()),
-            floor_group: None,
-            cabinet: None,
-            reader: reader.clone(),
-            reason: DenialReason::UnknownCredential,
-            person: None,
-            credential: None,
-            rule: None,
-            contract: None,
+            reader: Some(reader.clone()),
             card: Some(card()),
-        },
+            ..Denied::new(DenialReason::UnknownCredential)
+        }),
         EventBody::DoorNotOpened { door: door.clone(), actor: Actor::Door },
         EventBody::DoorOpened { door: door.clone() },
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
         EventBody::ReaderLost { reader, detail: text() },
+        EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
+        EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
+        EventBody::PowerLost { input: id("mains") },
+        EventBody::TamperActivated { input: id("cover"), door: None, reader: Some(id("front-in")) },
+        EventBody::InputActivated { input: id("button") },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-1"),
+            source: AlarmSource::SystemEvent { system_event: id("night"), door: None },
+            text: Some(text()),
+            times: 1,
+        },
+        EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
         EventBody::CloudRestored {},
         EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()], absorbed: 1 },
         EventBody::SetRefused { from_epoch: 1, from_generation: 2, reasons: vec![text()] },
@@ -289,6 +301,8 @@ fn states_and_status_validate_as_they_are_sent() {
             epoch: 0,
             generation: 0,
             digest: [0; 32],
+            revision: 12,
+            edits: 2,
             keys_version: 0,
             staleness_ms,
             clock: ClockTrust::Untrusted,

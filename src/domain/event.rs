@@ -2,6 +2,9 @@
 //! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
 //! why, by which rule and generation), without looking anything up again.
 
+mod access;
+
+pub use access::{Denied, Granted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +80,10 @@ pub enum Actor {
     },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
+    /// What a schedule unlocks.
+    AutoOpen { auto_open: Id },
+    /// A door that must not be open together with another one.
+    Interlock { interlock: Id },
     /// Request to exit.
     Rex,
     /// The fire input.
@@ -87,13 +94,30 @@ pub enum Actor {
     Node,
 }
 
+/// What raised an alarm that stands until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum AlarmSource {
+    SystemEvent {
+        system_event: Id,
+        /// Where its trigger was, if that was at a door.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+    },
+    EmergencyCard {
+        emergency_card: Id,
+        door: Id,
+    },
+}
+
 impl Actor {
     /// The command's id, or the system event.
     pub fn cause(&self) -> Option<&Id> {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => None,
+            Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
         }
     }
 }
@@ -102,52 +126,10 @@ impl Actor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum EventBody {
-    /// At a door or compartment, or, in a cab, for the floors of a floor group.
     #[serde(rename = "access.granted")]
-    AccessGranted {
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-        #[serde(skip_serializing_if = "Vec::is_empty", default)]
-        floors: Vec<Id>,
-        reader: Id,
-        /// Absent where a code opened that belongs to a contract without a cardholder.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        /// Of a compartment: by which contract.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        contract: Option<Id>,
-        /// Absent where only a code was typed.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        card: Option<CardEvidence>,
-    },
+    AccessGranted(Granted),
     #[serde(rename = "access.denied")]
-    AccessDenied {
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-        /// At the reader of a cabinet, where it is not known which compartment was meant.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        cabinet: Option<Id>,
-        reader: Id,
-        reason: DenialReason,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        contract: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        card: Option<CardEvidence>,
-    },
+    AccessDenied(Denied),
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },
     #[serde(rename = "door.closed")]
@@ -176,6 +158,14 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A door is unlocked by its auto open from here on.
+    #[serde(rename = "auto_open.started")]
+    AutoOpenStarted { door: Id, auto_open: Id },
+    #[serde(rename = "auto_open.ended")]
+    AutoOpenEnded { door: Id, auto_open: Id, reason: AutoOpenEnd },
+    /// Somebody was granted for whom an auto open had waited.
+    #[serde(rename = "auto_open.first_person_came")]
+    AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -184,6 +174,51 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    #[serde(rename = "output.switched")]
+    OutputSwitched { output: Id, on: bool, actor: Actor },
+    #[serde(rename = "output.pulsed")]
+    OutputPulsed { output: Id, pulse_ms: u32, actor: Actor },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "output.mismatched")]
+    OutputMismatched { output: Id },
+    #[serde(rename = "power.lost")]
+    PowerLost { input: Id },
+    #[serde(rename = "power.restored")]
+    PowerRestored { input: Id },
+    #[serde(rename = "tamper.activated")]
+    TamperActivated {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "tamper.cleared")]
+    TamperCleared {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "input.activated")]
+    InputActivated { input: Id },
+    #[serde(rename = "input.cleared")]
+    InputCleared { input: Id },
+    /// Stands until it is acknowledged by its id. The same alarm again only counts: `times`.
+    #[serde(rename = "alarm.raised")]
+    AlarmRaised {
+        alarm: Id,
+        source: AlarmSource,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        times: u32,
+    },
+    #[serde(rename = "alarm.acknowledged")]
+    AlarmAcknowledged { alarm: Id, actor: Actor },
+    /// Never acknowledged, it made room for newer ones.
+    #[serde(rename = "alarm.forgotten")]
+    AlarmForgotten { alarm: Id },
     #[serde(rename = "cloud.lost")]
     CloudLost { detail: String },
     #[serde(rename = "cloud.restored")]
@@ -266,7 +301,6 @@ fn is_zero(count: &u64) -> bool {
 
 /// An edit by command that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EditMade {
     pub operator: Id,
     pub jti: Id,
@@ -305,6 +339,20 @@ pub enum EditFate {
     Reduced,
     /// It stands, and what the set says of the same members does not.
     Disputed,
+}
+
+/// Why an auto open no longer unlocks a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoOpenEnd {
+    /// Its time is over, or a holiday began.
+    Schedule,
+    /// An auto open that denies began.
+    Deny,
+    /// The permission set no longer has it for this door.
+    Removed,
+    /// Nobody knows what time it is.
+    ClockUntrusted,
 }
 
 /// Why a command was refused: the closed list of the contract.

@@ -4,13 +4,16 @@
 //! Read in this order: [`door`] (what a door is and does), [`permission`] (who may pass),
 //! [`outputs`] (what the relay is told), [`event`] (what is remembered).
 
+pub mod auto_open;
 pub mod cloud;
 pub mod credential;
 pub mod door;
 pub mod event;
 pub mod field;
 pub mod fieldbus;
+pub mod free_output;
 pub mod ids;
+pub mod interlock;
 pub mod kept;
 pub mod keypad;
 pub mod operator;

@@ -300,7 +300,7 @@ impl Uplink {
                 unknown_kinds,
                 absorbed,
                 conflicts,
-                ..
+                overlay,
             }) => {
                 self.set = version;
                 self.in_force(now, permissions, act);
@@ -310,11 +310,16 @@ impl Uplink {
                 for body in conflicted(conflicts) {
                     self.record(now, body, act);
                 }
-                self.tell_session(now, session::Input::SetApplied(version), entropy, act);
+                self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
             }
-            MirrorOutput::Edited(Edited { permissions, .. }) => self.in_force(now, permissions, act),
-            MirrorOutput::Resumed { permissions, edits, .. } => {
+            MirrorOutput::Edited(Edited { permissions, overlay }) => {
                 self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
+            }
+            MirrorOutput::Resumed { permissions, overlay, edits } => {
+                self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), &mut *entropy, act);
                 let step = self.desk.handle_edits(now, &edits);
                 self.desk_step(now, step, entropy, act);
             }

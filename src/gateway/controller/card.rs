@@ -7,7 +7,7 @@ use crate::{
     domain::{
         credential,
         door::{DoorInput, Grant},
-        event::EventBody,
+        event::{Denied, EventBody, Granted},
         fieldbus::CardRead,
         permission::Decision,
         time::Now,
@@ -32,17 +32,9 @@ impl Controller {
         let decision = self.permissions.decide(&tokens, ix, now);
         let card = presented.evidence;
         let (reader, door) = (reader.binding.id.clone(), slot.door.config().id.clone());
-        let denied = |reason, person, credential, rule, card| EventBody::AccessDenied {
-            door: Some(door.clone()),
-            floor_group: None,
-            cabinet: None,
-            reader: reader.clone(),
-            reason,
-            person,
-            credential,
-            rule,
-            contract: None,
-            card: Some(card),
+        let denied = |reason, person, credential, rule, card| {
+            let (door, reader, card) = (Some(door.clone()), Some(reader.clone()), Some(card));
+            EventBody::AccessDenied(Denied { door, reader, person, credential, rule, card, ..Denied::new(reason) })
         };
         match (slot.door.denies(now.mono), decision) {
             (Some(mode), Decision::Granted { person, credential, rule, .. }) => {
@@ -56,17 +48,15 @@ impl Controller {
             }
             (None, Decision::Granted { person, credential, rule, extended }) => {
                 let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
-                let granted = EventBody::AccessGranted {
+                let granted = EventBody::AccessGranted(Granted {
                     door: Some(door),
-                    floor_group: None,
-                    floors: Vec::new(),
-                    reader,
+                    reader: Some(reader),
                     person: Some(person),
                     credential: Some(credential),
                     rule: Some(rule),
-                    contract: None,
                     card: Some(card),
-                };
+                    ..Granted::default()
+                });
                 self.record(now, granted, step);
                 self.tell(now, ix, DoorInput::Grant(grant), step);
             }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use super::edit_examples;
 use crate::{
     domain::{event::Event, ids::Id},
     wire::{
@@ -105,11 +106,15 @@ pub fn commands() -> Examples {
             "boot": BOOT, "cmd": cmd, "args": args
         })
     };
-    vec![
+    let mut commands = vec![
         ("momentary", command("01JD3Y5T7V9ZQ4", "door.open_and_close", json!({"door": "front", "dwell_ms": 4000}))),
         ("open", command("01JD3Y5T7V9ZQ5", "door.open", json!({"door": "front"}))),
         ("close", command("01JD3Y5T7V9ZQ6", "door.close", json!({"door": "front"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
+        ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
+        ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
+        ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
+        ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
         (
             "report",
             command(
@@ -127,7 +132,12 @@ pub fn commands() -> Examples {
             ),
         ),
         ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
-    ]
+    ];
+    let edit = |(n, (name, cmd, args)): (usize, (&'static str, &str, Value))| {
+        (name, command(&format!("01JD3Y5T7V9ZR{n}"), cmd, args))
+    };
+    commands.extend(edit_examples::edits().into_iter().enumerate().map(edit));
+    commands
 }
 
 fn envelope(n: u64, mut members: Value) -> Value {
@@ -154,6 +164,30 @@ pub fn outcomes() -> Examples {
                 json!({"seq": 2, "stage": "done", "detail": {"report": {
                     "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
                 }}}),
+            ),
+        ),
+        ("edited", outcome(7, json!({"seq": 2, "stage": "done", "detail": {"edit": {"revision": 12}}}))),
+        (
+            "listed",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "done", "detail": {"list": {
+                    "kind": "operator", "epoch": 1, "generation": 8, "revision": 12, "next": "operator/op-18",
+                    "records": [{"id": "op-18", "body": {
+                        "name": "(Invitation Pending)", "email": "mia@example.com", "role": "manager",
+                        "status": {"state": "invited", "invited_at": AT}, "partitions": ["west"]
+                    }}]
+                }}}),
+            ),
+        ),
+        (
+            "not_edited",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "refused", "reason": "conflict", "detail": {
+                    "message": "person bob: group cleaners does not exist",
+                    "reasons": ["person bob: group cleaners does not exist", "person eve: group cleaners does not exist"]
+                }}),
             ),
         ),
         (
@@ -388,7 +422,7 @@ pub fn area_states() -> Examples {
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),
-        "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
+        "revision": 12, "edits": 2, "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
     });
     vec![
         ("online", envelope(0, json!({ "status": online }))),

@@ -10,7 +10,7 @@ use crate::{
         operator,
         record::{
             AccessRule, Area, AutoOpen, Credential, DoorPolicy, EmergencyCard, FloorGroup, Group, Holiday, Interlock,
-            LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
+            KNOWN_KINDS, LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
         },
     },
     wire::{
@@ -41,10 +41,20 @@ pub const SUPPORTED: &[&str] = &[
     "door.close",
     "door.open_and_close",
     "door.state.get",
+    "alarm.acknowledge",
+    "output.pulse",
+    "output.set",
+    "node.identify",
     "reports.query",
     "live_events.subscribe",
     "live_events.unsubscribe",
 ];
+
+/// Beside those, edits and lists of every kind that this version knows.
+pub fn is_supported(command: &str) -> bool {
+    let edits = |(kind, edit): (&str, &str)| KNOWN_KINDS.contains(&kind) && operator::EDITS.contains(&edit);
+    SUPPORTED.contains(&command) || command.split_once('.').is_some_and(edits)
+}
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
@@ -316,7 +326,6 @@ fn into_map(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::KNOWN_KINDS;
 
     #[test]
     fn every_kind_that_is_understood_has_its_schema() {

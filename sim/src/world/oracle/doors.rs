@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use latchd::{
     domain::{
         door::{DurableDoor, StopPolicy},
-        event::EventBody,
+        event::{EventBody, Granted},
         fieldbus::BusReport,
         ids::{Id, InputRef},
         order::{DoorAction, Order, Progress, Task},
@@ -288,7 +288,7 @@ impl Oracle {
 
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted { door: Some(door), person: Some(person), .. } = &event.body
+            if let EventBody::AccessGranted(Granted { door: Some(door), person: Some(person), .. }) = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
                 let slow = *person == person_id(SLOW_PERSON);

@@ -3,7 +3,7 @@
 
 use latchd::{
     domain::{
-        event::{DenialReason, EventBody},
+        event::{DenialReason, Denied, EventBody, Granted},
         fieldbus::RawCard,
         permission::{Decision, SetVersion},
         time::Now,
@@ -87,8 +87,8 @@ impl RightsWatch {
             Decision::Denied { reason, person, credential, rule } => (Some(reason), person, credential, rule),
         };
         let said = match event.body.clone() {
-            EventBody::AccessGranted { person, credential, rule, .. } => (None, person, credential, rule),
-            EventBody::AccessDenied { reason, person, credential, rule, .. } => {
+            EventBody::AccessGranted(Granted { person, credential, rule, .. }) => (None, person, credential, rule),
+            EventBody::AccessDenied(Denied { reason, person, credential, rule, .. }) => {
                 (Some(reason), person, credential, rule)
             }
             _ => return,

@@ -9,11 +9,11 @@ use super::*;
 struct Recorder(Rc<RefCell<Vec<String>>>);
 
 impl Machine for Recorder {
-    fn handle(&mut self, now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
+    fn handle(&mut self, _now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
         match happening {
             Happening::Read(read) => {
                 let person = id(&format!("p-{}", read.card.value));
-                deeds.push(Deed::KeepFirst(Kept::Whereabouts { person, area: None, since: now.wall }));
+                deeds.push(Deed::KeepFirst(Kept::Whereabouts { person, areas: Vec::new() }));
             }
             Happening::Durable(key) => self.0.borrow_mut().push(key.as_str().to_owned()),
             _ => {}
