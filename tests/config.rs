@@ -135,8 +135,8 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
             "site.toml:7:1",
             "site.toml:10:13",
             "site.toml:37:10",
-            "site.toml:71:12",
-            "site.toml:91:8",
+            "site.toml:72:12",
+            "site.toml:92:8",
             "profiles/generic-8ch.toml:12:8",
             "profiles/generic-8ch.toml:26:14",
         ]
@@ -153,7 +153,7 @@ fn a_file_that_is_not_there_is_named_with_the_line_that_asked_for_it() {
             "site.toml:26:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
             "site.toml:27:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
             "site.toml:35:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
-            "site.toml:97:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:98:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
         ]
     );
     let missing =

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{
-    door::{DoorStatus, Mode},
+    door::{DelayAction, DoorStatus, Mode},
     event::{Actor, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
@@ -38,6 +38,7 @@ pub enum Task {
     },
     /// `lockdown.set` and `lockdown.clear`: one report for all of them together.
     Lockdown {
+        /// Each once.
         doors: Vec<DoorIx>,
         on: bool,
     },
@@ -104,8 +105,14 @@ pub enum DoorAction {
     /// `door.force`.
     Force(ForceState),
     Lockdown(bool),
-    /// `alarm.acknowledge`: of the standing forced or propped alarm.
+    /// `alarm.acknowledge`: of the standing forced or propped alarm, and the reset by hand of a release by fire
+    /// that is over.
     AcknowledgeAlarm,
+    /// Whether a delayed command could be carried out at present: answered `Done`, and nothing is done.
+    Admit(DelayAction),
+    /// A delayed command that is due. What was issued meanwhile does not make it out of date; a `door.close`
+    /// that came after it was issued cancels it.
+    Delayed(DelayAction),
     /// `door.state.get`.
     Report,
 }
@@ -148,6 +155,13 @@ pub enum Progress {
     Reported(Box<DoorStatus>),
     /// Ends what moves no hardware.
     Done,
+    /// Ends what was ordered of several doors and not done by all: those that did not, with how it ended there.
+    Partly {
+        done: usize,
+        others: Vec<(Id, Progress)>,
+    },
+    /// What this waited for is on the disk. The desk's word to itself, by way of the ledger; never a door's.
+    Stored,
     Refused(Refusal, String),
     Expired,
     Cancelled,
@@ -158,6 +172,6 @@ pub enum Progress {
 
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(self, Progress::Actuated { observation_follows: true })
+        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Stored)
     }
 }

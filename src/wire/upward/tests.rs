@@ -55,7 +55,9 @@ fn door() -> DoorStatus {
         contact: ContactState::Open,
         lock: LockState::Unlocked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: NOW,
+        delays: Vec::new(),
     }
 }
 
