@@ -292,6 +292,59 @@ pub enum EventBody {
     StorageFailed { store: String, detail: String },
     #[serde(rename = "storage.restored")]
     StorageRestored { store: String },
+    /// A trigger came, within the schedule: the actions follow.
+    #[serde(rename = "system_event.fired")]
+    SystemEventFired {
+        system_event: Id,
+        /// In whose name and scope; absent: the cloud's own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        trigger: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// An action was not carried out: its author may not order it (any more), or what is there stands against it.
+    #[serde(rename = "system_event.refused")]
+    SystemEventRefused {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        action: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        target: Option<Id>,
+        reason: Refusal,
+        detail: String,
+    },
+    /// An action was ordered and not done: `expired`, `cancelled`, `failed` or `unknown`.
+    #[serde(rename = "system_event.failed")]
+    SystemEventFailed {
+        system_event: Id,
+        action: String,
+        outcome: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// It would have fired too often, or as too remote a consequence: so many times it did not.
+    #[serde(rename = "system_event.suppressed")]
+    SystemEventSuppressed {
+        system_event: Id,
+        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// A system event only tells.
+    #[serde(rename = "notification.sent")]
+    NotificationSent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
     /// Consequences of one input were cut off: too many.
     #[serde(rename = "system.chain_broken")]
     SystemChainBroken { detail: String },

@@ -477,7 +477,8 @@ fn answered(answer: mirror::Answer) -> Answered {
         mirror::Answer::Refused(refusal, reasons) => {
             let reasons = bounded(reasons);
             let first = reasons.first().cloned().unwrap_or_default();
-            let detail = if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
+            let detail =
+                if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
             Answered::Refused(refusal, detail)
         }
         mirror::Answer::Failed(why) => Answered::Failed(message(why)),

@@ -184,26 +184,8 @@ fn gives_no_more(editor: &Authority, operator: &Operator, world: &World<'_>) -> 
 
 /// A system event does what its author might have commanded.
 fn may_act(editor: &Authority, event: &SystemEvent) -> Result<(), Refused> {
-    let commands = event.actions.iter().filter_map(command_of);
+    let commands = event.actions.iter().filter_map(SystemAction::command);
     commands.filter_map(requirement).try_for_each(|(capability, _)| has_too(editor, capability))
-}
-
-/// The command that does the same; raising an alarm and telling are nobody's command.
-pub fn command_of(action: &SystemAction) -> Option<&'static str> {
-    match action {
-        SystemAction::DoorOpen { .. } => Some("door.open"),
-        SystemAction::DoorClose { .. } => Some("door.close"),
-        SystemAction::DoorOpenAndClose { .. } => Some("door.open_and_close"),
-        SystemAction::DoorOpenWithDelay { .. } => Some("door.open_with_delay"),
-        SystemAction::DoorCloseWithDelay { .. } => Some("door.close_with_delay"),
-        SystemAction::DoorDnd { .. } => Some("door.dnd"),
-        SystemAction::DoorForce { .. } => Some("door.force"),
-        SystemAction::LockdownSet { .. } => Some("lockdown.set"),
-        SystemAction::LockdownClear { .. } => Some("lockdown.clear"),
-        SystemAction::OutputPulse { .. } => Some("output.pulse"),
-        SystemAction::OutputSet { .. } => Some("output.set"),
-        SystemAction::Alarm { .. } | SystemAction::Notify { .. } => None,
-    }
 }
 
 /// By command an operator becomes active through an invitation that is still good, or out of a suspension.

@@ -99,10 +99,15 @@ impl World<'_> {
         contracts.for_each(|contract| scope.add_doors([&contract.locker]));
         for event in site.system_events.values() {
             if matches!(&event.when, Trigger::Granted { persons, .. } if persons.contains(id)) {
-                scope.add(self.of_actions(event));
+                scope.add(self.set_off(event));
             }
         }
         scope
+    }
+
+    /// Somebody whom a record names; one who does not exist may reach anything tomorrow.
+    fn of_named_person(&self, person: &Id) -> Scope {
+        self.people.person(person).map_or(Scope::Everything, |body| self.of_person(person, &body))
     }
 
     fn of_groups(&self, groups: &BTreeSet<&Id>) -> Scope {
@@ -117,7 +122,7 @@ impl World<'_> {
             if let Trigger::Granted { groups, .. } | Trigger::MultiSwipe { groups, .. } = &event.when
                 && any(groups)
             {
-                scope.add(self.of_actions(event));
+                scope.add(self.set_off(event));
             }
         }
         scope
@@ -192,6 +197,8 @@ impl World<'_> {
             | Trigger::PowerRestored {}
             | Trigger::Tamper { .. }
             | Trigger::TamperCleared { .. }
+            | Trigger::InputActivated { .. }
+            | Trigger::InputCleared { .. }
             | Trigger::CloudLost {}
             | Trigger::CloudRestored {} => Scope::Everything,
         }
@@ -206,13 +213,27 @@ impl World<'_> {
     /// Where one action moves something.
     pub fn of_action(&self, action: &SystemAction) -> Scope {
         match action {
-            SystemAction::DoorOpen { doors }
-            | SystemAction::DoorClose { doors }
-            | SystemAction::DoorOpenAndClose { doors, .. }
-            | SystemAction::DoorOpenWithDelay { doors, .. }
-            | SystemAction::DoorCloseWithDelay { doors, .. }
-            | SystemAction::DoorDnd { doors, .. }
-            | SystemAction::DoorForce { doors, .. } => Scope::of_doors(doors),
+            SystemAction::DoorVirtualRead { door, person, .. } => {
+                let mut scope = Scope::of_doors([door]);
+                scope.add(self.of_named_person(person));
+                scope
+            }
+            SystemAction::ApbClear { person: None, area: None } => Scope::Everything,
+            SystemAction::ApbClear { person, area } => {
+                let mut scope = person.as_ref().map_or(Scope::nothing(), |person| self.of_named_person(person));
+                if let Some(area) = area {
+                    let body = self.directory.site.areas.get(area);
+                    scope.add(body.map_or(Scope::Everything, |body| self.of(area, &Record::Area(body.clone()))));
+                }
+                scope
+            }
+            SystemAction::FloorOpen { floor_group, .. }
+            | SystemAction::FloorClose { floor_group, .. }
+            | SystemAction::FloorOpenAndClose { floor_group, .. } => {
+                let mut scope = Scope::nothing();
+                scope.add_floor_group(floor_group);
+                scope
+            }
             SystemAction::LockdownSet { node: true, .. } | SystemAction::LockdownClear { node: true, .. } => {
                 Scope::Everything
             }
@@ -225,8 +246,32 @@ impl World<'_> {
                 scope
             }
             SystemAction::OutputPulse { .. } | SystemAction::OutputSet { .. } => Scope::Everything,
+            SystemAction::DoorOpen { doors }
+            | SystemAction::DoorClose { doors }
+            | SystemAction::DoorOpenAndClose { doors, .. }
+            | SystemAction::DoorOpenWithDelay { doors, .. }
+            | SystemAction::DoorCloseWithDelay { doors, .. }
+            | SystemAction::DoorDnd { doors, .. }
+            | SystemAction::DoorDndToggle { doors }
+            | SystemAction::DoorForce { doors, .. }
+            | SystemAction::DoorForceToggle { doors }
+            | SystemAction::AlarmAcknowledge { doors } => Scope::of_doors(doors),
             SystemAction::Alarm { .. } | SystemAction::Notify { .. } => Scope::nothing(),
         }
+    }
+
+    /// What people set off by being granted somewhere. Whoever an action names in turn is that action's
+    /// author's affair, who had to reach them; and the way would not end if two named each other.
+    fn set_off(&self, event: &SystemEvent) -> Scope {
+        let mut scope = Scope::nothing();
+        for action in &event.actions {
+            match action {
+                SystemAction::DoorVirtualRead { door, .. } => scope.add_doors([door]),
+                SystemAction::ApbClear { person: Some(_), .. } => {}
+                _ => scope.add(self.of_action(action)),
+            }
+        }
+        scope
     }
 
     /// What a reader serves. One that the node does not have may be anywhere tomorrow.

@@ -16,6 +16,7 @@ mod outputs;
 mod routes;
 mod standing;
 mod step;
+mod system_events;
 
 #[cfg(test)]
 mod tests;
@@ -433,6 +434,7 @@ impl Controller {
             topology: &self.topology,
             cloud: &self.cloud,
             credential_key: &self.credential_key,
+            depth: step.depth,
             statuses: &self.statuses,
             doors: &self.doors,
         };
@@ -440,14 +442,16 @@ impl Controller {
         for machine in &mut self.machines {
             machine.handle(now, &view, happening, &mut deeds);
         }
-        step.deeds.extend(deeds.0);
+        let depth = step.depth.saturating_add(1);
+        step.deeds.extend(deeds.0.into_iter().map(|deed| (depth, deed)));
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
     fn carry_out(&mut self, now: Now, step: &mut Step) {
         let mut done = 0;
         loop {
-            let Some(deed) = step.deeds.pop_front() else {
+            let Some((depth, deed)) = step.deeds.pop_front() else {
+                step.depth = 0;
                 self.tell_machines(now, Happening::Settled, step);
                 if step.deeds.is_empty() {
                     return;
@@ -461,6 +465,7 @@ impl Controller {
                 let what = format!("more than {DEEDS_MAX} consequences of one input: the rest was not carried out");
                 return self.commit_event(now, EventBody::SystemChainBroken { detail: what }, step);
             }
+            step.depth = depth;
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),

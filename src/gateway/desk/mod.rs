@@ -514,7 +514,9 @@ impl Desk {
 
     fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
         let body = &command.body;
-        if let Err((reason, message)) = self.permissions.authorise(&command.operator, &body.name(), &body.targets(), now) {
+        if let Err((reason, message)) =
+            self.permissions.authorise(&command.operator, &body.name(), &body.targets(), now)
+        {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
         let work = match self.work(body) {

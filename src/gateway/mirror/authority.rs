@@ -84,7 +84,10 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     }
 
     /// These records are not what they were.
-    pub(super) fn update_directory<'k>(&mut self, keys: impl IntoIterator<Item = &'k Vec<u8>>) -> Result<(), TableError> {
+    pub(super) fn update_directory<'k>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'k Vec<u8>>,
+    ) -> Result<(), TableError> {
         let Some(directory) = &mut self.directory else { return Ok(()) };
         let view = View::STORED.with_layer(&self.layer);
         for key in keys {

@@ -187,7 +187,8 @@ fn shown(
         let any = |wanted| members.iter().any(|name| body.get(*name).is_some_and(|value| is(value, wanted)));
         wanted.as_ref().is_none_or(any)
     };
-    let asked_for = names(["person", "persons"], &request.args.person) && names(["group", "groups"], &request.args.group);
+    let asked_for =
+        names(["person", "persons"], &request.args.person) && names(["group", "groups"], &request.args.group);
     if !asked_for || !fits(request, row) || !sees(&id, row)? {
         return Ok(None);
     }

@@ -8,9 +8,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Action, Session, SetMessage, bucket::Bucket};
+use super::{Action, Session, SetMessage};
 use crate::{
     domain::{
+        bucket::Bucket,
         cloud::Confirmation,
         event::{EventBody, Refusal},
         time::{ClockTrust, Mono, Now, Wall},

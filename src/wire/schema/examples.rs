@@ -154,7 +154,7 @@ pub fn commands() -> Examples {
         ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
     ];
     let edit = |(n, (name, cmd, args)): (usize, (&'static str, &str, Value))| {
-        (name, command(&format!("01JD3Y5T7V9ZR{n}"), cmd, args))
+        (name, command(&format!("01JD3Y5T7V9ZE{n}"), cmd, args))
     };
     commands.extend(edit_examples::edits().into_iter().enumerate().map(edit));
     commands

@@ -159,6 +159,13 @@ fn nobody_reaches_further_by_a_system_event() {
         json!({"action": "door_force", "doors": ["vault"], "state": "open"}),
         json!({"action": "door_open_with_delay", "doors": ["vault"], "delay_ms": 1000}),
         json!({"action": "door_dnd", "doors": ["vault"], "on": true}),
+        json!({"action": "door_dnd_toggle", "doors": ["vault"]}),
+        json!({"action": "door_force_toggle", "doors": ["vault"]}),
+        json!({"action": "alarm_acknowledge", "doors": ["vault"]}),
+        json!({"action": "door_virtual_read", "door": "vault", "person": "pat"}),
+        json!({"action": "door_virtual_read", "door": "front", "person": "sam"}),
+        json!({"action": "apb_clear", "person": "sam"}),
+        json!({"action": "apb_clear", "area": "safe"}),
         json!({"action": "lockdown_clear", "doors": ["vault"], "partition": "west"}),
     ] {
         beyond_dan("system_event", "new", event(rex(), action.clone()), "door vault");
@@ -170,6 +177,8 @@ fn nobody_reaches_further_by_a_system_event() {
         json!({"action": "lockdown_clear", "node": true}),
         json!({"action": "lockdown_set", "partition": "nowhere"}),
         json!({"action": "output_set", "output": "siren", "on": true}),
+        json!({"action": "apb_clear"}),
+        json!({"action": "door_virtual_read", "door": "front", "person": "yet-to-come"}),
     ] {
         beyond_dan("system_event", "new", event(rex(), action), "the whole node");
     }
@@ -211,6 +220,23 @@ fn nobody_reaches_further_by_a_system_event() {
     );
     allow("dan", "system_event", "bell", event(rex(), json!({"action": "notify", "text": "rex"})));
     allow("dan", "system_event", "bell", Value::Null);
+    allow(
+        "dan",
+        "system_event",
+        "new",
+        event(rex(), json!({"action": "door_virtual_read", "door": "front", "person": "pat"})),
+    );
+    // Two who set each other off are looked at once.
+    let mut scene = Scene::new();
+    for (name, granted, read) in [("one", "pat", "nia"), ("two", "nia", "pat")] {
+        let when = json!({"trigger": "granted", "doors": ["front"], "persons": [granted]});
+        scene.put(
+            "system_event",
+            name,
+            event(when, json!({"action": "door_virtual_read", "door": "front", "person": read})),
+        );
+    }
+    assert_eq!(scene.edit("mia", "person", "pat", &json!({"groups": ["staff"]})), Ok(()));
 }
 
 #[test]

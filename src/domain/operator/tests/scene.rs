@@ -67,7 +67,7 @@ impl Scene {
         };
         let all_but_configuration = json!({"capabilities": [
             "people", "groups", "system_events", "auto_open", "elevators", "partitions", "door_control", "operators",
-            "lockdown", "lockers", "locker_contracts", "anti_passback", "emergency_cards", "configuration", "outputs"
+            "lockdown", "lockers", "locker_contracts", "anti_passback", "emergency_cards", "configuration", "outputs", "alarms", "floor_control"
         ]});
         for (kind, name, body) in [
             ("organisation_unit", "company", json!({})),

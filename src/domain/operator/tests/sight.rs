@@ -331,7 +331,7 @@ fn is_within(place: &str, scope: &Scope) -> bool {
 #[test]
 fn no_sequence_of_edits_changes_anything_outside_the_editors_scope() {
     let mut accepted = [0; 3];
-    for seed in 1..=60u64 {
+    for seed in 1..=24u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut scene = Scene::new();
         for _ in 0..120 {
@@ -367,5 +367,5 @@ fn no_sequence_of_edits_changes_anything_outside_the_editors_scope() {
             }
         }
     }
-    assert!(accepted.iter().all(|count| *count > 100), "hardly anything was allowed: {accepted:?}");
+    assert!(accepted.iter().all(|count| *count > 40), "hardly anything was allowed: {accepted:?}");
 }

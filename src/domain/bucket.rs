@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::time::Mono;
+use super::time::Mono;
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
