@@ -19,6 +19,7 @@ mod operators;
 mod people;
 mod places;
 mod questions;
+mod reaches;
 mod request;
 mod rules;
 mod shared;
@@ -45,7 +46,14 @@ use self::{
     places::Places,
     rules::{RuleBodies, Rules},
 };
-use super::{event::Refusal, ids::Id, operator::Authority, record::Record, time::Now, topology::Topology};
+use super::{
+    event::Refusal,
+    ids::Id,
+    operator::{Authority, Targets},
+    record::Record,
+    time::Now,
+    topology::Topology,
+};
 
 /// Which permission set: the generation rises within an epoch, the digest says what is in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,15 +143,15 @@ impl Permissions {
         self.operators.index.get(operator)
     }
 
-    /// Whether this operator may give this command, at this door if it names one. The text is for people
-    /// and names what is missing.
+    /// Whether this operator may give this command, of what it names. The text is for people and names what
+    /// is missing.
     pub fn authorise(
         &self,
         operator: &Id,
         command: &str,
-        door: Option<&Id>,
+        targets: &Targets<'_>,
         now: Now,
     ) -> Result<(), (Refusal, String)> {
-        self.operators.index.authorise(operator, command, door, now)
+        self.operators.index.authorise(operator, command, targets, self, now)
     }
 }
