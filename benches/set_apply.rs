@@ -40,8 +40,7 @@ use serde_json::{Map, Value};
 use self::set::{FULL, Site, id};
 
 /// A site of the usual size; the other is the largest that is promised.
-const USUAL: Site =
-    Site { people: 10_000, credentials: 10_000, doors: 100, groups: 100, rules: 400, schedules: 40 };
+const USUAL: Site = Site { people: 10_000, credentials: 10_000, doors: 100, groups: 100, rules: 400, schedules: 40 };
 
 const DELTAS: u64 = 100;
 const AUDIENCE: &str = "acme/hq-1";

@@ -102,15 +102,15 @@ fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
     let directory = site.node.state_dir.join("set-copy");
     anyhow::ensure!(directory.is_dir(), "{}: no permission set was ever received here", directory.display());
     let mut copy = SecondCopyFiles::open(&directory).with_context(|| directory.display().to_string())?;
-    let attest = RootAttest {
-        root: secrets.root.clone(),
-        audience: format!("{}/{}", site.node.org, site.node.id),
-    };
+    let attest = RootAttest { root: secrets.root.clone(), audience: format!("{}/{}", site.node.org, site.node.id) };
     let read = read_copy(&mut copy, &attest, &site.topology(), &site.node.time_zone)
         .with_context(|| format!("{}: the copy of the permission set", directory.display()))?;
     let read = read.with_context(|| format!("{}: no permission set was ever received here", directory.display()))?;
     if let Some(why) = read.cut_short {
-        eprintln!("latchd: the copy of the set ends early ({why}); this is about generation {}", read.permissions.version().generation);
+        eprintln!(
+            "latchd: the copy of the set ends early ({why}); this is about generation {}",
+            read.permissions.version().generation
+        );
     }
     Ok((*read.permissions).clone())
 }
@@ -128,7 +128,9 @@ fn explain(
             Target::Door(topology.door(door).with_context(|| format!("there is no door {door} in the configuration"))?)
         }
         (_, Some(group)) => Target::Cab(
-            topology.floor_group(group).with_context(|| format!("there is no floor group {group} in the configuration"))?,
+            topology
+                .floor_group(group)
+                .with_context(|| format!("there is no floor group {group} in the configuration"))?,
         ),
         _ => anyhow::bail!("expected --door or --floor-group"),
     };
@@ -140,7 +142,8 @@ fn explain(
         return Ok(set.explain_person(person, target, now, restriction));
     }
     let card_of = |credential: &Id| {
-        let token = set.token_of(credential).with_context(|| format!("there is no credential {credential} in the set"))?;
+        let token =
+            set.token_of(credential).with_context(|| format!("there is no credential {credential} in the set"))?;
         anyhow::Ok(CardTokens::single(token))
     };
     let (card, formats) = match (&arguments.credential, &arguments.card, &arguments.card_text) {
@@ -174,9 +177,9 @@ fn restriction(arguments: &Arguments, set: &Permissions) -> Restriction {
 }
 
 fn raw_card(text: &str) -> anyhow::Result<RawCard> {
-    let parsed = text.split_once(':').and_then(|(bits, hex)| {
-        Some(RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(hex, 16).ok()? })
-    });
+    let parsed = text
+        .split_once(':')
+        .and_then(|(bits, hex)| Some(RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(hex, 16).ok()? }));
     parsed.with_context(|| format!("{text:?}: expected BITS:HEX, such as 26:2f623ae"))
 }
 
@@ -210,7 +213,12 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         writeln!(out, "floors: {}", joined(&answer.floors))?;
     }
     let (epoch, generation) = (explanation.epoch, explanation.generation);
-    writeln!(out, "at {} (clock {}), generation {generation} of epoch {epoch}", explanation.at, word(&explanation.clock))?;
+    writeln!(
+        out,
+        "at {} (clock {}), generation {generation} of epoch {epoch}",
+        explanation.at,
+        word(&explanation.clock)
+    )?;
     for format in &explanation.formats {
         let credential = format.credential.as_ref().map_or("no credential".to_owned(), |id| format!("credential {id}"));
         writeln!(out, "read as {}: {credential}", format.format)?;
@@ -221,7 +229,11 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         if let (Some(credential), Some(medium)) = (&candidate.credential, &candidate.medium) {
             write!(out, ", credential {credential} ({})", word(medium))?;
         }
-        writeln!(out, ", groups: {}", if candidate.groups.is_empty() { "none".to_owned() } else { joined(&candidate.groups) })?;
+        writeln!(
+            out,
+            ", groups: {}",
+            if candidate.groups.is_empty() { "none".to_owned() } else { joined(&candidate.groups) }
+        )?;
         for check in &candidate.checks {
             let result = check.reason.as_ref().map_or("passed".to_owned(), word);
             writeln!(out, "  {:<18} {result}", check.check)?;

@@ -5,6 +5,7 @@ mod boards;
 mod broker;
 mod commands;
 mod doors;
+mod explain;
 mod life;
 mod live;
 mod reports;

@@ -234,7 +234,15 @@ impl Permissions {
                 };
                 let name = |floor| group.and_then(|group| group.floors.get(floor)).cloned();
                 let floors = floors.iter().filter_map(name).collect();
-                Answer { granted: true, reason: None, person: Some(person), credential, rule: Some(rule), floors, duress }
+                Answer {
+                    granted: true,
+                    reason: None,
+                    person: Some(person),
+                    credential,
+                    rule: Some(rule),
+                    floors,
+                    duress,
+                }
             }
             Decision::Denied { reason, person, credential, rule, duress, .. } => {
                 Answer { granted: false, reason: Some(reason), person, credential, rule, floors: Vec::new(), duress }

@@ -126,8 +126,7 @@ fn count(unknown: &mut BTreeMap<Id, u64>, kind: Id, was_there: bool, is_there: b
 fn refuse_critical(critical: &[Id], unknown: &BTreeMap<Id, u64>, reasons: &mut Reasons) {
     for kind in critical {
         if let Some(count) = unknown.get(kind) {
-            reasons
-                .push(|| format!("{count} records of the kind {kind}, which is marked critical and not known here"));
+            reasons.push(|| format!("{count} records of the kind {kind}, which is marked critical and not known here"));
         }
     }
 }
