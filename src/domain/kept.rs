@@ -32,6 +32,8 @@ pub enum Kept {
     Output { output: Id, on: bool, issued_at: Wall },
     /// An alarm that nobody has acknowledged.
     Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
+    /// What a system event has put off: a door's opening or closing.
+    Delay { system_event: Id, door: Id, opens: bool, due: Wall, since: Wall },
     /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
     /// however often the node starts meanwhile.
     Standing { what: Standing },
@@ -59,6 +61,10 @@ pub struct CameFirst {
 pub struct KeptKey(String);
 
 impl KeptKey {
+    pub fn delay(system_event: &Id, door: &Id, opens: bool) -> KeptKey {
+        KeptKey(format!("delay/{system_event}/{door}/{}", if opens { "open" } else { "close" }))
+    }
+
     pub fn alarm(alarm: &Id) -> KeptKey {
         KeptKey(format!("alarm/{alarm}"))
     }
@@ -83,6 +89,7 @@ impl Kept {
             Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
             Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
+            Kept::Delay { system_event, door, opens, .. } => KeptKey::delay(system_event, door, *opens),
             Kept::Standing { what } => what.key(),
         }
     }

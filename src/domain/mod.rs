@@ -5,6 +5,7 @@
 //! [`outputs`] (what the relay is told), [`event`] (what is remembered).
 
 pub mod auto_open;
+pub mod bucket;
 pub mod cloud;
 pub mod credential;
 pub mod door;
@@ -23,6 +24,7 @@ pub mod permission;
 pub mod record;
 pub mod schedule;
 pub mod status;
+pub mod system_event;
 pub mod time;
 pub mod timers;
 pub mod topology;

@@ -1,7 +1,5 @@
 //! What operators order of doors, from the broker to the relay, and what is left of it after SIGKILL.
 
-use std::time::Duration;
-
 use latchd::{
     domain::{event::Refusal, ids::Id, time::Wall},
     wire::outcome::{Outcome, Stage},
@@ -50,6 +48,10 @@ fn state(world: &World, door: &str, what: &str, test: impl Fn(&Value) -> bool) {
         let status = cloud.doors.values().find(|status| status.door.as_str() == door)?;
         test(&serde_json::to_value(status).unwrap()).then_some(())
     });
+}
+
+fn due_at(scheduled: &Outcome) -> Wall {
+    serde_json::from_value(scheduled.detail.as_ref().unwrap()["due_at"].clone()).unwrap()
 }
 
 fn pass(world: &World, until: Wall) {
@@ -156,8 +158,7 @@ fn a_delayed_open_is_listed_outlives_sigkill_and_opens_when_it_is_due() {
     let mut world = World::running();
     let front = world.site.field.front.clone();
     let jti = order(&world, "door.open_with_delay", json!({"door": "front", "delay_ms": 6_000}));
-    let scheduled = world.stage(&jti, Stage::Scheduled);
-    let due: Wall = serde_json::from_value(scheduled.detail.unwrap()["due_at"].clone()).unwrap();
+    let due = due_at(&world.stage(&jti, Stage::Scheduled));
     state(&world, "front", "a pending delay", |status| {
         status["delays"][0]["jti"] == jti.as_str() && status["delays"][0]["operator"] == "op-ada"
     });
@@ -175,12 +176,11 @@ fn delays_that_were_due_while_the_node_was_down_open_nothing_and_close_what_is_o
     let mut world = World::running();
     let front = world.site.field.front.clone();
     done(&world, "door.open", json!({"door": "barrier"}));
-    let open = order(&world, "door.open_with_delay", json!({"door": "front", "delay_ms": 3_000}));
-    let close = order(&world, "door.close_with_delay", json!({"door": "barrier", "delay_ms": 3_000}));
-    world.stage(&open, Stage::Scheduled);
-    world.stage(&close, Stage::Scheduled);
+    let open = order(&world, "door.open_with_delay", json!({"door": "front", "delay_ms": 6_000}));
+    let close = order(&world, "door.close_with_delay", json!({"door": "barrier", "delay_ms": 6_000}));
+    let due = [&open, &close].map(|jti| due_at(&world.stage(jti, Stage::Scheduled)));
     world.kill();
-    pass(&world, wall_now() + Duration::from_secs(3));
+    pass(&world, due[0].max(due[1]));
     assert!(front.coil(BARRIER_COIL));
     world.start();
     world.stage(&open, Stage::Expired);

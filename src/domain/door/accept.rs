@@ -174,15 +174,15 @@ impl Door {
                 out.hold = held.then_some((hold, false));
                 self.let_go(hold);
                 self.level_issued(order.issued_at, out);
-                if !held && !self.lock.up {
+                if !held && self.lock.lost {
                     // Nothing was there to end, so there is nothing that the board could fail to confirm.
                     return out.report_in_order(ticket, true, Progress::Done);
                 }
             }
         }
         self.orders.accept(Pending::new(&order, motion, order.by.clone()), out);
-        if !self.lock.up {
-            // What opens is refused while the board is lost.
+        if self.lock.lost {
+            // What opens is refused while the board does not answer. One that was not heard of yet is waited for.
             self.orders.fail(ticket, "bus_down: the board of the lock does not answer", out);
         }
     }

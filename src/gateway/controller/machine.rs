@@ -28,6 +28,8 @@ pub struct View<'a> {
     pub topology: &'a Topology,
     pub cloud: &'a CloudState,
     pub credential_key: &'a CredentialKey,
+    /// How many consequences lie between the input and this: 0 for what the input itself says.
+    pub depth: u8,
     pub(super) statuses: &'a [DoorStatus],
     pub(super) doors: &'a [DoorSlot],
 }

@@ -3,7 +3,7 @@
 
 use super::{
     alarms::Alarms, auto_open::AutoOpenMachine, inputs::NodeInputs, interlock::InterlockMachine, machine::Machine,
-    outputs::FreeOutputs,
+    outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
@@ -15,5 +15,6 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::new(FreeOutputs::new(config)),
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),
+        Box::<SystemEvents>::default(),
     ]
 }

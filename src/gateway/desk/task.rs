@@ -12,7 +12,7 @@ use crate::{
         order::{DoorAction, OutputAction, Switch, Task},
         time::Now,
     },
-    wire::command::{AlarmAcknowledgeArgs, Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
 };
 
 /// Who carries a command out.
@@ -52,6 +52,18 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
+                let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
+                let (ix, delay) = self.delay(action, door, delay_ms)?;
+                Ok(Work::Delay { door: door.clone(), ix, action, delay })
+            }
+            CommandBody::AlarmAcknowledge(args) => match (&args.door, &args.alarm) {
+                (Some(door), None) => at_door(door, DoorAction::AcknowledgeAlarm),
+                (None, Some(alarm)) => Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() })),
+                (Some(_), Some(_)) | (None, None) => {
+                    Err(End::refused(Refusal::Malformed, "expected `door` or `alarm`, and one of them"))
+                }
+            },
             CommandBody::OutputPulse(args) => {
                 let pulse = Duration::from_millis(u64::from(args.pulse_ms));
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Pulse(pulse))?))
@@ -60,40 +72,17 @@ impl Desk {
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Set(args.on))?))
             }
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
-            CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
-                let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
-                let (ix, delay) = self.delay(action, door, delay_ms)?;
-                Ok(Work::Delay { door: door.clone(), ix, action, delay })
-            }
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
-            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
+            | CommandBody::LiveEventsUnsubscribe(_)
+            | CommandBody::ConfigurationGet(_)
+            | CommandBody::ConfigurationPut(_)
+            | CommandBody::ConfigurationConfirm(_) => Ok(Work::Node),
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),
-            CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { door: Some(door), .. }) => {
-                at_door(door, DoorAction::AcknowledgeAlarm)
-            }
-            CommandBody::AlarmAcknowledge(AlarmAcknowledgeArgs { alarm: Some(alarm), .. }) => {
-                Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() }))
-            }
             other => Err(unsupported(other)),
         }
-    }
-
-    /// An output that belongs to nothing; of one that does, whose commands to use.
-    fn free_output(&self, output: &Id, action: OutputAction) -> Result<Task, End> {
-        if self.topology.outputs.contains(output) {
-            return Ok(Task::Output { output: output.clone(), action });
-        }
-        let bound = self.topology.bound_outputs.iter().find(|(name, _)| name == output);
-        Err(match bound {
-            Some((_, to)) => {
-                let message = format!("the output {output} belongs to {to}: it moves by the commands for that alone");
-                End::refused(Refusal::Conflict, message)
-            }
-            None => End::refused(Refusal::UnknownTarget, format!("this node has no free output {output}")),
-        })
     }
 
     /// Status, capability and scope. A lockdown is authorised at each door that it names; one that names none
@@ -137,6 +126,21 @@ impl Desk {
             return Err(End::refused(Refusal::UnknownTarget, message));
         }
         Ok(Work::Field(Task::Lockdown { doors, on }))
+    }
+
+    /// An output that belongs to nothing; of one that does, whose commands to use.
+    fn free_output(&self, output: &Id, action: OutputAction) -> Result<Task, End> {
+        if self.topology.outputs.contains(output) {
+            return Ok(Task::Output { output: output.clone(), action });
+        }
+        let bound = self.topology.bound_outputs.iter().find(|(name, _)| name == output);
+        Err(match bound {
+            Some((_, to)) => {
+                let message = format!("the output {output} belongs to {to}: it moves by the commands for that alone");
+                End::refused(Refusal::Conflict, message)
+            }
+            None => End::refused(Refusal::UnknownTarget, format!("this node has no free output {output}")),
+        })
     }
 
     pub(super) fn door(&self, door: &Id) -> Result<DoorIx, End> {

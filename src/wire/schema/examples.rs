@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     domain::{event::Event, ids::Id},
     wire::{
-        canonical::{canonical, hex},
+        canonical::{canonical, hex, sha256},
         event_log::{self, Head},
         jws::{self, Signer, Typ},
         keys::Jwk,
@@ -128,12 +128,12 @@ pub fn commands() -> Examples {
         ),
         ("force", command("01JD3Y5T7V9ZQD", "door.force", json!({"door": "front", "state": "released"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
+        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
+        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
         ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
         ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
         ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
         ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
-        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
-        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
         (
             "report",
             command(
@@ -149,6 +149,19 @@ pub fn commands() -> Examples {
                 "live_events.subscribe",
                 json!({"filter": {"types": ["access.*", "door.forced"]}, "ttl_s": 900}),
             ),
+        ),
+        ("configuration", command("01JD3Y5T7V9ZQB", "configuration.get", json!({}))),
+        (
+            "try",
+            command(
+                "01JD3Y5T7V9ZQC",
+                "configuration.put",
+                json!({"toml": "[node]\n", "expect_sha256": hex(&[0xab; 32]), "confirm_within_s": 120}),
+            ),
+        ),
+        (
+            "confirm",
+            command("01JD3Y5T7V9ZQD", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))})),
         ),
         ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
     ]
@@ -190,6 +203,15 @@ pub fn outcomes() -> Examples {
                 8,
                 json!({"seq": 2, "stage": "done", "detail": {"report": {
                     "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
+                }}}),
+            ),
+        ),
+        (
+            "on_trial",
+            outcome(
+                8,
+                json!({"seq": 2, "stage": "scheduled", "detail": {"configuration": {
+                    "sha256": hex(&sha256(b"[node]\n")), "confirm_by": "2026-09-21T14:15:20.120Z"
                 }}}),
             ),
         ),

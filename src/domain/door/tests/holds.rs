@@ -372,3 +372,12 @@ fn whether_a_delay_would_be_taken_is_answered_without_touching_the_door() {
     assert_eq!(bench.reports_of(ticket), [&Progress::Done]);
     assert_eq!((bench.unlocked(), bench.durable.clone(), bench.told()), (false, None, vec![]));
 }
+
+#[test]
+fn what_secures_a_door_whose_board_was_not_heard_of_yet_waits_for_it() {
+    let mut bench = Bench::cold(config(), DurableDoor::default());
+    let ticket = bench.order(DoorAction::Delayed(DelayAction::Close));
+    assert_eq!((bench.reports_of(ticket), bench.held_of(ticket)), (vec![], vec![]));
+    bench.tell(DoorInput::LockBoard(true)).confirm();
+    assert_eq!(bench.held_of(ticket), [&ENDS]);
+}
