@@ -7,6 +7,7 @@ mod broker;
 mod commands;
 mod configuration;
 mod doors;
+mod explain;
 mod life;
 mod live;
 mod reports;
