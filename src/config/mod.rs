@@ -16,6 +16,7 @@ mod installation;
 mod line_time;
 mod profile;
 mod raw;
+mod raw_places;
 pub mod reader;
 pub mod report;
 pub mod site;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    raw_places::{self, RawCabinet, RawFloorGroup},
     reader::Table,
     report::{At, Span},
     site::{Limits, Parity},
@@ -31,6 +32,8 @@ pub struct RawSite {
     pub buses: Vec<RawBus>,
     pub boards: Vec<RawBoard>,
     pub doors: Vec<RawDoor>,
+    pub floor_groups: Vec<RawFloorGroup>,
+    pub cabinets: Vec<RawCabinet>,
     pub readers: Vec<RawReader>,
     pub outputs: Vec<RawOutput>,
     pub inputs: Vec<RawNodeInput>,
@@ -102,7 +105,7 @@ pub struct RawBoard {
     pub lost_after: Option<At<Duration>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RawDoor {
     pub id: Option<At<Id>>,
     pub lock: Option<RawLock>,
@@ -143,6 +146,8 @@ pub struct RawReader {
     pub span: Span,
     pub id: Option<At<Id>>,
     pub door: Option<At<String>>,
+    pub floor_group: Option<At<String>>,
+    pub cabinet: Option<At<String>>,
     pub card_block: Option<At<String>>,
     pub path: Option<At<String>>,
     pub serial: RawSerial,
@@ -184,6 +189,8 @@ pub fn site(root: Table<'_>) -> RawSite {
         buses: root.tables("bus", "[[bus]]", BUSES_MAX).into_iter().map(bus).collect(),
         boards: root.tables("board", "[[board]]", BOARDS_MAX).into_iter().map(board).collect(),
         doors: root.tables("door", "[[door]]", DOORS_MAX).into_iter().map(door).collect(),
+        floor_groups: raw_places::floor_groups(&root),
+        cabinets: raw_places::cabinets(&root),
         readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
         outputs: root.tables("output", "[[output]]", DOORS_MAX).into_iter().map(output).collect(),
         inputs: root.tables("input", "[[input]]", DOORS_MAX).into_iter().map(node_input).collect(),
@@ -324,7 +331,7 @@ fn door(table: Table<'_>) -> RawDoor {
     RawDoor { rex_releases, ..door }
 }
 
-fn lock(table: Table<'_>) -> RawLock {
+pub fn lock(table: Table<'_>) -> RawLock {
     let lock = RawLock {
         output: table.required("output").text_as("\"BOARD/OUTPUT\""),
         unlocked: table.required("unlocked").word(&[("energised", Level::Energised), ("released", Level::Released)]),
@@ -333,7 +340,7 @@ fn lock(table: Table<'_>) -> RawLock {
     lock
 }
 
-fn input(table: Table<'_>, value: &'static str) -> RawInput {
+pub fn input(table: Table<'_>, value: &'static str) -> RawInput {
     let input =
         RawInput { input: table.required("input").text_as("\"BOARD/INPUT\""), value: table.required(value).boolean() };
     table.finish();
@@ -344,7 +351,9 @@ fn reader(table: Table<'_>) -> RawReader {
     let reader = RawReader {
         span: table.span,
         id: table.required("id").id(),
-        door: table.required("door").text_as("the id of a [[door]]"),
+        door: table.optional("door").text_as("the id of a [[door]]"),
+        floor_group: table.optional("floor_group").text_as("the id of a [[floor_group]]"),
+        cabinet: table.optional("cabinet").text_as("the id of a [[cabinet]]"),
         card_block: table.optional("card_block").text_as("\"BOARD/CARD_BLOCK\""),
         path: table.optional("serial").text_as("a serial port such as \"/dev/ttyUSB0\""),
         serial: serial(&table),

@@ -5,9 +5,10 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::domain::{
     door::DoorConfig,
+    elevator::FloorGroupConfig,
     fieldbus::BoardConfig,
     ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
-    topology::{ReaderAt, Topology},
+    topology::{FloorGroupPlace, ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
 
@@ -141,7 +142,11 @@ impl Site {
             let to = format!("door {}", door.id);
             [Some((door.id.clone(), to.clone())), self.output_id(door.lock).map(|id| (id, to))]
         });
-        locks.flatten().collect()
+        let floors = self.field.floor_groups.iter().flat_map(|group| {
+            let floors = group.floors.iter().map(|floor| (floor, format!("floor {} of {}", floor.id, group.id)));
+            floors.filter_map(|(floor, to)| self.output_id(floor.output).map(|id| (id, to)))
+        });
+        locks.flatten().chain(floors).collect()
     }
 
     /// `BOARD.OUTPUT`; none if that is too long for a name.
@@ -153,9 +158,15 @@ impl Site {
 
     /// What the node has, by name.
     pub fn topology(&self) -> Topology {
+        let place = |group: &FloorGroupConfig| FloorGroupPlace {
+            id: group.id.clone(),
+            floors: group.floors.iter().map(|floor| floor.id.clone()).collect(),
+        };
         Topology {
             doors: self.doors.iter().map(|door| door.id.clone()).collect(),
             readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
+            floor_groups: self.field.floor_groups.iter().map(place).collect(),
+            lockers: self.field.cabinets.iter().flat_map(|cabinet| &cabinet.compartments).map(|at| at.door).collect(),
             outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
             bound_outputs: self.bound_outputs(),
             inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),

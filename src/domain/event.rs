@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     door::{Alarm, Hold, Mode},
+    elevator::FailPolicy,
     ids::Id,
     time::{ClockTrust, Wall},
 };
@@ -118,6 +119,16 @@ pub enum Actor {
     Fire,
     /// A timer of the door, its contact or its board.
     Door,
+    /// The same of a floor group.
+    FloorGroup,
+    /// A code of a key locker's contract.
+    Contract {
+        contract: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// A schedule under which floors are public.
+    PublicFloors,
     /// The node itself: start, stop.
     Node,
 }
@@ -156,8 +167,8 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => None,
-            Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
+            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } | Actor::Contract { .. } => None,
+            Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Node => None,
         }
     }
 }
@@ -204,6 +215,83 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A key was put into its compartment for the first time.
+    #[serde(rename = "key.added")]
+    KeyAdded {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        /// Who opened; absent: nobody did, as far as is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.fetched")]
+    KeyFetched {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.returned")]
+    KeyReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    /// The contract by which it was fetched has ended, and the key is still out.
+    #[serde(rename = "key.not_returned")]
+    KeyNotReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// These floors may be chosen from now on.
+    #[serde(rename = "floor.enabled")]
+    FloorEnabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    #[serde(rename = "floor.disabled")]
+    FloorDisabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    /// Somebody chose an enabled floor; the person is named if only one person's read enabled it.
+    #[serde(rename = "floor.selected")]
+    FloorSelected {
+        floor_group: Id,
+        floor: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+    },
+    /// A floor was chosen that nobody had enabled.
+    #[serde(rename = "floor.selected_without_right")]
+    FloorSelectedWithoutRight { floor_group: Id, floor: Id },
+    /// The board of these floors is lost: from here on they are as `fail` says, as far as the board does.
+    #[serde(rename = "floor.lost")]
+    FloorsLost { floor_group: Id, floors: Vec<Id>, fail: FailPolicy },
+    #[serde(rename = "floor.restored")]
+    FloorsRestored { floor_group: Id, floors: Vec<Id> },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "floor.relay_mismatched")]
+    FloorRelayMismatched { floor_group: Id, floor: Id },
+    #[serde(rename = "floor.relay_restored")]
+    FloorRelayRestored { floor_group: Id, floor: Id },
     /// A door that fire had released was reset by hand.
     #[serde(rename = "fire.reset")]
     FireReset { door: Id, actor: Actor },

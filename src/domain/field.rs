@@ -2,13 +2,17 @@
 //! hold state. Invariant: every output in it drives nothing else.
 
 use super::{
+    elevator::FloorGroupConfig,
     ids::{Id, InputRef, OutputRef},
+    locker::CabinetConfig,
     outputs::Level,
 };
 
 /// What the machines beside the doors are made of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldConfig {
+    pub floor_groups: Vec<FloorGroupConfig>,
+    pub cabinets: Vec<CabinetConfig>,
     /// In the order of [`Topology::outputs`](super::topology::Topology::outputs).
     pub outputs: Vec<FreeOutputConfig>,
     /// In the order of [`Topology::inputs`](super::topology::Topology::inputs).

@@ -5,8 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    elevator::DurableFloors,
     event::AlarmSource,
     ids::Id,
+    locker::KeyRecord,
+    record::Token,
     time::{ClockTrust, Wall},
 };
 
@@ -14,6 +17,12 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
+    /// A backup code of a key locker that was used.
+    BackupCode { code: Token, used_at: Wall },
+    /// Where the key of a compartment is.
+    LockerKey { locker: Id, record: KeyRecord },
+    /// What operators did to an elevator.
+    FloorGroup { floor_group: Id, state: DurableFloors },
     /// In which areas a person is, and which they left.
     Whereabouts { person: Id, areas: Vec<Presence> },
     /// What the auto opens of a door last said.
@@ -89,9 +98,16 @@ impl KeptKey {
 }
 
 impl Kept {
+    pub fn backup_code(code: &Token) -> KeptKey {
+        KeptKey(format!("backup_code/{code}"))
+    }
+
     pub fn key(&self) -> KeptKey {
         match self {
             Kept::EditsTold { .. } => KeptKey::edits_told(),
+            Kept::BackupCode { code, .. } => Kept::backup_code(code),
+            Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
+            Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),
             Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
             Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),

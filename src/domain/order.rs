@@ -53,9 +53,6 @@ pub enum Task {
         floors: Vec<Id>,
         action: FloorAction,
     },
-    LockerOpen {
-        locker: DoorIx,
-    },
     /// `output.*`, of outputs that belong to nothing.
     Output {
         output: Id,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     door::DoorStatus,
+    elevator::FloorGroupStatus,
     ids::{BoardIx, DoorIx, Id, ReaderIx},
+    locker::LockerStatus,
 };
 
 /// What has a state, by its position or name.
@@ -17,6 +19,9 @@ pub enum Thing {
     Board(BoardIx),
     /// By its id: areas come and go with the permission set.
     Area(Id),
+    /// By its position in the configuration.
+    FloorGroup(u16),
+    Locker(DoorIx),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +30,8 @@ pub enum Status {
     Reader(ReaderStatus),
     Board(BoardStatus),
     Area(AreaStatus),
+    FloorGroup(FloorGroupStatus),
+    Locker(LockerStatus),
     /// There is no such thing any more: what is retained of it is to be cleared. Kind and id.
     Gone(&'static str, Id),
 }
@@ -68,7 +75,7 @@ impl Status {
     pub fn gone(thing: &Thing) -> Option<Status> {
         match thing {
             Thing::Area(area) => Some(Status::Gone("area", area.clone())),
-            Thing::Door(_) | Thing::Reader(_) | Thing::Board(_) => None,
+            Thing::Door(_) | Thing::Reader(_) | Thing::Board(_) | Thing::FloorGroup(_) | Thing::Locker(_) => None,
         }
     }
 
@@ -79,6 +86,8 @@ impl Status {
             Status::Reader(_) => "reader",
             Status::Board(_) => "board",
             Status::Area(_) => "area",
+            Status::FloorGroup(_) => "floor_group",
+            Status::Locker(_) => "locker",
             Status::Gone(kind, _) => kind,
         }
     }
@@ -89,6 +98,8 @@ impl Status {
             Status::Reader(status) => &status.reader,
             Status::Board(status) => &status.board,
             Status::Area(status) => &status.area,
+            Status::FloorGroup(status) => &status.floor_group,
+            Status::Locker(status) => &status.locker,
             Status::Gone(_, id) => id,
         }
     }

@@ -68,6 +68,8 @@ fn parameters() -> Value {
         "board": { "description": "Id of the board, as the node's configuration names it", "examples": ["relays"] },
         "jti": { "description": "The command that subscribed", "examples": ["01JD3Y5T7V9ZQ8"] },
         "area": { "description": "Id of the area, as the permission set names it", "examples": ["lab"] },
+        "floor_group": { "description": "Id of the floor group, as the node's configuration names it", "examples": ["lift"] },
+        "locker": { "description": "Id of the compartment, as the node's configuration names it", "examples": ["key-07"] },
         "sha256": { "description": "Lower-case hex SHA-256 of the message's bytes" },
     })
 }

@@ -31,8 +31,10 @@ use super::{
 };
 use crate::domain::{
     door::DoorStatus,
+    elevator::FloorGroupStatus,
     event::Event,
     ids::Id,
+    locker::LockerStatus,
     status::{AreaStatus, BoardStatus, ReaderStatus, Status},
     time::{ClockTrust, Wall},
 };
@@ -106,6 +108,8 @@ impl Sealer {
             Status::Reader(reader) => member(payload, kind, reader),
             Status::Board(board) => member(payload, kind, board),
             Status::Area(area) => member(payload, kind, area),
+            Status::FloorGroup(floor_group) => member(payload, kind, floor_group),
+            Status::Locker(locker) => member(payload, kind, locker),
             Status::Gone(..) => Ok(()),
         })
     }
@@ -245,6 +249,26 @@ pub struct AreaMessage {
     pub n: u64,
     pub at: Wall,
     pub area: AreaStatus,
+}
+
+/// On `state/floor_group/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FloorGroupMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub floor_group: FloorGroupStatus,
+}
+
+/// On `state/locker/{id}`, retained, of each compartment; its lock and contact are on `state/door/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LockerMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub locker: LockerStatus,
 }
 
 /// On `status`, retained.

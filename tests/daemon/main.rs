@@ -4,6 +4,7 @@
 mod automatic;
 mod boards;
 mod broker;
+mod cellar;
 mod commands;
 mod configuration;
 mod doors;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Checker,
     boards::{Boards, index},
+    places::Places,
 };
 use crate::{
     config::{
@@ -29,7 +30,7 @@ const READER_BAUD_DEFAULT: u32 = 9600;
 #[derive(Default)]
 pub struct Doors {
     pub doors: Vec<Option<DoorConfig>>,
-    outputs: BTreeMap<OutputRef, (Span, &'static str)>,
+    pub(super) outputs: BTreeMap<OutputRef, (Span, &'static str)>,
     inputs: BTreeMap<InputRef, InputUse>,
     card_blocks: BTreeMap<(BoardIx, u16), Span>,
     boards_used: Vec<bool>,
@@ -42,7 +43,7 @@ struct InputUse {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum PointKind {
+pub(super) enum PointKind {
     Output,
     Input,
     CardBlock,
@@ -77,7 +78,7 @@ impl Checker<'_> {
         out
     }
 
-    fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
+    pub(super) fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
         let lock = raw.lock.as_ref().and_then(|lock| lock.output.as_ref());
         let lock = lock.and_then(|at| self.output("lock", at, boards, uses));
         let contact = raw.contact.as_ref().map(|input| self.input("contact", input, boards, uses));
@@ -153,7 +154,7 @@ impl Checker<'_> {
         })
     }
 
-    fn not_below(
+    pub(super) fn not_below(
         &self,
         key: &str,
         at: &Option<At<Duration>>,
@@ -227,7 +228,13 @@ impl Checker<'_> {
     }
 
     /// `BOARD/NAME`, resolved. Silent where the board's profile could not be read: that was reported.
-    fn point(&self, kind: PointKind, at: &At<String>, boards: &Boards, uses: &mut Doors) -> Option<(BoardIx, u16)> {
+    pub(super) fn point(
+        &self,
+        kind: PointKind,
+        at: &At<String>,
+        boards: &Boards,
+        uses: &mut Doors,
+    ) -> Option<(BoardIx, u16)> {
         let Some((board, name)) = at.value.split_once('/') else {
             let finding = Diagnostic::error(format!("`{}` names no {}", at.value, kind.word()));
             self.sink.add(
@@ -271,7 +278,7 @@ impl Checker<'_> {
     pub fn readers(
         &self,
         raw: &[RawReader],
-        raw_doors: &[RawDoor],
+        places: &Places,
         boards: &Boards,
         doors: &mut Doors,
     ) -> Vec<Option<Reader>> {
@@ -279,18 +286,42 @@ impl Checker<'_> {
         let readers = raw.iter().enumerate();
         readers
             .map(|(position, reader)| {
-                let door = reader.door.as_ref();
-                let door =
-                    door.and_then(|name| self.resolve("door", name, raw_doors.iter().map(|door| door.id.as_ref())));
+                let at = self.reader_at(reader, places);
                 let source = self.reader_source(reader, boards, doors);
                 Some(Reader {
                     id: reader.id.as_ref()?.value.clone(),
                     reader: ReaderIx(index(position)),
-                    at: ReaderAt::Door(DoorIx(index(door?))),
+                    at: at?,
                     source: source?,
                 })
             })
             .collect()
+    }
+
+    /// A reader is at one door, in one cab or at one cabinet.
+    fn reader_at(&self, raw: &RawReader, places: &Places) -> Option<ReaderAt> {
+        let at = |what, name: &At<String>, ids: &[Option<At<Id>>]| {
+            self.resolve(what, name, ids.iter().map(Option::as_ref)).map(index)
+        };
+        match (&raw.door, &raw.floor_group, &raw.cabinet) {
+            (Some(door), None, None) => at("door", door, &places.doors).map(DoorIx).map(ReaderAt::Door),
+            (None, Some(group), None) => at("floor group", group, &places.floor_groups).map(ReaderAt::Cab),
+            (None, None, Some(cabinet)) => at("cabinet", cabinet, &places.cabinets).map(ReaderAt::Cabinet),
+            (None, None, None) => {
+                let finding = Diagnostic::error("a [[reader]] is at nothing");
+                self.sink.add(finding.at(raw.span, "expected `door`, `floor_group` or `cabinet`"));
+                None
+            }
+            _ => {
+                let spans = [&raw.door, &raw.floor_group, &raw.cabinet].into_iter().flatten().map(|at| at.span);
+                let mut spans = spans.collect::<Vec<_>>().into_iter();
+                let finding = Diagnostic::error("`door`, `floor_group` and `cabinet` exclude each other");
+                if let (Some(first), Some(second)) = (spans.next(), spans.next()) {
+                    self.sink.add(finding.at(second, "one reader is at one place").related(first, "also here"));
+                }
+                None
+            }
+        }
     }
 
     fn reader_source(&self, raw: &RawReader, boards: &Boards, uses: &mut Doors) -> Option<ReaderSource> {

@@ -26,6 +26,7 @@ impl Checker<'_> {
             outputs: outputs.into_iter().collect::<Option<_>>()?,
             inputs: inputs.into_iter().collect::<Option<_>>()?,
             identify,
+            ..FieldConfig::default()
         })
     }
 

@@ -36,6 +36,8 @@ pub enum DoorInput {
         end: OrderEnd,
     },
     Grant(Grant),
+    /// Momentarily, for somebody who needs no card: a code of a key locker.
+    Admit(Actor),
     Override(Override, Actor),
     /// What the auto opens say of this door changed at `at`, which is not later than now: manual opens and
     /// closes from before it end. Those that came after it stay, so it may be told again: at start, or when a

@@ -6,7 +6,7 @@
 use super::{
     ContactState, DoorConfig, DoorStatus, DurableDoor, FireReset, HeldBy, Hold, Mode, StartPolicy, StopPolicy,
     alarm::{Alarms, Allowance},
-    input::{DoorInput, Effects, Force, Grant, Override},
+    input::{DoorInput, Effects, Force, Override},
     orders::{Motion, OPEN_GRACE, Orders, Passage, Watch},
     outputs::Lock,
     precedence::{Cause, Causes},
@@ -181,7 +181,11 @@ impl Door {
                 }
                 Actor::Door
             }
-            DoorInput::Grant(grant) => self.grant(now.mono, grant),
+            DoorInput::Grant(grant) => {
+                let actor = Actor::Person { person: grant.person, credential: grant.credential };
+                self.admit(now.mono, actor, grant.extended)
+            }
+            DoorInput::Admit(actor) => self.admit(now.mono, actor, false),
             DoorInput::Override(change, actor) => {
                 self.override_with(change);
                 actor
@@ -340,13 +344,12 @@ impl Door {
         Actor::Door
     }
 
-    fn grant(&mut self, now: Mono, grant: Grant) -> Actor {
-        let actor = Actor::Person { person: grant.person, credential: grant.credential };
+    fn admit(&mut self, now: Mono, actor: Actor, extended: bool) -> Actor {
         if self.stopping {
             return actor;
         }
-        let dwell = if grant.extended { self.config.dwell_extended } else { self.config.dwell };
-        self.unlock_until(now + dwell, grant.extended);
+        let dwell = if extended { self.config.dwell_extended } else { self.config.dwell };
+        self.unlock_until(now + dwell, extended);
         if self.contact == ContactState::Closed {
             self.orders.watch(Watch { order: None, actor: actor.clone(), until: now + dwell + OPEN_GRACE });
         }

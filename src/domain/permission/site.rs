@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     ids::Id,
+    locker::{BACKUP_CODES_MAX, overlaps},
     record::{
         Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
         Record, SystemEvent, Trigger,
@@ -105,6 +106,12 @@ impl SiteRecords {
                 missing("floor_group", id, "schedule", schedule, (known.schedule)(schedule));
             }
         }
+        self.check_contracts(fault);
+        let mut missing = |of: &str, id: &Id, kind: &str, named: &Id, exists: bool| {
+            if !exists {
+                fault(format!("{of} {id}: {kind} {named} does not exist"));
+            }
+        };
         for (id, body) in &self.locker_contracts {
             body.person.iter().for_each(|p| missing("locker_contract", id, "person", p, (known.person)(p)));
         }
@@ -132,6 +139,24 @@ impl SiteRecords {
         system_event::check(&self.system_events, &self.partitions, fault);
         self.check_policies(fault);
         self.check_units(fault);
+    }
+
+    fn check_contracts(&self, fault: &mut dyn FnMut(String)) {
+        for (id, body) in &self.locker_contracts {
+            if body.person.is_none() && body.pin.is_none() {
+                fault(format!("locker_contract {id}: names neither person nor pin"));
+            }
+            if body.from.zip(body.until).is_some_and(|(from, until)| until <= from) {
+                fault(format!("locker_contract {id}: until is not after from"));
+            }
+            if body.backup_codes.len() > BACKUP_CODES_MAX {
+                fault(format!("locker_contract {id}: more than {BACKUP_CODES_MAX} backup codes"));
+            }
+        }
+        for (locker, earlier, later) in overlaps(&self.locker_contracts) {
+            let both = format!("locker_contract {later}: overlaps with locker_contract {earlier} at locker {locker}");
+            fault(format!("{both}, and one of them is exclusive"));
+        }
     }
 
     fn check_policies(&self, fault: &mut dyn FnMut(String)) {

@@ -84,7 +84,7 @@ impl Credential {
 /// | `pin:{person}:{digits}` | the PIN that goes with a card of that person |
 /// | `mobile:{id}` `plate:{plate}` `qr:{text}` | what such a reader delivers, byte for byte; plates in upper case without blanks |
 /// | `backup:{locker}:{code}` `return:{locker}:{code}` | codes of a key locker |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 32]);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus},
-        event::{AlarmSource, EventBody},
+        event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
@@ -43,6 +43,11 @@ impl View<'_> {
         self.topology.door_id(door)
     }
 
+    /// Why a credential is refused at this door, whatever its rules say.
+    pub fn denies(&self, door: DoorIx, now: Mono) -> Option<DenialReason> {
+        self.doors.get(door.index())?.door.denies(now)
+    }
+
     pub fn door_config(&self, door: DoorIx) -> Option<&DoorConfig> {
         self.doors.get(door.index()).map(|slot| slot.door.config())
     }
@@ -72,6 +77,12 @@ pub enum Happening<'a> {
     Bus(&'a BusReport),
     /// An input that belongs to no door.
     Input(InputRef, bool),
+    /// These doors are locked down, or no longer; whoever ordered it waits until all of it is durable.
+    Lockdown {
+        doors: &'a [DoorIx],
+        on: bool,
+        by: &'a Actor,
+    },
     /// An order that is not for a door.
     Order(&'a Order<Task>),
     /// How far one of the node's own orders ([`Deed::Order`]) has got.

@@ -2,8 +2,8 @@
 //! they are made of; must never hold their state.
 
 use super::{
-    alarms::Alarms, auto_open::AutoOpenMachine, inputs::NodeInputs, interlock::InterlockMachine, machine::Machine,
-    outputs::FreeOutputs, system_events::SystemEvents,
+    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, inputs::NodeInputs, interlock::InterlockMachine,
+    lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
@@ -13,6 +13,8 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::<AutoOpenMachine>::default(),
         Box::<InterlockMachine>::default(),
         Box::new(FreeOutputs::new(config)),
+        Box::new(Elevators::new(&config.floor_groups)),
+        Box::new(Lockers::new(&config.cabinets)),
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),
         Box::<SystemEvents>::default(),

@@ -6,11 +6,13 @@
 mod alarms;
 mod auto_open;
 mod card;
+mod elevators;
 mod floods;
 mod inputs;
 mod interlock;
 mod lasting;
 mod lockdown;
+mod lockers;
 pub mod machine;
 mod machines;
 mod outputs;
@@ -301,7 +303,7 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
-            Thing::Area(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
+            Thing::Area(_) | Thing::FloorGroup(_) | Thing::Locker(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
         }
     }
 
@@ -426,7 +428,10 @@ impl Controller {
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
         let (door, action) = match &order.what {
             Task::Door(door, action) => (*door, *action),
-            Task::Lockdown { doors, on } => return self.lock_down(now, &order, doors, *on, step),
+            Task::Lockdown { doors, on } => {
+                self.tell_machines(now, Happening::Lockdown { doors, on: *on, by: &order.by }, step);
+                return self.lock_down(now, &order, doors, *on, step);
+            }
             _ => return self.tell_machines(now, Happening::Order(&order), step),
         };
         if self.doors.get(door.index()).is_some() {

@@ -9,7 +9,7 @@ use crate::{
         door::DelayAction,
         event::Refusal,
         ids::{DoorIx, Id},
-        order::{DoorAction, OutputAction, Switch, Task},
+        order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::KNOWN_KINDS,
     },
     wire::command::{CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
@@ -52,18 +52,27 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::FloorOpen(args) => {
+                self.floors(&args.floor_group, args.floors.as_deref(), FloorAction::Open).map(Work::Field)
+            }
+            CommandBody::FloorClose(args) => {
+                self.floors(&args.floor_group, args.floors.as_deref(), FloorAction::Close).map(Work::Field)
+            }
+            CommandBody::FloorOpenAndClose(args) => {
+                let action = FloorAction::OpenAndClose { dwell: dwell(args.dwell_ms) };
+                self.floors(&args.floor_group, args.floors.as_deref(), action).map(Work::Field)
+            }
+            CommandBody::LockerOpen(args) => {
+                let known = self.doors.get(&args.locker).copied().filter(|door| self.topology.lockers.contains(door));
+                let missing = || format!("this node has no locker {}", args.locker);
+                let door = known.ok_or_else(|| End::refused(Refusal::UnknownTarget, missing()))?;
+                Ok(Work::Field(Task::Door(door, DoorAction::OpenAndClose { dwell: None })))
+            }
             CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
                 let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
                 let (ix, delay) = self.delay(action, door, delay_ms)?;
                 Ok(Work::Delay { door: door.clone(), ix, action, delay })
             }
-            CommandBody::AlarmAcknowledge(args) => match (&args.door, &args.alarm) {
-                (Some(door), None) => at_door(door, DoorAction::AcknowledgeAlarm),
-                (None, Some(alarm)) => Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() })),
-                (Some(_), Some(_)) | (None, None) => {
-                    Err(End::refused(Refusal::Malformed, "expected `door` or `alarm`, and one of them"))
-                }
-            },
             CommandBody::OutputPulse(args) => {
                 let pulse = Duration::from_millis(u64::from(args.pulse_ms));
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Pulse(pulse))?))
@@ -87,6 +96,21 @@ impl Desk {
                 Ok(Work::Node)
             }
             other => Err(unsupported(other)),
+        }
+    }
+
+    /// None named: all of the group. An empty list names none, which is no order at all.
+    fn floors(&self, floor_group: &Id, floors: Option<&[Id]>, action: FloorAction) -> Result<Task, End> {
+        let unknown = |what: String| End::refused(Refusal::UnknownTarget, what);
+        let group = self.topology.floor_groups.iter().find(|group| group.id == *floor_group);
+        let group = group.ok_or_else(|| unknown(format!("this node has no floor group {floor_group}")))?;
+        if floors.is_some_and(<[Id]>::is_empty) {
+            return Err(End::refused(Refusal::Malformed, "floors names none; leave it out for all of the group"));
+        }
+        let floors = floors.unwrap_or_default();
+        match floors.iter().find(|floor| !group.floors.contains(floor)) {
+            Some(floor) => Err(unknown(format!("floor group {floor_group} has no floor {floor}"))),
+            None => Ok(Task::Floor { floor_group: floor_group.clone(), floors: floors.to_vec(), action }),
         }
     }
 

@@ -135,6 +135,13 @@ pub fn commands() -> Examples {
         ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
         ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
         ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
+        ("floors", command("01JD3Y5T7V9ZQK", "floor.open", json!({"floor_group": "lift", "floors": ["3"]}))),
+        ("floors_closed", command("01JD3Y5T7V9ZQG", "floor.close", json!({"floor_group": "lift"}))),
+        (
+            "floors_momentary",
+            command("01JD3Y5T7V9ZQH", "floor.open_and_close", json!({"floor_group": "lift", "dwell_ms": 5000})),
+        ),
+        ("locker", command("01JD3Y5T7V9ZQJ", "locker.open", json!({"locker": "key-07"}))),
         (
             "report",
             command(
@@ -470,6 +477,33 @@ pub fn reader_states() -> Examples {
 
 pub fn board_states() -> Examples {
     vec![("up", envelope(9, json!({ "board": { "board": "relays", "link": "up" } })))]
+}
+
+pub fn floor_group_states() -> Examples {
+    let floor = |floor: &str, cause: Option<&str>| {
+        let relay = if cause.is_some() { "enabled" } else { "disabled" };
+        let mut floor = json!({ "floor": floor, "enabled": cause.is_some(), "relay": relay });
+        if let Some(cause) = cause {
+            floor["cause"] = json!(cause);
+        }
+        floor
+    };
+    let floors = [floor("0", Some("public")), floor("1", None), floor("3", Some("read"))];
+    let state = json!({ "floor_group": "lift", "link": "up", "lockdown": false, "floors": floors, "since": AT });
+    vec![("riding", envelope(11, json!({ "floor_group": state })))]
+}
+
+pub fn locker_states() -> Examples {
+    let key = json!({
+        "state": "fetched", "key": "van-2", "contract": "ada-van", "person": "ada", "since": AT,
+        "due": "2026-09-21T18:00:00.000Z"
+    });
+    let contract = json!({ "contract": "ada-van", "state": "applied", "generation": 8 });
+    let state = json!({
+        "locker": "key-07", "cabinet": "keys", "number": 7, "occupied": false, "key": key,
+        "contract_sync": [contract]
+    });
+    vec![("fetched", envelope(12, json!({ "locker": state })))]
 }
 
 pub fn area_states() -> Examples {

@@ -31,7 +31,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 13] {
+pub fn channels() -> [Channel; 15] {
     [
         Channel {
             name: "command",
@@ -152,6 +152,26 @@ pub fn channels() -> [Channel; 13] {
             description: "Published at every change and whenever the link comes up; an empty message clears it when the permission set has no such area any more.",
             retain: true,
             messages: &["AreaState"],
+        },
+        Channel {
+            name: "floorGroupState",
+            address: "latchd/v1/{org}/{node}/state/floor_group/{floor_group}",
+            way: Way::Up,
+            operation: "sendFloorGroupState",
+            summary: "Say which floors of an elevator are enabled",
+            description: "Published at every change and whenever the link comes up.",
+            retain: true,
+            messages: &["FloorGroupState"],
+        },
+        Channel {
+            name: "lockerState",
+            address: "latchd/v1/{org}/{node}/state/locker/{locker}",
+            way: Way::Up,
+            operation: "sendLockerState",
+            summary: "Say where a key is and how far its contracts have got",
+            description: "Of each compartment, at every change and whenever the link comes up. Lock and contact are those of the door of the same id.",
+            retain: true,
+            messages: &["LockerState"],
         },
         Channel {
             name: "status",

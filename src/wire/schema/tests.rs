@@ -12,8 +12,8 @@ use crate::{
         keys::{KeySet, RootKey},
         set::{Bucket, Digest, SetDocument, SetRequest, chunk},
         upward::{
-            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage,
-            RequestMessage, StatusMessage,
+            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
         },
     },
 };
@@ -124,7 +124,14 @@ fn channels_are_the_topics_of_the_node() {
     let hash = [0xab; 32];
     let mut expected = topics.subscriptions().to_vec();
     expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status()]);
-    for (kind, id) in [("door", "front"), ("reader", "front-in"), ("board", "relays"), ("area", "lab")] {
+    for (kind, id) in [
+        ("door", "front"),
+        ("reader", "front-in"),
+        ("board", "relays"),
+        ("area", "lab"),
+        ("floor_group", "lift"),
+        ("locker", "key-07"),
+    ] {
         expected.push(topics.state(kind, &Id::new(id).unwrap()));
     }
     expected.push(topics.live(&Id::new("j-1").unwrap()));
@@ -133,6 +140,7 @@ fn channels_are_the_topics_of_the_node() {
         let address = address.replace("{door}", "front").replace("{reader}", "front-in").replace("{board}", "relays");
         let address = address.replace("{jti}", "j-1");
         let address = address.replace("{area}", "lab");
+        let address = address.replace("{floor_group}", "lift").replace("{locker}", "key-07");
         address.replace("latchd/v1/acme/hq-1/set/chunk/{sha256}", &chunk)
     };
     let mut found: Vec<String> = addresses.iter().map(concrete).collect();
@@ -220,6 +228,8 @@ fn the_other_examples_of_the_node_are_read_by_a_cloud() {
     document.opened::<ReaderMessage>("ReaderState");
     document.opened::<BoardMessage>("BoardState");
     document.opened::<AreaMessage>("AreaState");
+    document.opened::<FloorGroupMessage>("FloorGroupState");
+    document.opened::<LockerMessage>("LockerState");
     document.opened::<StatusMessage>("Status");
     document.opened::<LiveMessage>("Live");
     document.opened::<RequestMessage<SetRequest>>("SetRequest");

@@ -23,7 +23,6 @@ fn doors(site: &Site, task: &Task) -> Vec<Id> {
     match task {
         Task::Door(door, _) | Task::VirtualRead { door, .. } => named(*door).into_iter().collect(),
         Task::Lockdown { doors, .. } => doors.iter().filter_map(|door| named(*door)).collect(),
-        Task::LockerOpen { locker } => named(*locker).into_iter().collect(),
         _ => Vec::new(),
     }
 }
