@@ -27,7 +27,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{OpenError, SetAside, SledKv, open_or_set_aside, second_copy::SecondCopyFiles, set_aside};
+use super::{OpenError, SetAside, SledKv, open::open_or_set_aside_with, second_copy::SecondCopyFiles, set_aside};
 use crate::{
     domain::{permission::SetVersion, time::Now},
     gateway::{
@@ -53,6 +53,11 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Compiling a set yields to the doors.
 const NICENESS: i32 = 5;
+
+/// What is kept in memory of the set as it is stored: of the largest that is promised, all. A delta reads
+/// whole buckets for their hashes, and each page that is not in memory costs ten times as much. A smaller set
+/// takes no more than it is.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 type FileMirror = Mirror<SledKv, SecondCopyFiles>;
 
@@ -90,12 +95,12 @@ pub struct OpenMirror {
 impl MirrorPlace {
     /// Opens the mirror; one that is damaged is set aside and filled from the second copy.
     pub fn open(&self, now: Now) -> Result<OpenMirror, MirrorError> {
-        let (kv, aside) = open_or_set_aside(&self.store, now.wall)?;
+        let (kv, aside) = open_or_set_aside_with(&self.store, CACHE_BYTES, now.wall)?;
         match self.open_over(&kv, now) {
             Err(MirrorError::Mirror(mirror::OpenError::Damaged(detail))) => {
                 drop(kv);
                 let aside = set_aside(&self.store, &detail, now.wall)?;
-                let kv = SledKv::open(&self.store)?;
+                let kv = SledKv::open_with(&self.store, CACHE_BYTES)?;
                 let (mirror, opened) = self.open_over(&kv, now)?;
                 Ok(OpenMirror { opened, set_aside: Some(aside), place: self.clone(), kv, mirror })
             }
