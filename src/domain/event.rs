@@ -122,6 +122,18 @@ pub enum Actor {
     Node,
 }
 
+/// What flaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlappingInput {
+    /// The contact of `door`.
+    Contact,
+    /// The exit button of `door`.
+    Rex,
+    /// `input`.
+    Input,
+}
+
 /// What raised an alarm that stands until it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "of", rename_all = "snake_case")]
@@ -211,6 +223,19 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    /// A reader repeats itself: so many reads were decided and not told one by one.
+    #[serde(rename = "reader.babbling")]
+    ReaderBabbling { reader: Id, count: u64 },
+    /// So many of its changes were heeded and not told one by one.
+    #[serde(rename = "input.flapping")]
+    InputFlapping {
+        what: FlappingInput,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        input: Option<Id>,
+        count: u64,
+    },
     #[serde(rename = "output.switched")]
     OutputSwitched { output: Id, on: bool, actor: Actor },
     #[serde(rename = "output.pulsed")]
@@ -261,9 +286,25 @@ pub enum EventBody {
     #[serde(rename = "cloud.restored")]
     CloudRestored {},
     #[serde(rename = "set.applied")]
-    SetApplied { digest: String, records: u64, unknown_kinds: Vec<String> },
+    SetApplied {
+        digest: String,
+        records: u64,
+        unknown_kinds: Vec<String>,
+        /// Edits by command that it has taken over or discarded.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        absorbed: u64,
+    },
     #[serde(rename = "set.refused")]
     SetRefused { from_epoch: u64, from_generation: u64, reasons: Vec<String> },
+    /// An edit by command is in force, over the cloud's set.
+    #[serde(rename = "overlay.edited")]
+    OverlayEdited(EditMade),
+    /// A set says otherwise than edits that it does not absorb: what became of each.
+    #[serde(rename = "overlay.conflicted")]
+    OverlayConflicted { edits: Vec<ConflictedEdit> },
+    /// Edits up to this revision were made and cannot all be found any more: the store and its copy were hurt.
+    #[serde(rename = "overlay.lost")]
+    OverlayLost { through: u64 },
     #[serde(rename = "operator.refused")]
     OperatorRefused {
         operator: Id,
@@ -389,6 +430,52 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// An edit by command that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EditMade {
+    pub operator: Id,
+    pub jti: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub change: EditChange,
+    /// Of the overlay with it.
+    pub revision: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditChange {
+    Put,
+    Delete,
+}
+
+/// An edit by command that a later set did not absorb and says otherwise than.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictedEdit {
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub fate: EditFate,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditFate {
+    /// It no longer stands.
+    SetAside,
+    /// Only what it takes away still stands.
+    Reduced,
+    /// It stands, and what the set says of the same members does not.
+    Disputed,
 }
 
 /// Why an auto open no longer unlocks a door.

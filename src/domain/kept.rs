@@ -28,6 +28,8 @@ pub enum Kept {
         on: Option<Id>,
         came: Vec<CameFirst>,
     },
+    /// Edits by command up to this revision stand in the event log.
+    EditsTold { revision: u64 },
     /// How a free output was set last.
     Output { output: Id, on: bool, issued_at: Wall },
     /// An alarm that nobody has acknowledged.
@@ -73,6 +75,10 @@ impl KeptKey {
         &self.0
     }
 
+    pub fn edits_told() -> KeptKey {
+        KeptKey("edits_told".to_owned())
+    }
+
     pub fn whereabouts(person: &Id) -> KeptKey {
         KeptKey(format!("whereabouts/{person}"))
     }
@@ -85,6 +91,7 @@ impl KeptKey {
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::EditsTold { .. } => KeptKey::edits_told(),
             Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
             Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),

@@ -13,7 +13,7 @@ use latchd::{
     gateway::{
         clock_trust::ClockJudge,
         controller::{Controller, Lasting, Setup, machines},
-        desk::{Desk, DeskConfig},
+        desk::{Desk, DeskConfig, EditsAtStart},
         fieldbus::Bus,
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
@@ -169,6 +169,7 @@ impl World {
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
             on_trial: None,
+            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
             delay_max: Duration::from_secs(3600),
         };
         let permissions = opened.permissions.clone();

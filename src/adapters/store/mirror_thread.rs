@@ -32,7 +32,10 @@ use crate::{
     domain::{permission::SetVersion, time::Now},
     gateway::{
         kv::Reopen as _,
-        mirror::{self, Applied, Attest, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput},
+        mirror::{
+            self, Answer, Applied, Attest, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput,
+            OverlayVersion,
+        },
     },
 };
 
@@ -147,6 +150,7 @@ impl MirrorThread {
         let progress = Arc::new(AtomicU64::new(0));
         let worker = Worker {
             in_force: open.opened.version,
+            edits_in_force: open.opened.overlay,
             place: open.place,
             kv: Some(open.kv),
             mirror: Some(open.mirror),
@@ -201,6 +205,7 @@ struct Worker<C> {
     kv: Option<SledKv>,
     mirror: Option<FileMirror>,
     in_force: Option<SetVersion>,
+    edits_in_force: OverlayVersion,
     waiting: Waiting,
     queue: Receiver<Option<MirrorInput>>,
     clock: C,
@@ -241,19 +246,37 @@ impl<C: Fn() -> Now> Worker<C> {
     /// False if the store failed over it.
     fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
-        let Some(mirror) = &mut self.mirror else { return true };
+        let asked = input.asked();
+        let Some(mirror) = &mut self.mirror else {
+            self.unavailable(&input);
+            return true;
+        };
         let out = catch_unwind(AssertUnwindSafe(|| mirror.handle(now, input)));
         let failed = out.is_err() || mirror.has_failed();
         let out = out.unwrap_or_else(|_| {
-            vec![MirrorOutput::Failed { detail: "a step of the mirror panicked; it starts anew".to_owned() }]
+            let detail = "a step of the mirror panicked; it starts anew".to_owned();
+            let answer = asked.map(|ticket| MirrorOutput::Answer { ticket, answer: Answer::Unknown(detail.clone()) });
+            answer.into_iter().chain([MirrorOutput::Failed { detail }]).collect()
         });
         for output in out {
-            if let MirrorOutput::Applied(applied) = &output {
-                self.in_force = Some(applied.version);
+            match &output {
+                MirrorOutput::Applied(applied) => {
+                    self.in_force = Some(applied.version);
+                    self.edits_in_force = applied.overlay;
+                }
+                MirrorOutput::Edited(edited) => self.edits_in_force = edited.overlay,
+                _ => {}
             }
             self.report(output);
         }
         !failed
+    }
+
+    /// Whoever asked while the store is down hears that at once.
+    fn unavailable(&self, input: &MirrorInput) {
+        if let Some(ticket) = input.asked() {
+            self.report(mirror::unavailable(ticket));
+        }
     }
 
     fn report(&self, output: MirrorOutput) {
@@ -310,19 +333,32 @@ impl<C: Fn() -> Now> Worker<C> {
     fn back(&mut self, opened: MirrorOpened, set_aside: Option<SetAside>) {
         let set_aside = set_aside.map(|aside| (aside.moved_to.display().to_string(), aside.detail));
         self.report(MirrorOutput::Restored { set_aside, notes: opened.notes });
+        if let Some(through) = opened.edits_lost {
+            self.report(MirrorOutput::EditsLost { through });
+        }
         let mark = |version: SetVersion| (version.epoch, version.generation);
         // Durable before the failure, but not reported then.
         if let Some(version) = opened.version.filter(|_| opened.permissions.is_present())
             && self.in_force.is_none_or(|in_force| mark(version) > mark(in_force))
         {
             self.in_force = Some(version);
+            self.edits_in_force = opened.overlay;
             self.report(MirrorOutput::Applied(Applied {
                 version,
                 permissions: opened.permissions,
                 records: opened.records,
                 unknown_kinds: opened.unknown_kinds,
-                absorbs: Vec::new(),
+                absorbed: 0,
+                conflicts: opened.conflicts_then.into_iter().chain(opened.conflicts).collect(),
+                overlay: opened.overlay,
             }));
+        } else if opened.permissions.is_present()
+            && opened.version == self.in_force
+            && opened.overlay != self.edits_in_force
+        {
+            self.edits_in_force = opened.overlay;
+            let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);
+            self.report(MirrorOutput::Resumed { permissions, overlay, edits });
         }
     }
 
@@ -342,7 +378,8 @@ impl<C: Fn() -> Now> Worker<C> {
                     Some(keys @ MirrorInput::Keys { .. }) => self.waiting.keys = Some(keys),
                     Some(MirrorInput::LinkUp) => self.waiting.link_up = true,
                     Some(MirrorInput::LinkDown) => self.waiting.link_up = false,
-                    _ => {}
+                    Some(input) => self.unavailable(&input),
+                    None => {}
                 }
             }
             left -= step;

@@ -10,9 +10,9 @@ use crate::{
         event::Refusal,
         ids::{DoorIx, Id},
         order::{DoorAction, OutputAction, Switch, Task},
-        time::Now,
+        record::KNOWN_KINDS,
     },
-    wire::command::{Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
 };
 
 /// Who carries a command out.
@@ -81,22 +81,13 @@ impl Desk {
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),
+            CommandBody::Put { kind, .. } | CommandBody::Delete { kind, .. } | CommandBody::List { kind, .. }
+                if KNOWN_KINDS.contains(&kind.as_str()) =>
+            {
+                Ok(Work::Node)
+            }
             other => Err(unsupported(other)),
         }
-    }
-
-    /// Status, capability and scope. A lockdown is authorised at each door that it names; one that names none
-    /// which this node could know is as good as the whole node's.
-    pub(super) fn authorise(&self, command: &Command, now: Now) -> Result<(), (Refusal, String)> {
-        let (operator, name) = (&command.operator, command.body.name());
-        let doors = match &command.body {
-            CommandBody::LockdownSet(args) | CommandBody::LockdownClear(args) => self.doors_of_lockdown(args),
-            _ => Vec::new(),
-        };
-        if doors.is_empty() {
-            return self.permissions.authorise(operator, &name, command.body.door(), now);
-        }
-        doors.iter().try_for_each(|door| self.permissions.authorise(operator, &name, Some(door), now))
     }
 
     /// As named: doors that other nodes have come along. Empty: the whole node.
