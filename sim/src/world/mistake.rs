@@ -64,10 +64,12 @@ pub enum Mistake {
     HoldsForgotten,
     /// Delayed commands are carried out at once.
     DelayIgnored,
+    /// The doors hear of no system event.
+    SystemEventIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 16] = [
+    pub const ALL: [Mistake; 17] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -84,6 +86,7 @@ impl Mistake {
         Mistake::PulseWithoutEnd,
         Mistake::HoldsForgotten,
         Mistake::DelayIgnored,
+        Mistake::SystemEventIgnored,
     ];
 
     /// What must catch it.
@@ -104,6 +107,7 @@ impl Mistake {
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
             Mistake::HoldsForgotten => Invariant::HeldIsShut,
             Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
+            Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
         }
     }
 
@@ -254,6 +258,7 @@ impl Shim {
             Some(mistake) => {
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
+                    Record::SystemEvent(_) => mistake == Mistake::SystemEventIgnored,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use latchd::{
     domain::{
-        door::{DelayAction, DurableDoor, StopPolicy},
+        door::{DelayAction, DurableDoor, HeldBy, StopPolicy},
         event::{EventBody, Granted},
         fieldbus::BusReport,
         ids::{Id, InputRef},
@@ -69,6 +69,7 @@ pub struct DoorWatch {
     pub(super) stopping: bool,
     /// As last handed to the ledger.
     pub(super) holds: Holds,
+    closed: Option<HeldBy>,
     /// As told.
     pub(super) auto: bool,
     orders: Vec<OrderWatch>,
@@ -153,6 +154,7 @@ impl Oracle {
         self.rights_of_doors(version);
         self.auto.restarted(lasting.kept.values());
         self.areas.restarted(now, lasting.kept.values());
+        self.stands_from_before(lasting.kept.values());
         let restored = &lasting.doors;
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
@@ -390,9 +392,13 @@ impl Oracle {
         let watch = &mut self.doors[at];
         watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
         watch.promised.take_if(|promised| *promised != watch.stored);
+        let closed = state.manual_close.is_some() && watch.closed != state.manual_close;
+        watch.closed = state.manual_close.clone();
         let Some(open) = &state.manual_open else {
             watch.manual = false;
-            watch.grant_until = Mono::ZERO;
+            if closed {
+                watch.grant_until = Mono::ZERO;
+            }
             return;
         };
         let confirmed = |order: &&OrderWatch| Some(&order.jti) == open.by.cause() && order.confirmed.is_some();

@@ -7,6 +7,7 @@
 mod areas;
 mod authority;
 mod auto_open;
+mod consequences;
 mod delays;
 mod doors;
 mod holds;
@@ -85,6 +86,8 @@ pub enum Invariant {
     NobodyPassesBack,
     /// No more people are inside an area than may be.
     AreaNotOverfull,
+    /// What triggers a system event fires it in the same step, and nothing else does.
+    ConsequencesFollow,
     /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
     DelaysKeepTheirTime,
     /// An output beside the doors is on only as it was ordered.
@@ -173,6 +176,8 @@ pub struct Oracle {
     own_orders: bool,
     areas: AreaWatch,
     delays: DelayWatch,
+    /// Was wrong when an earlier run ended, and this one has not heard of it.
+    standing: BTreeSet<latchd::domain::kept::Standing>,
     late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
 }
@@ -203,6 +208,7 @@ impl Oracle {
             own_orders: false,
             areas: AreaWatch::default(),
             delays: DelayWatch::default(),
+            standing: BTreeSet::new(),
             late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
@@ -339,6 +345,8 @@ impl Oracle {
             events(step).map(|event| &event.body),
         );
         self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
+        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.check_consequences(generation.as_deref(), what, &bodies);
         self.check_holds(site, now.mono, controller.door_statuses(), what);
         self.check_interlock(site, now.mono, controller.desired(), what);
     }

@@ -4,7 +4,8 @@ use latchd::domain::{
     ids::Id,
     record::{
         AccessRule, AntiPassback, Area, AutoOpen, Credential, Effect, Group, Holiday, Interlock, Operator,
-        OperatorStatus, Partition, Person, Record, Schedule, TimeOfDay, Weekday, WeeklyInterval,
+        OperatorStatus, Partition, Person, Record, Schedule, SystemAction, SystemEvent, TimeOfDay, Trigger, Weekday,
+        WeeklyInterval,
     },
 };
 
@@ -66,6 +67,17 @@ fn automatic(set: &mut Records) {
         occupancy_max: Some(3),
     };
     set.put(&id("hall"), Record::Area(hall));
+    let pulse = |output: &str, pulse_ms| vec![SystemAction::OutputPulse { output: id(output), pulse_ms }];
+    let tell = vec![SystemAction::Notify { text: Some("somebody came in at the back".to_owned()) }];
+    for (name, when, actions) in [
+        ("alarm-siren", Trigger::Forced { doors: Vec::new() }, pulse("siren", 2_000)),
+        ("fire-gong", Trigger::FireActivated {}, pulse("gong", 1_500)),
+        ("cover-gong", Trigger::Tamper { inputs: ids(&["tamper"]) }, pulse("gong", 500)),
+        ("back-door", Trigger::Granted { doors: ids(&["back"]), groups: Vec::new(), persons: Vec::new() }, tell),
+    ] {
+        let record = SystemEvent { name: None, when, schedule: None, actions, author: None };
+        set.put(&id(name), Record::SystemEvent(record));
+    }
     set.put(&id("mantrap"), Record::Interlock(Interlock { name: None, doors: ids(&["outer", "inner"]) }));
 }
 
