@@ -21,7 +21,7 @@ use std::{
 };
 
 use latchd::{
-    adapters::store::{SledKv, second_copy::SecondCopyFiles},
+    adapters::store::{SledKv, mirror_thread::CACHE_BYTES, second_copy::SecondCopyFiles},
     domain::{
         ids::Id,
         permission::{Compiler, Permissions, SetVersion},
@@ -212,7 +212,7 @@ impl Node {
         let config =
             MirrorConfig { audience: AUDIENCE.into(), topology: set::topology(site), zone: set::zone(), seed: 1 };
         let started = Instant::now();
-        let kv = SledKv::open(&directory.join("mirror.sled")).expect("a store");
+        let kv = SledKv::open_with(&directory.join("mirror.sled"), CACHE_BYTES).expect("a store");
         let copy = SecondCopyFiles::open(&directory.join("set-copy")).expect("a directory");
         let now = Node::at(started);
         let (mirror, opened) = Mirror::open(kv, copy, Arc::new(Everybody), config, now).expect("a mirror");

@@ -41,6 +41,7 @@ pub fn config(beat_every: Duration, reconnect: (Duration, Duration)) -> SessionC
 /// A node that has never run.
 pub fn never_ran(log: &MemoryLog) -> Restored {
     Restored {
+        overlay: Default::default(),
         keys: KeySet::empty(),
         log_id: log.head.log_id.clone(),
         head: 0,

@@ -374,9 +374,25 @@ pub enum EventBody {
     #[serde(rename = "cloud.restored")]
     CloudRestored {},
     #[serde(rename = "set.applied")]
-    SetApplied { digest: String, records: u64, unknown_kinds: Vec<String> },
+    SetApplied {
+        digest: String,
+        records: u64,
+        unknown_kinds: Vec<String>,
+        /// Edits by command that it has taken over or discarded.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        absorbed: u64,
+    },
     #[serde(rename = "set.refused")]
     SetRefused { from_epoch: u64, from_generation: u64, reasons: Vec<String> },
+    /// An edit by command is in force, over the cloud's set.
+    #[serde(rename = "overlay.edited")]
+    OverlayEdited(EditMade),
+    /// A set says otherwise than edits that it does not absorb: what became of each.
+    #[serde(rename = "overlay.conflicted")]
+    OverlayConflicted { edits: Vec<ConflictedEdit> },
+    /// Edits up to this revision were made and cannot all be found any more: the store and its copy were hurt.
+    #[serde(rename = "overlay.lost")]
+    OverlayLost { through: u64 },
     #[serde(rename = "operator.refused")]
     OperatorRefused {
         operator: Id,
@@ -502,6 +518,52 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// An edit by command that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EditMade {
+    pub operator: Id,
+    pub jti: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub change: EditChange,
+    /// Of the overlay with it.
+    pub revision: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditChange {
+    Put,
+    Delete,
+}
+
+/// An edit by command that a later set did not absorb and says otherwise than.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictedEdit {
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub fate: EditFate,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditFate {
+    /// It no longer stands.
+    SetAside,
+    /// Only what it takes away still stands.
+    Reduced,
+    /// It stands, and what the set says of the same members does not.
+    Disputed,
 }
 
 /// Why an auto open no longer unlocks a door.

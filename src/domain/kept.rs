@@ -37,6 +37,8 @@ pub enum Kept {
         on: Option<Id>,
         came: Vec<CameFirst>,
     },
+    /// Edits by command up to this revision stand in the event log.
+    EditsTold { revision: u64 },
     /// How a free output was set last.
     Output { output: Id, on: bool, issued_at: Wall },
     /// An alarm that nobody has acknowledged.
@@ -82,6 +84,10 @@ impl KeptKey {
         &self.0
     }
 
+    pub fn edits_told() -> KeptKey {
+        KeptKey("edits_told".to_owned())
+    }
+
     pub fn whereabouts(person: &Id) -> KeptKey {
         KeptKey(format!("whereabouts/{person}"))
     }
@@ -98,6 +104,7 @@ impl Kept {
 
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::EditsTold { .. } => KeptKey::edits_told(),
             Kept::BackupCode { code, .. } => Kept::backup_code(code),
             Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
             Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),

@@ -5,12 +5,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     clock_trust::ClockNote,
     desk::{Answer, Answered, Desk, DeskStep, Errand},
-    mirror::{Applied, MirrorInput, MirrorOutput, Refused},
+    mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
     reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
@@ -22,19 +22,22 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{Event, EventBody},
+        event::{ConflictedEdit, Event, EventBody},
         ids::{DoorIx, Id},
+        operator::Targets,
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, command::CommandBody, event_log::Sealed, set::Want},
+    wire::{canonical::hex, command::CommandBody, edit::EditDone, event_log::Sealed, set::Want},
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
 const REASONS_BYTES_MAX: usize = 24 * 1024;
 const REASON_BYTES_MAX: usize = 1024;
+/// Edits told of in one event: about 64 KiB.
+const CONFLICTS_TOGETHER_MAX: usize = 48;
 
 /// From the doors to the cloud.
 #[derive(Clone, Debug)]
@@ -198,7 +201,7 @@ impl Uplink {
             }
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
             Input::Answer(answer) => {
-                let step = self.desk.handle_answer(answer);
+                let step = self.desk.handle_answer(now, answer);
                 self.desk_step(now, step, entropy, act);
             }
             Input::Settled { key, answered } => {
@@ -310,13 +313,18 @@ impl Uplink {
                 subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
             }
             CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
-            _ => return act(Action::Errand(Box::new(errand))),
+            _ => {
+                return match mirror_request(errand) {
+                    Ok(request) => act(Action::Mirror(request)),
+                    Err(errand) => act(Action::Errand(errand)),
+                };
+            }
         };
         let answered = match answered {
             Ok(detail) => Answered::Done(detail),
             Err((refusal, message)) => Answered::Refused(refusal, json!({ "message": message })),
         };
-        let step = self.desk.handle_answer(Answer { ticket: errand.ticket, at: now.wall, answered });
+        let step = self.desk.handle_answer(now, Answer { ticket: errand.ticket, at: now.wall, answered });
         self.desk_step(now, step, entropy, act);
     }
 
@@ -335,18 +343,41 @@ impl Uplink {
 
     fn mirror(&mut self, now: Now, output: MirrorOutput, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match output {
-            MirrorOutput::Applied(Applied { version, permissions, records, unknown_kinds, .. }) => {
+            MirrorOutput::Applied(Applied {
+                version,
+                permissions,
+                records,
+                unknown_kinds,
+                absorbed,
+                conflicts,
+                overlay,
+            }) => {
                 self.set = version;
-                act(Action::Permissions(permissions.clone()));
-                self.session.live().handle_authority(|operator| {
-                    permissions.authorise(operator, "live_events.subscribe", None, now).map_err(|(why, _)| why)?;
-                    Ok(Scope::of(&permissions, operator))
-                });
-                self.desk.handle_permissions(permissions);
+                self.in_force(now, permissions, act);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
-                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds }, act);
-                self.tell_session(now, session::Input::SetApplied(version), entropy, act);
+                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
+                for body in conflicted(conflicts) {
+                    self.record(now, body, act);
+                }
+                self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
+            }
+            MirrorOutput::Edited(Edited { permissions, overlay }) => {
+                self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
+            }
+            MirrorOutput::Resumed { permissions, overlay, edits } => {
+                self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), &mut *entropy, act);
+                let step = self.desk.handle_edits(now, &edits);
+                self.desk_step(now, step, entropy, act);
+            }
+            MirrorOutput::EditsLost { through } => self.record(now, EventBody::OverlayLost { through }, act),
+            MirrorOutput::Answer { ticket, answer } => {
+                let answer = Answer { ticket, at: now.wall, answered: answered(answer) };
+                let step = self.desk.handle_answer(now, answer);
+                self.desk_step(now, step, entropy, act);
             }
             MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
                 let (from_epoch, from_generation) = offered.unwrap_or_default();
@@ -383,6 +414,16 @@ impl Uplink {
         }
     }
 
+    /// From now on decided, commanded and watched by this set.
+    fn in_force(&mut self, now: Now, permissions: Arc<Permissions>, act: &mut dyn FnMut(Action)) {
+        act(Action::Permissions(permissions.clone()));
+        self.session.live().handle_authority(|operator| {
+            let may = permissions.authorise(operator, "live_events.subscribe", &Targets::default(), now);
+            may.map(|()| Scope::of(&permissions, operator)).map_err(|(why, _)| why)
+        });
+        self.desk.handle_permissions(permissions);
+    }
+
     fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         let step = self.desk.handle_clock(now);
         self.desk_step(now, step, &mut *entropy, act);
@@ -416,13 +457,69 @@ impl Uplink {
     }
 }
 
+/// What an errand asks of the mirror; any other is given back.
+fn mirror_request(errand: Errand) -> Result<MirrorInput, Box<Errand>> {
+    let edit = |errand: &Errand, kind: &str, id: &Id, body| {
+        let Errand { ticket, operator, jti, .. } = errand.clone();
+        let kind = Id::new(kind).ok()?;
+        Some(MirrorInput::Edit(Box::new(EditRequest { ticket, jti, operator, kind, id: id.clone(), body })))
+    };
+    let request = match &errand.body {
+        CommandBody::Put { kind, id, body: Value::Object(body) } => edit(&errand, kind, id, Some(body.clone())),
+        CommandBody::Delete { kind, id } => edit(&errand, kind, id, None),
+        CommandBody::List { kind, args } => Id::new(kind).ok().map(|kind| {
+            let (ticket, operator, args) = (errand.ticket, errand.operator.clone(), args.clone());
+            MirrorInput::List(Box::new(ListRequest { ticket, operator, kind, args }))
+        }),
+        _ => None,
+    };
+    request.ok_or_else(|| Box::new(errand))
+}
+
+/// What the mirror said, as it is published.
+fn answered(answer: mirror::Answer) -> Answered {
+    let message = |text: String| json!({ "message": text });
+    match answer {
+        mirror::Answer::Edited(made) => Answered::Edited(made),
+        mirror::Answer::Unchanged { revision } => Answered::Done(Some(json!({ "edit": EditDone { revision } }))),
+        mirror::Answer::Listed(page) => Answered::Done(Some(json!({ "list": page }))),
+        mirror::Answer::Refused(refusal, reasons) => {
+            let reasons = bounded(reasons);
+            let first = reasons.first().cloned().unwrap_or_default();
+            let detail =
+                if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
+            Answered::Refused(refusal, detail)
+        }
+        mirror::Answer::Failed(why) => Answered::Failed(message(why)),
+        mirror::Answer::Unknown(why) => Answered::Unknown(message(why)),
+    }
+}
+
+/// Edits that a set says otherwise than, in events that can be sent.
+pub fn conflicted(edits: Vec<ConflictedEdit>) -> Vec<EventBody> {
+    let mut rest = edits.into_iter().map(|mut edit| {
+        cut(&mut edit.reason);
+        edit
+    });
+    let mut events = Vec::new();
+    loop {
+        let edits: Vec<ConflictedEdit> = rest.by_ref().take(CONFLICTS_TOGETHER_MAX).collect();
+        if edits.is_empty() {
+            return events;
+        }
+        events.push(EventBody::OverlayConflicted { edits });
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > REASON_BYTES_MAX {
+        text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+    }
+}
+
 /// As many of a set's faults as fit into an event that can be sent; at the end, how many there are besides.
 pub fn bounded(mut reasons: Vec<String>) -> Vec<String> {
-    for reason in &mut reasons {
-        if reason.len() > REASON_BYTES_MAX {
-            reason.truncate((0..=REASON_BYTES_MAX).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0));
-        }
-    }
+    reasons.iter_mut().for_each(cut);
     let mut bytes = 0;
     let fits = |reason: &&String| {
         bytes += reason.len();

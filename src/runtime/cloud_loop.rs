@@ -27,7 +27,7 @@ use crate::{
         controller::Pause,
         desk::{Answer, Answered, DeskStep},
         ledger::EventReader,
-        mirror::MirrorOutput,
+        mirror::{self, MirrorOutput},
         session::GOODBYE_WITHIN,
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
@@ -344,7 +344,13 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
         }
         Action::Mirror(input) => {
-            if !outlets.mirror.send(input) {
+            let asked = input.asked();
+            if outlets.mirror.send(input) {
+                return;
+            }
+            if let Some(ticket) = asked {
+                answers.push_back(Input::Mirror(mirror::busy(ticket)));
+            } else {
                 // The mirror asks again for whatever it misses.
                 tracing::warn!("the permission mirror is busy: a message for it was dropped");
             }

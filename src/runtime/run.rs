@@ -40,7 +40,7 @@ use crate::{
     },
     gateway::{
         controller::Lasting,
-        desk::{Answered, Desk, DeskConfig},
+        desk::{Answered, Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
@@ -224,7 +224,12 @@ fn run_once(
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
-    told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
+    if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
+        told.push(applied);
+        told.extend(uplink::conflicted(opened.conflicts_then.clone()));
+    }
+    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
+    told.extend(uplink::conflicted(opened.conflicts.clone()));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
     for body in told {
@@ -243,7 +248,7 @@ fn run_once(
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
         permissions: opened.permissions.clone(),
-        restored: Lasting { doors: recovered.doors, kept: recovered.kept },
+        restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {
             connected: false,
             last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
@@ -276,6 +281,7 @@ fn run_once(
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
         on_trial: on_trial.cloned(),
+        edits: EditsAtStart::new(opened.edits, &recovered.kept),
         delay_max: site.limits.delay_max,
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
@@ -493,6 +499,7 @@ fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opene
         digest: hex(&set.digest),
         records: opened.records,
         unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
+        absorbed: 0,
     })
 }
 

@@ -55,7 +55,10 @@ pub struct ConfigurationAnswer {
 pub enum Origin {
     Installer {},
     /// `configuration.put`.
-    Command { operator: Id, jti: Id },
+    Command {
+        operator: Id,
+        jti: Id,
+    },
 }
 
 impl ConfigurationAnswer {

@@ -5,6 +5,7 @@ pub mod beat;
 pub mod canonical;
 pub mod command;
 pub mod configuration;
+pub mod edit;
 pub mod event_log;
 pub mod jws;
 pub mod keys;

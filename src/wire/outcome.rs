@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{configuration::ConfigurationAnswer, live::Subscribed, report::ReportPage};
+use super::{
+    configuration::ConfigurationAnswer,
+    edit::{EditDone, ListPage},
+    live::Subscribed,
+    report::ReportPage,
+};
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
@@ -94,6 +99,18 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ReportPage")]
     pub report: Option<ReportPage>,
+    /// The answer to `KIND.put` and `KIND.delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EditDone")]
+    pub edit: Option<EditDone>,
+    /// With `refused`: everything that is wrong with an edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    pub reasons: Option<Vec<String>>,
+    /// The answer to `KIND.list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ListPage")]
+    pub list: Option<ListPage>,
     /// The answer to `live_events.subscribe`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Subscribed")]

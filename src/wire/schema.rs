@@ -5,6 +5,7 @@
 //! `messages` says what travels where, `payloads` brings the types' schemas into one vocabulary, `examples`
 //! holds one or more of each message, signed with keys that are printed beside them.
 
+mod edit_examples;
 mod examples;
 pub use examples::args_of;
 mod messages;
@@ -143,7 +144,7 @@ fn commands() -> Value {
         let capability = operator::requirement(&name).map(|(capability, _)| operator::capability_name(capability));
         let moves_hardware = command::moves_hardware(&name);
         let row = json!({
-            "supported": payloads::SUPPORTED.contains(&name.as_str()),
+            "supported": payloads::is_supported(&name),
             "capability": capability,
             "moves_hardware": moves_hardware,
             "securing": command::is_securing(&name),

@@ -314,6 +314,9 @@ pub struct Online {
     #[serde(with = "hex32")]
     #[schemars(with = "hex32::Sha256Hex")]
     pub digest: [u8; 32],
+    /// Of the edits by command over the set, and how many of them no set has absorbed yet.
+    pub revision: u64,
+    pub edits: u64,
     /// Of the key set in force, 0 for none.
     pub keys_version: u64,
     /// Time since the cloud last confirmed the set with a beat; absent: unknown, which counts as stale.

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use latchd::domain::{
+    credential::CardTokens,
     ids::{DoorIx, Id},
     permission::{Change, Permissions, Request, SetVersion, Target},
     record::Record,
     time::Now,
-    topology::Topology,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{
     agreement::reads,
-    sets::{Case, DOORS, cases, id, token},
+    sets::{Case, DOORS, cases, id, pin, token, topology},
 };
 
 type Records = BTreeMap<(&'static str, Id), Record>;
@@ -25,9 +25,8 @@ fn named(records: Vec<(Id, Record)>) -> Records {
 }
 
 fn compile(records: &Records, zone: &TimeZone) -> Result<Permissions, Vec<String>> {
-    let doors: Vec<Id> = DOORS.map(id).to_vec();
     let records = records.iter().map(|((_, id), record)| (id.clone(), record.clone()));
-    Permissions::compile(records, &Topology::of_doors(&doors), zone, SetVersion::default())
+    Permissions::compile(records, &topology(), zone, SetVersion::default())
 }
 
 /// What a delta does with one record, the numbers chosen from what there is.
@@ -128,10 +127,14 @@ fn made(held: &Records, changes: &[Change]) -> Records {
 }
 
 fn same_answers(one: &Permissions, other: &Permissions, now: Now) -> Result<(), TestCaseError> {
-    for door in 0..DOORS.len() as u16 + 1 {
+    let doors = (0..DOORS.len() as u16 + 1).map(|door| Target::Door(DoorIx(door)));
+    for target in doors.chain([Target::Cab(0)]) {
         for read in reads() {
-            let request = Request::card(&read, Target::Door(DoorIx(door)), now);
-            prop_assert_eq!(one.judge(&request), other.judge(&request), "{:?}", read);
+            let companion = CardTokens::single(token(2));
+            let alone = Request::card(&read, target, now);
+            let more = Request { pin: Some(pin(1)), companion: Some(&companion), ..alone };
+            prop_assert_eq!(one.judge(&alone), other.judge(&alone), "{:?}", read);
+            prop_assert_eq!(one.judge(&more), other.judge(&more), "{:?}", read);
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 mod cloud;
 mod converge;
 mod damage;
+mod edits;
 mod sentences;
 mod thread;
 mod world;

@@ -76,6 +76,9 @@ impl Node {
                 assert!((after.epoch, after.generation) > (before.epoch, before.generation), "{before:?} {after:?}");
                 self.permissions = applied.permissions.clone();
             }
+            if let MirrorOutput::Edited(edited) = output {
+                self.permissions = edited.permissions.clone();
+            }
         }
         if applied(&out).last().is_some() {
             assert_eq!(Some(*self.permissions.version()), self.mirror.version());

@@ -47,7 +47,7 @@ impl Fuse {
 }
 
 /// What lies on the disk; a test that damages it does so here.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Files {
     pub anchor: Option<Anchor>,
     pub base: Option<Vec<Vec<u8>>>,

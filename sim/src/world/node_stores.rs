@@ -312,7 +312,9 @@ impl World {
                 permissions: opened.permissions,
                 records: opened.records,
                 unknown_kinds: opened.unknown_kinds,
-                absorbs: Vec::new(),
+                absorbed: 0,
+                conflicts: opened.conflicts_then,
+                overlay: opened.overlay,
             }));
         }
         keys.into_iter().chain(link).for_each(|input| self.mirror_input(input));

@@ -13,7 +13,7 @@ use latchd::{
     gateway::{
         clock_trust::ClockJudge,
         controller::{Controller, Lasting, Setup, machines},
-        desk::{Desk, DeskConfig},
+        desk::{Desk, DeskConfig, EditsAtStart},
         fieldbus::Bus,
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
@@ -169,6 +169,7 @@ impl World {
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
             on_trial: None,
+            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
             delay_max: Duration::from_secs(3600),
         };
         let permissions = opened.permissions.clone();
@@ -188,12 +189,12 @@ impl World {
             credential_key: credential_key(),
             permissions: permissions.clone(),
             cloud,
-            lasting: lasting.clone(),
-            machines: machines(&latchd::domain::field::FieldConfig::default()),
+            lasting: self.shim.lasting(lasting.clone()),
+            machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
-        self.oracle.started(&self.site, self.now, &recovered, set, &opened);
+        self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,
@@ -225,7 +226,7 @@ impl World {
             self.oracle.uplink_commit(&commit);
             self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         }
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

@@ -275,8 +275,9 @@ impl Draft {
         let tokens = &self.shared_tokens;
         let mut sound = self.twice.is_empty() && missing.groups.is_empty() && missing.persons.is_empty();
         sound &= tokens.iter().all(|token| self.set.people.holders(token).nth(1).is_none());
-        if self.operators {
-            sound &= Arc::make_mut(&mut self.set.operators).refresh();
+        // Partitions and units say what an operator reaches.
+        if self.operators || self.site {
+            sound &= Arc::make_mut(&mut self.set.operators).refresh(&self.set.site);
         }
         if self.calendar.any() {
             sound &= Arc::make_mut(&mut self.set.calendar).refresh(&self.calendar);

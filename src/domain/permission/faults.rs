@@ -43,7 +43,7 @@ impl Draft {
         let mut faults = Faults::default();
         let mut fault = |fault| faults.push(fault);
         self.twice.iter().cloned().for_each(&mut fault);
-        self.set.operators.check(&mut fault);
+        self.set.operators.check(&self.set.site, &mut fault);
         self.check_site(&mut fault);
         self.set.calendar.check(&mut fault);
         self.check_rules(missing, &mut fault);

@@ -11,6 +11,7 @@ mod calendar;
 mod compile;
 mod decide;
 mod draft;
+mod explain;
 mod faults;
 mod floors;
 mod judge;
@@ -18,6 +19,7 @@ mod operators;
 mod people;
 mod places;
 mod questions;
+mod reaches;
 mod request;
 mod rules;
 mod shared;
@@ -27,6 +29,7 @@ mod tests;
 
 pub use compile::{Change, Compiler};
 pub use decide::{Decision, Wants};
+pub use explain::{Answer, Candidate, CheckExplained, Explanation, RuleExplained, RuleOutcome, TriedFormat};
 pub use faults::FAULTS_MAX;
 pub use floors::Floors;
 pub use request::{Request, Restriction, Target};
@@ -43,7 +46,14 @@ use self::{
     places::Places,
     rules::{RuleBodies, Rules},
 };
-use super::{event::Refusal, ids::Id, operator::Authority, record::Record, time::Now, topology::Topology};
+use super::{
+    event::Refusal,
+    ids::Id,
+    operator::{Authority, Targets},
+    record::Record,
+    time::Now,
+    topology::Topology,
+};
 
 /// Which permission set: the generation rises within an epoch, the digest says what is in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,15 +143,15 @@ impl Permissions {
         self.operators.index.get(operator)
     }
 
-    /// Whether this operator may give this command, at this door if it names one. The text is for people
-    /// and names what is missing.
+    /// Whether this operator may give this command, of what it names. The text is for people and names what
+    /// is missing.
     pub fn authorise(
         &self,
         operator: &Id,
         command: &str,
-        door: Option<&Id>,
+        targets: &Targets<'_>,
         now: Now,
     ) -> Result<(), (Refusal, String)> {
-        self.operators.index.authorise(operator, command, door, now)
+        self.operators.index.authorise(operator, command, targets, self, now)
     }
 }

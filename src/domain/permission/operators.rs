@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use super::SiteRecords;
 use crate::domain::{
     ids::Id,
-    operator::{Authority, BUILT_IN_ROLES, OperatorIndex},
+    operator::{Authority, BUILT_IN_ROLES, OperatorIndex, Places},
     record::{Operator, Role},
 };
 
@@ -19,23 +20,24 @@ pub(super) struct Operators {
 
 impl Operators {
     /// Works the authorities out anew. False if something is wrong: see [`Operators::check`].
-    pub(super) fn refresh(&mut self) -> bool {
+    pub(super) fn refresh(&mut self, site: &SiteRecords) -> bool {
         let mut sound = true;
-        self.index = self.compile(&mut |_| sound = false);
+        self.index = self.compile(site, &mut |_| sound = false);
         sound
     }
 
-    pub(super) fn check(&self, fault: &mut dyn FnMut(String)) {
-        self.compile(fault);
+    pub(super) fn check(&self, site: &SiteRecords, fault: &mut dyn FnMut(String)) {
+        self.compile(site, fault);
     }
 
-    fn compile(&self, fault: &mut dyn FnMut(String)) -> OperatorIndex {
+    fn compile(&self, site: &SiteRecords, fault: &mut dyn FnMut(String)) -> OperatorIndex {
+        let places = Places { partitions: &site.partitions, organisation_units: &site.organisation_units };
         for role in BUILT_IN_ROLES.into_iter().filter(|role| self.roles.contains_key(*role)) {
             fault(format!("role {role}: is built in and cannot be redefined"));
         }
         let mut compiled = Vec::with_capacity(self.records.len());
         for (id, operator) in &self.records {
-            match Authority::compile(operator, |role| self.roles.get(role).cloned()) {
+            match Authority::compile(operator, |role| self.roles.get(role).cloned(), &places) {
                 Ok(authority) => compiled.push((id.clone(), authority)),
                 Err(what) => fault(format!("operator {id}: {what}")),
             }

@@ -25,6 +25,10 @@ impl Places {
         Places(Arc::new(Named { doors, topology: topology.clone() }))
     }
 
+    pub(super) fn topology(&self) -> &Topology {
+        &self.0.topology
+    }
+
     pub(super) fn doors(&self) -> usize {
         self.0.topology.doors.len()
     }
@@ -61,10 +65,6 @@ impl Places {
         let group = self.0.topology.floor_groups.get(usize::from(group));
         let at = group.and_then(|group| group.floors.iter().position(|floor| floor.as_str() == name));
         at.map_or(Floors::NONE, Floors::only)
-    }
-
-    pub(super) fn topology(&self) -> &Topology {
-        &self.0.topology
     }
 
     pub(super) fn door(&self, id: &str) -> Option<DoorIx> {

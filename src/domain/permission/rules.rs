@@ -45,6 +45,9 @@ pub(super) enum Gate {
 /// By id; a set shares the bodies that it has in common with the one before.
 pub(super) type RuleBodies = BTreeMap<Id, Arc<RuleBody>>;
 
+/// By rule, ascending.
+type RuleFloors = Box<[(u32, Floors)]>;
+
 /// The rules of a set, ready to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
@@ -54,7 +57,7 @@ pub(super) struct Rules {
     doors: Rows,
     cabs: Rows,
     /// For each floor group, the floors that each rule means, by rule.
-    floors: Box<[Box<[(u32, Floors)]>]>,
+    floors: Box<[RuleFloors]>,
     /// One bit for each rule: those that deny.
     denying: Rows,
     by_group: Lists,

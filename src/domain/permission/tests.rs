@@ -103,7 +103,7 @@ fn before_the_first_set_every_card_is_denied_as_stale() {
     let none = Permissions::none();
     assert!(!none.is_present());
     assert_eq!(ask(&none, FRONT, now(NOON)), Decision::unattributed(DenialReason::StalePermissions));
-    let asked = none.authorise(&id("op"), "door.open", None, now(NOON));
+    let asked = none.authorise(&id("op"), "door.open", &Targets::default(), now(NOON));
     assert_eq!(asked.unwrap_err().0, Refusal::UnknownOperator);
 }
 

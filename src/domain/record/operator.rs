@@ -1,6 +1,8 @@
 //! Who may command. Owns the shapes of `operator`, `role` and `organisation_unit`; must never decide
 //! (that is `domain::operator`). Invariant: an absent scope is the whole node only where the role says so.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,11 +84,30 @@ pub struct OrganisationUnit {
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OperatorStatus {
     Active {},
-    /// Invited, not accepted; dead after `expires_at`.
+    /// Invited, not accepted; dead from `expires_at` on, or else six hours after `invited_at`. At least one of
+    /// them; an edit by command that has neither is of the moment in which it is made.
     Invited {
-        expires_at: Wall,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        invited_at: Option<Wall>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Wall>,
     },
     Suspended {},
+}
+
+/// How long an invitation is good for that does not say so.
+pub const INVITATION_LASTS: Duration = Duration::from_secs(6 * 3600);
+
+impl OperatorStatus {
+    /// From then on an invitation is dead; `None` where there is none, or none that says when.
+    pub fn invitation_ends_at(&self) -> Option<Wall> {
+        match self {
+            OperatorStatus::Invited { invited_at, expires_at } => {
+                expires_at.or_else(|| invited_at.map(|at| at + INVITATION_LASTS))
+            }
+            OperatorStatus::Active {} | OperatorStatus::Suspended {} => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,7 +138,25 @@ pub enum Capability {
     Lockdown,
     FloorControl,
     Outputs,
+    /// Seeing lockers and their contracts.
     Lockers,
+    LockerContracts,
+    LockerOpen,
+    Keys,
     AntiPassback,
     Alarms,
+    Reboot,
+    MainUsageReport,
+    DeviceUsageReport,
+    MainAlarms,
+    DeviceAlarms,
+    InstallDevices,
+    DeviceSettings,
+    DevicePreferences,
+    PrivacySettings,
+    DeviceTools,
+    DeviceLogs,
+    LockerPhoto,
+    FrontCameraPhoto,
+    FrontCameraTimeline,
 }

@@ -26,6 +26,7 @@ use crate::{
         door::{Closed, DelayAction, PendingDelay},
         event::{Actor, Refusal},
         ids::{DoorIx, Id},
+        operator::Targets,
         order::{DoorAction, Order, OrderReport, Progress, Task},
         outputs::Ticket,
         time::{ClockTrust, Mono, Now, Wall},
@@ -237,7 +238,7 @@ impl Desk {
         let Some(delay) = self.delays.pending.get(&key).map(|pending| pending.delay.clone()) else { return };
         let Some(operator) = self.book.get(&key).map(|entry| entry.record.operator.clone()) else { return };
         let name = command_name(delay.action);
-        if let Err((reason, message)) = self.permissions.authorise(&operator, name, Some(&delay.door), now) {
+        if let Err((reason, message)) = self.permissions.authorise(&operator, name, &Targets::door(&delay.door), now) {
             self.forget_delay(&key, step);
             self.end_command(&key, &operator, name, End::unauthorised(reason, message), now, step);
             return self.store(&key, step);

@@ -2,12 +2,17 @@
 //! configuration. Owns the words between the desk and whoever carries it out; must never carry anything that
 //! was not authorised. Invariant: each errand ends in exactly one final [`Answered`].
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    domain::{event::Refusal, ids::Id, outputs::Ticket, time::Wall},
+    domain::{
+        event::{EditMade, Refusal},
+        ids::Id,
+        outputs::Ticket,
+        time::Wall,
+    },
     gateway::reports::Scope,
-    wire::{command::CommandBody, outcome::Stage},
+    wire::{command::CommandBody, edit::EditDone, outcome::Stage},
 };
 
 /// An authorised command that is not a task of the field. Its body says what it is.
@@ -35,6 +40,8 @@ pub enum Answered {
     /// Not final: a configuration on trial.
     Scheduled(Option<Value>),
     Done(Option<Value>),
+    /// An edit stands.
+    Edited(EditMade),
     Refused(Refusal, Value),
     Cancelled(Value),
     Failed(Value),
@@ -50,6 +57,9 @@ impl Answered {
         match self {
             Answered::Scheduled(detail) => (Stage::Scheduled, None, detail),
             Answered::Done(detail) => (Stage::Done, None, detail),
+            Answered::Edited(EditMade { revision, .. }) => {
+                (Stage::Done, None, Some(json!({ "edit": EditDone { revision } })))
+            }
             Answered::Refused(reason, detail) => (Stage::Refused, Some(reason), Some(detail)),
             Answered::Cancelled(detail) => (Stage::Cancelled, None, Some(detail)),
             Answered::Failed(detail) => (Stage::Failed, None, Some(detail)),

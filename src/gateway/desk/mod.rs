@@ -20,6 +20,7 @@
 
 mod book;
 mod delay;
+mod edits;
 mod ending;
 mod errand;
 mod task;
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
 pub use delay::DELAYS_PER_DOOR_MAX;
+pub use edits::EditsAtStart;
 pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand};
 
@@ -85,6 +87,7 @@ pub struct DeskConfig {
     /// Of an earlier run and not ended with it: the configuration that this run is a trial of, or was until
     /// just now. [`Desk::handle_settled`] ends it.
     pub on_trial: Option<CommandKey>,
+    pub edits: EditsAtStart,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
 }
@@ -113,17 +116,40 @@ pub struct Desk {
     delay_max: Duration,
     permissions: Arc<Permissions>,
     book: Book,
+    /// The log tells of every edit up to this revision.
+    edits_told: u64,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
     /// The same of what the node itself does.
-    errands: BTreeMap<Ticket, CommandKey>,
+    errands: BTreeMap<Ticket, Asked>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
     delays: Delays,
     stopping: bool,
+}
+
+/// An errand that is under way.
+#[derive(Clone, Debug)]
+struct Asked {
+    key: CommandKey,
+    operator: Id,
+    command: String,
+}
+
+/// The operator, not the command, was found wanting: that is worth an event.
+fn is_about_authority(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::Forbidden
+            | Refusal::OutOfScope
+            | Refusal::UnknownOperator
+            | Refusal::OperatorPending
+            | Refusal::OperatorExpired
+            | Refusal::OperatorSuspended
+    )
 }
 
 impl Desk {
@@ -146,7 +172,7 @@ impl Desk {
                 delays.push((record.key.clone(), delay.clone()));
                 continue;
             }
-            let outcome = Outcome {
+            let unknown = || Outcome {
                 jti: record.key.jti.clone(),
                 seq: record.outcomes.len() as u32,
                 stage: Stage::Unknown,
@@ -154,6 +180,7 @@ impl Desk {
                 reason: None,
                 detail: Some(message_detail("the node restarted before this command ended")),
             };
+            let outcome = config.edits.outcome(record, now).unwrap_or_else(unknown);
             record.outcomes.push(outcome.clone());
             step.commit.writes.push(LedgerWrite::Command(record.clone()));
             step.outcomes.push(outcome);
@@ -169,6 +196,7 @@ impl Desk {
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
+            edits_told: config.edits.told,
             tickets: BTreeMap::new(),
             errands: BTreeMap::new(),
             next_ticket: 1,
@@ -182,6 +210,7 @@ impl Desk {
             }
             desk.restore_delay(now, key, delay, &mut step);
         }
+        config.edits.stand.iter().for_each(|made| desk.tell_edit(now, made, &mut step));
         (desk, step)
     }
 
@@ -333,13 +362,22 @@ impl Desk {
     }
 
     /// Whoever carries out an errand reports how far it has got.
-    pub fn handle_answer(&mut self, answer: Answer) -> DeskStep {
+    pub fn handle_answer(&mut self, now: Now, answer: Answer) -> DeskStep {
         let mut step = DeskStep::default();
-        let Some(key) = self.errands.get(&answer.ticket).cloned() else {
+        let Some(Asked { key, operator, command }) = self.errands.get(&answer.ticket).cloned() else {
             return step;
         };
         let last = answer.answered.is_final();
+        if let Answered::Edited(made) = &answer.answered {
+            self.tell_edit(now, made, &mut step);
+        }
         let (stage, reason, detail) = answer.answered.staged();
+        // What an edit reaches is only found out where it is made.
+        if let Some(reason) = reason.filter(|reason| is_about_authority(*reason)) {
+            let detail = detail.as_ref().and_then(|detail| detail["message"].as_str()).map(str::to_owned);
+            let jti = key.jti.clone();
+            self.refused_event(now, EventBody::OperatorRefused { operator, jti, command, reason, detail }, &mut step);
+        }
         self.advance(&key, answer.at, stage, reason, detail, &mut step);
         if last {
             self.errands.remove(&answer.ticket);
@@ -491,7 +529,9 @@ impl Desk {
 
     fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
         let body = &command.body;
-        if let Err((reason, message)) = self.authorise(command, now) {
+        if let Err((reason, message)) =
+            self.permissions.authorise(&command.operator, &body.name(), &body.targets(), now)
+        {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
         let work = match self.work(body) {
@@ -509,7 +549,8 @@ impl Desk {
             Work::Field(what) => (self.ticket(key), what),
             Work::Node => {
                 let ticket = self.ticket_of(key);
-                self.errands.insert(ticket, key.clone());
+                let asked = Asked { key: key.clone(), operator: operator.clone(), command: body.name() };
+                self.errands.insert(ticket, asked);
                 let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
                 step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
                 return;
@@ -555,23 +596,19 @@ impl Desk {
 
     fn end_command(&mut self, key: &CommandKey, operator: &Id, name: &str, end: End, now: Now, step: &mut DeskStep) {
         if let (true, Some(reason)) = (end.event, end.reason) {
-            let version = self.permissions.version();
-            step.commit.event(Event {
-                occurred_at: now.wall,
-                clock: now.trust,
-                epoch: version.epoch,
-                generation: version.generation,
-                body: EventBody::OperatorRefused {
-                    operator: operator.clone(),
-                    jti: key.jti.clone(),
-                    command: name.to_owned(),
-                    reason,
-                    detail: end.detail["message"].as_str().map(str::to_owned),
-                },
-            });
+            let (operator, jti) = (operator.clone(), key.jti.clone());
+            let detail = end.detail["message"].as_str().map(str::to_owned);
+            let body = EventBody::OperatorRefused { operator, jti, command: name.to_owned(), reason, detail };
+            self.refused_event(now, body, step);
         }
         self.advance(key, now.wall, end.stage, end.reason, Some(end.detail), step);
         self.finish(key);
+    }
+
+    fn refused_event(&self, now: Now, body: EventBody, step: &mut DeskStep) {
+        let version = self.permissions.version();
+        let (epoch, generation) = (version.epoch, version.generation);
+        step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
     }
 
     /// Adds the next stage of a command to its record and to what is published.

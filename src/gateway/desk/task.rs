@@ -10,9 +10,9 @@ use crate::{
         event::Refusal,
         ids::{DoorIx, Id},
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
-        time::Now,
+        record::KNOWN_KINDS,
     },
-    wire::command::{Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
 };
 
 /// Who carries a command out.
@@ -90,6 +90,11 @@ impl Desk {
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),
+            CommandBody::Put { kind, .. } | CommandBody::Delete { kind, .. } | CommandBody::List { kind, .. }
+                if KNOWN_KINDS.contains(&kind.as_str()) =>
+            {
+                Ok(Work::Node)
+            }
             other => Err(unsupported(other)),
         }
     }
@@ -107,20 +112,6 @@ impl Desk {
             Some(floor) => Err(unknown(format!("floor group {floor_group} has no floor {floor}"))),
             None => Ok(Task::Floor { floor_group: floor_group.clone(), floors: floors.to_vec(), action }),
         }
-    }
-
-    /// Status, capability and scope. A lockdown is authorised at each door that it names; one that names none
-    /// which this node could know is as good as the whole node's.
-    pub(super) fn authorise(&self, command: &Command, now: Now) -> Result<(), (Refusal, String)> {
-        let (operator, name) = (&command.operator, command.body.name());
-        let doors = match &command.body {
-            CommandBody::LockdownSet(args) | CommandBody::LockdownClear(args) => self.doors_of_lockdown(args),
-            _ => Vec::new(),
-        };
-        if doors.is_empty() {
-            return self.permissions.authorise(operator, &name, command.body.door(), now);
-        }
-        doors.iter().try_for_each(|door| self.permissions.authorise(operator, &name, Some(door), now))
     }
 
     /// As named: doors that other nodes have come along. Empty: the whole node.

@@ -8,6 +8,8 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     domain::{
+        event::{EditChange, EditMade},
+        kept::Kept,
         order::{DoorAction, Progress, Task},
         permission::SetVersion,
         record::{Operator, OperatorStatus, Record},
@@ -54,6 +56,7 @@ fn config() -> DeskConfig {
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
         on_trial: None,
+        edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
     }
 }
@@ -362,8 +365,8 @@ fn an_errand_is_not_the_doors_and_outlives_their_restart() {
     let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
     assert!(desk.handle_doors_restarted(at(50).wall).outcomes.is_empty());
     let done = Answer { ticket: errand.ticket, at: at(60).wall, answered: Answered::Done(None) };
-    assert_eq!(stages(&desk.handle_answer(done.clone())), [Stage::Done]);
-    assert!(desk.handle_answer(done).outcomes.is_empty(), "after its end a command says nothing more");
+    assert_eq!(stages(&desk.handle_answer(at(0), done.clone())), [Stage::Done]);
+    assert!(desk.handle_answer(at(0), done).outcomes.is_empty(), "after its end a command says nothing more");
 }
 
 #[test]
@@ -382,13 +385,115 @@ fn a_large_answer_is_told_whole_and_remembered_in_a_word() {
     let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
     let page = json!({ "report": "x".repeat(100_000) });
     let answer = Answer { ticket: errand.ticket, at: at(1).wall, answered: Answered::Done(Some(page.clone())) };
-    let step = desk.handle_answer(answer);
+    let step = desk.handle_answer(at(0), answer);
     assert_eq!(step.outcomes[0].detail, Some(page));
     let Some(LedgerWrite::Command(record)) = step.commit.writes.last() else { panic!("not stored") };
     assert!(serde_json::to_vec(record).unwrap().len() < 2048);
     let again = desk.handle_command(at(2), report_command("a"), None);
     assert_eq!(stages(&again), [Stage::Done]);
     assert!(again.outcomes[0].detail.as_ref().unwrap()["message"].as_str().unwrap().contains("another jti"));
+}
+
+#[test]
+fn what_the_catalogues_have_and_the_contract_has_not_is_unsupported_for_those_who_might_use_it() {
+    let (records, version) = ([("ada", "automat.admin"), ("eve", "integrator")], SetVersion::default());
+    let records = records.map(|(name, role)| (id(name), Record::Operator(Operator::active(id(role)))));
+    let permissions = Permissions::compile(records, &topology(), &jiff::tz::TimeZone::UTC, version).unwrap();
+    let (mut desk, _) = Desk::new(config(), Arc::new(permissions), vec![], Wall::EPOCH, at(0));
+    let photo = |operator: &str| {
+        let body = CommandBody::Unsupported { name: "camera.front_photo".to_owned() };
+        Command { operator: id(operator), body, ..open(operator) }
+    };
+    assert_eq!(refusal(&desk.handle_command(at(0), photo("ada"), None)), Some(Refusal::Unsupported));
+    assert_eq!(refusal(&desk.handle_command(at(0), photo("eve"), None)), Some(Refusal::Forbidden));
+}
+
+fn edit_command(jti: &str) -> Command {
+    let body = CommandBody::Delete { kind: "person".to_owned(), id: id("pat") };
+    Command { boot: None, body, ..open(jti) }
+}
+
+fn made(jti: &str, revision: u64) -> EditMade {
+    let change = EditChange::Delete;
+    EditMade { operator: id("ada"), jti: id(jti), kind: id("person"), id: id("pat"), change, revision }
+}
+
+/// The edits that a commit tells of, and the mark up to which they are told.
+fn told(step: &DeskStep) -> (Vec<u64>, Option<u64>) {
+    let mut edits = Vec::new();
+    let mut mark = None;
+    for write in &step.commit.writes {
+        match write {
+            LedgerWrite::Event(Event { body: EventBody::OverlayEdited(made), .. }) => edits.push(made.revision),
+            LedgerWrite::Kept(Kept::EditsTold { revision }) => mark = Some(*revision),
+            _ => {}
+        }
+    }
+    (edits, mark)
+}
+
+#[test]
+fn an_edit_its_event_and_its_outcome_are_one_commit() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), edit_command("a"), None).errand.unwrap();
+    let answer = Answer { ticket: errand.ticket, at: at(1).wall, answered: Answered::Edited(made("a", 7)) };
+    let step = desk.handle_answer(at(1), answer);
+    assert_eq!(stages(&step), [Stage::Done]);
+    assert_eq!(told(&step), (vec![7], Some(7)));
+    assert!(matches!(step.commit.writes.last(), Some(LedgerWrite::Command(_))));
+    assert_eq!(step.outcomes[0].detail.as_ref().unwrap()["edit"]["revision"], 7);
+    // Found again in the mirror, it is not told again.
+    let found = desk.handle_edits(at(2), &[made("a", 7), made("b", 8)]);
+    assert_eq!(told(&found), (vec![8], Some(8)));
+}
+
+#[test]
+fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
+    let mut first = desk();
+    let mut records = Vec::new();
+    for jti in ["a", "b", "c"] {
+        let step = first.handle_command(at(0), edit_command(jti), None);
+        records.extend(step.commit.writes.into_iter().filter_map(|write| match write {
+            LedgerWrite::Command(record) => Some(record),
+            _ => None,
+        }));
+    }
+    // Of the second the command was never stored.
+    records.retain(|record| record.key.jti != id("b"));
+    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], told: 0 };
+    let config = DeskConfig { boot: id("run-3"), edits, ..config() };
+    let (mut second, step) = Desk::new(config.clone(), operators(), records.clone(), Wall::EPOCH, at(2000));
+    let ends: Vec<(&str, Stage)> = step.outcomes.iter().map(|outcome| (outcome.jti.as_str(), outcome.stage)).collect();
+    assert_eq!(ends, [("a", Stage::Done), ("c", Stage::Unknown)]);
+    assert_eq!(told(&step), (vec![1, 2], Some(2)));
+    assert_eq!(stages(&second.handle_command(at(2001), edit_command("a"), None)), [Stage::Done]);
+    let config = DeskConfig { edits: EditsAtStart { told: 1, ..config.edits.clone() }, ..config };
+    let (_, step) = Desk::new(config, operators(), records, Wall::EPOCH, at(2000));
+    assert_eq!(told(&step), (vec![2], Some(2)));
+}
+
+#[test]
+fn an_edit_that_is_refused_for_want_of_authority_is_an_event() {
+    let mut desk = desk();
+    let refused = |desk: &mut Desk, jti: &str, refusal| {
+        let errand = desk.handle_command(at(0), edit_command(jti), None).errand.unwrap();
+        let answered = Answered::Refused(refusal, json!({ "message": "reaches the vault" }));
+        let step = desk.handle_answer(at(1), Answer { ticket: errand.ticket, at: at(1).wall, answered });
+        assert_eq!(stages(&step), [Stage::Refused]);
+        step.commit.writes.into_iter().find_map(|write| match write {
+            LedgerWrite::Event(event) => Some(event.body),
+            _ => None,
+        })
+    };
+    let expected = EventBody::OperatorRefused {
+        operator: id("ada"),
+        jti: id("a"),
+        command: "person.delete".to_owned(),
+        reason: Refusal::OutOfScope,
+        detail: Some("reaches the vault".to_owned()),
+    };
+    assert_eq!(refused(&mut desk, "a", Refusal::OutOfScope), Some(expected));
+    assert_eq!(refused(&mut desk, "b", Refusal::Conflict), None);
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn conclude(
 }
 
 /// `None` for a kind that this version does not know.
-fn understand(kind: &str, body: &[u8]) -> Option<Result<Record, serde_json::Error>> {
+pub(super) fn understand(kind: &str, body: &[u8]) -> Option<Result<Record, serde_json::Error>> {
     fn read<T: DeserializeOwned>(body: &[u8], wrap: fn(T) -> Record) -> Option<Result<Record, serde_json::Error>> {
         Some(serde_json::from_slice(body).map(wrap))
     }

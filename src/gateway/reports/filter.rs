@@ -184,7 +184,9 @@ impl Scope {
     /// Of an operator who is authorised; of anybody else: nothing.
     pub fn of(permissions: &Permissions, operator: &Id) -> Scope {
         let nothing = || Some(BTreeSet::new());
-        Scope { doors: permissions.operator(operator).map_or_else(nothing, |authority| authority.doors.clone()) }
+        Scope {
+            doors: permissions.operator(operator).map_or_else(nothing, |authority| authority.scope.doors().cloned()),
+        }
     }
 
     pub fn shows(&self, seen: &Seen) -> bool {

@@ -12,7 +12,7 @@ use crate::{
     },
     gateway::{
         ledger::{LastBeat, Recovered},
-        mirror::MirrorOpened,
+        mirror::{MirrorOpened, OverlayVersion},
         step::{Commit, MessageToken},
     },
     wire::{
@@ -54,6 +54,7 @@ pub struct Restored {
     pub last_beat: Option<LastBeat>,
     pub clock_floor: Wall,
     pub set: SetVersion,
+    pub overlay: OverlayVersion,
 }
 
 impl Restored {
@@ -80,6 +81,7 @@ impl Restored {
             last_beat: recovered.last_beat,
             clock_floor: recovered.clock_floor,
             set: opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default(),
+            overlay: opened.overlay,
         };
         (restored, verdict)
     }
@@ -114,6 +116,8 @@ pub enum Input {
     AckMessage(MessageToken),
     /// The mirror applied a set; it is durable.
     SetApplied(SetVersion),
+    /// What of the edits by command stands.
+    Overlay(OverlayVersion),
     /// The mirror asks for something.
     SetWanted {
         want: Want,

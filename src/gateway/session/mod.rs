@@ -49,7 +49,10 @@ use crate::{
         permission::SetVersion,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    gateway::step::{Commit, LedgerWrite, MessageToken},
+    gateway::{
+        mirror::OverlayVersion,
+        step::{Commit, LedgerWrite, MessageToken},
+    },
     wire::{
         canonical::hex,
         jws::Signer,
@@ -103,6 +106,7 @@ pub struct Session {
     receipts: Receipts,
     budgets: Budgets,
     set: SetVersion,
+    overlay: OverlayVersion,
     trust: ClockTrust,
     clock_floor: Wall,
     /// Requests without a beat yet.
@@ -144,6 +148,7 @@ impl Session {
             receipts: Receipts::default(),
             budgets: Budgets::new(now.mono),
             set: restored.set,
+            overlay: restored.overlay,
             trust: now.trust,
             clock_floor: restored.clock_floor,
             nonces: VecDeque::new(),
@@ -239,6 +244,10 @@ impl Session {
             Input::State(status) => self.outbox.set_state(status),
             Input::AckMessage(token) => self.ack_message(token, &mut out),
             Input::SetApplied(version) => self.set_applied(now, version, entropy),
+            Input::Overlay(version) => {
+                self.outbox.status_changed |= version != self.overlay;
+                self.overlay = version;
+            }
             Input::SetWanted { want, chunks } => self.request(now, want, chunks, entropy),
             Input::Timeout => {}
             Input::Stop => self.stop(now, &mut out),

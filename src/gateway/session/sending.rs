@@ -107,6 +107,8 @@ impl Session {
             epoch: self.set.epoch,
             generation: self.set.generation,
             digest: self.set.digest,
+            revision: self.overlay.revision,
+            edits: self.overlay.edits,
             keys_version: self.keys.version(),
             staleness_ms: staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
             clock: now.trust,

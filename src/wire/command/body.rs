@@ -10,8 +10,19 @@ use serde_json::{Map, Value};
 
 use super::is_known;
 use crate::{
-    domain::{door::Mode, ids::Id, operator, record::ForceState, time::Wall},
-    wire::{canonical::{hex32, unhex32}, configuration::ConfigurationGetArgs, live::SubscribeArgs, report::ReportArgs},
+    domain::{
+        door::Mode,
+        ids::Id,
+        operator::{self, Targets},
+        record::ForceState,
+        time::Wall,
+    },
+    wire::{
+        canonical::{hex32, unhex32},
+        configuration::ConfigurationGetArgs,
+        live::SubscribeArgs,
+        report::ReportArgs,
+    },
 };
 
 pub const DWELL_MS_MIN: u32 = 100;
@@ -83,6 +94,15 @@ pub enum CommandBody {
     Unsupported {
         name: String,
     },
+}
+
+/// In one page.
+pub const LIST_RECORDS_MAX: u32 = 500;
+
+/// Kind and id of the record after which a page begins, from the cursor that the page before gave.
+pub fn parse_cursor(cursor: &str) -> Option<(Id, Id)> {
+    let (kind, id) = cursor.split_once('/')?;
+    Some((Id::new(kind).ok()?, Id::new(id).ok()?))
 }
 
 /// Everything of which all fields may be absent takes `args` that are absent.
@@ -281,14 +301,27 @@ pub struct DeleteArgs {
 pub struct ListArgs {
     /// Only this record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
     pub id: Option<Id>,
-    /// Of kinds that belong to a person: only this person's.
+    /// Only records whose id begins so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub prefix: Option<Id>,
+    /// Only records that name this person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
     pub person: Option<Id>,
+    /// Only records that name this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub group: Option<Id>,
     /// `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Id>,
+    #[schemars(length(max = 160), with = "String")]
+    pub after: Option<String>,
+    /// Records in one page; a page may hold fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 500), with = "u32")]
     pub limit: Option<u32>,
 }
 
@@ -389,21 +422,36 @@ impl CommandBody {
     }
 
     /// The one door that it names.
-    pub fn door(&self) -> Option<&Id> {
+    /// What an operator's scope must cover.
+    pub fn targets(&self) -> Targets<'_> {
         match self {
             CommandBody::DoorOpen(args) | CommandBody::DoorClose(args) | CommandBody::DoorStateGet(args) => {
-                Some(&args.door)
+                Targets::door(&args.door)
             }
-            CommandBody::DoorOpenAndClose(args) => Some(&args.door),
-            CommandBody::DoorOpenWithDelay(args) | CommandBody::DoorCloseWithDelay(args) => Some(&args.door),
-            CommandBody::DoorCancelDelay(args) => Some(&args.door),
+            CommandBody::DoorOpenAndClose(args) => Targets::door(&args.door),
+            CommandBody::DoorOpenWithDelay(args) | CommandBody::DoorCloseWithDelay(args) => Targets::door(&args.door),
+            CommandBody::DoorCancelDelay(args) => Targets::door(&args.door),
             CommandBody::Dnd { door, .. } | CommandBody::ForceToggle { door, .. } | CommandBody::Force { door, .. } => {
-                Some(door)
+                Targets::door(door)
             }
-            CommandBody::VirtualRead(args) => Some(&args.door),
-            CommandBody::AlarmAcknowledge(args) => args.door.as_ref(),
-            CommandBody::LockerOpen(args) => Some(&args.locker),
-            _ => None,
+            CommandBody::VirtualRead(args) => Targets { person: Some(&args.person), ..Targets::door(&args.door) },
+            CommandBody::LockdownSet(args) | CommandBody::LockdownClear(args) => Targets {
+                doors: args.doors.as_deref().unwrap_or_default(),
+                partition: args.partition.as_ref(),
+                ..Targets::default()
+            },
+            CommandBody::AlarmAcknowledge(args) => args.door.as_ref().map(Targets::door).unwrap_or_default(),
+            CommandBody::ApbClear(args) => {
+                Targets { person: args.person.as_ref(), area: args.area.as_ref(), ..Targets::default() }
+            }
+            CommandBody::FloorOpen(args) | CommandBody::FloorClose(args) => {
+                Targets { floor_group: Some(&args.floor_group), ..Targets::default() }
+            }
+            CommandBody::FloorOpenAndClose(args) => {
+                Targets { floor_group: Some(&args.floor_group), ..Targets::default() }
+            }
+            CommandBody::LockerOpen(args) => Targets::door(&args.locker),
+            _ => Targets::default(),
         }
     }
 
@@ -571,7 +619,7 @@ impl Args<'_> {
             return Err(format!("cmd: {name:?} is not a command of this contract"));
         }
         match name.split_once('.') {
-            Some((kind, edit)) if operator::KINDS.iter().any(|(known, _)| *known == kind) => {
+            Some((kind, edit)) if operator::KINDS.iter().any(|(known, ..)| *known == kind) => {
                 let kind = kind.to_owned();
                 match edit {
                     "put" => {
@@ -585,7 +633,14 @@ impl Args<'_> {
                         let DeleteArgs { id } = self.read("id")?;
                         Ok(CommandBody::Delete { kind, id })
                     }
-                    _ => Ok(CommandBody::List { kind, args: self.read_or_default("id, person, after, limit")? }),
+                    _ => {
+                        let args: ListArgs = self.read_or_default("id, prefix, person, group, after, limit")?;
+                        within("limit", args.limit, 1, LIST_RECORDS_MAX)?;
+                        if args.after.as_ref().is_some_and(|after| parse_cursor(after).is_none()) {
+                            return Err("args.after: expected `next` of the page before".to_owned());
+                        }
+                        Ok(CommandBody::List { kind, args })
+                    }
                 }
             }
             _ => Ok(CommandBody::Unsupported { name: name.to_owned() }),

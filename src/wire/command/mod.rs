@@ -27,9 +27,7 @@ pub fn is_known(name: &str) -> bool {
 
 /// Every name that [`is_known`], for the published contract.
 pub fn known_commands() -> impl Iterator<Item = String> {
-    let edits =
-        operator::KINDS.iter().flat_map(|(kind, _)| operator::EDITS.iter().map(move |edit| format!("{kind}.{edit}")));
-    operator::COMMANDS.iter().map(|(name, _, _)| (*name).to_owned()).chain(edits)
+    operator::table().map(|(name, ..)| name)
 }
 
 /// The payload of a `latchd-cmd+jwt`, as a cloud writes it.

@@ -260,7 +260,13 @@ fn every_command_of_the_contract_is_read_under_its_own_name() {
         let command = of(name, args).unwrap_or_else(|rejected| panic!("{name}: {rejected}"));
         assert_eq!(command.body.name(), name);
     }
-    assert_eq!(known_commands().count(), 30 + 19 * 3);
+    let later = operator::WITHOUT_COMMAND;
+    assert_eq!(known_commands().count(), 30 + 19 * 3 + later.len());
+    for (name, _) in later {
+        let command = of(name, json!({ "anything": 1 })).unwrap();
+        assert_eq!(command.body, CommandBody::Unsupported { name: (*name).to_owned() });
+        assert!(!command.body.moves_hardware());
+    }
     assert!(known_commands().all(|name| is_known(&name)));
 }
 
@@ -277,6 +283,8 @@ fn arguments_that_contradict_each_other_are_refused() {
         ("apb.clear", json!({ "person": "ada", "area": "hall" }), "args: expected person or area"),
         ("door.open_with_delay", json!({ "door": "front", "delay_ms": 0 }), "args.delay_ms: "),
         ("person.put", json!({ "id": "ada", "body": [] }), "args.body: expected an object"),
+        ("person.list", json!({ "after": "p-1" }), "args.after: expected `next`"),
+        ("person.list", json!({ "limit": 501 }), "args.limit: "),
     ] {
         assert_malformed(&of(name, args).unwrap_err(), detail);
     }

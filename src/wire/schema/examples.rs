@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use super::edit_examples;
 use crate::{
     domain::{event::Event, ids::Id},
     wire::{
@@ -105,7 +106,7 @@ pub fn commands() -> Examples {
             "boot": BOOT, "cmd": cmd, "args": args
         })
     };
-    vec![
+    let mut commands = vec![
         ("momentary", command("01JD3Y5T7V9ZQ4", "door.open_and_close", json!({"door": "front", "dwell_ms": 4000}))),
         ("open", command("01JD3Y5T7V9ZQ5", "door.open", json!({"door": "front"}))),
         ("close", command("01JD3Y5T7V9ZQ6", "door.close", json!({"door": "front"}))),
@@ -166,12 +167,14 @@ pub fn commands() -> Examples {
                 json!({"toml": "[node]\n", "expect_sha256": hex(&[0xab; 32]), "confirm_within_s": 120}),
             ),
         ),
-        (
-            "confirm",
-            command("01JD3Y5T7V9ZQD", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))})),
-        ),
+        ("confirm", command("01JD3Y5T7V9ZQD", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))}))),
         ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
-    ]
+    ];
+    let edit = |(n, (name, cmd, args)): (usize, (&'static str, &str, Value))| {
+        (name, command(&format!("01JD3Y5T7V9ZE{n}"), cmd, args))
+    };
+    commands.extend(edit_examples::edits().into_iter().enumerate().map(edit));
+    commands
 }
 
 fn envelope(n: u64, mut members: Value) -> Value {
@@ -211,6 +214,30 @@ pub fn outcomes() -> Examples {
                 json!({"seq": 2, "stage": "done", "detail": {"report": {
                     "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
                 }}}),
+            ),
+        ),
+        ("edited", outcome(7, json!({"seq": 2, "stage": "done", "detail": {"edit": {"revision": 12}}}))),
+        (
+            "listed",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "done", "detail": {"list": {
+                    "kind": "operator", "epoch": 1, "generation": 8, "revision": 12, "next": "operator/op-18",
+                    "records": [{"id": "op-18", "body": {
+                        "name": "(Invitation Pending)", "email": "mia@example.com", "role": "manager",
+                        "status": {"state": "invited", "invited_at": AT}, "partitions": ["west"]
+                    }}]
+                }}}),
+            ),
+        ),
+        (
+            "not_edited",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "refused", "reason": "conflict", "detail": {
+                    "message": "person bob: group cleaners does not exist",
+                    "reasons": ["person bob: group cleaners does not exist", "person eve: group cleaners does not exist"]
+                }}),
             ),
         ),
         (
@@ -486,7 +513,7 @@ pub fn area_states() -> Examples {
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),
-        "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
+        "revision": 12, "edits": 2, "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
     });
     vec![
         ("online", envelope(0, json!({ "status": online }))),

@@ -10,7 +10,7 @@ use crate::{
         operator,
         record::{
             AccessRule, Area, AutoOpen, Credential, DoorPolicy, EmergencyCard, FloorGroup, Group, Holiday, Interlock,
-            LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
+            KNOWN_KINDS, LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
         },
     },
     wire::{
@@ -65,6 +65,12 @@ pub const SUPPORTED: &[&str] = &[
     "configuration.put",
     "configuration.confirm",
 ];
+
+/// Beside those, edits and lists of every kind that this version knows.
+pub fn is_supported(command: &str) -> bool {
+    let edits = |(kind, edit): (&str, &str)| KNOWN_KINDS.contains(&kind) && operator::EDITS.contains(&edit);
+    SUPPORTED.contains(&command) || command.split_once('.').is_some_and(edits)
+}
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
@@ -250,7 +256,7 @@ fn command_args(generator: &mut SchemaGenerator) -> Vec<CommandArgs> {
         CommandArgs { commands, required, schema: of::<T>(generator) }
     }
     fn edits<T: JsonSchema>(generator: &mut SchemaGenerator, edit: &str, required: bool) -> CommandArgs {
-        let commands = operator::KINDS.iter().map(|(kind, _)| format!("{kind}.{edit}")).collect();
+        let commands = operator::KINDS.iter().map(|(kind, ..)| format!("{kind}.{edit}")).collect();
         CommandArgs { commands, required, schema: of::<T>(generator) }
     }
     let g = generator;
@@ -353,7 +359,6 @@ fn into_map(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::KNOWN_KINDS;
 
     #[test]
     fn every_kind_that_is_understood_has_its_schema() {

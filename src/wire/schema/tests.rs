@@ -2,7 +2,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
 use crate::{
-    domain::{ids::Id, time::Wall},
+    domain::{ids::Id, record::KNOWN_KINDS, time::Wall},
     wire::{
         ack::EventAck,
         beat::Beat,
@@ -159,9 +159,26 @@ fn the_example_commands_are_accepted() {
         .collect();
     let mut supported = payloads::SUPPORTED.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     supported.sort();
-    let mut found = commands;
+    let is_edit = |name: &String| KNOWN_KINDS.contains(&name.split_once('.').unwrap().0);
+    let (mut edits, mut found): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_edit);
     found.sort();
     assert_eq!(found, supported, "one example for each");
+    let mut expected: Vec<String> = KNOWN_KINDS.iter().map(|kind| format!("{kind}.put")).collect();
+    expected.extend(["credential.delete".to_owned(), "credential.list".to_owned()]);
+    edits.sort();
+    expected.sort();
+    assert_eq!(edits, expected, "one edit for each kind");
+}
+
+#[test]
+fn the_example_edits_are_records() {
+    for (verified, compact) in Document::new().verified("Command", Typ::Cmd) {
+        let command = command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap();
+        if let command::CommandBody::Put { kind, body, .. } = command.body {
+            let record = serde_json::json!({"kind": kind, "body": body});
+            serde_json::from_value::<crate::domain::record::Record>(record).unwrap();
+        }
+    }
 }
 
 #[test]

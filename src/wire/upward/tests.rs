@@ -38,6 +38,8 @@ fn online() -> NodeStatus {
         epoch: 1,
         generation: 7,
         digest: [0xab; 32],
+        revision: 12,
+        edits: 2,
         keys_version: 3,
         staleness_ms: None,
         clock: ClockTrust::Trusted,

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         event::{AlarmSource, EventBody, Refusal},
         ids::{DoorIx, Id},
+        operator::Targets,
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::{SystemAction, SystemEvent},
         time::Now,
@@ -23,12 +24,16 @@ use crate::{
 /// What an author is asked about.
 struct Asked<'a> {
     command: &'static str,
-    door: Option<&'a Id>,
+    targets: Targets<'a>,
+}
+
+fn asked<'a>(command: &'static str, door: Option<&'a Id>) -> Asked<'a> {
+    Asked { command, targets: door.map(Targets::door).unwrap_or_default() }
 }
 
 fn may(now: Now, view: &View<'_>, event: &SystemEvent, asked: &Asked<'_>) -> Result<(), (Refusal, String)> {
     let Some(author) = &event.author else { return Ok(()) };
-    view.permissions.authorise(author, asked.command, asked.door, now)
+    view.permissions.authorise(author, asked.command, &asked.targets, now)
 }
 
 impl SystemEvents {
@@ -82,7 +87,7 @@ impl SystemEvents {
         task: Task,
         deeds: &mut Deeds,
     ) {
-        match may(now, view, event, &Asked { command, door: Some(door) }) {
+        match may(now, view, event, &asked(command, Some(door))) {
             Ok(()) => self.order(now, id, &event.author, command, task, deeds),
             Err(why) => deeds.event(refused(id, event, command, Some(door), why)),
         }
@@ -104,14 +109,14 @@ impl SystemEvents {
         };
         let command = action.name();
         let found: Vec<DoorIx> = if node {
-            if let Err(why) = may(now, view, event, &Asked { command, door: None }) {
+            if let Err(why) = may(now, view, event, &asked(command, None)) {
                 return deeds.event(refused(id, event, command, None, why));
             }
             (0..).map(DoorIx).take(view.topology.doors.len()).collect()
         } else {
             let mut allowed = Vec::new();
             for (ix, door) in here(view, named) {
-                match may(now, view, event, &Asked { command, door: Some(door) }) {
+                match may(now, view, event, &asked(command, Some(door))) {
                     Ok(()) => allowed.push(ix),
                     Err(why) => deeds.event(refused(id, event, command, Some(door), why)),
                 }
@@ -135,7 +140,7 @@ impl SystemEvents {
         let command = action.name();
         let length = Duration::from_millis(u64::from(delay_ms));
         for (_, door) in here(view, action.doors()) {
-            if let Err(why) = may(now, view, event, &Asked { command, door: Some(door) }) {
+            if let Err(why) = may(now, view, event, &asked(command, Some(door))) {
                 deeds.event(refused(id, event, command, Some(door), why));
                 continue;
             }
@@ -169,7 +174,7 @@ impl SystemEvents {
                 detail: Some("it was due while the node was down".to_owned()),
             });
         }
-        match may(now, view, event, &Asked { command, door: Some(&due.door) }) {
+        match may(now, view, event, &asked(command, Some(&due.door))) {
             Ok(()) => {
                 let what = if due.opens { DoorAction::Open } else { DoorAction::Close };
                 self.order(now, id, &event.author, command, Task::Door(ix, what), deeds);
@@ -217,7 +222,7 @@ impl SystemEvents {
         };
         let Some((door, task)) = found else { return };
         let Firing { id, event, .. } = firing;
-        match may(now, view, event, &Asked { command, door }) {
+        match may(now, view, event, &Asked { command, targets: targets(action, door) }) {
             Ok(()) => self.order(now, id, &event.author, command, task, deeds),
             Err(why) => deeds.event(refused(id, event, command, door, why)),
         }
@@ -226,7 +231,7 @@ impl SystemEvents {
     /// To tell, an author needs no more than to be one.
     fn tell(&mut self, now: Now, view: &View<'_>, firing: Firing<'_>, action: &SystemAction, deeds: &mut Deeds) {
         let Firing { id, event, cause } = firing;
-        if let Err(why) = may(now, view, event, &Asked { command: "system_event.list", door: None }) {
+        if let Err(why) = may(now, view, event, &asked("system_event.list", None)) {
             return deeds.event(refused(id, event, action.name(), None, why));
         }
         match action {
@@ -242,6 +247,19 @@ impl SystemEvents {
             }),
             _ => {}
         }
+    }
+}
+
+/// What an action elsewhere than at doors is about.
+fn targets<'a>(action: &'a SystemAction, door: Option<&'a Id>) -> Targets<'a> {
+    let at = door.map(Targets::door).unwrap_or_default();
+    match action {
+        SystemAction::DoorVirtualRead { person, .. } => Targets { person: Some(person), ..at },
+        SystemAction::ApbClear { person, area } => Targets { person: person.as_ref(), area: area.as_ref(), ..at },
+        SystemAction::FloorOpen { floor_group, .. }
+        | SystemAction::FloorClose { floor_group, .. }
+        | SystemAction::FloorOpenAndClose { floor_group, .. } => Targets { floor_group: Some(floor_group), ..at },
+        _ => at,
     }
 }
 
