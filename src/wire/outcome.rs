@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{configuration::ConfigurationAnswer, live::Subscribed, report::ReportPage};
+use super::{configuration::ConfigurationAnswer, live::Subscribed, report::ReportPage, telemetry::Diagnostics};
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
@@ -102,6 +102,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConfigurationAnswer")]
     pub configuration: Option<ConfigurationAnswer>,
+    /// The answer to `node.diagnostics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Diagnostics")]
+    pub diagnostics: Option<Box<Diagnostics>>,
     /// With `refused`: everything that is wrong, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]

@@ -8,6 +8,7 @@ mod configuration;
 mod doors;
 mod life;
 mod live;
+mod node;
 mod reports;
 mod sets;
 mod state_directory;

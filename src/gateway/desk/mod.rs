@@ -37,7 +37,7 @@ use serde_json::{Value, json};
 pub use book::{Book, Entry};
 pub use delay::DELAYS_PER_DOOR_MAX;
 pub use ending::is_last;
-pub use errand::{Answer, Answered, Errand};
+pub use errand::{Answer, Answered, Errand, Figures};
 
 use self::{
     delay::Delays,
@@ -411,6 +411,11 @@ impl Desk {
         step
     }
 
+    /// Orders and errands that have not ended.
+    pub fn commands_open(&self) -> usize {
+        self.tickets.len() + self.errands.len()
+    }
+
     pub fn commands_remembered(&self) -> usize {
         self.book.len()
     }
@@ -511,7 +516,7 @@ impl Desk {
                 let ticket = self.ticket_of(key);
                 self.errands.insert(ticket, key.clone());
                 let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
-                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone(), figures: None });
                 return;
             }
             Work::Delay { door, ix, action, delay } => {

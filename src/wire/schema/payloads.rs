@@ -30,7 +30,7 @@ use crate::{
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
             AreaMessage, BoardMessage, DoorMessage, EventsMessage, LiveMessage, OutcomeMessage, ReaderMessage,
-            RequestMessage, StatusMessage,
+            RequestMessage, StatusMessage, TelemetryMessage,
         },
     },
 };
@@ -60,6 +60,8 @@ pub const SUPPORTED: &[&str] = &[
     "configuration.get",
     "configuration.put",
     "configuration.confirm",
+    "node.reboot",
+    "node.diagnostics",
 ];
 
 /// The shared definitions, and the messages that refer to them.
@@ -165,6 +167,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<LiveMessage>(generator),
             examples: examples::live(),
+        },
+        Message {
+            name: "Telemetry",
+            title: "Figures",
+            summary: "How much of what happened, and how long it took.",
+            typ: Some(Typ::Up),
+            payload: of::<TelemetryMessage>(generator),
+            examples: examples::telemetry(),
         },
         Message {
             name: "SetRequest",
