@@ -5,7 +5,9 @@ use jsonschema::Validator;
 use latchd::{
     domain::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
-        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, Granted, Refusal},
+        event::{
+            Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, FlappingInput, Granted, Refusal,
+        },
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -243,7 +245,9 @@ fn bodies() -> Vec<EventBody> {
         EventBody::DoorOpened { door: door.clone() },
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
-        EventBody::ReaderLost { reader, detail: text() },
+        EventBody::ReaderLost { reader: reader.clone(), detail: text() },
+        EventBody::ReaderBabbling { reader: reader.clone(), count: 9 },
+        EventBody::InputFlapping { what: FlappingInput::Contact, door: Some(id("front")), input: None, count: 9 },
         EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
         EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
         EventBody::PowerLost { input: id("mains") },

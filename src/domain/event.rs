@@ -122,6 +122,18 @@ pub enum Actor {
     Node,
 }
 
+/// What flaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlappingInput {
+    /// The contact of `door`.
+    Contact,
+    /// The exit button of `door`.
+    Rex,
+    /// `input`.
+    Input,
+}
+
 /// What raised an alarm that stands until it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "of", rename_all = "snake_case")]
@@ -211,6 +223,19 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    /// A reader repeats itself: so many reads were decided and not told one by one.
+    #[serde(rename = "reader.babbling")]
+    ReaderBabbling { reader: Id, count: u64 },
+    /// So many of its changes were heeded and not told one by one.
+    #[serde(rename = "input.flapping")]
+    InputFlapping {
+        what: FlappingInput,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        input: Option<Id>,
+        count: u64,
+    },
     #[serde(rename = "output.switched")]
     OutputSwitched { output: Id, on: bool, actor: Actor },
     #[serde(rename = "output.pulsed")]

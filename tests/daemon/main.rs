@@ -1,6 +1,7 @@
 //! The daemon as a process of its own, and everything bad that can come to it from outside: what it
 //! says, what it keeps, and that it goes on.
 
+mod automatic;
 mod boards;
 mod broker;
 mod commands;

@@ -6,6 +6,7 @@
 mod alarms;
 mod auto_open;
 mod card;
+mod floods;
 mod inputs;
 mod interlock;
 mod lasting;
@@ -27,13 +28,14 @@ use std::{
     time::Duration,
 };
 
-pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
+    floods::Floods,
     lockdown::Gatherings,
     machine::{Deed, Deeds, Happening, Machine, View},
     routes::{Role, Routes},
     standing::StandingSet,
 };
+pub use self::{lasting::Lasting, machines::machines, step::Step};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -142,6 +144,7 @@ pub struct Controller {
     awaited: VecDeque<(Fence, KeptKey)>,
     fence: Fence,
     standing: StandingSet,
+    floods: Floods,
     /// When the last input was handled.
     last: Now,
     stopping: bool,
@@ -177,6 +180,7 @@ impl Controller {
             awaited: VecDeque::new(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
+            floods: Floods::default(),
             last: now,
             stopping: false,
             machines_stay: false,
@@ -247,7 +251,8 @@ impl Controller {
 
     pub fn next_deadline(&self) -> Option<Mono> {
         let doors = self.deadlines.first().map(|(at, _)| *at);
-        self.machines.iter().filter_map(|machine| machine.next_deadline()).chain(doors).min()
+        let machines = self.machines.iter().filter_map(|machine| machine.next_deadline());
+        machines.chain(doors).chain(self.floods.next_deadline()).min()
     }
 
     /// What every relay is to be: the locks in the order of the doors, then the others.
@@ -451,6 +456,9 @@ impl Controller {
         if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
             self.tell_machines(now, Happening::Timeout, step);
         }
+        if self.floods.next_deadline().is_some_and(|due| due <= now.mono) {
+            self.tell_of_floods(now, step);
+        }
     }
 
     // ---- the machines beside the doors ----
@@ -594,7 +602,17 @@ impl Controller {
         if !change.known {
             self.tell_machines(now, Happening::Event(&body), step);
         }
-        self.commit_event(now, body, step);
+        if self.floods.admit(now.mono, &body) {
+            self.commit_event(now, body, step);
+        } else {
+            self.tell_of_floods(now, step);
+        }
+    }
+
+    fn tell_of_floods(&mut self, now: Now, step: &mut Step) {
+        for body in self.floods.due(now.mono) {
+            self.commit_event(now, body, step);
+        }
     }
 
     fn commit_event(&self, now: Now, body: EventBody, step: &mut Step) {

@@ -1,10 +1,12 @@
 //! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
 //! `gate` whose fire input is the strike's.
 
+mod auto_open;
 mod beside;
 mod boards;
 mod cards;
 mod commands;
+mod floods;
 mod machines;
 mod on_a_bus;
 mod random;
