@@ -246,7 +246,7 @@ fn bodies() -> Vec<EventBody> {
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
         EventBody::ReaderLost { reader, detail: text() },
-        EventBody::ReaderBabbling { reader: reader.clone(), count: 9 },
+        EventBody::ReaderBabbling { reader: id("front-in"), count: 9 },
         EventBody::InputFlapping { what: FlappingInput::Contact, door: Some(id("front")), input: None, count: 9 },
         EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
         EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
