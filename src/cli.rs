@@ -21,6 +21,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::{config, runtime, wire};
 
 mod check;
+mod explain;
 mod schedule;
 
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -58,6 +59,8 @@ enum Task {
     Schema,
     /// Say which schedules hold at given instants, by the rules of the doors
     Schedule(schedule::Arguments),
+    /// Say why somebody is, or is not, let in: from the signed copy of the permission set, also offline
+    Explain(Box<explain::Arguments>),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -91,6 +94,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Schedule(arguments) => match schedule::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Explain(arguments) => match explain::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },

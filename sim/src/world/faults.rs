@@ -56,7 +56,7 @@ const KINDS: [(Kind, u64); 19] = [
     (Kind::CrashInMirror, 2),
     (Kind::Stop, 2),
     (Kind::DoorsPanic, 2),
-    (Kind::DoorsStall, 2),
+    (Kind::DoorsStall, 5),
     (Kind::CloudDeaf, 2),
 ];
 

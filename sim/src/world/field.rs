@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use latchd::{
-    domain::{fieldbus::RawCard, ids::BoardIx, outputs::Level},
+    domain::{
+        fieldbus::RawCard,
+        ids::{BoardIx, InputRef},
+        outputs::Level,
+    },
     gateway::fieldbus::{BusFault, Request},
 };
 
@@ -44,6 +48,7 @@ pub enum FieldEvent {
     Shut(usize),
     Rex(usize, bool),
     Fire(usize, bool),
+    Tamper(bool),
 }
 
 pub struct Field {
@@ -141,6 +146,10 @@ impl World {
                     let value = if active { rex.active_value } else { !rex.active_value };
                     self.field.boards[rex.input.board.index()].inputs[usize::from(rex.input.input)] = value;
                 }
+            }
+            FieldEvent::Tamper(active) => {
+                let InputRef { board, input } = self.site.field.inputs[0].input;
+                self.field.boards[board.index()].inputs[usize::from(input)] = active;
             }
             FieldEvent::Fire(board, active) => self.field.boards[board].inputs[usize::from(FIRE)] = active,
         }

@@ -28,6 +28,7 @@ impl World {
             self.heal(Heal::BoardPowered(board));
             self.field_event(FieldEvent::Fire(board, false));
         }
+        self.field_event(FieldEvent::Tamper(false));
         for line in 0..self.site.buses.len() {
             self.heal(Heal::LineUp(line));
         }

@@ -49,7 +49,12 @@ impl World {
             76..84 => self.repeat_command(),
             84..94 => self.edit_set(),
             94 => self.renew_keys(),
-            95..97 => {
+            95 => {
+                let open = self.rng.millis(100, 3_000);
+                self.post(Duration::ZERO, What::Field(FieldEvent::Tamper(true)));
+                self.post(open, What::Field(FieldEvent::Tamper(false)));
+            }
+            96 => {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
             }
@@ -142,14 +147,21 @@ impl World {
 
     fn odd_command(&mut self) {
         let (mut wish, asked) = self.wish();
-        match self.rng.below(3) {
-            // For an earlier run of the daemon.
+        match self.rng.below(4) {
             0 => {
+                let wish = self.cancel_wish();
+                let wall = self.wall();
+                let (jti, message) = self.cloud.command(wall, &wish);
+                self.line(format_args!("cloud: {} {} {jti}", wish.cmd, wish.args));
+                self.send_command(jti, message);
+            }
+            // For an earlier run of the daemon.
+            1 => {
                 wish.boot = Some(self.life.boots.first().cloned().unwrap_or_else(|| id("never")));
                 self.issue(&wish, asked, false);
             }
             // Retained by mistake.
-            1 => self.issue(&wish, asked, true),
+            2 => self.issue(&wish, asked, true),
             // Other bytes under a known id: whichever comes first counts, the other is a conflict.
             _ => {
                 let Some((jti, _)) = self.life.sent.last() else { return };

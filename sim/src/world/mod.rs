@@ -220,6 +220,8 @@ impl World {
             }
         }
         self.look();
+        self.look_at_mantrap();
+        self.look_at_outputs();
         self.oracle.take_violation()
     }
 

@@ -53,7 +53,11 @@ impl World {
 
     pub(super) fn doors_order(&mut self, order: Order) {
         self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
-        self.oracle.order_delivered(self.now, &order);
+        if self.node.is_none() {
+            return;
+        }
+        let now = self.node_now();
+        self.oracle.order_delivered(now, &order);
         self.doors_input(Input::Order(order), "order");
     }
 
@@ -88,6 +92,7 @@ impl World {
         }
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
+        self.oracle.doors_before(&self.site, &node.controller);
         let step = node.controller.handle(now, input);
         self.oracle.step(&self.site, &self.sets, now, what, &step, &node.controller);
         self.doors_apply(step);
@@ -204,7 +209,7 @@ impl World {
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),
-            machines: machines(&latchd::domain::field::FieldConfig::default()),
+            machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();
@@ -214,11 +219,14 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, self.now, version, &node.restored.doors);
+        self.oracle.doors_started(&self.site, now, version, &node.restored);
+        if let Some(node) = &self.node {
+            self.oracle.outputs_started(node.restored.kept.values(), false);
+        }
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use latchd::{
     domain::{
         door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
+        field::{FieldConfig, FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
         fieldbus::{
             BoardConfig, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
             RegisterTable,
@@ -45,6 +46,10 @@ pub struct Site {
     pub buses: Vec<BusPlan>,
     /// By board.
     pub bus_of: Vec<BusIx>,
+    /// What stands beside the doors.
+    pub field: FieldConfig,
+    /// Doors of which at most one may be open.
+    pub mantrap: [usize; 2],
 }
 
 impl Site {
@@ -120,6 +125,8 @@ impl Site {
             doors: vec![front, glass, back, store, outer, inner],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
             buses: vec![bus(0, false), bus(1, true)],
+            mantrap: [4, 5],
+            field: field(gate, hall),
             bus_of: boards.iter().map(|board| board.bus).collect(),
             boards: boards.into_iter().map(|board| board.config).collect(),
         }
@@ -129,6 +136,8 @@ impl Site {
         Topology {
             readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
             boards: self.boards.iter().map(|board| board.id.clone()).collect(),
+            outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
+            inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
             ..Topology::of_doors(&self.door_ids())
         }
     }
@@ -145,6 +154,29 @@ impl Site {
 impl Default for Site {
     fn default() -> Site {
         Site::new()
+    }
+}
+
+fn field(gate: BoardIx, hall: BoardIx) -> FieldConfig {
+    let output = |name: &str, board, on_level| FreeOutputConfig {
+        id: id(name),
+        output: OutputRef { board, output: 1 },
+        on_level,
+        at_start: OutputStart::Restore,
+        at_stop: OutputStop::Off,
+    };
+    let tamper = NodeInput {
+        id: id("tamper"),
+        input: InputRef { board: hall, input: SECOND_CONTACT },
+        kind: InputKind::Tamper,
+        active_value: true,
+        door: None,
+        reader: None,
+    };
+    FieldConfig {
+        outputs: vec![output("siren", gate, Level::Energised), output("gong", hall, Level::Energised)],
+        inputs: vec![tamper],
+        ..FieldConfig::default()
     }
 }
 

@@ -188,12 +188,12 @@ impl World {
             credential_key: credential_key(),
             permissions: permissions.clone(),
             cloud,
-            lasting: lasting.clone(),
-            machines: machines(&latchd::domain::field::FieldConfig::default()),
+            lasting: self.shim.lasting(lasting.clone()),
+            machines: machines(&self.site.field),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
-        self.oracle.started(&self.site, self.now, &recovered, set, &opened);
+        self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,
@@ -225,7 +225,7 @@ impl World {
             self.oracle.uplink_commit(&commit);
             self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         }
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

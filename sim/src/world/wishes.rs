@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use latchd::domain::{
-    door::Mode,
+    door::{DelayAction, Mode},
     ids::{DoorIx, Id},
-    order::{DoorAction, Switch, Task},
+    order::{DoorAction, OutputAction, Switch, Task},
     record::ForceState,
 };
 use serde_json::{Value, json};
@@ -30,10 +30,15 @@ impl World {
             5..9 => "op-2",
             _ => "op-1",
         };
-        let (cmd, args, task) = self.door_wish();
-        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 1_000) } else { self.rng.millis(1_000, 9_000) };
+        let delay = self.rng.permille(60).then(|| self.rng.millis(1, 12_000));
+        let (cmd, args, task) = match (delay, self.rng.below(20)) {
+            (Some(delay), _) => self.delay_wish(delay),
+            (None, 0) => self.output_wish(),
+            _ => self.door_wish(),
+        };
+        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
         let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
-        (wish, Asked { operator, task, exp: self.wall() + lifetime })
+        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
     }
 
     fn door_wish(&mut self) -> Wished {
@@ -55,6 +60,43 @@ impl World {
             _ => return self.lockdown_wish(at),
         };
         (cmd, args, Task::Door(DoorIx(at as u16), action))
+    }
+
+    fn delay_wish(&mut self, delay: Duration) -> Wished {
+        let at = self.rng.index(self.site.doors.len());
+        let door = self.site.doors[at].id.clone();
+        let (cmd, action) = if self.rng.permille(600) {
+            ("door.open_with_delay", DelayAction::Open)
+        } else {
+            ("door.close_with_delay", DelayAction::Close)
+        };
+        let args = json!({ "door": door, "delay_ms": delay.as_millis() as u64 });
+        (cmd, args, Task::Door(DoorIx(at as u16), DoorAction::Delayed(action)))
+    }
+
+    /// Takes back a delay, or all of a door; whatever was ordered is not an order of its own.
+    pub(super) fn cancel_wish(&mut self) -> Wish {
+        let door = self.site.doors[self.rng.index(self.site.doors.len())].id.clone();
+        let args = match self.life.sent.last().filter(|_| self.rng.permille(500)) {
+            Some((jti, _)) => json!({ "door": door, "jti": jti }),
+            None => json!({ "door": door }),
+        };
+        Wish::new("op-1", "door.cancel_delay", args)
+    }
+
+    fn output_wish(&mut self) -> Wished {
+        let outputs = self.site.field.outputs.len();
+        let output = self.site.field.outputs[self.rng.index(outputs)].id.clone();
+        let (cmd, args, action) = match self.rng.below(4) {
+            0 => ("output.set", json!({ "output": output, "on": true }), OutputAction::Set(true)),
+            1 => ("output.set", json!({ "output": output, "on": false }), OutputAction::Set(false)),
+            _ => {
+                let pulse_ms = self.rng.between(200, 4_000);
+                let action = OutputAction::Pulse(Duration::from_millis(pulse_ms));
+                ("output.pulse", json!({ "output": output, "pulse_ms": pulse_ms }), action)
+            }
+        };
+        (cmd, args, Task::Output { output, action })
     }
 
     fn dnd(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {

@@ -373,7 +373,7 @@ impl Door {
 
     /// What lies in the future is from before the clock was put back.
     fn pass_boundary(&mut self, now: Wall, at: Wall, out: &mut Effects) {
-        let over = |held: &mut HeldBy| held.since <= at || held.since > now;
+        let over = |held: &mut HeldBy| held.since < at || held.since > now;
         let opened = self.durable.manual_open.take_if(over).is_some();
         let closed = self.durable.manual_close.take_if(over).is_some();
         if opened || closed {

@@ -150,7 +150,7 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        let companion = request.companion.and_then(|card| self.companion(card, request));
+        let companion = self.companion_of(request);
         let mut granted = None;
         for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
             let decision = self.judge_credential(holding, credential, request, companion);
@@ -187,7 +187,7 @@ impl Permissions {
         self.answer(&subject, self.people.credentials.name(holding.credential), judged)
     }
 
-    fn subject(
+    pub(super) fn subject(
         &self,
         person: u32,
         credential: &CredentialCell,
@@ -206,8 +206,9 @@ impl Permissions {
         Subject { person, factor, target, now, restriction, companion }
     }
 
-    /// The person whose card this is, if all that it matches would be let in here as one of two.
-    fn companion(&self, card: &CardTokens, request: &Request<'_>) -> Option<u32> {
+    /// The one who came before, if all that this card matches would be let in here as one of two.
+    pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
+        let card = request.companion?;
         let mut found = None;
         for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
             let alone = Request { pin: None, companion: None, ..*request };

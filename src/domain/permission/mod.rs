@@ -11,6 +11,7 @@ mod calendar;
 mod compile;
 mod decide;
 mod draft;
+mod explain;
 mod faults;
 mod floors;
 mod judge;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use compile::{Change, Compiler};
 pub use decide::{Decision, Wants};
+pub use explain::{Answer, Candidate, CheckExplained, Explanation, RuleExplained, RuleOutcome, TriedFormat};
 pub use faults::FAULTS_MAX;
 pub use floors::Floors;
 pub use request::{Request, Restriction, Target};

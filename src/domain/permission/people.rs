@@ -150,6 +150,11 @@ impl Life {
         Life { from_ms: from.map_or(i64::MIN, Wall::as_millis), until_ms: until.map_or(i64::MAX, Wall::as_millis) }
     }
 
+    pub(super) fn limits(&self) -> (Option<Wall>, Option<Wall>) {
+        let from = (self.from_ms != i64::MIN).then(|| Wall::from_millis(self.from_ms));
+        (from, (self.until_ms != i64::MAX).then(|| Wall::from_millis(self.until_ms)))
+    }
+
     pub(super) fn is_limited(&self) -> bool {
         self.from_ms != i64::MIN || self.until_ms != i64::MAX
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Floors, Permissions};
 use crate::domain::{
+    credential::CardTokens,
     ids::Id,
+    record::Token,
     schedule::{LocalTime, Schedule},
     time::{ClockTrust, Now, Wall},
 };
@@ -30,6 +32,18 @@ impl Permissions {
     pub fn holiday_on(&self, id: &Id, at: Wall) -> Option<bool> {
         let date = self.zone.to_datetime(at.timestamp()).date();
         Some(self.calendar.holiday(id)?.falls_on(date))
+    }
+
+    /// What this credential is presented with: to ask as if it were.
+    pub fn token_of(&self, credential: &Id) -> Option<Token> {
+        let at = self.people.credentials.find(credential)?;
+        self.people.credentials.cell(at).map(|cell| cell.token)
+    }
+
+    /// Whose card this is: of the first of its forms that the set knows.
+    pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
+        let mut held = card.as_slice().iter().filter_map(|token| self.people.holding(token));
+        held.find_map(|(holding, _)| self.people.persons.name(holding.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {

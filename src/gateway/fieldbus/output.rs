@@ -137,6 +137,8 @@ impl Output {
     }
 
     pub fn set_desired(&mut self, now: Mono, desired: &Desired, out: &mut Vec<BusReport>) {
+        // What is over by now is no company for what is wanted from now on.
+        self.tick(now, out);
         match desired.order {
             Some((ticket, _)) if self.dead == Some(ticket) => {}
             Some((ticket, deadline)) if self.newest_like(ticket).is_none_or(|newest| ticket > newest) => {

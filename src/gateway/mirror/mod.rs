@@ -24,6 +24,7 @@ mod copy;
 mod gather;
 mod judge;
 mod messages;
+mod offline;
 mod open;
 mod recover;
 mod retry;
@@ -41,6 +42,7 @@ use jiff::tz::TimeZone;
 pub use attest::RootAttest;
 pub use copy::{Anchor, Attest, AttestedKeys, CopyError, SecondCopy, Sink};
 pub use messages::{Applied, Ignored, MirrorInput, MirrorOutput, Refused, Wanted};
+pub use offline::{CopyRead, read_copy};
 pub use open::{MirrorOpened, OpenError, Source};
 pub use table::StoredKeys;
 

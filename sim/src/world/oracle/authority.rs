@@ -2,6 +2,7 @@
 //! reaches the field for an operator, the operator was allowed to ask for, by the set that the desk held then.
 
 use latchd::domain::{
+    door::DelayAction,
     ids::Id,
     order::{DoorAction, Task},
     record::{Operator, OperatorStatus, Record},
@@ -27,7 +28,13 @@ fn doors(site: &Site, task: &Task) -> Vec<Id> {
     }
 }
 
+/// Hardware that belongs to no door: for those who are not limited to doors.
+fn belongs_to_no_door(task: &Task) -> bool {
+    matches!(task, Task::Output { .. } | Task::Floor { .. } | Task::Identify)
+}
+
 fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
+    let limited = operator.doors.is_some() || operator.role.as_str() == "manager";
     let assigned = |door: &Id| match &operator.doors {
         Some(doors) => doors.contains(door),
         None => operator.role.as_str() != "manager",
@@ -35,6 +42,7 @@ fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
     operator.status == OperatorStatus::Active {}
         && roles(task).contains(&operator.role.as_str())
         && doors(site, task).iter().all(assigned)
+        && !(limited && belongs_to_no_door(task))
 }
 
 impl Oracle {
@@ -58,5 +66,5 @@ impl Oracle {
 
 /// What unlocks, or may.
 pub fn unlocks(action: DoorAction) -> bool {
-    matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. })
+    matches!(action, DoorAction::Open | DoorAction::OpenAndClose { .. } | DoorAction::Delayed(DelayAction::Open))
 }

@@ -4,9 +4,15 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod areas;
 mod authority;
+mod auto_open;
+mod delays;
 mod doors;
+mod holds;
+mod interlock;
 mod log;
+mod outputs;
 #[path = "../../../../tests/decision/reference.rs"]
 mod reference;
 mod rights;
@@ -18,7 +24,7 @@ use std::{
 
 use latchd::{
     domain::{
-        event::{Event, EventBody},
+        event::{DenialReason, Event, EventBody},
         fieldbus::RawCard,
         ids::Id,
         order::{DoorAction, Task},
@@ -26,14 +32,17 @@ use latchd::{
         time::{Mono, Now, Wall},
     },
     gateway::{
-        controller::{Controller, Step},
+        controller::{Controller, Lasting, Step},
         ledger::{Recovered, keys},
         mirror::MirrorOpened,
         step::{CommandKey, LedgerWrite, MessageToken},
     },
 };
 
-use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
+use self::{
+    areas::AreaWatch, auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch,
+    outputs::OutputWatch, rights::RightsWatch,
+};
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
@@ -65,6 +74,21 @@ pub enum Invariant {
     GenerationRises,
     /// Each decision is that of the naive model of the generation in force.
     RevokedIsDenied,
+    /// What the schedules unlock is unlocked by its auto open, and nothing else.
+    AutoOpens,
+    /// Of the mantrap's doors at most one is unlocked.
+    OneDoorAtATime,
+    /// A door under lockdown, DND or forced closed was ordered so, stays so through every crash, and is shut but for
+    /// fire and exit buttons.
+    HeldIsShut,
+    /// Nobody who is inside a hard area is let in again.
+    NobodyPassesBack,
+    /// No more people are inside an area than may be.
+    AreaNotOverfull,
+    /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
+    DelaysKeepTheirTime,
+    /// An output beside the doors is on only as it was ordered.
+    OutputsAsOrdered,
     /// What reaches the field for an operator, the operator was allowed to ask for.
     Authorised,
     /// The cloud never hears what an honest node does not say.
@@ -99,6 +123,8 @@ pub struct Asked {
     pub operator: &'static str,
     pub task: Task,
     pub exp: Wall,
+    /// Of a delayed command.
+    pub delay: Option<std::time::Duration>,
 }
 
 impl Asked {
@@ -137,6 +163,18 @@ pub struct Oracle {
     node_up: bool,
     /// The generation by which the desk judges operators.
     desk: u64,
+    auto: AutoWatch,
+    /// By door: the others of the mantrap, before the present step.
+    others: Vec<(Others, Option<DenialReason>, bool)>,
+    both_since: Option<Mono>,
+    /// Commands that reached the doors in the present run, also by way of an earlier one's promise.
+    reached: BTreeSet<Id>,
+    /// The node orders by itself, too: a system event.
+    own_orders: bool,
+    areas: AreaWatch,
+    delays: DelayWatch,
+    late_order: Option<latchd::domain::outputs::Ticket>,
+    outputs: Vec<OutputWatch>,
 }
 
 impl Oracle {
@@ -158,6 +196,15 @@ impl Oracle {
             written: BTreeSet::new(),
             node_up: false,
             desk: 0,
+            auto: AutoWatch::default(),
+            others: vec![(Others::Shut, None, false); site.doors.len()],
+            both_since: None,
+            reached: BTreeSet::new(),
+            own_orders: false,
+            areas: AreaWatch::default(),
+            delays: DelayWatch::default(),
+            late_order: None,
+            outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
     }
 
@@ -178,7 +225,7 @@ impl Oracle {
 
     // ---- the life of the daemon ----
 
-    pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+    pub fn started(&mut self, site: &Site, now: Now, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
         self.ordered.clear();
         self.delivered_in_run.clear();
         self.came.clear();
@@ -196,7 +243,9 @@ impl Oracle {
             self.fail(Invariant::Durable, what);
         }
         self.check_promises(site, &recovered.doors);
-        self.doors_started(site, now, set, &recovered.doors);
+        let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        self.outputs_started(lasting.kept.values(), true);
+        self.doors_started(site, now, set, &lasting);
     }
 
     pub fn died(&mut self) {
@@ -256,23 +305,42 @@ impl Oracle {
     }
 
     /// The step that [`Controller::new`] made.
-    pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
+    pub fn first_step(&mut self, site: &Site, now: Mono, step: &Step, controller: Option<&Controller>) {
         let Some(controller) = controller else { return };
         self.log.owe_doors(events(step));
+        for event in events(step) {
+            self.auto.hear(&event.body);
+        }
         for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             watch.mode = Some(status.mode);
         }
         for write in &step.commit.writes {
             self.door_write(site, write);
         }
+        self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
     pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided((site, sets), now, step, what, &mut self.violation);
+        let others = std::mem::take(&mut self.others);
+        self.rights.decided((site, sets), &others, now, step, what, &mut self.violation);
+        self.others = others;
+        self.check_late_order(step);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
+        let generation = sets.at(self.rights.generation()).cloned();
+        self.output_events(now.mono, events(step).map(|event| &event.body));
+        step.commit.writes.iter().for_each(|write| self.output_kept(write));
+        self.check_auto_open(
+            (&site.door_ids(), generation.as_deref()),
+            now,
+            what,
+            events(step).map(|event| &event.body),
+        );
+        self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
+        self.check_holds(site, now.mono, controller.door_statuses(), what);
+        self.check_interlock(site, now.mono, controller.desired(), what);
     }
 
     fn check_modes(&mut self, step: &Step, controller: &Controller) {

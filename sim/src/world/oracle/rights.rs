@@ -12,7 +12,7 @@ use latchd::{
     gateway::{controller::Step, mirror::MirrorOpened},
 };
 
-use super::{Invariant, Oracle, Violation, events, reference::Reference};
+use super::{Invariant, Oracle, Violation, events, interlock::Others, reference::Reference};
 use crate::world::{
     set::{
         Sets,
@@ -37,6 +37,11 @@ fn mark(version: SetVersion) -> (u64, u64) {
 }
 
 impl RightsWatch {
+    /// In force at the doors.
+    pub fn generation(&self) -> u64 {
+        self.in_force.generation
+    }
+
     pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
         if mark(set) < mark(self.applied) {
             let what = format!(
@@ -53,6 +58,7 @@ impl RightsWatch {
     pub fn decided(
         &mut self,
         (site, sets): (&Site, &Sets),
+        others: &[(Others, Option<DenialReason>, bool)],
         now: Now,
         step: &Step,
         what: &str,
@@ -70,6 +76,7 @@ impl RightsWatch {
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
         let ReaderAt::Door(door) = site.readers[reader].at else { return };
+        let (others, held, unsure) = others.get(door.index()).copied().unwrap_or((Others::Shut, None, false));
         let door = &site.doors[door.index()].id;
         let verdict = match sets.at(self.in_force.generation) {
             Some(generation) => {
@@ -93,13 +100,30 @@ impl RightsWatch {
             }
             _ => return,
         };
+        // What lies over a door speaks before its rules do.
+        let by_mode = match (others, said.0) {
+            (Others::Open, _) | (Others::Doubtful, Some(DenialReason::Interlock)) => Some(DenialReason::Interlock),
+            // While an order to take it away is under way nobody knows.
+            (_, reason) if unsure => reason
+                .filter(|reason| matches!(reason, DenialReason::Forced | DenialReason::Dnd | DenialReason::LockedDown)),
+            _ => held,
+        };
+        // Whether they are right is for the areas' own watch to say.
+        let by_area = said.0.filter(|reason| matches!(reason, DenialReason::ApbViolation | DenialReason::AreaFull));
+        let by_mode = by_mode.or(by_area.filter(|_| verdict.0.is_none()));
+        let verdict = (by_mode.or(verdict.0), verdict.1, verdict.2, verdict.3);
         if said != verdict || event.generation != self.in_force.generation {
             let generation = self.in_force.generation;
             let what = format!(
                 "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
                 card.value, event.generation
             );
-            violation.get_or_insert(Violation::new(Invariant::RevokedIsDenied, what));
+            let invariant = match by_mode {
+                Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
+                Some(_) => Invariant::HeldIsShut,
+                None => Invariant::RevokedIsDenied,
+            };
+            violation.get_or_insert(Violation::new(invariant, what));
         }
     }
 }

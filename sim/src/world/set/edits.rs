@@ -1,13 +1,13 @@
 //! What the cloud's people change in the set, at random. Owns which changes take something away.
 
 use latchd::domain::record::{
-    AccessRule, Credential, CredentialState, Effect, Operator, OperatorStatus, Person, Record,
+    AccessRule, AutoOpen, Credential, CredentialState, Date, Effect, Holiday, Operator, OperatorStatus, Person, Record,
 };
 
 use super::{
     Records,
-    first::{card, ids, manager},
-    names::{PERSONS, card_id, person_id},
+    first::{auto_open, card, ids, manager},
+    names::{PERSONS, card_id, person_id, zone},
 };
 use crate::world::{World, site::id};
 
@@ -23,9 +23,30 @@ impl World {
     pub(in crate::world) fn edit_set(&mut self) {
         let number = self.rng.below(PERSONS);
         let mut set = self.sets.current.clone();
-        let revokes = if self.rng.permille(150) { self.edit_operators(&mut set) } else { self.edit(&mut set, number) };
+        let revokes = match self.rng.below(10) {
+            0 | 1 => self.edit_operators(&mut set),
+            2 => self.edit_automatic(&mut set),
+            _ => self.edit(&mut set, number),
+        };
         let silently = self.rng.permille(150);
         self.change_set(set, revokes, silently);
+    }
+
+    /// Doors open by themselves at other times, or not at all.
+    fn edit_automatic(&mut self, set: &mut Records) -> bool {
+        let today = zone().to_datetime(self.wall().timestamp()).date();
+        match self.rng.below(5) {
+            0 => drop(set.delete("auto_open", &id("store-open"))),
+            1 => set.put(&id("store-open"), Record::AutoOpen(auto_open(&["store"], "rush"))),
+            2 => {
+                let holidays = ids(&["feast"]);
+                let record = AutoOpen { holidays, ..auto_open(&["store", "back"], "rush") };
+                set.put(&id("store-open"), Record::AutoOpen(record));
+            }
+            3 => set.put(&id("feast"), Record::Holiday(Holiday { dates: vec![Date(today)], ..Holiday::default() })),
+            _ => set.put(&id("feast"), Record::Holiday(Holiday::default())),
+        }
+        false
     }
 
     /// Somebody loses or gets a role, doors, or the right to do anything at all.

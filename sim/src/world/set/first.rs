@@ -3,8 +3,8 @@
 use latchd::domain::{
     ids::Id,
     record::{
-        AccessRule, Credential, Effect, Group, Operator, OperatorStatus, Partition, Person, Record, Schedule,
-        TimeOfDay, Weekday, WeeklyInterval,
+        AccessRule, AntiPassback, Area, AutoOpen, Credential, Effect, Group, Holiday, Interlock, Operator,
+        OperatorStatus, Partition, Person, Record, Schedule, TimeOfDay, Weekday, WeeklyInterval,
     },
 };
 
@@ -24,18 +24,64 @@ pub fn ids(names: &[&str]) -> Vec<Id> {
     names.iter().map(|name| id(name)).collect()
 }
 
+/// Twelve seconds out of each twenty, for the first four minutes of a world.
+fn rush() -> Schedule {
+    let begins = |number: u32| TimeOfDay(51_203_000 + number * 20_000);
+    let interval = |number| WeeklyInterval {
+        days: EVERY_DAY.to_vec(),
+        from: begins(number),
+        to: TimeOfDay(begins(number).0 + 12_000),
+    };
+    Schedule { weekly: (0..12).map(interval).collect(), ..Schedule::default() }
+}
+
+pub fn auto_open(doors: &[&str], schedule: &str) -> AutoOpen {
+    AutoOpen {
+        name: None,
+        doors: ids(doors),
+        schedule: id(schedule),
+        effect: Effect::Allow,
+        first_person_in: false,
+        first_person_groups: Vec::new(),
+        holidays: Vec::new(),
+    }
+}
+
+fn automatic(set: &mut Records) {
+    set.put(&id("store-open"), Record::AutoOpen(auto_open(&["store"], "rush")));
+    let staff = AutoOpen {
+        first_person_in: true,
+        first_person_groups: ids(&["staff"]),
+        ..auto_open(&["glass", "outer"], "rush")
+    };
+    set.put(&id("glass-open"), Record::AutoOpen(staff));
+    let deny = AutoOpen { effect: Effect::Deny, ..auto_open(&["store", "glass"], "shift") };
+    set.put(&id("not-yet"), Record::AutoOpen(deny));
+    let hall = Area {
+        name: None,
+        entry_readers: ids(&["front-in"]),
+        exit_readers: ids(&["front-out"]),
+        anti_passback: AntiPassback::Hard,
+        forgive_after_s: Some(20),
+        occupancy_max: Some(3),
+    };
+    set.put(&id("hall"), Record::Area(hall));
+    set.put(&id("mantrap"), Record::Interlock(Interlock { name: None, doors: ids(&["outer", "inner"]) }));
+}
+
+const EVERY_DAY: [Weekday; 7] = [
+    Weekday::Monday,
+    Weekday::Tuesday,
+    Weekday::Wednesday,
+    Weekday::Thursday,
+    Weekday::Friday,
+    Weekday::Saturday,
+    Weekday::Sunday,
+];
+
 fn shift() -> Schedule {
-    let days = [
-        Weekday::Monday,
-        Weekday::Tuesday,
-        Weekday::Wednesday,
-        Weekday::Thursday,
-        Weekday::Friday,
-        Weekday::Saturday,
-        Weekday::Sunday,
-    ];
     let (from, to) = (TimeOfDay(SHIFT.0), TimeOfDay(SHIFT.1));
-    Schedule { weekly: vec![WeeklyInterval { days: days.to_vec(), from, to }], ..Schedule::default() }
+    Schedule { weekly: vec![WeeklyInterval { days: EVERY_DAY.to_vec(), from, to }], ..Schedule::default() }
 }
 
 pub fn card(number: u64) -> Credential {
@@ -96,6 +142,9 @@ impl World {
     pub(in crate::world) fn first_set(&mut self) {
         let mut set = Records::default();
         set.put(&id("shift"), Record::Schedule(shift()));
+        set.put(&id("rush"), Record::Schedule(rush()));
+        set.put(&id("feast"), Record::Holiday(Holiday::default()));
+        automatic(&mut set);
         let street = Partition { doors: ids(STREET), ..Partition::default() };
         set.put(&id("street"), Record::Partition(street));
         people(&mut set);

@@ -59,6 +59,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    pub fn without(&self, ignored: impl Fn(&Record) -> bool) -> Generation {
+        let records = self.records.iter().filter(|(_, record)| !ignored(record)).cloned().collect();
+        Generation { records, revokes: self.revokes }
+    }
+
     /// With another generation's records of one kind.
     pub fn with(&self, kind: &str, of: &Generation) -> Generation {
         let mut records = self.records.clone();

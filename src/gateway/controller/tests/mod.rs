@@ -1,6 +1,7 @@
 //! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
 //! `gate` whose fire input is the strike's.
 
+mod auto_open;
 mod beside;
 mod boards;
 mod cards;
