@@ -2,7 +2,7 @@
 //!
 //! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 71 the system refused
 //! something, 73 state that cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
-//! on it).
+//! on it), 80 to be started anew, by `node.reboot`.
 
 use std::{
     ffi::OsString,
@@ -25,6 +25,8 @@ mod explain;
 mod schedule;
 
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
+/// Beyond what sysexits.h names: the unit starts the daemon again on it.
+const EXIT_START_ANEW: u8 = 80;
 const DEFAULT_CONFIG: &str = "/etc/latchd/site.toml";
 
 #[derive(Parser)]
@@ -117,7 +119,8 @@ fn run(path: &Path) -> ExitCode {
         return ExitCode::from(EXIT_BAD_CONFIGURATION);
     };
     match runtime::run(installation) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(runtime::Finish::Stopped) => ExitCode::SUCCESS,
+        Ok(runtime::Finish::StartAnew) => ExitCode::from(EXIT_START_ANEW),
         // It has been said.
         Err(error) => ExitCode::from(error.exit_code()),
     }

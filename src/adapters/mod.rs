@@ -5,4 +5,5 @@ pub mod field;
 pub mod journal;
 pub mod mqtt;
 pub mod override_file;
+pub mod process;
 pub mod store;

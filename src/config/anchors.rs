@@ -6,8 +6,8 @@ use super::site::{Cloud, Node, Site};
 
 /// The keys in which `new` differs from `own` and must not.
 pub fn touched(own: &Site, new: &Site) -> Vec<&'static str> {
-    // A site's time zone may be corrected from afar.
-    let Node { org, id, time_zone: _, state_dir, credential_key, signing_key } = &own.node;
+    // A site's time zone may be corrected from afar, and whoever configures may let operators reboot.
+    let Node { org, id, time_zone: _, state_dir, credential_key, signing_key, reboot: _ } = &own.node;
     // How often to try and to ask is part of the link: a trial that cannot be confirmed in time tells nobody why.
     let Cloud {
         host,
@@ -21,6 +21,7 @@ pub fn touched(own: &Site, new: &Site) -> Vec<&'static str> {
         reconnect_min,
         reconnect_max,
         beat_every,
+        telemetry_every: _,
     } = &own.cloud;
     let (node, cloud) = (&new.node, &new.cloud);
     let changes = [

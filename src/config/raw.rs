@@ -7,7 +7,7 @@ use super::{
     raw_places::{self, RawCabinet, RawFloorGroup},
     reader::Table,
     report::{At, Span},
-    site::{Limits, Parity},
+    site::{Limits, Parity, Reboot},
 };
 use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
@@ -48,6 +48,7 @@ pub struct RawNode {
     pub state_dir: Option<At<String>>,
     pub credential_key: Option<At<String>>,
     pub signing_key: Option<At<String>>,
+    pub reboot: Option<At<Reboot>>,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,7 @@ pub struct RawCloud {
     pub reconnect_min: Option<At<Duration>>,
     pub reconnect_max: Option<At<Duration>>,
     pub beat_every: Option<At<Duration>>,
+    pub telemetry_every: Option<At<Duration>>,
     pub tls: Option<RawTls>,
 }
 
@@ -208,6 +210,7 @@ fn node(table: Table<'_>) -> RawNode {
         state_dir: table.optional("state_dir").text_as("a directory"),
         credential_key: table.required("credential_key").text_as("a file or \"credential:NAME\""),
         signing_key: table.required("signing_key").text_as("a file or \"credential:NAME\""),
+        reboot: table.optional("reboot").word(&[("daemon", Reboot::Daemon), ("machine", Reboot::Machine)]),
     };
     table.finish();
     node
@@ -225,6 +228,7 @@ fn cloud(table: Table<'_>) -> RawCloud {
         reconnect_min: table.optional("reconnect_min_ms").millis(50, 3_600_000),
         reconnect_max: table.optional("reconnect_max_ms").millis(50, 3_600_000),
         beat_every: table.optional("beat_every_s").seconds(1, 86_400),
+        telemetry_every: table.optional("telemetry_every_s").seconds(0, 86_400),
         tls: tls(&table),
     };
     table.finish();

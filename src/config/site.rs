@@ -39,6 +39,16 @@ pub struct Node {
     pub credential_key: Secret,
     /// Ed25519 key that signs what goes up: PKCS#8 PEM, made by `latchd keygen`.
     pub signing_key: Secret,
+    /// What `node.reboot` does; absent: it is refused.
+    pub reboot: Option<Reboot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// The daemon ends in order, with a code on which systemd starts it anew.
+    Daemon,
+    /// The same, and `systemctl reboot`.
+    Machine,
 }
 
 /// Where a secret is: a file, or `credential:NAME` for systemd's `$CREDENTIALS_DIRECTORY/NAME`.
@@ -65,6 +75,8 @@ pub struct Cloud {
     pub reconnect_max: Duration,
     /// How often a beat is asked for.
     pub beat_every: Duration,
+    /// How often figures are sent; absent: never.
+    pub telemetry_every: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

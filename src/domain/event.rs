@@ -426,6 +426,9 @@ pub enum EventBody {
     },
     #[serde(rename = "node.stopping")]
     NodeStopping {},
+    /// Something of the node blinks, for whoever looks for it.
+    #[serde(rename = "node.identified")]
+    NodeIdentified { actor: Actor },
     /// By `node.reboot`; `node.stopping` follows.
     #[serde(rename = "node.reboot_requested")]
     NodeRebootRequested { operator: Id, jti: Id },

@@ -13,3 +13,4 @@ pub mod reports;
 pub mod session;
 pub mod step;
 pub mod uplink;
+pub mod vitals;

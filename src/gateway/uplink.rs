@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock_trust::ClockNote,
-    desk::{Answer, Answered, Desk, DeskStep, Errand},
+    desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
     mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
     reports::Scope,
     session::{
@@ -30,7 +30,14 @@ use crate::{
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, command::CommandBody, edit::EditDone, event_log::Sealed, set::Want},
+    wire::{
+        canonical::hex,
+        command::CommandBody,
+        edit::EditDone,
+        event_log::Sealed,
+        set::Want,
+        telemetry::{Gauges, Telemetry},
+    },
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
@@ -78,6 +85,7 @@ pub enum Input {
         answered: Answered,
     },
     Clock(Vec<ClockNote>),
+    Telemetry(Box<Telemetry>),
     /// Something of the node itself is to be told.
     Event(EventBody),
     Timeout,
@@ -209,6 +217,9 @@ impl Uplink {
                 self.desk_step(now, step, entropy, act);
             }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),
+            Input::Telemetry(telemetry) => {
+                self.tell_session(now, session::Input::Telemetry(telemetry), entropy, act);
+            }
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
                 while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
@@ -304,15 +315,49 @@ impl Uplink {
         }
     }
 
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            commands_open: self.desk.commands_open() as u64,
+            commands_remembered: self.desk.commands_remembered() as u64,
+            ..self.session.gauges()
+        }
+    }
+
+    fn figures(&self, now: Now) -> Figures {
+        let (mut boards, mut readers) = (Vec::new(), Vec::new());
+        for status in self.session.states() {
+            match status {
+                Status::Board(board) => boards.push((board.board.clone(), board.link)),
+                Status::Reader(reader) => readers.push((reader.reader.clone(), reader.link)),
+                _ => {}
+            }
+        }
+        Figures {
+            set: self.set,
+            keys_version: self.session.keys().version(),
+            staleness: self.session.staleness(now),
+            gauges: self.gauges(),
+            outcomes_dropped: self.session.outcomes_dropped(),
+            boards,
+            readers,
+        }
+    }
+
     /// What the node itself is asked for. What this machine cannot answer goes out.
     fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
-        let live = self.session.live();
         let answered = match &errand.body {
             CommandBody::LiveEventsSubscribe(args) => {
+                let live = self.session.live();
                 let subscribed = live.subscribe(now, &errand.jti, &errand.operator, args, errand.scope);
                 subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
             }
-            CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
+            CommandBody::LiveEventsUnsubscribe(args) => {
+                self.session.live().unsubscribe(&errand.operator, &args.jti).map(|()| None)
+            }
+            CommandBody::NodeDiagnostics(_) => {
+                let figures = Some(Box::new(self.figures(now)));
+                return act(Action::Errand(Box::new(Errand { figures, ..errand })));
+            }
             _ => {
                 return match mirror_request(errand) {
                     Ok(request) => act(Action::Mirror(request)),

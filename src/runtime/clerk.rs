@@ -7,38 +7,49 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::store::SledKv,
-    config::{NotTaken, trial::PutFile},
+    adapters::{
+        process,
+        store::{SledKv, ledger_thread::StoreHealth},
+    },
+    config::{NotTaken, site::Site, trial::PutFile},
     domain::{
         event::{EventBody, Refusal},
         ids::Id,
+        status::Link,
     },
     gateway::{
         controller::Pause,
-        desk::{Answer, Answered, Errand},
+        desk::{Answer, Answered, Errand, Figures},
         ledger::EventReader,
         reports::{self, Places, ReportError, Scope, Spans},
         step::CommandKey,
         uplink,
+        vitals::BoardVitals,
     },
     runtime::{
         clock::Clock,
-        configuration::{self, NotConfirmed, NotPut, SharedKeeper},
+        configuration::{self, NotConfirmed, NotPut, Present, SharedKeeper},
+        figures::Sources,
     },
     wire::{
         canonical::{hex, unhex32},
-        command::{CommandBody, ConfigurationPutArgs},
+        command::{CommandBody, ConfigurationPutArgs, DiagnosticsArgs},
         configuration::{ConfigurationAnswer, Origin},
         report::ReportArgs,
+        telemetry::{BoardFigures, Diagnostics, LogFigures, ReaderFigures, StoreFigures},
     },
 };
 
@@ -56,6 +67,10 @@ pub struct Office {
     pub log_id: Id,
     pub places: Places,
     pub keeper: SharedKeeper,
+    pub site: Arc<Site>,
+    pub boot: Id,
+    pub sources: Sources,
+    pub health: watch::Receiver<StoreHealth>,
 }
 
 /// What came of an errand, in the order in which it is to be heard.
@@ -68,6 +83,11 @@ pub enum News {
     Confirmed {
         put: CommandKey,
         event: Box<EventBody>,
+    },
+    /// The daemon, or the machine with it, is to be started anew.
+    Reboot {
+        operator: Id,
+        jti: Id,
     },
 }
 
@@ -152,8 +172,19 @@ impl Desk {
     }
 
     fn carry_out(&mut self, errand: Errand, after: &mut Vec<News>) -> Answered {
-        let Errand { operator, issuer, jti, scope, body, .. } = errand;
+        let Errand { operator, issuer, jti, scope, body, figures, .. } = errand;
         match body {
+            CommandBody::NodeReboot(_) => match self.office.site.node.reboot {
+                Some(_) => {
+                    after.push(News::Reboot { operator, jti });
+                    Answered::Done(None)
+                }
+                None => refused(Refusal::Unsupported, "`reboot` is not set in [node] of the site file"),
+            },
+            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: None }) => match figures {
+                Some(figures) => Answered::Done(Some(json!({ "diagnostics": self.diagnostics(*figures) }))),
+                None => Answered::Failed(message("the node has no figures of itself")),
+            },
             CommandBody::ReportsQuery(args) => self.report(&scope, &args),
             CommandBody::ConfigurationGet(args) => self.configuration(args.offset.unwrap_or(0)),
             CommandBody::ConfigurationPut(args) => {
@@ -184,19 +215,76 @@ impl Desk {
         let Some((part, next)) = ConfigurationAnswer::part(&present.toml, offset) else {
             return refused(Refusal::Malformed, "args.offset: no part of the file begins there");
         };
+        let answer = ConfigurationAnswer { toml: Some(part.to_owned()), next, ..self.in_force(&present) };
+        Answered::Done(Some(json!({ "configuration": answer })))
+    }
+
+    /// Without the file itself.
+    fn in_force(&self, present: &Present) -> ConfigurationAnswer {
         let origin = present.put.as_ref().map_or(Origin::Installer {}, |file| Origin::Command {
             operator: file.operator.clone(),
             jti: file.jti.clone(),
         });
         let confirm_by = present.left.map(|left| self.office.clock.now().wall + left);
-        let answer = ConfigurationAnswer {
-            toml: Some(part.to_owned()),
-            origin: Some(origin),
-            next,
-            confirm_by,
-            ..ConfigurationAnswer::of(present.sha256)
+        ConfigurationAnswer { origin: Some(origin), confirm_by, ..ConfigurationAnswer::of(present.sha256) }
+    }
+
+    fn diagnostics(&self, figures: Figures) -> Diagnostics {
+        let Office { clock, events, log_id, keeper, site, boot, sources, health, .. } = &self.office;
+        let now = clock.now();
+        let looks = sources.look();
+        let vitals = &sources.vitals;
+        let board = |(board, link): (Id, Link)| {
+            let at = site.boards.iter().position(|known| known.config.id == board);
+            let counts = at.and_then(|at| vitals.boards.get(at));
+            let count = |of: fn(&BoardVitals) -> &AtomicU64| counts.map_or(0, |counts| of(counts).load(Relaxed));
+            BoardFigures {
+                board,
+                link,
+                answered: count(|board| &board.answered),
+                failed: count(|board| &board.failed),
+                last_us: count(|board| &board.last_us),
+            }
         };
-        Answered::Done(Some(json!({ "configuration": answer })))
+        let failing = match &*health.borrow() {
+            StoreHealth::Healthy => None,
+            StoreHealth::Failing { error, .. } => Some(error.to_string()),
+        };
+        let no_set = || Some("there is no permission set: every card is denied".to_owned());
+        let store = |store: &str, failing: Option<String>| StoreFigures {
+            store: store.to_owned(),
+            bytes: process::bytes_on_disk(&site.node.state_dir.join(store)),
+            failing,
+        };
+        let log = || {
+            let (oldest, newest) = (events.oldest_seq().ok()?, events.durable_seq());
+            Some(LogFigures { log_id: log_id.clone(), oldest, newest, events_max: site.limits.events_max })
+        };
+        Diagnostics {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: boot.clone(),
+            uptime_s: sources.uptime().as_secs(),
+            time: now.wall,
+            clock: now.trust,
+            epoch: figures.set.epoch,
+            generation: figures.set.generation,
+            digest: figures.set.digest,
+            keys_version: figures.keys_version,
+            staleness_ms: figures.staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
+            configuration: self.in_force(&keeper.lock().present()),
+            counters: sources.counters(figures.outcomes_dropped),
+            gauges: sources.gauges(figures.gauges),
+            latencies: looks.latencies(),
+            buses: sources.buses(&looks),
+            boards: figures.boards.into_iter().map(board).collect(),
+            readers: figures.readers.into_iter().map(|(reader, link)| ReaderFigures { reader, link }).collect(),
+            stores: vec![
+                store("ledger.sled", failing),
+                store("mirror.sled", if figures.set.generation == 0 { no_set() } else { None }),
+                store("set-copy", None),
+            ],
+            log: log(),
+        }
     }
 
     fn put(&self, file: PutFile, expected: Option<[u8; 32]>, within: Duration, after: &mut Vec<News>) -> Answered {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -31,12 +32,14 @@ use crate::{
         session::GOODBYE_WITHIN,
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
+        vitals::Vitals,
     },
     runtime::{
         clerk::{Clerk, News},
         clock::Clock,
         configuration::RunningTrial,
         doors_thread::{Doors, THREAD_ENDS_WITHIN},
+        figures::{OrderTimes, Reporter},
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
         watchdog::Watchdog,
@@ -81,6 +84,8 @@ pub enum End {
     Trial,
     /// The daemon begins anew: nobody confirmed the trial in time.
     TrialOver,
+    /// The daemon stops, to be started anew.
+    Reboot,
 }
 
 /// Everything it hands things to.
@@ -92,6 +97,9 @@ pub struct Outlets {
     pub clock: Clock,
     pub clerk: Clerk,
     pub watchdog: Watchdog,
+    pub reporter: Reporter,
+    pub order_times: OrderTimes,
+    pub vitals: Arc<Vitals>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
@@ -220,6 +228,13 @@ impl<'a, L: Link> CloudLoop<'a, L> {
         match news {
             News::Answer(answer) => self.handle(Input::Answer(answer)),
             News::Trial(pause) => self.begin_anew(End::Trial, pause),
+            News::Reboot { operator, jti } => {
+                self.handle(Input::Event(EventBody::NodeRebootRequested { operator, jti }));
+                if matches!(self.phase, Phase::Running) {
+                    self.end = End::Reboot;
+                    self.stop();
+                }
+            }
             News::Confirmed { put, event } => {
                 self.inlets.trial = None;
                 self.handle(Input::Event(*event));
@@ -236,6 +251,7 @@ impl<'a, L: Link> CloudLoop<'a, L> {
     fn answer(&mut self, mut inputs: VecDeque<Input>) {
         while let Some(input) = inputs.pop_front() {
             let now = self.outlets.clock.now();
+            self.outlets.order_times.heard(&input, now.mono, &self.outlets.vitals.command);
             let left = std::cell::Cell::new(false);
             let Self { inlets, outlets, uplink, random, .. } = self;
             uplink.handle(now, input, &mut |bytes| fill(random, bytes), &mut |action| {
@@ -283,6 +299,13 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             let now = self.outlets.clock.now();
             self.outlets.ledger.hand_on(now);
             self.outlets.mirror.hand_on();
+            self.outlets.vitals.commits_waiting.store(self.outlets.ledger.waiting() as u64, Relaxed);
+            let uplink = &self.uplink;
+            if let Some(telemetry) =
+                self.outlets.reporter.due(|| (uplink.gauges(), uplink.session().outcomes_dropped()))
+            {
+                self.handle(Input::Telemetry(Box::new(telemetry)));
+            }
             if Instant::now() >= self.vouchers_at {
                 self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
                 self.outlets.clock.look_for_vouchers();
@@ -323,6 +346,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
     match action {
         Action::Order(order) => {
             let ticket = order.ticket;
+            outlets.order_times.ordered(ticket, now.mono);
             if outlets.doors.orders.try_send(order).is_err() {
                 let progress = Progress::Refused(Refusal::Overloaded, "the doors take no more orders".to_owned());
                 let report = OrderReport { ticket, at: now.wall, progress };

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    adapters,
     domain::{
         cloud::CloudState,
         fieldbus::BusReport,
@@ -21,6 +22,7 @@ use crate::{
         controller::{Controller, Input, Lasting, Pause, Step},
         step::{Commit, Fence},
         uplink::DoorNews,
+        vitals::Vitals,
     },
     runtime::{
         clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, news_queue::NewsQueue, reader_loop::ReaderReport,
@@ -123,6 +125,7 @@ pub struct Outlets<'a> {
     pub ledger: &'a mut LedgerQueue,
     pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
+    pub vitals: Arc<Vitals>,
     /// True once every board has been heard of (up or lost): the doors are enforced.
     pub enforced: watch::Sender<bool>,
 }
@@ -179,7 +182,12 @@ impl<'a> DoorLoop<'a> {
                     if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
                         self.unheard.remove(board);
                     }
-                    controller.handle(now, input)
+                    let is_card = matches!(&input, Input::Card(_) | Input::Bus(_, BusReport::Card { .. }));
+                    let step = controller.handle(now, input);
+                    if is_card {
+                        self.outlets.vitals.decision.record(adapters::clock::mono().since(now.mono));
+                    }
+                    step
                 }
                 Wake::Round => {
                     self.hand_out_leftovers(now, &controller);
@@ -303,6 +311,7 @@ mod tests {
             ledger: &mut queue,
             cloud,
             heartbeat: Heartbeat::default(),
+            vitals: Arc::default(),
             enforced: watch::channel(false).0,
         };
         let mut restored = Lasting::default();

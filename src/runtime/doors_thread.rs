@@ -31,6 +31,7 @@ use crate::{
         desk::ORDERS_MAX,
         step::Fence,
         uplink::DoorNews,
+        vitals::Vitals,
     },
     runtime::{
         bus_loop::{self, BusPorts},
@@ -58,6 +59,7 @@ const CLOUD_QUEUE_MAX: usize = 1024;
 /// What the door thread needs besides the site.
 pub struct DoorsSetup {
     pub site: Arc<Site>,
+    pub vitals: Arc<Vitals>,
     pub clock: Clock,
     pub ledger: LedgerHandle,
     pub credential_key: CredentialKey,
@@ -221,6 +223,7 @@ impl DoorsThread {
                 desired: desired_in.clone(),
                 reports: reports.clone(),
                 progress: heartbeat.counter(),
+                vitals: self.setup.vitals.clone(),
                 stop: ended.clone(),
             };
             loops.spawn_local(bus_loop::run(bus_loop::plan(&site, bus), Wire::new(bus), ports, adapters::clock::mono));
@@ -240,6 +243,7 @@ impl DoorsThread {
             ledger: &mut self.ledger,
             cloud: self.news.clone(),
             heartbeat: self.beats.doors.clone(),
+            vitals: self.setup.vitals.clone(),
             enforced: self.enforced.clone(),
         };
         let heard_of = boards.iter().map(|board| board.board);

@@ -31,6 +31,11 @@ impl LedgerQueue {
         LedgerQueue { ledger, waiting: VecDeque::new(), events_lost: 0, in_force: (0, 0) }
     }
 
+    /// Commits that the ledger had no room for.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// [`LedgerQueue::keep`] and [`LedgerQueue::settle`].
     #[must_use]
     pub fn commit(&mut self, now: Now, commit: Commit) -> Vec<OrderReport> {

@@ -9,6 +9,7 @@ mod configuration;
 mod door_loop;
 mod doors_thread;
 mod event_line;
+mod figures;
 pub mod heartbeat;
 mod ledger_queue;
 mod mirror_queue;
@@ -18,4 +19,4 @@ mod run;
 pub mod secrets;
 mod watchdog;
 
-pub use run::{RunError, run};
+pub use run::{Finish, RunError, run};

@@ -4,8 +4,8 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -21,15 +21,16 @@ use crate::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
         override_file::OverrideError,
+        process,
         store::{
             self, OpenError, SetAside, SledKv,
-            ledger_thread::LedgerThread,
+            ledger_thread::{LedgerThread, Observer},
             mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
         },
     },
     config::{
         Installation,
-        site::{Cloud, Site},
+        site::{Cloud, Reboot, Site},
     },
     domain::{
         cloud::{CloudState, Confirmation},
@@ -48,6 +49,7 @@ use crate::{
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
         uplink::{self, Input, Uplink},
+        vitals::Vitals,
     },
     runtime::{
         clerk::{Clerk, Office},
@@ -56,6 +58,7 @@ use crate::{
         configuration::{Begin, Keeper, SharedKeeper},
         doors_thread::{Doors, DoorsSetup},
         event_line,
+        figures::{OrderTimes, Reporter, Sources},
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
@@ -118,9 +121,9 @@ impl RunError {
 
 /// Runs until SIGTERM, SIGINT or SIGHUP, or until something fails for good, which has then been said once: in the
 /// journal, or on stderr where there is none.
-pub fn run(installation: Installation) -> Result<(), RunError> {
+pub fn run(installation: Installation) -> Result<Finish, RunError> {
     let journal = journal::start().inspect_err(|error| eprintln!("latchd: cannot start the log: {error}"))?;
-    let result = run_logged(installation);
+    let result = run_logged(installation, journal.dropped());
     let on_stderr = journal.is_on_stderr();
     if let Err(error) = &result
         && !on_stderr
@@ -136,22 +139,39 @@ pub fn run(installation: Installation) -> Result<(), RunError> {
     result
 }
 
+/// How the daemon ended, if nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    Stopped,
+    /// By `node.reboot`: whoever started it starts it anew.
+    StartAnew,
+}
+
+/// What outlives a run.
+struct Daemon {
+    keeper: SharedKeeper,
+    runtime: Runtime,
+    stop_signals: StopSignals,
+    lines_dropped: Arc<AtomicU64>,
+}
+
 /// One run after the other, each with the configuration that is in force when it begins.
-fn run_logged(installation: Installation) -> Result<(), RunError> {
+fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Result<Finish, RunError> {
     make_state_directory(&installation.site.node.state_dir)?;
     let keeper = SharedKeeper::new(Keeper::new(installation)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut stop_signals = runtime.block_on(async {
+    let stop_signals = runtime.block_on(async {
         Ok::<StopSignals, std::io::Error>([
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
             signal(SignalKind::hangup())?,
         ])
     })?;
+    let mut daemon = Daemon { keeper: keeper.clone(), runtime, stop_signals, lines_dropped };
     let result = loop {
         let begin = keeper.lock().begin();
-        let is_trial = begin.trial.is_some();
-        let ended = run_once(begin, &keeper, &runtime, &mut stop_signals);
+        let (is_trial, reboot) = (begin.trial.is_some(), begin.site.node.reboot);
+        let ended = run_once(begin, &mut daemon);
         let mut keeper = keeper.lock();
         match ended {
             Ok((End::TrialOver, doors)) => {
@@ -163,7 +183,16 @@ fn run_logged(installation: Installation) -> Result<(), RunError> {
             Ok((End::Trial, Ok(()))) => {}
             Ok((End::Stopped, Ok(()))) => {
                 keeper.pause();
-                break Ok(());
+                break Ok(Finish::Stopped);
+            }
+            Ok((End::Reboot, Ok(()))) => {
+                keeper.pause();
+                if reboot == Some(Reboot::Machine)
+                    && let Err(error) = process::reboot_machine()
+                {
+                    tracing::error!(%error, "the machine cannot be started anew, so only the daemon is");
+                }
+                break Ok(Finish::StartAnew);
             }
             // A thread that is stuck has the ports: only the end of the process frees them.
             Ok((_, Err(stuck))) => {
@@ -178,18 +207,15 @@ fn run_logged(installation: Installation) -> Result<(), RunError> {
         }
     };
     // Without waiting for a resolver that may just be looking for the broker.
-    runtime.shutdown_background();
+    daemon.runtime.shutdown_background();
     result
 }
 
 /// From open stores to closed ones. Beside the end: what kept the doors' thread from ending.
-fn run_once(
-    begin: Begin,
-    keeper: &SharedKeeper,
-    runtime: &Runtime,
-    stop_signals: &mut StopSignals,
-) -> Result<(End, Result<(), String>), RunError> {
+fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String>), RunError> {
+    let started = Instant::now();
     let site = begin.site;
+    let vitals = Arc::new(Vitals::of(site.buses.len(), site.boards.len()));
     open_files_suffice(&site)?;
     let secrets = Secrets::read(&site)?;
     let boot = random_id()?;
@@ -216,7 +242,15 @@ fn run_once(
         // Once the cloud loop is gone nobody needs the others.
         drop(release.blocking_send(effects));
     };
-    let ledger = LedgerThread::spawn_observed(ledger, event_line::log, hand_on)?;
+    let observer = {
+        let (vitals, append) = (vitals.clone(), vitals.append.clone());
+        let event = move |event: &Event| {
+            vitals.event(event);
+            event_line::log(event);
+        };
+        Observer { event, clock: clocks::mono, append }
+    };
+    let ledger = LedgerThread::spawn_observed(ledger, observer, hand_on)?;
     let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
     if let Err(error) = keys {
         tracing::error!(%error, "the stored key set does not verify under the root key");
@@ -244,6 +278,7 @@ fn run_once(
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
     let setup = DoorsSetup {
         site: site.clone(),
+        vitals: vitals.clone(),
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
@@ -275,7 +310,7 @@ fn run_once(
     let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
     let on_trial = begin.trial.as_ref().map(|trial| &trial.of).or(begin.cancelled.as_ref().map(|(of, _)| of));
     let desk_config = DeskConfig {
-        boot,
+        boot: boot.clone(),
         issuer: site.cloud.issuer.clone(),
         topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
@@ -287,18 +322,34 @@ fn run_once(
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
     let uplink = Uplink::new(session, desk, set);
 
-    let keeper = keeper.clone();
-    let clerk = Clerk::start(Office { clock: clock.clone(), events: events.clone(), log_id, places, keeper })?;
+    let sources = Sources {
+        vitals: vitals.clone(),
+        buses: site.buses.iter().map(|bus| bus.id.clone()).collect(),
+        lines_dropped: daemon.lines_dropped.clone(),
+        started,
+    };
+    let office = Office {
+        clock: clock.clone(),
+        events: events.clone(),
+        log_id,
+        places,
+        keeper: daemon.keeper.clone(),
+        site: site.clone(),
+        boot,
+        sources: sources.clone(),
+        health: ledger.health(),
+    };
+    let clerk = Clerk::start(office)?;
     let settled = begin.cancelled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
 
-    let (end, outlets) = runtime.block_on(async {
+    let (end, outlets) = daemon.runtime.block_on(async {
         let inlets = Inlets {
             link: MqttLink::new(link_config(&site)).no_earlier_than(passed),
             released,
             head: ledger.head(),
             health: ledger.health(),
             mirror: mirror.outputs(),
-            stop_signals,
+            stop_signals: &mut daemon.stop_signals,
             told_with,
             trial: begin.trial,
         };
@@ -310,6 +361,9 @@ fn run_once(
             clock,
             clerk,
             watchdog: Watchdog::new(heartbeats),
+            reporter: Reporter::new(sources, site.cloud.telemetry_every),
+            order_times: OrderTimes::default(),
+            vitals,
         };
         CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
     });

@@ -17,6 +17,7 @@ pub mod report;
 pub mod schema;
 pub mod set;
 pub mod stored;
+pub mod telemetry;
 pub mod token;
 pub mod topics;
 pub mod upward;

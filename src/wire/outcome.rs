@@ -11,6 +11,7 @@ use super::{
     edit::{EditDone, ListPage},
     live::Subscribed,
     report::ReportPage,
+    telemetry::Diagnostics,
 };
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
@@ -119,6 +120,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConfigurationAnswer")]
     pub configuration: Option<ConfigurationAnswer>,
+    /// The answer to `node.diagnostics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Diagnostics")]
+    pub diagnostics: Option<Box<Diagnostics>>,
     /// With `refused`: everything that is wrong, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]

@@ -106,7 +106,7 @@ fn operation(channel: &Channel) -> Value {
         "messages": channel.messages.iter()
             .map(|name| json!({ "$ref": format!("#/channels/{}/messages/{name}", channel.name) }))
             .collect::<Vec<_>>(),
-        "bindings": { "mqtt": { "qos": 1, "retain": channel.retain, "bindingVersion": "0.2.0" } },
+        "bindings": { "mqtt": { "qos": channel.qos(), "retain": channel.retain, "bindingVersion": "0.2.0" } },
     })
 }
 

@@ -14,6 +14,7 @@
 //! | `status` | `status` |
 //! | `set/req` | `keys_version`, `request` |
 //! | `live/{jti}` | `live` |
+//! | `telemetry` | `telemetry` |
 //!
 //! A message may come again, so a cloud drops an `n` that it has seen from that `boot`. The will is signed
 //! when the link comes up and published by the broker when it goes down: its `n` is of then, and it says
@@ -28,6 +29,7 @@ use super::{
     keys::Jwk,
     live::{Ended, LiveUpdate},
     outcome::Outcome,
+    telemetry::Telemetry,
 };
 use crate::domain::{
     door::DoorStatus,
@@ -116,6 +118,10 @@ impl Sealer {
 
     pub fn seal_status(&mut self, at: Wall, status: &NodeStatus) -> Result<String, serde_json::Error> {
         self.seal(at, |payload| member(payload, "status", status))
+    }
+
+    pub fn seal_telemetry(&mut self, at: Wall, telemetry: &Telemetry) -> Result<String, serde_json::Error> {
+        self.seal(at, |payload| member(payload, "telemetry", telemetry))
     }
 
     /// `request` is a `SetRequest`; `keys_version` is that of the key set in force, 0 for none.
@@ -269,6 +275,16 @@ pub struct LockerMessage {
     pub n: u64,
     pub at: Wall,
     pub locker: LockerStatus,
+}
+
+/// On `telemetry`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub telemetry: Telemetry,
 }
 
 /// On `status`, retained.

@@ -11,6 +11,7 @@ mod doors;
 mod explain;
 mod life;
 mod live;
+mod node;
 mod reports;
 mod sets;
 mod state_directory;

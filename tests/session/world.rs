@@ -121,6 +121,7 @@ impl World {
                     self.wire.push_back(order);
                     assert!(self.wire.len() <= usize::from(self.window), "more on the wire than the window allows");
                 }
+                LinkOrder::Mention { .. } => {}
                 LinkOrder::Ack(token) => self.acks.push(token),
                 LinkOrder::Disconnect => self.goodbyes += 1,
                 LinkOrder::Subscribe { .. } => {}

@@ -24,9 +24,11 @@ use latchd::{
         numeric_date::NumericDate,
         outcome::Outcome,
         set::{Delta, Digest, Manifest, Op, SetDocument, SetRequest, Want},
+        telemetry::Telemetry,
         topics::Topics,
         upward::{
             self, DoorMessage, EventsMessage, LiveMessage, NodeStatus, OutcomeMessage, RequestMessage, StatusMessage,
+            TelemetryMessage,
         },
     },
 };
@@ -110,6 +112,7 @@ pub struct Cloud {
     pub states: BTreeMap<String, serde_json::Value>,
     /// What each subscription got, by the command that subscribed.
     pub live: BTreeMap<Id, Vec<LiveUpdate>>,
+    pub telemetry: Option<Telemetry>,
     pub requests: Vec<SetRequest>,
     /// Events that came again: only ever before they were acknowledged, or in flight at that moment.
     pub duplicates: u64,
@@ -145,6 +148,7 @@ impl Cloud {
             doors: BTreeMap::new(),
             states: BTreeMap::new(),
             live: BTreeMap::new(),
+            telemetry: None,
             requests: Vec::new(),
             duplicates: 0,
             gaps: 0,
@@ -157,7 +161,13 @@ impl Cloud {
     /// What the cloud listens to.
     pub fn subscriptions(&self) -> Vec<String> {
         let below = |path: &str| format!("{}/{path}", self.topics.root());
-        let own = [self.topics.rsp(), self.topics.evt(), self.topics.status(), self.topics.set_req()];
+        let own = [
+            self.topics.rsp(),
+            self.topics.evt(),
+            self.topics.status(),
+            self.topics.set_req(),
+            self.topics.telemetry(),
+        ];
         own.into_iter().chain(["state/#", "live/+"].map(below)).collect()
     }
 
@@ -320,6 +330,10 @@ impl Cloud {
                 if let Some(message) = self.open::<serde_json::Value>(topic, payload) {
                     self.states.insert(path.trim_start_matches("/state/").to_owned(), message);
                 }
+                Vec::new()
+            }
+            "/telemetry" => {
+                self.telemetry = self.open::<TelemetryMessage>(topic, payload).map(|message| message.telemetry);
                 Vec::new()
             }
             path if path.starts_with("/live/") => {

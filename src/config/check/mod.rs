@@ -134,6 +134,7 @@ impl Checker<'_> {
             state_dir: state_dir?,
             credential_key: credential_key?,
             signing_key: signing_key?,
+            reboot: raw.reboot.map(|at| at.value),
         })
     }
 
@@ -198,6 +199,7 @@ impl Checker<'_> {
             reconnect_min,
             reconnect_max,
             beat_every: or(&raw.beat_every, Duration::from_secs(60)),
+            telemetry_every: Some(or(&raw.telemetry_every, Duration::from_secs(60))).filter(|every| !every.is_zero()),
         })
     }
 

@@ -62,10 +62,10 @@ fn check_action(action: &SystemAction, partitions: &BTreeMap<Id, Partition>, fau
             }
             return;
         }
-        SystemAction::Alarm { text: Some(text) } | SystemAction::Notify { text: Some(text) } => {
-            if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
-                fault(format!("{name}: the text is longer than {TEXT_MAX} characters or not one line"));
-            }
+        SystemAction::Alarm { text: Some(text) } | SystemAction::Notify { text: Some(text) }
+            if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) =>
+        {
+            fault(format!("{name}: the text is longer than {TEXT_MAX} characters or not one line"));
         }
         _ => {}
     }

@@ -251,8 +251,8 @@ fn tangles(graph: &Graph<'_>) -> Vec<BTreeSet<usize>> {
     for start in finished.into_iter().rev() {
         let mut members = Vec::new();
         walk(&backwards, start, &mut seen, &mut members);
-        let alone = |at: &usize| !forwards.get(*at).is_some_and(|to| to.contains(at));
-        if !members.is_empty() && !(members.len() == 1 && members.iter().all(alone)) {
+        let causes_itself = |at: &usize| forwards.get(*at).is_some_and(|to| to.contains(at));
+        if members.len() > 1 || members.iter().any(causes_itself) {
             found.push(members.into_iter().collect());
         }
     }

@@ -304,7 +304,9 @@ impl Controller {
                 };
                 Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
             }
-            Thing::Area(_) | Thing::FloorGroup(_) | Thing::Locker(_) => self.machines.iter().find_map(|machine| machine.status(thing)),
+            Thing::Area(_) | Thing::FloorGroup(_) | Thing::Locker(_) => {
+                self.machines.iter().find_map(|machine| machine.status(thing))
+            }
         }
     }
 

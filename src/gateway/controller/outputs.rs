@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
     door::OrderEnd,
-    event::Refusal,
+    event::{EventBody, Refusal},
     field::FieldConfig,
     fieldbus::BusReport,
     free_output::{FreeOutput, OutputEffect},
@@ -106,10 +106,12 @@ impl FreeOutputs {
             Task::Identify => match self.identify.and_then(|at| self.outputs.get_mut(at)) {
                 Some(found) => {
                     found.identify(now.mono);
+                    out.push(OutputEffect::Event(EventBody::NodeIdentified { actor: order.by.clone() }));
                     out.push(OutputEffect::Report(order.ticket, Progress::Done));
                 }
                 None => {
-                    let detail = "nothing here can be seen to blink: `identify_output` is not set in [node]";
+                    let detail =
+                        "nothing here can be seen to blink: no [[output]] of the site file says `identify = true`";
                     out.push(refused(Refusal::Unsupported, detail));
                 }
             },

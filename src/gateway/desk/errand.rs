@@ -2,6 +2,8 @@
 //! configuration. Owns the words between the desk and whoever carries it out; must never carry anything that
 //! was not authorised. Invariant: each errand ends in exactly one final [`Answered`].
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,10 +11,12 @@ use crate::{
         event::{EditMade, Refusal},
         ids::Id,
         outputs::Ticket,
+        permission::SetVersion,
+        status::Link,
         time::Wall,
     },
     gateway::reports::Scope,
-    wire::{command::CommandBody, edit::EditDone, outcome::Stage},
+    wire::{command::CommandBody, edit::EditDone, outcome::Stage, telemetry::Gauges},
 };
 
 /// An authorised command that is not a task of the field. Its body says what it is.
@@ -25,6 +29,20 @@ pub struct Errand {
     /// What the operator may see.
     pub scope: Scope,
     pub body: CommandBody,
+    /// For `node.diagnostics`.
+    pub figures: Option<Box<Figures>>,
+}
+
+/// What only the cloud's side knows of the node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    pub set: SetVersion,
+    pub keys_version: u64,
+    pub staleness: Option<Duration>,
+    pub gauges: Gauges,
+    pub outcomes_dropped: u64,
+    pub boards: Vec<(Id, Link)>,
+    pub readers: Vec<(Id, Link)>,
 }
 
 /// How far an errand has got. `detail` is published with the outcome.

@@ -39,7 +39,7 @@ pub use book::{Book, Entry};
 pub use delay::DELAYS_PER_DOOR_MAX;
 pub use edits::EditsAtStart;
 pub use ending::is_last;
-pub use errand::{Answer, Answered, Errand};
+pub use errand::{Answer, Answered, Errand, Figures};
 
 use self::{
     delay::Delays,
@@ -449,6 +449,11 @@ impl Desk {
         step
     }
 
+    /// Orders and errands that have not ended.
+    pub fn commands_open(&self) -> usize {
+        self.tickets.len() + self.errands.len()
+    }
+
     pub fn commands_remembered(&self) -> usize {
         self.book.len()
     }
@@ -552,7 +557,7 @@ impl Desk {
                 let asked = Asked { key: key.clone(), operator: operator.clone(), command: body.name() };
                 self.errands.insert(ticket, asked);
                 let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
-                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone(), figures: None });
                 return;
             }
             Work::Delay { door, ix, action, delay } => {

@@ -86,7 +86,9 @@ impl Desk {
             | CommandBody::LiveEventsUnsubscribe(_)
             | CommandBody::ConfigurationGet(_)
             | CommandBody::ConfigurationPut(_)
-            | CommandBody::ConfigurationConfirm(_) => Ok(Work::Node),
+            | CommandBody::ConfigurationConfirm(_)
+            | CommandBody::NodeReboot(_)
+            | CommandBody::NodeDiagnostics(_) => Ok(Work::Node),
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),

@@ -23,6 +23,7 @@ use crate::{
         keys::{KeySet, KeysError, RootKey},
         outcome::Outcome,
         set::{Digest, Want},
+        telemetry::Telemetry,
     },
 };
 
@@ -112,6 +113,8 @@ pub enum Input {
     },
     Outcome(Outcome),
     State(Status),
+    /// To be mentioned, if there is a link.
+    Telemetry(Box<Telemetry>),
     /// A message that was handed to the desk may be forgotten by the broker.
     AckMessage(MessageToken),
     /// The mirror applied a set; it is durable.

@@ -47,6 +47,7 @@ use crate::{
         event::{Event, EventBody},
         ids::Id,
         permission::SetVersion,
+        status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
     gateway::{
@@ -58,6 +59,7 @@ use crate::{
         jws::Signer,
         keys::{KeySet, RootKey},
         set::{Digest, SetRequest, Want},
+        telemetry::Gauges,
         topics::Topics,
         upward::{NodeStatus, Sealer},
     },
@@ -178,6 +180,26 @@ impl Session {
         matches!(self.phase, Phase::Connected | Phase::Leaving { .. })
     }
 
+    /// What it holds, and whom it holds it for.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            backlog: self.events.backlog(),
+            outcomes_waiting: self.outbox.outcomes_waiting() as u64,
+            live_subscriptions: self.live.count() as u64,
+            ..Gauges::default()
+        }
+    }
+
+    /// Outcomes that newer ones pushed out.
+    pub fn outcomes_dropped(&self) -> u64 {
+        self.outbox.dropped
+    }
+
+    /// The present state of each thing, as it was said last.
+    pub fn states(&self) -> impl Iterator<Item = &Status> {
+        self.outbox.states()
+    }
+
     /// Events that the cloud has not confirmed.
     pub fn backlog(&self) -> u64 {
         self.events.backlog()
@@ -242,6 +264,7 @@ impl Session {
             }
             Input::Outcome(outcome) => self.outbox.push_outcome(outcome),
             Input::State(status) => self.outbox.set_state(status),
+            Input::Telemetry(telemetry) => self.mention(now, &telemetry, &mut out),
             Input::AckMessage(token) => self.ack_message(token, &mut out),
             Input::SetApplied(version) => self.set_applied(now, version, entropy),
             Input::Overlay(version) => {

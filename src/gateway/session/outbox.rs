@@ -97,6 +97,14 @@ impl Outbox {
         self.states.insert(key, status);
     }
 
+    pub fn outcomes_waiting(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    pub fn states(&self) -> impl Iterator<Item = &Status> {
+        self.states.values()
+    }
+
     /// Everything that is retained is said again, every outcome without PUBACK sent again.
     pub fn connected(&mut self, window: u16) {
         self.window = usize::from(window.max(1));

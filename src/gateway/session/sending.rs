@@ -11,6 +11,7 @@ use crate::{
     domain::{status::Status, time::Now},
     wire::{
         event_log::with_replayed,
+        telemetry::Telemetry,
         upward::{NodeStatus, Online},
     },
 };
@@ -48,6 +49,20 @@ impl Session {
             let Some((jti, update)) = self.live.next_message() else { break };
             let sealed = self.sealer.seal_live(now.wall, &jti, update.missed, &update.events, update.ended);
             self.publish(self.topics.live(&jti), sealed, false, Sent::Live(jti), out);
+        }
+    }
+
+    /// Said once, to whoever listens.
+    pub(super) fn mention(&mut self, now: Now, telemetry: &Telemetry, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Connected) {
+            return;
+        }
+        let topic = self.topics.telemetry();
+        match self.sealer.seal_telemetry(now.wall, telemetry) {
+            Ok(payload) => {
+                out.push(Action::Link(LinkOrder::Mention { topic, payload: payload.into_bytes() }));
+            }
+            Err(error) => out.push(Action::Notice(format!("could not write a message for {topic}: {error}"))),
         }
     }
 

@@ -27,7 +27,7 @@ const BOOT: &str = "b7f3a1c09e5d4426";
 const NONCE: &str = "5f1c0a7be2994d10a3c8f60b7d2e4419";
 const LOG: &str = "log-51d0";
 /// The command that subscribed.
-const WATCHED: &str = "01JD3Y5T7V9ZQ8";
+const WATCHED: &str = "01JD3Y5T7V9ZS1";
 const AT: &str = "2026-09-21T14:13:20.120Z";
 const IAT: f64 = 1_790_000_000.12;
 const KEYS_EXPIRE: u64 = 1_830_000_000;
@@ -145,7 +145,7 @@ pub fn commands() -> Examples {
         (
             "report",
             command(
-                "01JD3Y5T7V9ZQ9",
+                "01JD3Y5T7V9ZS2",
                 "reports.query",
                 json!({"from": "2026-09-21T00:00:00.000Z", "filter": {"types": ["access.*"], "doors": ["front"]}}),
             ),
@@ -158,17 +158,19 @@ pub fn commands() -> Examples {
                 json!({"filter": {"types": ["access.*", "door.forced"]}, "ttl_s": 900}),
             ),
         ),
-        ("configuration", command("01JD3Y5T7V9ZQB", "configuration.get", json!({}))),
+        ("configuration", command("01JD3Y5T7V9ZS4", "configuration.get", json!({}))),
         (
             "try",
             command(
-                "01JD3Y5T7V9ZQC",
+                "01JD3Y5T7V9ZS5",
                 "configuration.put",
                 json!({"toml": "[node]\n", "expect_sha256": hex(&[0xab; 32]), "confirm_within_s": 120}),
             ),
         ),
-        ("confirm", command("01JD3Y5T7V9ZQD", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))}))),
-        ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
+        ("confirm", command("01JD3Y5T7V9ZS6", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))}))),
+        ("unwatch", command("01JD3Y5T7V9ZS3", "live_events.unsubscribe", json!({"jti": WATCHED}))),
+        ("reboot", command("01JD3Y5T7V9ZS7", "node.reboot", json!({}))),
+        ("diagnostics", command("01JD3Y5T7V9ZS8", "node.diagnostics", json!({}))),
     ];
     let edit = |(n, (name, cmd, args)): (usize, (&'static str, &str, Value))| {
         (name, command(&format!("01JD3Y5T7V9ZE{n}"), cmd, args))
@@ -451,6 +453,23 @@ pub fn live() -> Examples {
     };
     let ended = update(14, json!({ "subscription": WATCHED, "events": [], "ended": "operator_suspended" }));
     log().map(|log| ("events", denials(log))).into_iter().chain([("ended", ended)]).collect()
+}
+
+pub fn telemetry() -> Examples {
+    let quantiles = |count: u64, p50_us: u64| json!({"count": count, "p50_us": p50_us, "p90_us": 2 * p50_us, "p99_us": 3 * p50_us, "max_us": 4 * p50_us});
+    let telemetry = json!({
+        "uptime_s": 86_400, "interval_ms": 60_000,
+        "counters": {"events": 5120, "granted": 790, "denied": 12, "outcomes_dropped": 0, "lines_dropped": 0},
+        "gauges": {
+            "backlog": 3, "outcomes_waiting": 0, "commits_waiting": 0, "commands_open": 1, "commands_remembered": 40,
+            "live_subscriptions": 1, "memory_bytes": 21_000_000
+        },
+        "latencies": {
+            "decision": quantiles(7, 12), "command": quantiles(2, 4_100), "event_append": quantiles(20, 900)
+        },
+        "buses": [{"bus": "riser", "answered": 1180, "failed": 0, "transaction": quantiles(1180, 7_000)}]
+    });
+    vec![("figures", envelope(20, json!({ "telemetry": telemetry })))]
 }
 
 pub fn acks() -> Examples {

@@ -21,6 +21,13 @@ pub struct Channel {
     pub messages: &'static [&'static str],
 }
 
+impl Channel {
+    /// What is lost of the node's figures is lost.
+    pub fn qos(&self) -> u8 {
+        if self.name == "telemetry" { 0 } else { 1 }
+    }
+}
+
 pub struct Message {
     pub name: &'static str,
     pub title: &'static str,
@@ -31,7 +38,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 15] {
+pub fn channels() -> [Channel; 16] {
     [
         Channel {
             name: "command",
@@ -172,6 +179,16 @@ pub fn channels() -> [Channel; 15] {
             description: "Of each compartment, at every change and whenever the link comes up. Lock and contact are those of the door of the same id.",
             retain: true,
             messages: &["LockerState"],
+        },
+        Channel {
+            name: "telemetry",
+            address: "latchd/v1/{org}/{node}/telemetry",
+            way: Way::Up,
+            operation: "sendTelemetry",
+            summary: "Say how the node is running",
+            description: "Counters, gauges and latency quantiles, from time to time, as the node is configured.",
+            retain: false,
+            messages: &["Telemetry"],
         },
         Channel {
             name: "status",

@@ -30,7 +30,7 @@ use crate::{
         set::{RecordPut, SetDocument, SetRequest},
         upward::{
             AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
-            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage, TelemetryMessage,
         },
     },
 };
@@ -64,6 +64,8 @@ pub const SUPPORTED: &[&str] = &[
     "configuration.get",
     "configuration.put",
     "configuration.confirm",
+    "node.reboot",
+    "node.diagnostics",
 ];
 
 /// Beside those, edits and lists of every kind that this version knows.
@@ -175,6 +177,14 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             typ: Some(Typ::Up),
             payload: of::<LiveMessage>(generator),
             examples: examples::live(),
+        },
+        Message {
+            name: "Telemetry",
+            title: "Figures",
+            summary: "How much of what happened, and how long it took.",
+            typ: Some(Typ::Up),
+            payload: of::<TelemetryMessage>(generator),
+            examples: examples::telemetry(),
         },
         Message {
             name: "SetRequest",

@@ -13,7 +13,7 @@ use crate::{
         set::{Bucket, Digest, SetDocument, SetRequest, chunk},
         upward::{
             self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
-            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage, TelemetryMessage,
         },
     },
 };
@@ -123,7 +123,7 @@ fn channels_are_the_topics_of_the_node() {
     let topics = crate::wire::topics::Topics::new(&Id::new("acme").unwrap(), &Id::new("hq-1").unwrap());
     let hash = [0xab; 32];
     let mut expected = topics.subscriptions().to_vec();
-    expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status()]);
+    expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status(), topics.telemetry()]);
     for (kind, id) in [
         ("door", "front"),
         ("reader", "front-in"),
@@ -232,6 +232,7 @@ fn the_other_examples_of_the_node_are_read_by_a_cloud() {
     document.opened::<LockerMessage>("LockerState");
     document.opened::<StatusMessage>("Status");
     document.opened::<LiveMessage>("Live");
+    document.opened::<TelemetryMessage>("Telemetry");
     document.opened::<RequestMessage<SetRequest>>("SetRequest");
 }
 

@@ -87,8 +87,8 @@ fn siren(bench: &Bench) -> Desired {
 }
 
 fn detail(step: &Step, kind: &str) -> Value {
-    let found = events(step).into_iter().map(|event| serde_json::to_value(event).expect("an event"));
-    found.filter(|event| event["type"] == kind).last().unwrap_or_else(|| panic!("no {kind} in {:?}", types(step)))
+    let mut found = events(step).into_iter().map(|event| serde_json::to_value(event).expect("an event"));
+    found.rfind(|event| event["type"] == kind).unwrap_or_else(|| panic!("no {kind} in {:?}", types(step)))
 }
 
 #[test]
