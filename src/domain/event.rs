@@ -150,6 +150,18 @@ pub enum EventBody {
     /// Somebody was granted for whom an auto open had waited.
     #[serde(rename = "auto_open.first_person_came")]
     AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
+    /// Somebody entered an area in which they are, or left one in which they are not; `denied`: they were
+    /// refused for it.
+    #[serde(rename = "apb.violated")]
+    ApbViolated {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        area: Id,
+        way: PassageWay,
+        denied: bool,
+    },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -216,6 +228,13 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageWay {
+    Entry,
+    Exit,
 }
 
 /// Why an auto open no longer unlocks a door.

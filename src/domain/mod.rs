@@ -4,6 +4,7 @@
 //! Read in this order: [`door`] (what a door is and does), [`permission`] (who may pass),
 //! [`outputs`] (what the relay is told), [`event`] (what is remembered).
 
+pub mod area;
 pub mod auto_open;
 pub mod cloud;
 pub mod credential;
