@@ -246,6 +246,7 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
         "node acme/hq-1, time zone Europe/Berlin\n\
          cloud mqtt.example.com:8883 (TLS)\n\
          2 buses, 2 boards, 2 doors, 2 readers\n\
+         2 free outputs, 2 inputs beside the doors\n\
         \x20 bus riser: Modbus RTU /dev/ttyS1 at 38400 8E1, a poll round takes about 31 ms\n\
         \x20   board relays: unit 1, generic-8ch\n\
         \x20 bus lan: Modbus TCP 192.0.2.10:502\n\

@@ -96,6 +96,8 @@ static SITE_KINDS: &[Kind] = &[
     Kind { name: "rex", schema: "/properties/door/items/properties/rex", path: &["door", "rex"] },
     Kind { name: "fire", schema: "/properties/door/items/properties/fire", path: &["door", "fire"] },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
+    Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
+    Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
 ];
 

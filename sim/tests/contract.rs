@@ -5,7 +5,7 @@ use jsonschema::Validator;
 use latchd::{
     domain::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
-        event::{Actor, CardEvidence, DenialReason, Denied, Event, EventBody, Granted, Refusal},
+        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, Granted, Refusal},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -242,6 +242,18 @@ fn bodies() -> Vec<EventBody> {
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
         EventBody::ReaderLost { reader, detail: text() },
+        EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
+        EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
+        EventBody::PowerLost { input: id("mains") },
+        EventBody::TamperActivated { input: id("cover"), door: None, reader: Some(id("front-in")) },
+        EventBody::InputActivated { input: id("button") },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-1"),
+            source: AlarmSource::SystemEvent { system_event: id("night"), door: None },
+            text: Some(text()),
+            times: 1,
+        },
+        EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
         EventBody::CloudRestored {},
         EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()] },
         EventBody::SetRefused { from_epoch: 1, from_generation: 2, reasons: vec![text()] },

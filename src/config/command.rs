@@ -70,6 +70,11 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
         count(site.doors.len(), "door", "doors"),
         count(site.readers.len(), "reader", "readers"),
     )?;
+    let (outputs, inputs) = (site.field.outputs.len(), site.field.inputs.len());
+    if outputs + inputs > 0 {
+        let (outputs, inputs) = (count(outputs, "free output", "free outputs"), count(inputs, "input", "inputs"));
+        writeln!(text, "{outputs}, {inputs} beside the doors")?;
+    }
     for bus in &site.buses {
         writeln!(text, "  bus {}: {}", bus.id, line(bus, site))?;
         for board in site.boards.iter().filter(|board| board.bus == bus.bus) {

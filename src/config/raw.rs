@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     door::{Relock, StartPolicy, StopPolicy},
+    field::{InputKind, OutputStart, OutputStop},
     ids::Id,
     outputs::Level,
 };
@@ -31,6 +32,8 @@ pub struct RawSite {
     pub boards: Vec<RawBoard>,
     pub doors: Vec<RawDoor>,
     pub readers: Vec<RawReader>,
+    pub outputs: Vec<RawOutput>,
+    pub inputs: Vec<RawNodeInput>,
     pub limits: Limits,
 }
 
@@ -144,6 +147,25 @@ pub struct RawReader {
     pub bits: Option<At<u16>>,
 }
 
+#[derive(Debug)]
+pub struct RawOutput {
+    pub id: Option<At<Id>>,
+    pub output: Option<At<String>>,
+    pub on: Option<At<Level>>,
+    pub at_start: Option<At<OutputStart>>,
+    pub at_stop: Option<At<OutputStop>>,
+    pub identify: Option<At<bool>>,
+}
+
+#[derive(Debug)]
+pub struct RawNodeInput {
+    pub id: Option<At<Id>>,
+    pub input: RawInput,
+    pub kind: Option<At<InputKind>>,
+    pub door: Option<At<String>>,
+    pub reader: Option<At<String>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawFormat {
     Hex,
@@ -160,6 +182,8 @@ pub fn site(root: Table<'_>) -> RawSite {
         boards: root.tables("board", "[[board]]", BOARDS_MAX).into_iter().map(board).collect(),
         doors: root.tables("door", "[[door]]", DOORS_MAX).into_iter().map(door).collect(),
         readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
+        outputs: root.tables("output", "[[output]]", DOORS_MAX).into_iter().map(output).collect(),
+        inputs: root.tables("input", "[[input]]", DOORS_MAX).into_iter().map(node_input).collect(),
         limits: root.optional("limits").table("[limits]").map(limits).unwrap_or_default(),
     };
     root.finish();
@@ -329,6 +353,46 @@ fn reader(table: Table<'_>) -> RawReader {
     };
     table.finish();
     reader
+}
+
+fn output(table: Table<'_>) -> RawOutput {
+    let output = RawOutput {
+        id: table.required("id").id(),
+        output: table.required("output").text_as("\"BOARD/OUTPUT\""),
+        on: table.required("on").word(&[("energised", Level::Energised), ("released", Level::Released)]),
+        at_start: table.optional("at_start").word(&[
+            ("restore", OutputStart::Restore),
+            ("on", OutputStart::On),
+            ("off", OutputStart::Off),
+        ]),
+        at_stop: table.optional("at_stop").word(&[
+            ("keep", OutputStop::Keep),
+            ("on", OutputStop::On),
+            ("off", OutputStop::Off),
+        ]),
+        identify: table.optional("identify").boolean(),
+    };
+    table.finish();
+    output
+}
+
+fn node_input(table: Table<'_>) -> RawNodeInput {
+    let input = RawNodeInput {
+        id: table.required("id").id(),
+        kind: table.required("kind").word(&[
+            ("power", InputKind::Power),
+            ("tamper", InputKind::Tamper),
+            ("general", InputKind::General),
+        ]),
+        door: table.optional("door").text_as("the id of a [[door]]"),
+        reader: table.optional("reader").text_as("the id of a [[reader]]"),
+        input: RawInput {
+            input: table.required("input").text_as("\"BOARD/INPUT\""),
+            value: table.required("active").boolean(),
+        },
+    };
+    table.finish();
+    input
 }
 
 fn limits(table: Table<'_>) -> Limits {

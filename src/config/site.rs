@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::domain::{
     door::DoorConfig,
     fieldbus::BoardConfig,
-    ids::{BoardIx, BusIx, Id, ReaderIx},
+    ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
     topology::{ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
@@ -136,11 +136,29 @@ pub enum ReaderSource {
 }
 
 impl Site {
+    fn bound_outputs(&self) -> Vec<(Id, String)> {
+        let locks = self.doors.iter().flat_map(|door| {
+            let to = format!("door {}", door.id);
+            [Some((door.id.clone(), to.clone())), self.output_id(door.lock).map(|id| (id, to))]
+        });
+        locks.flatten().collect()
+    }
+
+    /// `BOARD.OUTPUT`; none if that is too long for a name.
+    fn output_id(&self, output: OutputRef) -> Option<Id> {
+        let board = &self.boards.get(output.board.index())?.config;
+        let point = board.profile.outputs.get(usize::from(output.output))?;
+        Id::new(&format!("{}.{}", board.id, point.name)).ok()
+    }
+
     /// What the node has, by name.
     pub fn topology(&self) -> Topology {
         Topology {
             doors: self.doors.iter().map(|door| door.id.clone()).collect(),
             readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
+            outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
+            bound_outputs: self.bound_outputs(),
+            inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
             boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
             ..Topology::default()
         }

@@ -94,6 +94,22 @@ pub enum Actor {
     Node,
 }
 
+/// What raised an alarm that stands until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum AlarmSource {
+    SystemEvent {
+        system_event: Id,
+        /// Where its trigger was, if that was at a door.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+    },
+    EmergencyCard {
+        emergency_card: Id,
+        door: Id,
+    },
+}
+
 impl Actor {
     /// The command's id, or the system event.
     pub fn cause(&self) -> Option<&Id> {
@@ -170,6 +186,51 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    #[serde(rename = "output.switched")]
+    OutputSwitched { output: Id, on: bool, actor: Actor },
+    #[serde(rename = "output.pulsed")]
+    OutputPulsed { output: Id, pulse_ms: u32, actor: Actor },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "output.mismatched")]
+    OutputMismatched { output: Id },
+    #[serde(rename = "power.lost")]
+    PowerLost { input: Id },
+    #[serde(rename = "power.restored")]
+    PowerRestored { input: Id },
+    #[serde(rename = "tamper.activated")]
+    TamperActivated {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "tamper.cleared")]
+    TamperCleared {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "input.activated")]
+    InputActivated { input: Id },
+    #[serde(rename = "input.cleared")]
+    InputCleared { input: Id },
+    /// Stands until it is acknowledged by its id. The same alarm again only counts: `times`.
+    #[serde(rename = "alarm.raised")]
+    AlarmRaised {
+        alarm: Id,
+        source: AlarmSource,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        times: u32,
+    },
+    #[serde(rename = "alarm.acknowledged")]
+    AlarmAcknowledged { alarm: Id, actor: Actor },
+    /// Never acknowledged, it made room for newer ones.
+    #[serde(rename = "alarm.forgotten")]
+    AlarmForgotten { alarm: Id },
     #[serde(rename = "cloud.lost")]
     CloudLost { detail: String },
     #[serde(rename = "cloud.restored")]

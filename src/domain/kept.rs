@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    event::AlarmSource,
     ids::Id,
     time::{ClockTrust, Wall},
 };
@@ -13,6 +14,13 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
+    /// How a free output was set last.
+    Output { output: Id, on: bool, issued_at: Wall },
+    /// An alarm that nobody has acknowledged.
+    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
+    /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
+    /// however often the node starts meanwhile.
+    Standing { what: Standing },
     /// In which areas a person is, and which they left.
     Whereabouts { person: Id, areas: Vec<Presence> },
     /// What the auto opens of a door last said.
@@ -51,6 +59,10 @@ pub struct CameFirst {
 pub struct KeptKey(String);
 
 impl KeptKey {
+    pub fn alarm(alarm: &Id) -> KeptKey {
+        KeptKey(format!("alarm/{alarm}"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -67,8 +79,39 @@ impl KeptKey {
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::Whereabouts { person, .. } => KeptKey(format!("whereabouts/{person}")),
+            Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
+            Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
+            Kept::Standing { what } => what.key(),
             Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
             Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
         }
+    }
+}
+
+/// What can stand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum Standing {
+    BoardLost { board: Id },
+    ReaderLost { reader: Id },
+    Fire { input: String },
+    Forced { door: Id },
+    Propped { door: Id },
+    InputActive { input: Id },
+    CloudLost,
+}
+
+impl Standing {
+    pub fn key(&self) -> KeptKey {
+        KeptKey(match self {
+            Standing::BoardLost { board } => format!("standing/board/{board}"),
+            Standing::ReaderLost { reader } => format!("standing/reader/{reader}"),
+            Standing::Fire { input } => format!("standing/fire/{input}"),
+            Standing::Forced { door } => format!("standing/forced/{door}"),
+            Standing::Propped { door } => format!("standing/propped/{door}"),
+            Standing::InputActive { input } => format!("standing/input/{input}"),
+            Standing::CloudLost => "standing/cloud".to_owned(),
+        })
     }
 }

@@ -12,6 +12,7 @@ pub mod door;
 pub mod event;
 pub mod field;
 pub mod fieldbus;
+pub mod free_output;
 pub mod ids;
 pub mod interlock;
 pub mod kept;

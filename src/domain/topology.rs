@@ -15,6 +15,8 @@ pub struct Topology {
     pub lockers: Vec<DoorIx>,
     /// Outputs that belong to no door, floor or compartment.
     pub outputs: Vec<Id>,
+    /// The others, as `BOARD.OUTPUT` (and under the name of what they serve), with what they belong to in words.
+    pub bound_outputs: Vec<(Id, String)>,
     /// Inputs that belong to no door: power, tamper, others.
     pub inputs: Vec<Id>,
     pub boards: Vec<Id>,

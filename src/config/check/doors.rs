@@ -29,7 +29,7 @@ const READER_BAUD_DEFAULT: u32 = 9600;
 #[derive(Default)]
 pub struct Doors {
     pub doors: Vec<Option<DoorConfig>>,
-    outputs: BTreeMap<OutputRef, Span>,
+    outputs: BTreeMap<OutputRef, (Span, &'static str)>,
     inputs: BTreeMap<InputRef, InputUse>,
     card_blocks: BTreeMap<(BoardIx, u16), Span>,
     boards_used: Vec<bool>,
@@ -79,17 +79,7 @@ impl Checker<'_> {
 
     fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
         let lock = raw.lock.as_ref().and_then(|lock| lock.output.as_ref());
-        let lock = lock.and_then(|at| Some((self.point(PointKind::Output, at, boards, uses)?, at)));
-        let lock = lock.map(|((board, output), at)| {
-            let output = OutputRef { board, output };
-            if let Some(first) = uses.outputs.get(&output) {
-                let finding = Diagnostic::error(format!("the output `{}` drives two locks", at.value));
-                self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
-            } else {
-                uses.outputs.insert(output, at.span);
-            }
-            output
-        });
+        let lock = lock.and_then(|at| self.output("lock", at, boards, uses));
         let contact = raw.contact.as_ref().map(|input| self.input("contact", input, boards, uses));
         let rex = raw.rex.as_ref().map(|input| self.input("rex", input, boards, uses));
         let fire = raw.fire.as_ref().map(|input| self.input("fire", input, boards, uses));
@@ -172,8 +162,33 @@ impl Checker<'_> {
         });
     }
 
+    /// An output, which drives one thing.
+    pub fn output(
+        &self,
+        purpose: &'static str,
+        at: &At<String>,
+        boards: &Boards,
+        uses: &mut Doors,
+    ) -> Option<OutputRef> {
+        let (board, output) = self.point(PointKind::Output, at, boards, uses)?;
+        let output = OutputRef { board, output };
+        match uses.outputs.get(&output) {
+            Some((first, "lock")) if purpose == "lock" => {
+                let finding = Diagnostic::error(format!("the output `{}` drives two locks", at.value));
+                self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
+            }
+            Some((first, other)) => {
+                let finding = Diagnostic::error(format!("the output `{}` drives two things", at.value));
+                let label = |purpose: &str| format!("as `{purpose}` here");
+                self.sink.add(finding.at(at.span, label(purpose)).related(*first, label(other)));
+            }
+            None => drop(uses.outputs.insert(output, (at.span, purpose))),
+        }
+        Some(output)
+    }
+
     /// An input of a door. One input may be the fire input of many doors; else it serves one purpose.
-    fn input(
+    pub fn input(
         &self,
         purpose: &'static str,
         raw: &RawInput,

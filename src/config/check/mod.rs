@@ -3,6 +3,7 @@
 
 mod boards;
 mod doors;
+mod field;
 
 use std::{
     collections::BTreeMap,
@@ -86,12 +87,13 @@ impl Checker<'_> {
         let boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
         let readers = self.readers(&raw.readers, &raw.doors, &boards, &mut doors);
+        let field = self.field((&raw.outputs, &raw.inputs), (&raw.doors, &raw.readers), &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
         Some(Site {
-            field: crate::domain::field::FieldConfig::default(),
+            field: field?,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,

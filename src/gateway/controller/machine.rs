@@ -8,7 +8,7 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus},
-        event::EventBody,
+        event::{AlarmSource, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
         kept::{Kept, KeptKey},
@@ -57,7 +57,8 @@ pub enum Happening<'a> {
     Permissions,
     /// The view's cloud state is new.
     Cloud,
-    /// Anything that became an event of this node's field, whoever caused it.
+    /// Anything that became an event of this node's field, whoever caused it. What began in an earlier run, and
+    /// is only told again because the node started, is not among them.
     Event(&'a EventBody),
     /// Something was presented at a reader that is at no door: in a cab, at a cabinet.
     Read(&'a CardRead),
@@ -71,6 +72,8 @@ pub enum Happening<'a> {
     Order(&'a Order<Task>),
     /// How far one of the node's own orders ([`Deed::Order`]) has got.
     Progress(Ticket, &'a Progress),
+    /// An alarm that is to stand until somebody acknowledges it.
+    Alarm(&'a AlarmSource, Option<&'a str>),
     /// Wall time went another way than the time that deadlines count, or its trust changed: whatever was
     /// worked out from it is to be worked out anew.
     Clock,
@@ -87,6 +90,8 @@ pub enum Happening<'a> {
 pub enum Deed {
     Door(DoorIx, DoorInput),
     Event(EventBody),
+    /// Raises an alarm that stands until somebody acknowledges it.
+    Alarm(AlarmSource, Option<String>),
     /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
     /// rule for orders holds for it.
     Order(Order<Task>),

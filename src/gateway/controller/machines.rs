@@ -1,10 +1,19 @@
 //! Which machines stand beside the doors, and in which order they hear of things. Owns that list and what
 //! they are made of; must never hold their state.
 
-use super::{auto_open::AutoOpenMachine, interlock::InterlockMachine, machine::Machine};
+use super::{
+    alarms::Alarms, auto_open::AutoOpenMachine, inputs::NodeInputs, interlock::InterlockMachine, machine::Machine,
+    outputs::FreeOutputs,
+};
 use crate::domain::field::FieldConfig;
 
 /// All of them, new.
-pub fn machines(_config: &FieldConfig) -> Vec<Box<dyn Machine>> {
-    vec![Box::new(AutoOpenMachine::default()), Box::new(InterlockMachine::default())]
+pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
+    vec![
+        Box::new(AutoOpenMachine::default()),
+        Box::new(InterlockMachine::default()),
+        Box::new(FreeOutputs::new(config)),
+        Box::new(NodeInputs::new(config)),
+        Box::<Alarms>::default(),
+    ]
 }

@@ -3,13 +3,17 @@
 //! grows with the number of doors that an input does not concern. Invariant: every input yields one
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
+mod alarms;
 mod auto_open;
 mod card;
+mod inputs;
 mod interlock;
 mod lasting;
 pub mod machine;
 mod machines;
+mod outputs;
 mod routes;
+mod standing;
 mod step;
 
 #[cfg(test)]
@@ -25,6 +29,7 @@ pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
     machine::{Deed, Deeds, Happening, Machine, View},
     routes::{Role, Routes},
+    standing::StandingSet,
 };
 use crate::{
     domain::{
@@ -33,7 +38,7 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::{Kept, KeptKey},
+        kept::{Kept, KeptKey, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
@@ -120,6 +125,7 @@ pub struct Controller {
     /// What machines wait for until it is durable, in the order of the marks.
     awaited: VecDeque<(Fence, KeptKey)>,
     fence: Fence,
+    standing: StandingSet,
     /// When the last input was handled.
     last: Now,
     stopping: bool,
@@ -151,6 +157,7 @@ impl Controller {
             machines,
             awaited: VecDeque::new(),
             fence: Fence::default(),
+            standing: StandingSet::restored(lasting.kept.values()),
             last: now,
             stopping: false,
         };
@@ -288,7 +295,7 @@ impl Controller {
     }
 
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
-        let Some(route) = self.routes.input(input) else {
+        let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
             return self.tell_machines(now, Happening::Input(input, energised), step);
         };
         let mut fire = None;
@@ -307,7 +314,8 @@ impl Controller {
             told.extend(input.map(|input| (*ix, input)));
         }
         // One event for the input, however many doors it releases.
-        if let Some(active) = fire.filter(|active| *active != route.fire) {
+        let from_before = || self.standing.is_from_before(&Standing::Fire { input: route.name.clone() });
+        if let Some(active) = fire.filter(|active| *active != route.fire || (!active && from_before())) {
             route.fire = active;
             let input = route.name.clone();
             let body = if active { EventBody::FireActivated { input } } else { EventBody::FireCleared { input } };
@@ -326,7 +334,8 @@ impl Controller {
         if was != Some(true) {
             changed(step, Thing::Board(board));
         }
-        if was == Some(false) {
+        let from_before = was.is_none() && self.standing.is_from_before(&Standing::BoardLost { board: id.clone() });
+        if was == Some(false) || from_before {
             self.record(now, EventBody::BoardRestored { board: id }, step);
         }
         for reader in readers {
@@ -362,11 +371,14 @@ impl Controller {
 
     fn reader(&mut self, now: Now, reader: ReaderIx, lost: Option<&str>, step: &mut Step) {
         let Some(slot) = self.readers.get_mut(reader.index()) else { return };
-        if std::mem::replace(&mut slot.lost, lost.is_some()) == lost.is_some() {
+        let was = std::mem::replace(&mut slot.lost, lost.is_some());
+        let id = slot.binding.id.clone();
+        let from_before = !was && self.standing.is_from_before(&Standing::ReaderLost { reader: id.clone() });
+        if was == lost.is_some() && !(from_before && lost.is_none()) {
             return;
         }
         changed(step, Thing::Reader(reader));
-        let reader = slot.binding.id.clone();
+        let reader = id;
         let body = match lost {
             Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
             None => EventBody::ReaderRestored { reader },
@@ -447,6 +459,9 @@ impl Controller {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),
                 Deed::Order(order) => self.order(now, order, step),
+                Deed::Alarm(source, text) => {
+                    self.tell_machines(now, Happening::Alarm(&source, text.as_deref()), step);
+                }
                 Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
                 Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
@@ -531,7 +546,12 @@ impl Controller {
 
     /// An event, and whatever follows from it.
     fn record(&mut self, now: Now, body: EventBody, step: &mut Step) {
-        self.tell_machines(now, Happening::Event(&body), step);
+        let change = self.standing.note(&body);
+        step.commit.writes.extend(change.kept.map(LedgerWrite::Kept));
+        step.commit.writes.extend(change.unkept.iter().map(|what| LedgerWrite::Unkept(what.key())));
+        if !change.known {
+            self.tell_machines(now, Happening::Event(&body), step);
+        }
         self.commit_event(now, body, step);
     }
 

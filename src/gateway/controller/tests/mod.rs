@@ -1,6 +1,7 @@
 //! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
 //! `gate` whose fire input is the strike's.
 
+mod beside;
 mod boards;
 mod cards;
 mod commands;
@@ -16,6 +17,7 @@ use crate::{
         credential,
         door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
         event::Actor,
+        field::FieldConfig,
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
             RegisterTable,
@@ -138,15 +140,20 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
-        Bench::cold_with(super::machines(&crate::domain::field::FieldConfig::default()), ReaderAt::Door(FRONT))
+        Bench::cold_with(super::machines(&FieldConfig::default()), ReaderAt::Door(FRONT), Lasting::default())
+    }
+
+    /// As after an earlier run.
+    pub fn lasting(machines: Vec<Box<dyn Machine>>, lasting: Lasting) -> Bench {
+        Bench::cold_with(machines, ReaderAt::Door(FRONT), lasting).0
     }
 
     /// With these machines, and the reader on the board of the front door there.
     pub fn with(machines: Vec<Box<dyn Machine>>, at: ReaderAt) -> Bench {
-        Bench::cold_with(machines, at).0
+        Bench::cold_with(machines, at, Lasting::default()).0
     }
 
-    fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt) -> (Bench, Step) {
+    fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt, lasting: Lasting) -> (Bench, Step) {
         let now = Now {
             mono: Mono::from_millis(1_000_000),
             wall: Wall::from_millis(1_790_000_000_000),
@@ -163,7 +170,7 @@ impl Bench {
             credential_key: key(),
             permissions: permissions(41, false),
             cloud: CloudState::default(),
-            lasting: Lasting::default(),
+            lasting,
             machines,
         };
         let (controller, step) = Controller::new(setup, now);
