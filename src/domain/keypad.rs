@@ -91,7 +91,7 @@ impl Key {
         let value = u8::try_from(frame.value).ok()?;
         let low = value & 0x0F;
         match frame.bits {
-            4 => {}
+            4 if value < 16 => {}
             8 if value >> 4 == !low & 0x0F => {}
             _ => return None,
         }

@@ -4,12 +4,18 @@
 use std::time::Duration;
 
 use latchd::domain::{
-    ids::DoorIx,
-    order::{DoorAction, Task},
+    door::Mode,
+    ids::{DoorIx, Id},
+    order::{DoorAction, Switch, Task},
+    record::ForceState,
 };
 use serde_json::{Value, json};
 
-use super::{World, oracle::Asked};
+use super::{
+    World,
+    oracle::Asked,
+    set::{STREET, ids},
+};
 use crate::cloud::Wish;
 
 type Wished = (&'static str, Value, Task);
@@ -32,17 +38,58 @@ impl World {
 
     fn door_wish(&mut self) -> Wished {
         let at = self.rng.index(self.site.doors.len());
-        let name = self.site.doors[at].id.to_string();
-        let (cmd, args, action) = match self.rng.below(10) {
-            0..2 => ("door.open", json!({ "door": name }), DoorAction::Open),
-            2..5 => ("door.close", json!({ "door": name }), DoorAction::Close),
-            5..9 => {
+        let id = self.site.doors[at].id.clone();
+        // As the cloud believes, which may be wrong by now.
+        let expect = self.cloud.doors.get(&id).map_or(Mode::Locked, |status| status.mode);
+        let (cmd, args, action) = match self.rng.below(24) {
+            0..4 => ("door.open", json!({ "door": id }), DoorAction::Open),
+            4..8 => ("door.close", json!({ "door": id }), DoorAction::Close),
+            8..16 => {
                 let dwell_ms = self.rng.between(200, 5_000);
                 let action = DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(dwell_ms)) };
-                ("door.open_and_close", json!({ "door": name, "dwell_ms": dwell_ms }), action)
+                ("door.open_and_close", json!({ "door": id, "dwell_ms": dwell_ms }), action)
             }
-            _ => ("door.state.get", json!({ "door": name }), DoorAction::Report),
+            16..18 => ("door.state.get", json!({ "door": id }), DoorAction::Report),
+            18 | 19 => self.dnd(&id, expect),
+            20 | 21 => self.force(&id, expect),
+            _ => return self.lockdown_wish(at),
         };
         (cmd, args, Task::Door(DoorIx(at as u16), action))
+    }
+
+    fn dnd(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {
+        let (args, switch) = match self.rng.below(4) {
+            0 => (json!({ "door": door, "set": "on" }), Switch::On),
+            1 => (json!({ "door": door, "set": "toggle", "expect_mode": expect }), Switch::Toggle { expect }),
+            _ => (json!({ "door": door, "set": "off" }), Switch::Off),
+        };
+        ("door.dnd", args, DoorAction::Dnd(switch))
+    }
+
+    fn force(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {
+        let state = match self.rng.below(6) {
+            0 => {
+                let action = DoorAction::ForceToggle { expect };
+                return ("door.force_toggle", json!({ "door": door, "expect_mode": expect }), action);
+            }
+            1 => ForceState::Open,
+            2 => ForceState::Closed,
+            _ => ForceState::Released,
+        };
+        ("door.force", json!({ "door": door, "state": state }), DoorAction::Force(state))
+    }
+
+    /// Of one door, a partition or the node; cleared more often than set.
+    fn lockdown_wish(&mut self, at: usize) -> Wished {
+        let on = self.rng.permille(350);
+        let cmd = if on { "lockdown.set" } else { "lockdown.clear" };
+        let (args, names) = match self.rng.below(if on { 6 } else { 3 }) {
+            0 => (json!({ "node": true }), self.site.door_ids()),
+            1 => (json!({ "partition": "street" }), ids(STREET)),
+            _ => (json!({ "doors": [self.site.doors[at].id] }), vec![self.site.doors[at].id.clone()]),
+        };
+        let topology = self.site.topology();
+        let doors = names.iter().filter_map(|door| topology.door(door)).collect();
+        (cmd, args, Task::Lockdown { doors, on })
     }
 }

@@ -10,8 +10,8 @@ use crate::domain::field::FieldConfig;
 /// All of them, new.
 pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
     vec![
-        Box::new(AutoOpenMachine::default()),
-        Box::new(InterlockMachine::default()),
+        Box::<AutoOpenMachine>::default(),
+        Box::<InterlockMachine>::default(),
         Box::new(FreeOutputs::new(config)),
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),

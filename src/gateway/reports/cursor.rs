@@ -18,7 +18,7 @@ const VERSION: u8 = 1;
 const MARK_BYTES: usize = 12;
 
 pub struct Cursor {
-    log: [u8; MARK_BYTES],
+    of_log: [u8; MARK_BYTES],
     question: [u8; MARK_BYTES],
 }
 
@@ -26,12 +26,12 @@ impl Cursor {
     /// For this question about this log. The format and the size of a page may change between pages.
     pub fn of(log_id: &Id, args: &ReportArgs) -> Cursor {
         let question = canonical(&(&args.from, &args.until, &args.filter, &args.order)).unwrap_or_default();
-        Cursor { log: mark(&[log_id.as_bytes()]), question: mark(&[&question]) }
+        Cursor { of_log: mark(&[log_id.as_bytes()]), question: mark(&[&question]) }
     }
 
     pub fn write(&self, next: u64) -> String {
         let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.log);
+        bytes.extend_from_slice(&self.of_log);
         bytes.extend_from_slice(&self.question);
         bytes.extend_from_slice(&next.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -41,13 +41,13 @@ impl Cursor {
         let unknown = || ReportError::Cursor("expected the cursor of an earlier page");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| unknown())?;
         let (version, rest) = bytes.split_first().ok_or_else(unknown)?;
-        let (log, rest) = rest.split_first_chunk::<MARK_BYTES>().ok_or_else(unknown)?;
+        let (of_log, rest) = rest.split_first_chunk::<MARK_BYTES>().ok_or_else(unknown)?;
         let (question, rest) = rest.split_first_chunk::<MARK_BYTES>().ok_or_else(unknown)?;
         let next: [u8; 8] = rest.try_into().map_err(|_| unknown())?;
         if *version != VERSION {
             return Err(unknown());
         }
-        if *log != self.log {
+        if *of_log != self.of_log {
             return Err(ReportError::OtherLog);
         }
         if *question != self.question {

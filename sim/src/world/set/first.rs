@@ -3,7 +3,7 @@
 use latchd::domain::{
     ids::Id,
     record::{
-        AccessRule, Credential, Effect, Group, Operator, OperatorStatus, Person, Record, Schedule, TimeOfDay, Weekday,
+        AccessRule, Credential, Effect, Group, Operator, OperatorStatus, Partition, Person, Record, Schedule, TimeOfDay, Weekday,
         WeeklyInterval,
     },
 };
@@ -16,6 +16,9 @@ use crate::world::{World, site::id};
 
 /// In milliseconds of the day: it begins and ends in the first minute of a world.
 const SHIFT: (u32, u32) = (51_215_000, 51_230_000);
+
+/// The doors of the partition of that name.
+pub const STREET: &[&str] = &["front", "glass", "outer"];
 
 pub fn ids(names: &[&str]) -> Vec<Id> {
     names.iter().map(|name| id(name)).collect()
@@ -93,6 +96,8 @@ impl World {
     pub(in crate::world) fn first_set(&mut self) {
         let mut set = Records::default();
         set.put(&id("shift"), Record::Schedule(shift()));
+        let street = Partition { doors: ids(STREET), ..Partition::default() };
+        set.put(&id("street"), Record::Partition(street));
         people(&mut set);
         rules(&mut set);
         operators(&mut set);

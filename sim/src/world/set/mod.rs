@@ -8,6 +8,8 @@ mod edits;
 mod first;
 pub mod names;
 
+pub use first::{STREET, ids};
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use latchd::domain::{

@@ -9,7 +9,7 @@ use super::*;
 struct Recorder(Rc<RefCell<Vec<String>>>);
 
 impl Machine for Recorder {
-    fn handle(&mut self, now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
+    fn handle(&mut self, _now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
         match happening {
             Happening::Read(read) => {
                 let person = id(&format!("p-{}", read.card.value));
