@@ -153,7 +153,7 @@ fn a_file_that_is_not_there_is_named_with_the_line_that_asked_for_it() {
             "site.toml:26:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
             "site.toml:27:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
             "site.toml:35:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
-            "site.toml:97:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:98:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
         ]
     );
     let missing =

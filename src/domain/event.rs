@@ -119,7 +119,9 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::EmergencyCard { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => None,
+            Actor::Person { .. } | Actor::EmergencyCard { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } => {
+                None
+            }
             Actor::Rex | Actor::Fire | Actor::Door | Actor::Node => None,
         }
     }
@@ -209,6 +211,15 @@ pub enum EventBody {
         policy: Option<Id>,
         doors: Vec<Id>,
         fallback: Fallback,
+    },
+    /// It was forgotten where this person is, who is in this area, or (neither) where everybody is.
+    #[serde(rename = "apb.cleared")]
+    ApbCleared {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        area: Option<Id>,
+        actor: Actor,
     },
     /// Somebody entered an area in which they are, or left one in which they are not; `denied`: they were
     /// refused for it.

@@ -1,14 +1,19 @@
 //! What the installer says of everything that is not a door, a reader or a board. Owns that list; must never
 //! hold state. Invariant: every output in it drives nothing else.
 
+use std::collections::BTreeMap;
+
 use super::{
-    ids::{Id, InputRef, OutputRef},
+    ids::{Id, InputRef, OutputRef, ReaderIx},
+    keypad::Keypad,
     outputs::Level,
 };
 
 /// What the machines beside the doors are made of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldConfig {
+    /// Of the readers that have one.
+    pub keypads: BTreeMap<ReaderIx, Keypad>,
     /// In the order of [`Topology::outputs`](super::topology::Topology::outputs).
     pub outputs: Vec<FreeOutputConfig>,
     /// In the order of [`Topology::inputs`](super::topology::Topology::inputs).

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
     door::{DoorStatus, Mode},
-    event::{Actor, Refusal},
+    event::{Actor, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
     record::ForceState,
@@ -146,6 +148,8 @@ pub enum Progress {
     NotObserved,
     /// Ends `door.state.get`.
     Reported(Box<DoorStatus>),
+    /// Of a virtual read. No stage by itself: it goes into the detail of the one that follows.
+    Decided(Box<Decided>),
     /// Ends what moves no hardware.
     Done,
     Refused(Refusal, String),
@@ -156,8 +160,21 @@ pub enum Progress {
     Unknown(String),
 }
 
+/// What became of a virtual read, by the rules, fallbacks and areas.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decided {
+    /// Absent: granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+    pub person: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Id>,
+}
+
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(self, Progress::Actuated { observation_follows: true })
+        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Decided(_))
     }
 }

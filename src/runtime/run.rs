@@ -179,6 +179,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
+        spare_cards: Arc::default(),
         permissions: opened.permissions.clone(),
         restored: Lasting { doors: recovered.doors, kept: recovered.kept },
         cloud: CloudState {

@@ -184,6 +184,7 @@ impl World {
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: credential_key(),
+            spare_cards: Arc::default(),
             permissions: permissions.clone(),
             cloud,
             lasting: lasting.clone(),

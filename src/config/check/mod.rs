@@ -4,6 +4,7 @@
 mod boards;
 mod doors;
 mod field;
+mod keypads;
 
 use std::{
     collections::BTreeMap,
@@ -87,7 +88,9 @@ impl Checker<'_> {
         let boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
         let readers = self.readers(&raw.readers, &raw.doors, &boards, &mut doors);
-        let field = self.field((&raw.outputs, &raw.inputs), (&raw.doors, &raw.readers), &boards, &mut doors);
+        let keypads = self.keypads(&raw.readers, &readers, &boards);
+        let named = (raw.doors.as_slice(), raw.readers.as_slice());
+        let field = self.field((&raw.outputs, &raw.inputs), named, keypads, &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);

@@ -28,7 +28,7 @@ use std::{
 
 use self::presence::{People, Whereabouts};
 use super::{
-    event::{DenialReason, PassageWay},
+    event::{Actor, DenialReason, PassageWay},
     ids::{DoorIx, Id, ReaderIx},
     kept::{Kept, KeptKey},
     permission::SiteRecords,
@@ -71,6 +71,8 @@ struct Expected {
     door: DoorIx,
     reader: ReaderIx,
     person: Id,
+    /// In whose name the door will say that it was not opened.
+    actor: Actor,
     until: Mono,
 }
 
@@ -183,14 +185,20 @@ impl Areas {
     }
 
     /// Granted. `expected`: the door is closed and will be seen to open by then, if somebody passes.
-    pub fn granted(&mut self, now: Now, person: &Id, reader: ReaderIx, expected: Option<(DoorIx, Mono)>) -> Changes {
+    pub fn granted(
+        &mut self,
+        now: Now,
+        person: &Id,
+        reader: ReaderIx,
+        expected: Option<(DoorIx, Actor, Mono)>,
+    ) -> Changes {
         if !self.readers.contains_key(&reader) {
             return Changes::default();
         }
-        if let Some((door, until)) = expected {
+        if let Some((door, actor, until)) = expected {
             self.expected.retain(|other| other.door != door || other.person != *person);
             if self.expected.iter().filter(|other| other.door == door).count() < EXPECTED_MAX {
-                self.expected.push(Expected { door, reader, person: person.clone(), until });
+                self.expected.push(Expected { door, reader, person: person.clone(), actor, until });
                 return Changes::default();
             }
         }
@@ -208,9 +216,9 @@ impl Areas {
         changes
     }
 
-    /// The door did not open for this person.
-    pub fn not_opened(&mut self, door: DoorIx, person: &Id) {
-        self.expected.retain(|expected| expected.door != door || expected.person != *person);
+    /// The door did not open for whoever was granted in this name.
+    pub fn not_opened(&mut self, door: DoorIx, actor: &Actor) {
+        self.expected.retain(|expected| expected.door != door || expected.actor != *actor);
     }
 
     /// People may have been deleted: whoever is gone is in no area any more. Found out bit by bit.

@@ -17,6 +17,10 @@ fn id(text: &str) -> Id {
     Id::new(text).unwrap()
 }
 
+fn actor(person: &str) -> Actor {
+    Actor::Person { person: id(person), credential: id("card") }
+}
+
 fn topology() -> Topology {
     let readers = ["in", "out", "lab-in", "lab-out"];
     let readers = readers.map(|reader| (id(reader), ReaderAt::Door(FRONT))).to_vec();
@@ -83,7 +87,7 @@ impl Bench {
 
     fn expected(&mut self, person: &str, reader: ReaderIx) -> Vec<String> {
         let until = self.now.mono + Duration::from_secs(6);
-        let changes = self.areas.granted(self.now, &id(person), reader, Some((FRONT, until)));
+        let changes = self.areas.granted(self.now, &id(person), reader, Some((FRONT, actor(person), until)));
         self.note(changes)
     }
 
@@ -163,7 +167,7 @@ fn a_place_is_taken_while_somebody_may_still_come_and_free_again_if_nobody_did()
     assert_eq!(bench.expected("ada", IN), Vec::<String>::new());
     assert_eq!(bench.judge("ben", IN).denied, denied(DenialReason::AreaFull, "hall"));
     assert_eq!(bench.judge("ada", IN), Verdict::default(), "she missed the door and tries again");
-    bench.areas.not_opened(FRONT, &id("ada"));
+    bench.areas.not_opened(FRONT, &actor("ada"));
     assert_eq!(bench.judge("ben", IN), Verdict::default());
     bench.expected("ben", IN);
     assert_eq!(bench.opens(), ["hall 1"]);

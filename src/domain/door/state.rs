@@ -290,7 +290,7 @@ impl Door {
     }
 
     fn grant(&mut self, now: Mono, grant: Grant) -> Actor {
-        let actor = Actor::Person { person: grant.person, credential: grant.credential };
+        let actor = grant.actor;
         if self.stopping {
             return actor;
         }

@@ -38,7 +38,7 @@ pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand};
 
 use self::{
-    ending::{End, kept, message_detail, repeated, staged},
+    ending::{End, decision_detail, kept, merged, message_detail, repeated, staged},
     task::Work,
 };
 
@@ -46,7 +46,7 @@ use crate::{
     domain::{
         event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        order::{Order, OrderReport},
+        order::{Order, OrderReport, Progress},
         outputs::Ticket,
         permission::Permissions,
         time::{ClockTrust, Mono, Now, Wall},
@@ -106,6 +106,8 @@ pub struct Desk {
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// What goes into the detail of the next stage.
+    decided: BTreeMap<Ticket, Value>,
     /// The same of what the node itself does.
     errands: BTreeMap<Ticket, CommandKey>,
     next_ticket: u64,
@@ -152,6 +154,7 @@ impl Desk {
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             tickets: BTreeMap::new(),
+            decided: BTreeMap::new(),
             errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
@@ -275,8 +278,13 @@ impl Desk {
             return step;
         };
         let last = report.progress.is_final();
+        if let Progress::Decided(decided) = report.progress {
+            self.decided.insert(report.ticket, decision_detail(&decided));
+            return step;
+        }
+        let decision = self.decided.remove(&report.ticket);
         let (stage, reason, detail) = staged(report.progress);
-        self.advance(&key, report.at, stage, reason, detail, &mut step);
+        self.advance(&key, report.at, stage, reason, merged(decision, detail), &mut step);
         if last {
             self.tickets.remove(&report.ticket);
             self.finish(&key);
@@ -305,6 +313,7 @@ impl Desk {
     /// The doors were restarted: what they had not ended, nobody knows.
     pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
         let mut step = DeskStep::default();
+        self.decided.clear();
         for (_, key) in std::mem::take(&mut self.tickets) {
             let detail = message_detail("the door loop restarted before this command ended");
             self.advance(&key, now, Stage::Unknown, None, Some(detail), &mut step);

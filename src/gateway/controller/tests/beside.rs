@@ -26,7 +26,7 @@ fn field() -> FieldConfig {
         door: None,
         reader: None,
     };
-    FieldConfig { outputs: vec![siren], inputs: vec![mains], identify: Some(0) }
+    FieldConfig { outputs: vec![siren], inputs: vec![mains], identify: Some(0), ..FieldConfig::default() }
 }
 
 fn bench(lasting: Lasting) -> Bench {

@@ -107,7 +107,12 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
 }
 
 pub fn topology() -> Topology {
-    Topology::of_doors(&[id("front"), id("back")])
+    topology_with(ReaderAt::Door(FRONT))
+}
+
+fn topology_with(at: ReaderAt) -> Topology {
+    let readers = vec![(id("front-in"), at), (id("back-in"), ReaderAt::Door(BACK))];
+    Topology { readers, ..Topology::of_doors(&[id("front"), id("back")]) }
 }
 
 /// A set under which the good card opens the front door, or (`revoked`) no longer does.
@@ -166,8 +171,9 @@ impl Bench {
                 ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
             ],
             boards: &[board("relays", RELAYS), board("gate", GATE)],
-            topology: Arc::new(topology()),
+            topology: Arc::new(topology_with(at)),
             credential_key: key(),
+            spare_cards: Arc::default(),
             permissions: permissions(41, false),
             cloud: CloudState::default(),
             lasting,
