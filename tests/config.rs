@@ -135,8 +135,8 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
             "site.toml:7:1",
             "site.toml:10:13",
             "site.toml:37:10",
-            "site.toml:71:12",
-            "site.toml:91:8",
+            "site.toml:72:12",
+            "site.toml:92:8",
             "profiles/generic-8ch.toml:12:8",
             "profiles/generic-8ch.toml:26:14",
         ]

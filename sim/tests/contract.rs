@@ -189,7 +189,9 @@ fn closed_door() -> DoorStatus {
         contact: ContactState::Closed,
         lock: LockState::Locked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: NOW,
+        delays: Vec::new(),
     }
 }
 
@@ -289,7 +291,7 @@ fn states_and_status_validate_as_they_are_sent() {
         (Mode::Locked, ContactState::Closed, LockState::Locked, Alarm::None),
         (Mode::LockedOpen, ContactState::Unknown, LockState::Unknown, Alarm::PropWarning),
     ] {
-        let door = DoorStatus { door: id("front"), mode, contact, lock, alarm, since: NOW };
+        let door = DoorStatus { mode, contact, lock, alarm, ..closed_door() };
         assert_sent(
             "DoorState",
             &sealer().seal_state(NOW, &latchd::domain::status::Status::Door(door.clone())).unwrap(),

@@ -9,7 +9,7 @@ use super::{
     site::{Limits, Parity},
 };
 use crate::domain::{
-    door::{Relock, StartPolicy, StopPolicy},
+    door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
     ids::Id,
     keypad::Keypad,
@@ -113,6 +113,9 @@ pub struct RawDoor {
     pub rex: Option<RawInput>,
     pub rex_releases: bool,
     pub fire: Option<RawInput>,
+    /// Whether the door claims a fire input, readable or not.
+    pub has_fire: bool,
+    pub fire_reset: Option<At<FireReset>>,
     pub dwell: Option<At<Duration>>,
     pub dwell_extended: Option<At<Duration>>,
     pub relock: Option<At<Relock>>,
@@ -300,6 +303,8 @@ fn door(table: Table<'_>) -> RawDoor {
         }),
         rex_releases,
         fire: table.optional("fire").table("fire").map(|t| input(t, "active")),
+        has_fire: table.span_of("fire").is_some(),
+        fire_reset: table.optional("fire_reset").word(&[("auto", FireReset::Auto), ("manual", FireReset::Manual)]),
         dwell: table.optional("dwell_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
         dwell_extended: table.optional("dwell_extended_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
         relock: table.optional("relock").word(&[
@@ -411,6 +416,7 @@ fn limits(table: Table<'_>) -> Limits {
             .number(10, 1_000_000)
             .map_or(default.commands_per_operator_max, |at| at.value),
         clock_skew: table.optional("clock_skew_ms").millis(0, 300_000).map_or(default.clock_skew, |at| at.value),
+        delay_max: table.optional("delay_max_s").seconds(1, DAY_MS / 1000).map_or(default.delay_max, |at| at.value),
     };
     table.finish();
     limits

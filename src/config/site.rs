@@ -174,10 +174,17 @@ pub struct Limits {
     pub commands_per_operator_max: usize,
     /// How far a command's `iat` may lie in the future.
     pub clock_skew: Duration,
+    /// Longest `delay_ms` of a delayed command.
+    pub delay_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { events_max: 100_000, commands_per_operator_max: 1_000, clock_skew: Duration::from_secs(5) }
+        Limits {
+            events_max: 100_000,
+            commands_per_operator_max: 1_000,
+            clock_skew: Duration::from_secs(5),
+            delay_max: Duration::from_secs(3600),
+        }
     }
 }

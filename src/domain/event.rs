@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    door::Mode,
+    door::{Alarm, Hold, Mode},
     ids::Id,
     record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
@@ -150,6 +150,12 @@ pub enum EventBody {
     /// The forced or propped alarm ended: the door closed, or a mode that masks it began.
     #[serde(rename = "door.alarm_cleared")]
     DoorAlarmCleared { door: Id },
+    /// Somebody has seen the alarm that stands at the door.
+    #[serde(rename = "door.alarm_acknowledged")]
+    DoorAlarmAcknowledged { door: Id, alarm: Alarm, actor: Actor },
+    /// A lockdown, a force or DND began or ended beneath what rules the door: its mode did not change.
+    #[serde(rename = "door.hold_changed")]
+    DoorHoldChanged { door: Id, hold: Hold, held: bool, actor: Actor },
     #[serde(rename = "door.mode_changed")]
     DoorModeChanged { door: Id, from: Mode, to: Mode, actor: Actor },
     /// The relay does not do what it is told: read-back differs from desired.
@@ -163,6 +169,9 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A door that fire had released was reset by hand.
+    #[serde(rename = "fire.reset")]
+    FireReset { door: Id, actor: Actor },
     /// A door is unlocked by its auto open from here on.
     #[serde(rename = "auto_open.started")]
     AutoOpenStarted { door: Id, auto_open: Id },

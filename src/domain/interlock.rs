@@ -411,7 +411,16 @@ mod tests {
         for (mode, contact, lock, has_contact, expected) in cases {
             let since = crate::domain::time::Wall::EPOCH;
             let alarm = crate::domain::door::Alarm::None;
-            let status = DoorStatus { door: id("d"), mode, contact, lock, alarm, since };
+            let status = DoorStatus {
+                door: id("d"),
+                mode,
+                contact,
+                lock,
+                alarm,
+                alarm_acknowledged: false,
+                since,
+                delays: Vec::new(),
+            };
             assert_eq!(Openness::of(&status, has_contact), expected, "{status:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    door::{DoorStatus, Mode},
+    door::{DelayAction, DoorStatus, Mode},
     event::{Actor, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
@@ -40,6 +40,7 @@ pub enum Task {
     },
     /// `lockdown.set` and `lockdown.clear`: one report for all of them together.
     Lockdown {
+        /// Each once.
         doors: Vec<DoorIx>,
         on: bool,
     },
@@ -106,8 +107,14 @@ pub enum DoorAction {
     /// `door.force`.
     Force(ForceState),
     Lockdown(bool),
-    /// `alarm.acknowledge`: of the standing forced or propped alarm.
+    /// `alarm.acknowledge`: of the standing forced or propped alarm, and the reset by hand of a release by fire
+    /// that is over.
     AcknowledgeAlarm,
+    /// Whether a delayed command could be carried out at present: answered `Done`, and nothing is done.
+    Admit(DelayAction),
+    /// A delayed command that is due. What was issued meanwhile does not make it out of date; a `door.close`
+    /// that came after it was issued cancels it.
+    Delayed(DelayAction),
     /// `door.state.get`.
     Report,
 }
@@ -152,6 +159,13 @@ pub enum Progress {
     Decided(Box<Decided>),
     /// Ends what moves no hardware.
     Done,
+    /// Ends what was ordered of several doors and not done by all: those that did not, with how it ended there.
+    Partly {
+        done: usize,
+        others: Vec<(Id, Progress)>,
+    },
+    /// What this waited for is on the disk. The desk's word to itself, by way of the ledger; never a door's.
+    Stored,
     Refused(Refusal, String),
     Expired,
     Cancelled,
@@ -175,6 +189,9 @@ pub struct Decided {
 
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Decided(_))
+        !matches!(
+            self,
+            Progress::Actuated { observation_follows: true } | Progress::Decided(_) | Progress::Stored
+        )
     }
 }

@@ -3,7 +3,7 @@
 //! [`Durable`], and only a store that has flushed and synced makes one.
 
 use crate::domain::{
-    door::DurableDoor,
+    door::{DelayAction, DurableDoor},
     event::Event,
     ids::Id,
     kept::{Kept, KeptKey},
@@ -72,6 +72,21 @@ pub struct CommandRecord {
     pub boot: Id,
     /// The stages published so far, as they were published.
     pub outcomes: Vec<crate::wire::outcome::Outcome>,
+    /// What it is still to do, from its `scheduled` on until it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
+}
+
+/// All that any later run needs to carry a delayed command out.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Delay {
+    pub door: Id,
+    pub action: DelayAction,
+    pub due_at: Wall,
+    /// The command's `iat`.
+    pub issued_at: Wall,
+    /// The key that signed it: when that is revoked, this is cancelled.
+    pub kid: Id,
 }
 
 /// A mark among the commits of the doors. They rise, also across restarts of the door loop.

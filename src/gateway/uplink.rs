@@ -3,7 +3,7 @@
 //! parts decide. Invariant: an order leaves before anything that tells of it, so that no signature of
 //! ours stands between a command and its relay.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
@@ -21,7 +21,9 @@ use super::{
 use crate::{
     domain::{
         cloud::CloudState,
+        door::{Closed, DoorStatus},
         event::{Event, EventBody},
+        ids::{DoorIx, Id},
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
         status::Status,
@@ -39,6 +41,8 @@ const REASON_BYTES_MAX: usize = 1024;
 pub enum DoorNews {
     Report(OrderReport),
     Status(Box<Status>),
+    /// A `door.close` was taken at this door.
+    Closed(DoorIx, Closed),
     /// The door loop failed and was started again: orders that were under way have no owner any more.
     Restarted,
 }
@@ -116,11 +120,21 @@ pub struct Uplink {
     keys_jws: Arc<str>,
     connected: bool,
     cloud: CloudState,
+    /// As the doors told them last: without the delays, which are the desk's.
+    doors: BTreeMap<Id, DoorStatus>,
 }
 
 impl Uplink {
     pub fn new(session: Session, desk: Desk, set: SetVersion) -> Uplink {
-        Uplink { session, desk, set, keys_jws: Arc::from(""), connected: false, cloud: CloudState::default() }
+        Uplink {
+            session,
+            desk,
+            set,
+            keys_jws: Arc::from(""),
+            connected: false,
+            cloud: CloudState::default(),
+            doors: BTreeMap::new(),
+        }
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
@@ -140,7 +154,11 @@ impl Uplink {
         match input {
             Input::Link(event) => self.tell_session(now, session::Input::Link(event), entropy, act),
             Input::Doors(DoorNews::Report(report)) => {
-                let step = self.desk.handle_report(report);
+                let step = self.desk.handle_report(now, report);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Doors(DoorNews::Closed(door, closed)) => {
+                let step = self.desk.handle_closed(now.wall, door, &closed);
                 self.desk_step(now, step, entropy, act);
             }
             Input::Doors(DoorNews::Restarted) => {
@@ -148,7 +166,15 @@ impl Uplink {
                 self.desk_step(now, step, entropy, act);
             }
             Input::Doors(DoorNews::Status(status)) => {
-                self.tell_session(now, session::Input::State(*status), entropy, act);
+                let status = match *status {
+                    Status::Door(door) => {
+                        let told = self.with_delays(&door);
+                        self.doors.insert(door.door.clone(), door);
+                        Status::Door(told)
+                    }
+                    other => other,
+                };
+                self.tell_session(now, session::Input::State(status), entropy, act);
             }
             Input::Released(effects) => {
                 for effect in effects {
@@ -179,7 +205,10 @@ impl Uplink {
                 }
                 self.tell_session(now, session::Input::Timeout, entropy, act);
             }
-            Input::RefuseCommands => self.desk.handle_stop(),
+            Input::RefuseCommands => {
+                let step = self.desk.handle_stop(now.wall);
+                self.desk_step(now, step, entropy, act);
+            }
             Input::Leave => self.tell_session(now, session::Input::Stop, entropy, act),
         }
     }
@@ -187,7 +216,15 @@ impl Uplink {
     /// What the desk found at start: to be handed out once, after [`Uplink::new`].
     pub fn begin(&mut self, now: Now, step: DeskStep, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         self.desk_step(now, step, entropy, act);
+        // A key may have been revoked just before the last run ended.
+        let revoked = self.desk.handle_keys(now.wall, self.session.keys());
+        self.desk_step(now, revoked, entropy, act);
         self.tell_session(now, session::Input::Timeout, entropy, act);
+    }
+
+    /// The doors know nothing of what the desk has delayed.
+    fn with_delays(&self, door: &DoorStatus) -> DoorStatus {
+        DoorStatus { delays: self.desk.delays_at(&door.door), ..door.clone() }
     }
 
     fn tell_session(&mut self, now: Now, input: session::Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
@@ -245,6 +282,11 @@ impl Uplink {
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
+        for door in step.delays_changed {
+            if let Some(told) = self.doors.get(&door).map(|door| self.with_delays(door)) {
+                self.tell_session(now, session::Input::State(Status::Door(told)), &mut *entropy, act);
+            }
+        }
         if let Some(errand) = step.errand {
             self.errand(now, errand, entropy, act);
         }
@@ -274,7 +316,7 @@ impl Uplink {
             // The doors heard of it without this detour.
             Effect::Fence(_) => {}
             Effect::Report(report) => {
-                let step = self.desk.handle_report(report);
+                let step = self.desk.handle_report(now, report);
                 self.desk_step(now, step, entropy, act);
             }
             Effect::AckMessage(token) => self.tell_session(now, session::Input::AckMessage(token), entropy, act),
@@ -333,6 +375,8 @@ impl Uplink {
     }
 
     fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let step = self.desk.handle_clock(now);
+        self.desk_step(now, step, &mut *entropy, act);
         // A beat can restore trust, so the cloud is asked for one at once rather than at the next round.
         let stepped = notes.iter().any(|note| matches!(note, ClockNote::Stepped { .. }));
         for note in notes {

@@ -181,6 +181,7 @@ impl<'a> DoorLoop<'a> {
             }
             changed
         });
+        self.news.closed(step.closed);
         self.news.reports(step.reports);
         // Before anything that waits: should a bus fail meanwhile, what was done is still written down.
         self.keep(step.commit);
@@ -241,6 +242,7 @@ mod tests {
             pre_alarm: Duration::ZERO,
             at_start: StartPolicy::Lock,
             at_stop: StopPolicy::Lock,
+            momentary_only: false,
         }
     }
 

@@ -109,7 +109,7 @@ mod tests {
     use crate::{
         adapters::store::{SledKv, ledger_thread::LedgerThread},
         domain::{
-            door::{DurableDoor, ManualOpen},
+            door::{DurableDoor, HeldBy},
             event::Actor,
             ids::Id,
             time::{ClockTrust, Mono, Wall},
@@ -124,8 +124,9 @@ mod tests {
     }
 
     fn door(name: &str, open: bool) -> Commit {
-        let manual_open = open.then(|| ManualOpen { by: Actor::Operator { operator: id("ada"), jti: id("j1") } });
-        let state = DurableDoor { manual_open, level_issued_at_ms: 0 };
+        let manual_open =
+            open.then(|| HeldBy { by: Actor::Operator { operator: id("ada"), jti: id("j1") }, since: Wall::EPOCH });
+        let state = DurableDoor { manual_open, ..DurableDoor::default() };
         Commit { writes: vec![LedgerWrite::Door { door: id(name), state }], ..Commit::default() }
     }
 

@@ -2,12 +2,14 @@
 //! order and bounded by the number of orders that the desk lets be under way; of a thing's states the
 //! newest counts, so a door that changed twice while the cloud loop was busy is told of once.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use crate::{
     domain::{
+        door::Closed,
+        ids::DoorIx,
         order::OrderReport,
         status::{Status, Thing},
     },
@@ -19,16 +21,33 @@ pub struct NewsQueue {
     /// The cloud loop has not been told yet that an earlier door loop failed. Told before anything else.
     restart_untold: bool,
     reports: VecDeque<OrderReport>,
+    /// The newest of each door: it cancels whatever an earlier one does.
+    closed: BTreeMap<DoorIx, Closed>,
     states: BTreeSet<Thing>,
 }
 
 impl NewsQueue {
     pub fn new(cloud: Sender<DoorNews>, restarted: bool) -> NewsQueue {
-        NewsQueue { cloud, restart_untold: restarted, reports: VecDeque::new(), states: BTreeSet::new() }
+        NewsQueue {
+            cloud,
+            restart_untold: restarted,
+            reports: VecDeque::new(),
+            closed: BTreeMap::new(),
+            states: BTreeSet::new(),
+        }
     }
 
     pub fn reports(&mut self, reports: impl IntoIterator<Item = OrderReport>) {
         self.reports.extend(reports);
+        self.send_reports();
+    }
+
+    pub fn closed(&mut self, closed: Vec<(DoorIx, Closed)>) {
+        for (door, closed) in closed {
+            if self.closed.get(&door).is_none_or(|known| known.issued_at <= closed.issued_at) {
+                self.closed.insert(door, closed);
+            }
+        }
         self.send_reports();
     }
 
@@ -49,6 +68,12 @@ impl NewsQueue {
         }
         if self.restart_untold {
             return;
+        }
+        while let Some((door, closed)) = self.closed.pop_first() {
+            if self.cloud.try_send(DoorNews::Closed(door, closed.clone())).is_err() {
+                self.closed.insert(door, closed);
+                return;
+            }
         }
         while let Some(report) = self.reports.pop_front() {
             if let Err(TrySendError::Full(DoorNews::Report(report))) = self.cloud.try_send(DoorNews::Report(report)) {

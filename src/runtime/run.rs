@@ -212,6 +212,7 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
+        delay_max: site.limits.delay_max,
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
     let uplink = Uplink::new(session, desk, set);

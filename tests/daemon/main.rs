@@ -4,6 +4,7 @@
 mod boards;
 mod broker;
 mod commands;
+mod doors;
 mod life;
 mod live;
 mod reports;

@@ -30,7 +30,9 @@ fn door(world: &World, door: &str, mode: Mode) -> DoorStatus {
         contact: ContactState::Closed,
         lock: LockState::Locked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: world.now.wall,
+        delays: Vec::new(),
     }
 }
 

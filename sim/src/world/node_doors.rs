@@ -117,6 +117,10 @@ impl World {
         if !step.commit.is_empty() {
             self.send_node(Lane::DoorsToLedger, NodeEvent::Commit(step.commit));
         }
+        for (door, closed) in step.closed {
+            let news = uplink::Input::Doors(DoorNews::Closed(door, closed));
+            self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
+        }
         for report in step.reports {
             self.line(format_args!("doors: {:?} {:?}", report.ticket, report.progress));
             let news = uplink::Input::Doors(DoorNews::Report(report));

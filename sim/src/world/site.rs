@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use latchd::{
     domain::{
-        door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
         fieldbus::{
             BoardConfig, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
             RegisterTable,
@@ -63,7 +63,8 @@ impl Site {
             timeout: TIMEOUT,
         };
         let [gate, hall, riser, trap] = [0, 1, 2, 3].map(BoardIx);
-        let fire = Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true });
+        let fire =
+            Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true, reset: FireReset::Auto });
         // A strike that relocks as soon as it has been opened.
         let front = DoorConfig {
             rex: Some(Rex { input: InputRef { board: gate, input: REX }, active_value: true, releases: true }),
@@ -87,7 +88,11 @@ impl Site {
         // A magnet that is unlocked when the node stops, and forgets its mode.
         let store = DoorConfig {
             rex: Some(Rex { input: InputRef { board: riser, input: REX }, active_value: true, releases: false }),
-            fire: Some(Fire { input: InputRef { board: riser, input: FIRE }, active_value: true }),
+            fire: Some(Fire {
+                input: InputRef { board: riser, input: FIRE },
+                active_value: true,
+                reset: FireReset::Auto,
+            }),
             at_start: StartPolicy::Lock,
             at_stop: StopPolicy::Unlock,
             ..door("store", riser, 1, SECOND_CONTACT, Level::Released)
@@ -159,6 +164,7 @@ fn door(name: &str, board: BoardIx, output: u16, contact: u16, unlocked_level: L
         pre_alarm: Duration::from_secs(2),
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
 }
 

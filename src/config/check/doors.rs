@@ -13,7 +13,7 @@ use crate::{
         site::{LineFormat, Parity, Reader, ReaderSource},
     },
     domain::{
-        door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
         fieldbus::Profile,
         ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
         topology::ReaderAt,
@@ -116,6 +116,11 @@ impl Checker<'_> {
                 self.sink.add(finding.at(at.span, "has no effect"));
             }
         }
+        if let Some(at) = raw.fire_reset.as_ref().filter(|_| !raw.has_fire) {
+            let finding = Diagnostic::error("`fire_reset` on a door that fire does not release");
+            self.sink.add(finding.at(at.span, "expected a `fire` input beside it"));
+        }
+        let fire_reset = raw.fire_reset.as_ref().map_or(FireReset::Auto, |at| at.value);
         Some(DoorConfig {
             id: raw.id.as_ref()?.value.clone(),
             lock: lock?,
@@ -131,7 +136,9 @@ impl Checker<'_> {
                 None => None,
             },
             fire: match fire {
-                Some(found) => found.map(|(input, active_value)| Some(Fire { input, active_value }))?,
+                Some(found) => {
+                    found.map(|(input, active_value)| Some(Fire { input, active_value, reset: fire_reset }))?
+                }
                 None => None,
             },
             dwell,
@@ -142,6 +149,7 @@ impl Checker<'_> {
             pre_alarm,
             at_start: raw.at_start.as_ref().map_or(StartPolicy::Restore, |at| at.value),
             at_stop: raw.at_stop.as_ref().map_or(StopPolicy::Lock, |at| at.value),
+            momentary_only: false,
         })
     }
 

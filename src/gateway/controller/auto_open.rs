@@ -47,7 +47,9 @@ impl AutoOpenMachine {
         };
         let name = |door: DoorIx| view.door_id(door).cloned();
         match turn {
-            Turn::Boundary { .. } => {}
+            Turn::Boundary { door, at, auto_open } => {
+                deeds.door(door, DoorInput::Boundary { at, actor: Actor::AutoOpen { auto_open } });
+            }
             Turn::Started { door, auto_open } => {
                 unlock(door, true, &auto_open, deeds);
                 deeds.0.extend(name(door).map(|door| Deed::Event(EventBody::AutoOpenStarted { door, auto_open })));

@@ -74,6 +74,8 @@ pub enum Happening<'a> {
     Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
+    /// A `door.close` was taken at this door: what was delayed there before it is cancelled.
+    Closed(DoorIx),
     /// From a board, before the doors hear of it.
     Bus(&'a BusReport),
     /// An input that belongs to no door.

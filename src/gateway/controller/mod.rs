@@ -9,6 +9,7 @@ mod entry;
 mod inputs;
 mod interlock;
 mod lasting;
+mod lockdown;
 pub mod machine;
 mod machines;
 mod outputs;
@@ -27,6 +28,7 @@ use std::{
 
 pub use self::{lasting::Lasting, machines::machines, step::Step};
 use self::{
+    lockdown::Gatherings,
     machine::{Deed, Deeds, Happening, Machine, View},
     routes::{Role, Routes},
     standing::StandingSet,
@@ -126,6 +128,7 @@ pub struct Controller {
     topology: Arc<Topology>,
     cloud: CloudState,
     machines: Vec<Box<dyn Machine>>,
+    gatherings: Gatherings,
     /// What machines wait for until it is durable, in the order of the marks.
     awaited: VecDeque<(Fence, KeptKey)>,
     fence: Fence,
@@ -160,6 +163,7 @@ impl Controller {
             topology,
             cloud,
             machines,
+            gatherings: Gatherings::new(),
             awaited: VecDeque::new(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
@@ -399,8 +403,10 @@ impl Controller {
     }
 
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
-        let Task::Door(door, action) = order.what else {
-            return self.tell_machines(now, Happening::Order(&order), step);
+        let (door, action) = match &order.what {
+            Task::Door(door, action) => (*door, *action),
+            Task::Lockdown { doors, on } => return self.lock_down(now, &order, doors, *on, step),
+            _ => return self.tell_machines(now, Happening::Order(&order), step),
         };
         if self.doors.get(door.index()).is_some() {
             self.tell(now, door, DoorInput::Order(order.with(action)), step);
@@ -533,10 +539,14 @@ impl Controller {
             self.tell_machines(now, Happening::Door(ix), step);
         }
         for (ticket, progress) in effects.reports {
-            self.report(now, ticket, progress, step);
+            self.hear_door(now, ix, ticket, progress, false, step);
         }
         for (ticket, progress) in effects.held {
-            self.report_held(now, ticket, progress, step);
+            self.hear_door(now, ix, ticket, progress, true, step);
+        }
+        if let Some(closed) = effects.closed {
+            self.tell_machines(now, Happening::Closed(ix), step);
+            step.closed.push((ix, closed));
         }
     }
 

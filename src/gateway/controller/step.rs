@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::machine::Deed;
 use crate::{
-    domain::{order::OrderReport, status::Thing},
+    domain::{door::Closed, ids::DoorIx, order::OrderReport, status::Thing},
     gateway::step::Commit,
 };
 
@@ -17,12 +17,14 @@ pub struct Step {
     pub reports: Vec<OrderReport>,
     /// Things whose status differs from the last step that named them, each once.
     pub changed: Vec<Thing>,
+    /// Doors at which a `door.close` was taken: to the desk, which cancels what it had delayed there.
+    pub closed: Vec<(DoorIx, Closed)>,
     /// What is still to be carried out; empty when the controller returns.
     pub(super) deeds: VecDeque<Deed>,
 }
 
 impl Step {
     pub fn is_empty(&self) -> bool {
-        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty()
+        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty() && self.closed.is_empty()
     }
 }

@@ -1,7 +1,7 @@
 //! How a command ends, in the words of the contract. Owns the passage from what happened to what is said;
 //! must never decide anything. Invariant: every progress of an order has its stage.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Entry;
 use crate::{
@@ -13,9 +13,12 @@ use crate::{
     },
     wire::{
         command::Command,
-        outcome::{Outcome, Stage},
+        outcome::{DoorEnd, Outcome, Stage},
     },
 };
+
+/// Of the doors that did not do what several were ordered to: an outcome has to fit into a message.
+const DOORS_TOLD_MAX: usize = 500;
 
 /// Why a command ends before any door hears of it.
 pub struct End {
@@ -112,5 +115,34 @@ pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
         Progress::Cancelled => (Stage::Cancelled, None, None),
         Progress::Failed(message) => (Stage::Failed, None, Some(message_detail(message))),
         Progress::Unknown(message) => (Stage::Unknown, None, Some(message_detail(message))),
+        Progress::Partly { done, others } => partly(done, others),
+        // Never a door's; whoever gets it all the same has nothing to tell.
+        Progress::Stored => (Stage::Scheduled, None, None),
     }
+}
+
+/// What only some doors did has failed, and each of the others is told of. What none did ends as it ended there,
+/// if it ended alike.
+fn partly(done: usize, others: Vec<(Id, Progress)>) -> (Stage, Option<Refusal>, Option<Value>) {
+    let left_out = others.len().saturating_sub(DOORS_TOLD_MAX);
+    let told = others.len() - left_out;
+    let mut ends: Vec<(Id, Stage, Option<Refusal>, Option<String>)> = Vec::with_capacity(others.len());
+    for (door, progress) in others {
+        let (stage, reason, detail) = staged(progress);
+        let message = detail.and_then(|detail| detail["message"].as_str().map(str::to_owned));
+        ends.push((door, stage, reason, message));
+    }
+    let alike = ends.first().map(|(_, stage, reason, _)| (*stage, *reason));
+    let alike = alike.filter(|alike| done == 0 && ends.iter().all(|(_, stage, reason, _)| (*stage, *reason) == *alike));
+    let message = match left_out {
+        0 => format!("{done} doors did it, {told} did not"),
+        more => format!("{done} doors did it, {} did not: {told} are told of, and {more} more", told + more),
+    };
+    let doors: Map<String, Value> = ends
+        .into_iter()
+        .take(DOORS_TOLD_MAX)
+        .map(|(door, stage, reason, message)| (door.to_string(), json!(DoorEnd { stage, reason, message })))
+        .collect();
+    let (stage, reason) = alike.unwrap_or((Stage::Failed, None));
+    (stage, reason, Some(json!({ "message": message, "doors": doors })))
 }

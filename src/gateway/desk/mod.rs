@@ -19,6 +19,7 @@
 //! ```
 
 mod book;
+mod delay;
 mod ending;
 mod errand;
 mod task;
@@ -26,7 +27,7 @@ mod task;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -34,10 +35,12 @@ use std::{
 use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
+pub use delay::DELAYS_PER_DOOR_MAX;
 pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand};
 
 use self::{
+    delay::Delays,
     ending::{End, decision_detail, kept, merged, message_detail, repeated, staged},
     task::Work,
 };
@@ -46,7 +49,7 @@ use crate::{
     domain::{
         event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        order::{Order, OrderReport, Progress},
+        order::{DoorAction, Order, OrderReport, Progress, Task},
         outputs::Ticket,
         permission::Permissions,
         time::{ClockTrust, Mono, Now, Wall},
@@ -79,6 +82,8 @@ pub struct DeskConfig {
     pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
+    /// Longest `delay_ms`.
+    pub delay_max: Duration,
 }
 
 /// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
@@ -91,6 +96,8 @@ pub struct DeskStep {
     pub errand: Option<Errand>,
     pub outcomes: Vec<Outcome>,
     pub commit: Commit,
+    /// Doors at which other delays are pending than before: their state is to be told again.
+    pub delays_changed: BTreeSet<Id>,
 }
 
 #[derive(Debug)]
@@ -100,6 +107,7 @@ pub struct Desk {
     topology: Arc<Topology>,
     doors: HashMap<Id, DoorIx>,
     clock_skew: Duration,
+    delay_max: Duration,
     permissions: Arc<Permissions>,
     book: Book,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
@@ -113,12 +121,13 @@ pub struct Desk {
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
+    delays: Delays,
     stopping: bool,
 }
 
 impl Desk {
     /// `records` and `floor` as the ledger recovered them. Commands that an earlier run left open end
-    /// here as `unknown`: nobody can say any more how far they got.
+    /// here as `unknown`: nobody can say any more how far they got. Delays that are not due yet go on.
     pub fn new(
         config: DeskConfig,
         permissions: Arc<Permissions>,
@@ -127,8 +136,13 @@ impl Desk {
         now: Now,
     ) -> (Desk, DeskStep) {
         let mut step = DeskStep::default();
+        let mut delays = Vec::new();
         for record in &mut records {
             if record.outcomes.last().is_some_and(is_last) {
+                continue;
+            }
+            if let Some(delay) = &record.delay {
+                delays.push((record.key.clone(), delay.clone()));
                 continue;
             }
             let outcome = Outcome {
@@ -144,12 +158,13 @@ impl Desk {
             step.outcomes.push(outcome);
         }
         let doors = config.topology.doors.iter().cloned().zip((0..).map(DoorIx)).collect();
-        let desk = Desk {
+        let mut desk = Desk {
             boot: config.boot,
             issuer: config.issuer,
             topology: config.topology,
             doors,
             clock_skew: config.clock_skew,
+            delay_max: config.delay_max,
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
@@ -158,8 +173,15 @@ impl Desk {
             errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
+            delays: Delays::default(),
             stopping: false,
         };
+        for (key, delay) in delays {
+            if let Some(entry) = desk.book.get_mut(&key) {
+                entry.finished = false;
+            }
+            desk.restore_delay(now, key, delay, &mut step);
+        }
         (desk, step)
     }
 
@@ -184,12 +206,23 @@ impl Desk {
             self.finish(&key);
             self.store(&key, &mut step);
         }
+        self.cancel_revoked(now, keys, &mut step);
         step
     }
 
-    /// From now on every new command is refused: the node is stopping.
-    pub fn handle_stop(&mut self) {
+    /// From now on every new command is refused: the node is stopping. What waits for its `nbf` ends here; delays
+    /// go on in the next run.
+    pub fn handle_stop(&mut self, now: Wall) -> DeskStep {
         self.stopping = true;
+        let mut step = DeskStep::default();
+        for (_, command) in std::mem::take(&mut self.held_back) {
+            let key = CommandKey { issuer: command.issuer, jti: command.jti };
+            let detail = message_detail("the node stops before its nbf");
+            self.advance(&key, now, Stage::Cancelled, None, Some(detail), &mut step);
+            self.finish(&key);
+            self.store(&key, &mut step);
+        }
+        step
     }
 
     /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
@@ -254,6 +287,7 @@ impl Desk {
             exp: command.exp,
             boot: self.boot.clone(),
             outcomes: Vec::with_capacity(4),
+            delay: None,
         };
         self.book.insert(Entry { record, ticket: None, finished: false });
         self.advance(&key, now.wall, Stage::Received, None, None, &mut step);
@@ -271,19 +305,29 @@ impl Desk {
         step
     }
 
-    /// The doors report how far an order has got.
-    pub fn handle_report(&mut self, report: OrderReport) -> DeskStep {
+    /// The doors report how far an order has got, or the ledger that something is stored.
+    pub fn handle_report(&mut self, now: Now, report: OrderReport) -> DeskStep {
         let mut step = DeskStep::default();
         let Some(key) = self.tickets.get(&report.ticket).cloned() else {
             return step;
         };
-        let last = report.progress.is_final();
-        if let Progress::Decided(decided) = report.progress {
-            self.decided.insert(report.ticket, decision_detail(&decided));
+        if self.hear_delay(now, &report, &key, &mut step) || report.progress == Progress::Stored {
             return step;
         }
+        let last = report.progress.is_final();
         let decision = self.decided.remove(&report.ticket);
-        let (stage, reason, detail) = staged(report.progress);
+        let progress = match report.progress {
+            Progress::Decided(decided) => {
+                self.decided.insert(report.ticket, decision_detail(&decided));
+                return step;
+            }
+            Progress::Reported(mut status) => {
+                status.delays = self.delays_at(&status.door);
+                Progress::Reported(status)
+            }
+            other => other,
+        };
+        let (stage, reason, detail) = staged(progress);
         self.advance(&key, report.at, stage, reason, merged(decision, detail), &mut step);
         if last {
             self.tickets.remove(&report.ticket);
@@ -314,7 +358,11 @@ impl Desk {
     pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
         let mut step = DeskStep::default();
         self.decided.clear();
-        for (_, key) in std::mem::take(&mut self.tickets) {
+        let (waiting, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.tickets).into_iter().partition(|(_, key)| self.delays.is_with_the_disk(key));
+        self.tickets = waiting;
+        for (_, key) in lost {
+            self.forget_delay(&key, &mut step);
             let detail = message_detail("the door loop restarted before this command ended");
             self.advance(&key, now, Stage::Unknown, None, Some(detail), &mut step);
             self.finish(&key);
@@ -324,14 +372,20 @@ impl Desk {
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.held_back.first_key_value().map(|((due, _), _)| *due)
+        if self.stopping {
+            return None;
+        }
+        self.held_back.first_key_value().map(|((due, _), _)| *due).into_iter().chain(self.delays.next_due()).min()
     }
 
-    /// Takes one command whose `nbf` has come; to be called until `next_deadline` lies in the future.
+    /// Takes one command whose `nbf` or delay is over; to be called until `next_deadline` lies in the future.
     pub fn handle_timeout(&mut self, now: Now) -> DeskStep {
         let mut step = DeskStep::default();
         let due = self.held_back.first_entry().filter(|entry| entry.key().0 <= now.mono);
         let Some(command) = due.map(|entry| entry.remove()) else {
+            if self.delays.next_due().is_some_and(|due| due <= now.mono) && !self.stopping {
+                self.delay_due(now, &mut step);
+            }
             return step;
         };
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
@@ -431,40 +485,69 @@ impl Desk {
 
     fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
         let body = &command.body;
-        if let Err((reason, message)) = self.permissions.authorise(&command.operator, &body.name(), body.door(), now) {
+        if let Err((reason, message)) = self.authorise(command, now) {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
         let work = match self.work(body) {
             Ok(work) => work,
             Err(end) => return self.end(key, command, end, now, step),
         };
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        self.advance(key, now.wall, Stage::Authorised, None, None, step);
+        let (operator, jti) = (command.operator.clone(), command.jti.clone());
         // Without a trusted clock only what secures or asks comes this far; it gets the full span.
         let deadline = match now.trust {
             ClockTrust::Trusted => now.mono_at(command.exp),
             ClockTrust::Untrusted => now.mono + HARDWARE_LIFETIME_MAX,
         };
-        let owners = if matches!(work, Work::Node) { &mut self.errands } else { &mut self.tickets };
-        owners.insert(ticket, key.clone());
+        let (ticket, what) = match work {
+            Work::Field(what) => (self.ticket(key), what),
+            Work::Node => {
+                let ticket = self.ticket_of(key);
+                self.errands.insert(ticket, key.clone());
+                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
+                return;
+            }
+            Work::Delay { door, ix, action, delay } => {
+                let ticket = self.ticket(key);
+                self.ask_for_delay(ticket, command, action, &door, delay, now);
+                (ticket, Task::Door(ix, DoorAction::Admit(action)))
+            }
+            Work::CancelDelay(args) => {
+                return match self.cancel_delays(now, command, &args, step) {
+                    Ok(()) => {
+                        self.advance(key, now.wall, Stage::Done, None, None, step);
+                        self.finish(key);
+                    }
+                    Err(end) => self.end(key, command, end, now, step),
+                };
+            }
+        };
+        let by = Actor::Operator { operator, jti };
+        step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
+    }
+
+    /// A new one, for a command that the doors or the disk will report on.
+    fn ticket(&mut self, key: &CommandKey) -> Ticket {
+        let ticket = self.ticket_of(key);
+        self.tickets.insert(ticket, key.clone());
+        ticket
+    }
+
+    fn ticket_of(&mut self, key: &CommandKey) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
         if let Some(entry) = self.book.get_mut(key) {
             entry.ticket = Some(ticket);
         }
-        self.advance(key, now.wall, Stage::Authorised, None, None, step);
-        let (operator, jti) = (command.operator.clone(), command.jti.clone());
-        match work {
-            Work::Field(what) => {
-                let by = Actor::Operator { operator, jti };
-                step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
-            }
-            Work::Node => {
-                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
-                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone() });
-            }
-        }
+        ticket
     }
 
     fn end(&mut self, key: &CommandKey, command: &Command, end: End, now: Now, step: &mut DeskStep) {
+        self.end_command(key, &command.operator, &command.body.name(), end, now, step);
+    }
+
+    fn end_command(&mut self, key: &CommandKey, operator: &Id, name: &str, end: End, now: Now, step: &mut DeskStep) {
         if let (true, Some(reason)) = (end.event, end.reason) {
             let version = self.permissions.version();
             step.commit.event(Event {
@@ -473,9 +556,9 @@ impl Desk {
                 epoch: version.epoch,
                 generation: version.generation,
                 body: EventBody::OperatorRefused {
-                    operator: command.operator.clone(),
-                    jti: command.jti.clone(),
-                    command: command.body.name(),
+                    operator: operator.clone(),
+                    jti: key.jti.clone(),
+                    command: name.to_owned(),
                     reason,
                     detail: end.detail["message"].as_str().map(str::to_owned),
                 },

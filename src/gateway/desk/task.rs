@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::{Desk, End};
 use crate::{
     domain::{
+        door::DelayAction,
         event::Refusal,
         ids::{DoorIx, Id},
         order::{DoorAction, OutputAction, Switch, Task},
+        time::Now,
     },
-    wire::command::{CommandBody, Setting, dwell},
+    wire::command::{Command, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
 };
 
 /// Who carries a command out.
@@ -18,6 +20,14 @@ pub(super) enum Work {
     Field(Task),
     /// The node itself: an errand.
     Node,
+    /// The desk, when it is due; first the door is asked.
+    Delay {
+        door: Id,
+        ix: DoorIx,
+        action: DelayAction,
+        delay: Duration,
+    },
+    CancelDelay(DoorCancelDelayArgs),
 }
 
 impl Desk {
@@ -42,6 +52,11 @@ impl Desk {
                 at_door(door, DoorAction::ForceToggle { expect: *expect_mode })
             }
             CommandBody::Force { door, state } => at_door(door, DoorAction::Force(*state)),
+            CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) => {
+                let Some((action, door, delay_ms)) = Desk::delayed(body) else { return Err(unsupported(body)) };
+                let (ix, delay) = self.delay(action, door, delay_ms)?;
+                Ok(Work::Delay { door: door.clone(), ix, action, delay })
+            }
             CommandBody::AlarmAcknowledge(args) => match (&args.door, &args.alarm) {
                 (Some(door), None) => at_door(door, DoorAction::AcknowledgeAlarm),
                 (None, Some(alarm)) => Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() })),
@@ -60,11 +75,54 @@ impl Desk {
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
             | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
-            other => {
-                let name = other.name();
-                Err(End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}")))
-            }
+            CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
+            CommandBody::LockdownSet(args) => self.lockdown(args, true),
+            CommandBody::LockdownClear(args) => self.lockdown(args, false),
+            other => Err(unsupported(other)),
         }
+    }
+
+    /// Status, capability and scope. A lockdown is authorised at each door that it names; one that names none
+    /// which this node could know is as good as the whole node's.
+    pub(super) fn authorise(&self, command: &Command, now: Now) -> Result<(), (Refusal, String)> {
+        let (operator, name) = (&command.operator, command.body.name());
+        let doors = match &command.body {
+            CommandBody::LockdownSet(args) | CommandBody::LockdownClear(args) => self.doors_of_lockdown(args),
+            _ => Vec::new(),
+        };
+        if doors.is_empty() {
+            return self.permissions.authorise(operator, &name, command.body.door(), now);
+        }
+        doors.iter().try_for_each(|door| self.permissions.authorise(operator, &name, Some(door), now))
+    }
+
+    /// As named: doors that other nodes have come along. Empty: the whole node.
+    fn doors_of_lockdown(&self, args: &LockdownArgs) -> Vec<Id> {
+        match (&args.doors, &args.partition) {
+            (Some(doors), _) => doors.clone(),
+            (None, Some(partition)) => {
+                let partition = self.permissions.site().partitions.get(partition);
+                partition.map(|partition| [&partition.doors[..], &partition.lockers].concat()).unwrap_or_default()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
+    fn lockdown(&self, args: &LockdownArgs, on: bool) -> Result<Work, End> {
+        let named = self.doors_of_lockdown(args);
+        let mut doors: Vec<DoorIx> = match (&args.doors, &args.partition) {
+            // Each by its name: one that does not exist is a mistake that must show.
+            (Some(_), _) => named.iter().map(|door| self.door(door)).collect::<Result<_, _>>()?,
+            (None, Some(_)) => named.iter().filter_map(|door| self.doors.get(door).copied()).collect(),
+            (None, None) => self.doors.values().copied().collect(),
+        };
+        doors.sort_unstable();
+        doors.dedup();
+        if let (Some(partition), true) = (&args.partition, doors.is_empty()) {
+            let message = format!("no door of this node is in a partition {partition}");
+            return Err(End::refused(Refusal::UnknownTarget, message));
+        }
+        Ok(Work::Field(Task::Lockdown { doors, on }))
     }
 
     /// An output that belongs to nothing; of one that does, whose commands to use.
@@ -86,4 +144,8 @@ impl Desk {
         let known = self.doors.get(door).copied();
         known.ok_or_else(|| End::refused(Refusal::UnknownTarget, format!("this node has no door {door}")))
     }
+}
+
+fn unsupported(body: &CommandBody) -> End {
+    End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {}", body.name()))
 }

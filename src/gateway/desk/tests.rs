@@ -1,5 +1,8 @@
 //! What the desk promises, one promise a test.
 
+mod delays;
+mod lockdowns;
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;
@@ -50,6 +53,7 @@ fn config() -> DeskConfig {
         topology: Arc::new(topology()),
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
+        delay_max: Duration::from_secs(3600),
     }
 }
 
@@ -110,11 +114,11 @@ fn a_good_command_becomes_one_order_with_the_deadline_on_the_monotonic_clock() {
 fn stages_are_numbered_from_zero_and_end_with_the_observation() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
-    let actuated = desk.handle_report(report(&order, Progress::Actuated { observation_follows: true }));
-    let observed = desk.handle_report(report(&order, Progress::Observed));
+    let actuated = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: true }));
+    let observed = desk.handle_report(at(100), report(&order, Progress::Observed));
     assert_eq!((actuated.outcomes[0].seq, actuated.outcomes[0].stage), (2, Stage::Actuated));
     assert_eq!((observed.outcomes[0].seq, observed.outcomes[0].stage), (3, Stage::Observed));
-    let late = desk.handle_report(report(&order, Progress::NotObserved));
+    let late = desk.handle_report(at(100), report(&order, Progress::NotObserved));
     assert!(late.outcomes.is_empty(), "after its end a command says nothing more");
 }
 
@@ -122,7 +126,7 @@ fn stages_are_numbered_from_zero_and_end_with_the_observation() {
 fn the_same_bytes_again_answer_with_the_stored_outcome_and_move_nothing() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
-    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let _ = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: false }));
     let again = desk.handle_command(at(100), open("a"), None);
     assert!(again.order.is_none());
     assert_eq!(stages(&again), [Stage::Actuated]);
@@ -283,7 +287,7 @@ fn a_command_that_was_refused_for_want_of_room_is_not_carried_out_when_there_is_
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let late = Command { iat: at(4000).wall, exp: at(9000).wall, ..open("e") };
     assert_eq!(refusal(&desk.handle_command(at(4000), late.clone(), None)), Some(Refusal::Overloaded));
@@ -296,7 +300,7 @@ fn a_clock_that_jumped_ahead_without_trust_makes_no_room() {
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let jumped = Now { trust: ClockTrust::Untrusted, ..at(86_400_000) };
     let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("e") };
@@ -310,7 +314,7 @@ fn a_forgotten_id_stays_dead_even_when_the_clock_steps_back() {
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let fresh = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("e") };
     let step = desk.handle_command(at(6000), fresh, None);
@@ -344,7 +348,7 @@ fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
     assert_eq!(stages(&desk.handle_doors_restarted(at(50).wall)), [Stage::Unknown]);
-    assert!(desk.handle_report(report(&order, Progress::Observed)).outcomes.is_empty());
+    assert!(desk.handle_report(at(100), report(&order, Progress::Observed)).outcomes.is_empty());
 }
 
 fn report_command(jti: &str) -> Command {
@@ -401,7 +405,7 @@ fn orders_that_nobody_owns_any_more_end_in_the_order_in_which_they_came() {
 #[test]
 fn a_stopping_node_takes_no_commands() {
     let mut desk = desk();
-    desk.handle_stop();
+    let _ = desk.handle_stop(at(0).wall);
     assert_eq!(refusal(&desk.handle_command(at(0), open("a"), None)), Some(Refusal::Overloaded));
 }
 
@@ -416,7 +420,7 @@ fn a_retained_command_is_refused_for_good_and_takes_back_nothing_that_was_done()
     assert_eq!(refusal(&without_the_flag), Some(Refusal::Retained), "the broker cannot revive it");
 
     let order = desk.handle_command(at(0), open("b"), None).order.unwrap();
-    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let _ = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: false }));
     let with_the_flag = desk.handle_retained(at(100), open("b"), token);
     assert_eq!(stages(&with_the_flag), [Stage::Actuated], "nor have it called refused");
 }

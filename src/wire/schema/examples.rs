@@ -109,7 +109,27 @@ pub fn commands() -> Examples {
         ("momentary", command("01JD3Y5T7V9ZQ4", "door.open_and_close", json!({"door": "front", "dwell_ms": 4000}))),
         ("open", command("01JD3Y5T7V9ZQ5", "door.open", json!({"door": "front"}))),
         ("close", command("01JD3Y5T7V9ZQ6", "door.close", json!({"door": "front"}))),
+        (
+            "open_later",
+            command("01JD3Y5T7V9ZQ8", "door.open_with_delay", json!({"door": "front", "delay_ms": 600_000})),
+        ),
+        (
+            "close_later",
+            command("01JD3Y5T7V9ZQ9", "door.close_with_delay", json!({"door": "front", "delay_ms": 900_000})),
+        ),
+        (
+            "cancel_delay",
+            command("01JD3Y5T7V9ZQA", "door.cancel_delay", json!({"door": "front", "jti": "01JD3Y5T7V9ZQ8"})),
+        ),
+        ("do_not_disturb", command("01JD3Y5T7V9ZQB", "door.dnd", json!({"door": "front", "set": "on"}))),
+        (
+            "force_toggle",
+            command("01JD3Y5T7V9ZQC", "door.force_toggle", json!({"door": "front", "expect_mode": "Locked"})),
+        ),
+        ("force", command("01JD3Y5T7V9ZQD", "door.force", json!({"door": "front", "state": "released"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
+        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
+        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
         ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
         ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
         ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
@@ -151,6 +171,19 @@ pub fn outcomes() -> Examples {
         ("received", outcome(4, json!({"seq": 0, "stage": "received"}))),
         ("actuated", outcome(6, json!({"seq": 2, "stage": "actuated"}))),
         ("actuated_finally", outcome(6, json!({"seq": 2, "stage": "actuated", "detail": {"final": true}}))),
+        ("scheduled", outcome(6, json!({"seq": 2, "stage": "scheduled", "detail": {"due_at": AT}}))),
+        (
+            "partly",
+            outcome(
+                8,
+                json!({
+                    "seq": 2, "stage": "failed", "detail": {
+                        "message": "29 doors did it, 1 did not",
+                        "doors": {"store": {"stage": "failed", "message": "bus_down: the board of the lock does not answer"}}
+                    }
+                }),
+            ),
+        ),
         (
             "report",
             outcome(
@@ -374,7 +407,12 @@ pub fn doors() -> Examples {
     let door = json!({
         "door": "front", "mode": "Accessed", "contact": "closed", "lock": "unlocked", "alarm": "none", "since": AT
     });
-    vec![("accessed", envelope(7, json!({ "door": door })))]
+    let propped = json!({
+        "door": "front", "mode": "Locked", "contact": "open", "lock": "locked", "alarm": "propped",
+        "alarm_acknowledged": true, "since": AT,
+        "delays": [{"jti": "01JD3Y5T7V9ZQ8", "action": "open", "due_at": AT, "operator": "op-17"}]
+    });
+    vec![("accessed", envelope(7, json!({ "door": door }))), ("propped", envelope(7, json!({ "door": propped })))]
 }
 
 pub fn reader_states() -> Examples {

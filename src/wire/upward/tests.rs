@@ -53,7 +53,9 @@ fn door() -> DoorStatus {
         contact: ContactState::Open,
         lock: LockState::Unlocked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: NOW,
+        delays: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 use latchd::domain::{
     ids::Id,
     record::{
-        AccessRule, Credential, Effect, Group, Operator, OperatorStatus, Partition, Person, Record, Schedule, TimeOfDay, Weekday,
-        WeeklyInterval,
+        AccessRule, Credential, Effect, Group, Operator, OperatorStatus, Partition, Person, Record, Schedule,
+        TimeOfDay, Weekday, WeeklyInterval,
     },
 };
 

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod exits;
+mod holds;
 mod modes;
 mod operators;
 mod random;
@@ -14,8 +15,9 @@ use super::*;
 use crate::domain::{
     event::{Actor, EventBody},
     ids::BoardIx,
-    order::{DoorAction, Order, Progress},
+    order::{DoorAction, Order, Progress, Switch},
     outputs::Ticket,
+    record::ForceState,
     time::{ClockTrust, Mono, Now},
 };
 
@@ -46,7 +48,7 @@ pub fn config() -> DoorConfig {
         unlocked_level: Level::Energised,
         contact: Some(Contact { input: InputRef { board, input: 0 }, closed_value: true }),
         rex: Some(Rex { input: InputRef { board, input: 1 }, active_value: true, releases: true }),
-        fire: Some(Fire { input: InputRef { board, input: 2 }, active_value: true }),
+        fire: Some(Fire { input: InputRef { board, input: 2 }, active_value: true, reset: FireReset::Auto }),
         dwell: Duration::from_millis(DWELL),
         dwell_extended: Duration::from_millis(DWELL_EXTENDED),
         relock: Relock::AfterDwell,
@@ -55,6 +57,7 @@ pub fn config() -> DoorConfig {
         pre_alarm: Duration::from_millis(PRE_ALARM),
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
 }
 
@@ -74,6 +77,7 @@ pub struct Bench {
     pub reports: Vec<(u64, Progress)>,
     pub held: Vec<(u64, Progress)>,
     pub durable: Option<DurableDoor>,
+    pub closed: Option<Closed>,
     tickets: u64,
 }
 
@@ -86,8 +90,16 @@ impl Bench {
             trust: ClockTrust::Trusted,
         };
         let (door, effects) = Door::new(config, restored, now);
-        let mut bench =
-            Bench { door, now, events: Vec::new(), reports: Vec::new(), held: Vec::new(), durable: None, tickets: 0 };
+        let mut bench = Bench {
+            door,
+            now,
+            events: Vec::new(),
+            reports: Vec::new(),
+            held: Vec::new(),
+            durable: None,
+            closed: None,
+            tickets: 0,
+        };
         bench.keep(effects);
         bench
     }
@@ -118,10 +130,41 @@ impl Bench {
         if effects.durable.is_some() {
             self.durable = effects.durable;
         }
+        if effects.closed.is_some() {
+            self.closed = effects.closed;
+        }
     }
 
     pub fn set(&mut self, change: Override) -> &mut Bench {
         self.tell(DoorInput::Override(change, Actor::Node))
+    }
+
+    /// Orders what lasts, and has the board confirm it.
+    pub fn hold(&mut self, action: DoorAction) -> &mut Bench {
+        let ticket = self.order(action);
+        assert_eq!(self.refusal_of(ticket), None, "{action:?}: {:?}", self.reports_of(ticket));
+        if self.desired().order.is_some() {
+            self.confirm();
+        }
+        self
+    }
+
+    /// What the next run would begin with.
+    pub fn restart(&self, config: DoorConfig) -> Bench {
+        let mut next = Bench::cold(config, self.durable.clone().unwrap_or_default());
+        next.now = self.now;
+        next
+    }
+
+    /// The same door in the next run; orders that were under way are nobody's any more.
+    pub fn crash(&mut self) -> &mut Bench {
+        let restored = self.durable.clone().unwrap_or_default();
+        let (door, effects) = Door::new(self.door.config().clone(), restored, self.now);
+        self.door = door;
+        self.events.clear();
+        self.keep(effects);
+        self.events.clear();
+        self
     }
 
     /// Lets time pass, waking the door whenever it asks for it.

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     domain::{
         credential,
-        door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
         event::Actor,
         field::FieldConfig,
         fieldbus::{
@@ -94,7 +94,7 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
         unlocked_level,
         contact: Some(Contact { input: InputRef { board, input: CONTACT }, closed_value: true }),
         rex: Some(Rex { input: InputRef { board, input: REX }, active_value: true, releases: true }),
-        fire: Some(Fire { input: InputRef { board: RELAYS, input: FIRE }, active_value: true }),
+        fire: Some(Fire { input: InputRef { board: RELAYS, input: FIRE }, active_value: true, reset: FireReset::Auto }),
         dwell: Duration::from_secs(5),
         dwell_extended: Duration::from_secs(10),
         relock: Relock::OnOpen,
@@ -103,6 +103,7 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
         pre_alarm: Duration::ZERO,
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
 }
 
