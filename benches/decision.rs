@@ -36,7 +36,7 @@ fn throughput_borrowed(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
         for question in &questions {
-            black_box(set.judge(black_box(&question.card), question.door, question.now));
+            black_box(set.judge(black_box(&question.request())));
         }
     });
 }

@@ -20,6 +20,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{config, runtime, wire};
 
+mod check;
 mod schedule;
 
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -49,6 +50,9 @@ enum Task {
         /// One line per finding, FILE:LINE:COLUMN: MESSAGE, for editors
         #[arg(long)]
         short: bool,
+        /// Check what is in force instead: a configuration that came by command, if there is one
+        #[arg(long)]
+        effective: bool,
     },
     /// Print the contract with the cloud as an AsyncAPI 3 document
     Schema,
@@ -80,7 +84,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match arguments.command {
         Task::Run { config } => run(&config),
-        Task::Check { config, no_files, short } => check(&config, no_files, short),
+        Task::Check { config, no_files, short, effective } => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let options = config::CheckOptions { no_files, machine: short, colour };
+            check::run(&config, options, effective).unwrap_or_else(|error| failed(&error))
+        }
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
         Task::Schedule(arguments) => match schedule::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -94,26 +102,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    let loaded = config::load_from(&config::Disk, path, &config::Environment::of_process(), config::Purpose::Run);
+    let (installation, loaded) = config::Installation::read(path, &config::Environment::of_process());
     if !loaded.report.is_empty() {
         eprint!("{}", loaded.report.render(false));
     }
-    let Some(site) = loaded.site else {
+    let Some(installation) = installation else {
         return ExitCode::from(EXIT_BAD_CONFIGURATION);
     };
-    match runtime::run(site) {
+    match runtime::run(installation) {
         Ok(()) => ExitCode::SUCCESS,
         // It has been said.
         Err(error) => ExitCode::from(error.exit_code()),
     }
-}
-
-fn check(path: &Path, no_files: bool, machine: bool) -> ExitCode {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = config::CheckOptions { no_files, machine, colour };
-    let environment = config::Environment::of_process();
-    let code = config::check_command(path, &environment, options, &mut std::io::stdout(), &mut std::io::stderr());
-    ExitCode::from(code)
 }
 
 fn keygen(kind: KeyKind, out: &Path) -> anyhow::Result<String> {

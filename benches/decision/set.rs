@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use latchd::domain::{
     credential::CardTokens,
     ids::{DoorIx, Id},
-    permission::{Permissions, SetVersion},
+    permission::{Permissions, Request, SetVersion, Target},
     record::{
         AccessRule, Credential, CredentialState, DAY_MS, Date, DateInterval, Effect, Group, Holiday, HolidayIntervals,
         Interval, MonthDay, Person, Record, Schedule, TimeOfDay, Token, Weekday, WeeklyInterval,
@@ -186,6 +186,12 @@ pub struct Question {
     pub card: CardTokens,
     pub door: DoorIx,
     pub now: Now,
+}
+
+impl Question {
+    pub fn request(&self) -> Request<'_> {
+        Request::card(&self.card, Target::Door(self.door), self.now)
+    }
 }
 
 /// Half of all reads at the doors that everybody uses, one in fifty unknown, two thirds at working hours,

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, io, path::Path, time::Duration};
 
 use super::{
-    Disk, Environment, Purpose, line_time, load_from,
+    Disk, Environment, Files, Purpose, line_time, load_from,
     site::{Bus, Line, Parity, ReaderSource, Site},
 };
 use crate::domain::{ids::DoorIx, outputs::Level, topology::ReaderAt};
@@ -31,8 +31,20 @@ pub fn check_command(
     out: &mut dyn io::Write,
     err: &mut dyn io::Write,
 ) -> u8 {
+    check_files(&Disk, path, environment, options, out, err)
+}
+
+/// The same of whatever `files` say lies there.
+pub fn check_files(
+    files: &dyn Files,
+    path: &Path,
+    environment: &Environment,
+    options: CheckOptions,
+    out: &mut dyn io::Write,
+    err: &mut dyn io::Write,
+) -> u8 {
     let purpose = if options.no_files { Purpose::CheckWithoutFiles } else { Purpose::Check };
-    let loaded = load_from(&Disk, path, environment, purpose);
+    let loaded = load_from(files, path, environment, purpose);
     let written = if options.machine {
         loaded.report.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
     } else {

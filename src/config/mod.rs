@@ -12,6 +12,7 @@ pub mod anchors;
 mod check;
 pub mod command;
 mod files;
+mod installation;
 mod line_time;
 mod profile;
 mod raw;
@@ -22,8 +23,9 @@ pub mod trial;
 
 use std::path::{Path, PathBuf};
 
-pub use command::{CheckOptions, check_command};
+pub use command::{CheckOptions, check_command, check_files};
 pub use files::{Disk, Files, Instead};
+pub use installation::{Installation, NotTaken};
 use reader::{KnownKeys, Sink};
 pub use report::Report;
 use report::{Diagnostic, Span};

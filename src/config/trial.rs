@@ -22,14 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
+        event::RollbackCause,
         ids::Id,
         time::{Mono, Wall},
     },
     wire::canonical::{hex, hex32, sha256},
 };
-
-pub const CONFIRM_WITHIN_MIN: Duration = Duration::from_secs(5);
-pub const CONFIRM_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that is kept about configuration by command: one file of the state directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,28 +119,12 @@ impl InForce {
     }
 }
 
-/// Why a file that came by command is no longer in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Nobody confirmed it in time.
-    NotConfirmed,
-    /// The daemon died during the trial.
-    Crashed,
-    /// The daemon could not run with it; `detail` says why.
-    Failed,
-    /// The installer's file was changed: it wins.
-    InstallerEdited,
-    /// It, or what it names, cannot be read any more.
-    Damaged,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolledBack {
     #[serde(with = "hex32")]
     pub sha256: [u8; 32],
-    pub cause: Cause,
+    pub cause: RollbackCause,
     pub detail: Option<String>,
     /// The command that put it, where it was on trial.
     pub trial_of: Option<(String, Id)>,
@@ -159,10 +141,10 @@ impl Override {
     pub fn judge(&mut self, installer: [u8; 32], now: Moment) -> InForce {
         if self.over != installer {
             if let Some(trial) = self.trial.take() {
-                self.roll_back(&trial.file, true, Cause::InstallerEdited, None);
+                self.roll_back(&trial.file, true, RollbackCause::InstallerEdited, None);
                 self.confirmed = None;
             } else if let Some(file) = self.confirmed.take() {
-                self.roll_back(&file, false, Cause::InstallerEdited, None);
+                self.roll_back(&file, false, RollbackCause::InstallerEdited, None);
             }
             self.over = installer;
             return InForce::Installer;
@@ -173,10 +155,20 @@ impl Override {
                 trial.phase = Phase::Running;
                 return InForce::Trial { file: trial.file.clone(), left };
             }
-            let cause = if trial.phase == Phase::Running { Cause::Crashed } else { Cause::NotConfirmed };
+            let cause =
+                if trial.phase == Phase::Running { RollbackCause::Crashed } else { RollbackCause::NotConfirmed };
             self.end_trial(cause, None);
         }
         self.without_trial()
+    }
+
+    /// For who only looks: the file that came by command and is in force, and whether it is on trial.
+    pub fn present(&self, installer: [u8; 32]) -> Option<(&PutFile, bool)> {
+        if self.over != installer {
+            return None;
+        }
+        let trial = self.trial.as_ref().map(|trial| (&trial.file, true));
+        trial.or(self.confirmed.as_ref().map(|file| (file, false)))
     }
 
     /// What is in force once there is no trial.
@@ -193,15 +185,18 @@ impl Override {
         Ok(())
     }
 
-    /// The trial of these bytes is over and they stay. The command that put them, if they were on trial.
-    pub fn confirm(&mut self, sha256: [u8; 32]) -> Result<Option<PutFile>, String> {
-        match self.trial.take_if(|trial| trial.file.sha256() == sha256) {
+    /// The trial of these bytes is over and they stay.
+    pub fn confirm(&mut self, sha256: [u8; 32]) -> Result<PutFile, String> {
+        // What has not begun yet has shown nothing.
+        match self.trial.take_if(|trial| trial.file.sha256() == sha256 && trial.phase == Phase::Running) {
             Some(trial) => {
                 // The installer's own text needs no override.
                 self.confirmed = (sha256 != self.over).then(|| trial.file.clone());
-                Ok(Some(trial.file))
+                Ok(trial.file)
             }
-            None if self.trial.is_some() => Err("another configuration is on trial".to_owned()),
+            None if self.trial.is_some() => {
+                Err("another configuration is on trial, or its trial has not begun".to_owned())
+            }
             None => Err("no configuration is on trial".to_owned()),
         }
     }
@@ -213,20 +208,20 @@ impl Override {
         }
     }
 
-    pub fn end_trial(&mut self, cause: Cause, detail: Option<String>) {
+    pub fn end_trial(&mut self, cause: RollbackCause, detail: Option<String>) {
         if let Some(trial) = self.trial.take() {
             self.roll_back(&trial.file, true, cause, detail);
         }
     }
 
     /// The confirmed file is of no use any more.
-    pub fn drop_confirmed(&mut self, cause: Cause, detail: Option<String>) {
+    pub fn drop_confirmed(&mut self, cause: RollbackCause, detail: Option<String>) {
         if let Some(file) = self.confirmed.take() {
             self.roll_back(&file, false, cause, detail);
         }
     }
 
-    fn roll_back(&mut self, file: &PutFile, on_trial: bool, cause: Cause, detail: Option<String>) {
+    fn roll_back(&mut self, file: &PutFile, on_trial: bool, cause: RollbackCause, detail: Option<String>) {
         let trial_of = on_trial.then(|| (file.issuer.clone(), file.jti.clone()));
         self.untold = Some(RolledBack { sha256: file.sha256(), cause, detail, trial_of });
     }
@@ -261,7 +256,7 @@ mod tests {
         kept.judge(sha256(INSTALLER.as_bytes()), at)
     }
 
-    fn cause(kept: &Override) -> Option<(Cause, bool)> {
+    fn cause(kept: &Override) -> Option<(RollbackCause, bool)> {
         kept.untold.as_ref().map(|told| (told.cause, told.trial_of.is_some()))
     }
 
@@ -275,14 +270,15 @@ mod tests {
     #[test]
     fn a_trial_runs_once_and_is_kept_only_if_it_is_confirmed() {
         let mut kept = put(over(INSTALLER));
+        assert!(kept.confirm(sha256(b"new")).is_err(), "before it has begun");
         let InForce::Trial { file, left } = judge(&mut kept, moment(1002, 1002)) else { panic!() };
         assert_eq!((file.toml.as_str(), left), ("new", Duration::from_secs(58)));
         let mut crashed = kept.clone();
         assert_eq!(judge(&mut crashed, moment(1003, 1003)), InForce::Installer);
-        assert_eq!(cause(&crashed), Some((Cause::Crashed, true)));
+        assert_eq!(cause(&crashed), Some((RollbackCause::Crashed, true)));
 
         assert!(kept.confirm(sha256(b"other")).is_err());
-        assert_eq!(kept.confirm(file.sha256()).unwrap(), Some(file.clone()));
+        assert_eq!(kept.confirm(file.sha256()).unwrap(), file);
         assert!(kept.confirm(file.sha256()).is_err(), "only once");
         for second in [1003, 90_000] {
             assert_eq!(judge(&mut kept, moment(second, 1)), InForce::Confirmed(file.clone()));
@@ -319,7 +315,7 @@ mod tests {
                 _ => None,
             };
             assert_eq!(found, left, "{at:?}");
-            assert_eq!(cause(&kept), left.is_none().then_some((Cause::NotConfirmed, true)), "{at:?}");
+            assert_eq!(cause(&kept), left.is_none().then_some((RollbackCause::NotConfirmed, true)), "{at:?}");
         }
     }
 
@@ -337,10 +333,10 @@ mod tests {
         let edited = sha256(b"edited");
         let mut on_trial = put(Override { confirmed: Some(file("old")), ..over(INSTALLER) });
         assert_eq!(on_trial.judge(edited, moment(1001, 1001)), InForce::Installer);
-        assert_eq!(cause(&on_trial), Some((Cause::InstallerEdited, true)));
+        assert_eq!(cause(&on_trial), Some((RollbackCause::InstallerEdited, true)));
         let mut confirmed = Override { confirmed: Some(file("old")), ..over(INSTALLER) };
         assert_eq!(confirmed.judge(edited, moment(1001, 1001)), InForce::Installer);
-        assert_eq!(cause(&confirmed), Some((Cause::InstallerEdited, false)));
+        assert_eq!(cause(&confirmed), Some((RollbackCause::InstallerEdited, false)));
         for mut kept in [on_trial, confirmed] {
             assert_eq!(judge(&mut kept, moment(1002, 1002)), InForce::Installer, "also when it is edited back");
         }
@@ -350,7 +346,7 @@ mod tests {
     fn a_second_trial_waits_for_the_end_of_the_first() {
         let mut kept = put(over(INSTALLER));
         assert!(kept.put(file("newer"), Duration::from_secs(60), moment(1001, 1001)).is_err());
-        kept.end_trial(Cause::NotConfirmed, None);
+        kept.end_trial(RollbackCause::NotConfirmed, None);
         assert!(kept.put(file("newer"), Duration::from_secs(60), moment(1001, 1001)).is_ok());
     }
 
@@ -359,7 +355,7 @@ mod tests {
         let mut kept = Override { confirmed: Some(file("old")), ..over(INSTALLER) };
         kept.put(file(INSTALLER), Duration::from_secs(60), moment(1000, 1000)).unwrap();
         let _ = judge(&mut kept, moment(1001, 1001));
-        assert!(kept.confirm(sha256(INSTALLER.as_bytes())).unwrap().is_some());
+        assert!(kept.confirm(sha256(INSTALLER.as_bytes())).is_ok());
         assert!(kept.is_empty());
     }
 
@@ -368,7 +364,7 @@ mod tests {
         let mut kept = put(Override { confirmed: Some(file("old")), ..over(INSTALLER) });
         kept.untold = Some(RolledBack {
             sha256: [7; 32],
-            cause: Cause::Failed,
+            cause: RollbackCause::Failed,
             detail: Some("why".to_owned()),
             trial_of: Some(("cloud".to_owned(), Id::new("j").unwrap())),
         });

@@ -67,6 +67,34 @@ pub struct CardEvidence {
     pub parity_ok: bool,
 }
 
+/// Why a site file that came by command is no longer in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackCause {
+    /// Nobody confirmed it in time.
+    NotConfirmed,
+    /// The daemon died during the trial.
+    Crashed,
+    /// The daemon could not run with it; `detail` says why.
+    Failed,
+    /// The installer's file was changed: it wins.
+    InstallerEdited,
+    /// It, or what it names, cannot be read any more; `detail` says why.
+    Damaged,
+}
+
+impl RollbackCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RollbackCause::NotConfirmed => "not confirmed in time",
+            RollbackCause::Crashed => "the daemon died during the trial",
+            RollbackCause::Failed => "the daemon could not run with it",
+            RollbackCause::InstallerEdited => "the installer's file was changed",
+            RollbackCause::Damaged => "it cannot be read any more",
+        }
+    }
+}
+
 /// Who caused a change of a door's mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case")]
@@ -193,9 +221,18 @@ pub enum EventBody {
         wrong: u32,
         lockout_s: u32,
     },
-    /// Somebody was granted and said by their PIN that they are being forced. Nothing at the door shows it.
+    /// Somebody said by their PIN that they are being forced, whether or not they were let in. Nothing at the door
+    /// shows it.
     #[serde(rename = "access.duress")]
-    AccessDuress { door: Id, reader: Id, person: Id, credential: Id },
+    AccessDuress {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        granted: bool,
+    },
     /// An emergency card opened a door; `uses` of it on this node so far.
     #[serde(rename = "emergency.used")]
     EmergencyUsed {
@@ -336,6 +373,28 @@ pub enum EventBody {
     },
     #[serde(rename = "node.stopping")]
     NodeStopping {},
+    /// By `node.reboot`; `node.stopping` follows.
+    #[serde(rename = "node.reboot_requested")]
+    NodeRebootRequested { operator: Id, jti: Id },
+    /// The daemon began anew with a site file that came by command, for a time.
+    #[serde(rename = "configuration.trial_started")]
+    ConfigurationTrialStarted {
+        sha256: String,
+        operator: Id,
+        jti: Id,
+        /// What is left of the time to confirm it.
+        confirm_within_s: u64,
+    },
+    #[serde(rename = "configuration.confirmed")]
+    ConfigurationConfirmed { sha256: String, operator: Id, jti: Id },
+    /// A site file that came by command is no longer in force.
+    #[serde(rename = "configuration.rolled_back")]
+    ConfigurationRolledBack {
+        sha256: String,
+        cause: RollbackCause,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
     /// A store that could not be read was put aside and begun anew.
     #[serde(rename = "storage.set_aside")]
     StorageSetAside { store: String, moved_to: String, detail: String },
@@ -343,6 +402,59 @@ pub enum EventBody {
     StorageFailed { store: String, detail: String },
     #[serde(rename = "storage.restored")]
     StorageRestored { store: String },
+    /// A trigger came, within the schedule: the actions follow.
+    #[serde(rename = "system_event.fired")]
+    SystemEventFired {
+        system_event: Id,
+        /// In whose name and scope; absent: the cloud's own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        trigger: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// An action was not carried out: its author may not order it (any more), or what is there stands against it.
+    #[serde(rename = "system_event.refused")]
+    SystemEventRefused {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        action: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        target: Option<Id>,
+        reason: Refusal,
+        detail: String,
+    },
+    /// An action was ordered and not done: `expired`, `cancelled`, `failed` or `unknown`.
+    #[serde(rename = "system_event.failed")]
+    SystemEventFailed {
+        system_event: Id,
+        action: String,
+        outcome: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// It would have fired too often, or as too remote a consequence: so many times it did not.
+    #[serde(rename = "system_event.suppressed")]
+    SystemEventSuppressed {
+        system_event: Id,
+        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// A system event only tells.
+    #[serde(rename = "notification.sent")]
+    NotificationSent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
     /// Consequences of one input were cut off: too many.
     #[serde(rename = "system.chain_broken")]
     SystemChainBroken { detail: String },

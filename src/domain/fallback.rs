@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use super::{
     cloud::{CloudState, Confirmation},
-    event::{DenialReason, Fallback},
+    event::Fallback,
     kept::{Kept, KeptKey},
+    permission::Restriction,
     record::{ClockFallback, DoorPolicy, WhenStale},
     time::{ClockTrust, Mono, Now},
 };
@@ -56,20 +57,9 @@ impl Regime {
         Regime { stale, clock, emergency_cards }
     }
 
-    /// Whether somebody whom the rules admit is to pass; `critical`: a member of a critical group.
-    pub fn admits(&self, critical: bool) -> Result<(), DenialReason> {
-        match (self.stale, self.clock) {
-            (Some(WhenStale::Deny), _) => Err(DenialReason::StalePermissions),
-            (Some(WhenStale::EmergencyCards), _) | (_, Some(ClockFallback::EmergencyCards)) => {
-                Err(DenialReason::EmergencyOnly)
-            }
-            (Some(WhenStale::CriticalGroups), _) if !critical => Err(DenialReason::StalePermissions),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn ignores_schedules(&self) -> bool {
-        self.clock == Some(ClockFallback::IgnoreSchedules)
+    /// For the rules, which know who is critical.
+    pub fn restriction(&self) -> Restriction {
+        Restriction { clock: self.clock.unwrap_or_default(), stale: self.stale.unwrap_or_default() }
     }
 
     /// What has its event.
@@ -175,8 +165,8 @@ mod tests {
         assert_eq!(Regime::of(&default, &alone(None, 0)), Regime::default());
         let blind = Alone { clock: ClockTrust::Untrusted, ..alone(Some(1), 1) };
         let regime = Regime::of(&default, &blind);
-        assert_eq!((regime.clock, regime.admits(false)), (Some(ClockFallback::AlwaysRules), Ok(())));
-        assert!(!regime.ignores_schedules() && !regime.emergency_cards);
+        assert_eq!((regime.clock, regime.emergency_cards), (Some(ClockFallback::AlwaysRules), false));
+        assert_eq!(regime.restriction(), Restriction::NONE);
     }
 
     #[test]
@@ -185,8 +175,7 @@ mod tests {
         assert_eq!(Regime::of(&policy, &alone(Some(3599), 3599)), Regime::default());
         for stale in [alone(Some(3600), 3600), alone(None, 0)] {
             let regime = Regime::of(&policy, &stale);
-            assert_eq!(regime.stale, Some(WhenStale::CriticalGroups));
-            assert_eq!((regime.admits(true), regime.admits(false)), (Ok(()), Err(DenialReason::StalePermissions)));
+            assert_eq!(regime.restriction().stale, WhenStale::CriticalGroups);
             assert!(regime.emergency_cards);
         }
         let next = Regime::next_change(&policy, &alone(Some(600), 600), Mono::ZERO);
@@ -194,27 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn each_word_of_a_policy_says_who_is_still_admitted() {
-        for (when_stale, expected, emergency) in [
-            ("keep", Ok(()), false),
-            ("critical_groups", Err(DenialReason::StalePermissions), true),
-            ("emergency_cards", Err(DenialReason::EmergencyOnly), true),
-            ("deny", Err(DenialReason::StalePermissions), false),
-        ] {
+    fn of_the_words_of_a_policy_those_that_name_emergency_cards_admit_them() {
+        for (when_stale, emergency) in
+            [("keep", false), ("critical_groups", true), ("emergency_cards", true), ("deny", false)]
+        {
             let policy = policy(serde_json::json!({ "stale_after_s": 60, "when_stale": when_stale }));
-            let regime = Regime::of(&policy, &alone(None, 0));
-            assert_eq!((regime.admits(false), regime.emergency_cards), (expected, emergency), "{when_stale}");
+            assert_eq!(Regime::of(&policy, &alone(None, 0)).emergency_cards, emergency, "{when_stale}");
         }
-        for (clock, expected, emergency, ignores) in [
-            ("always_rules", Ok(()), false, false),
-            ("ignore_schedules", Ok(()), false, true),
-            ("emergency_cards", Err(DenialReason::EmergencyOnly), true, false),
-        ] {
+        for (clock, emergency) in [("always_rules", false), ("ignore_schedules", false), ("emergency_cards", true)] {
             let policy = policy(serde_json::json!({ "clock_untrusted": clock }));
             let blind = Alone { clock: ClockTrust::Untrusted, ..alone(Some(1), 1) };
             let regime = Regime::of(&policy, &blind);
-            assert_eq!((regime.admits(true), regime.emergency_cards), (expected, emergency), "{clock}");
-            assert_eq!(regime.ignores_schedules(), ignores, "{clock}");
+            assert_eq!((regime.emergency_cards, regime.restriction().clock), (emergency, policy.clock_untrusted));
         }
     }
 
@@ -228,12 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn two_fallbacks_at_a_time_restrict_each_other() {
+    fn two_fallbacks_at_a_time_are_both_in_force_and_both_told() {
         let policy = policy(serde_json::json!({
             "stale_after_s": 60, "when_stale": "critical_groups", "clock_untrusted": "emergency_cards"
         }));
         let both = Alone { clock: ClockTrust::Untrusted, ..alone(None, 0) };
-        assert_eq!(Regime::of(&policy, &both).admits(true), Err(DenialReason::EmergencyOnly));
+        let restriction = Restriction { clock: ClockFallback::EmergencyCards, stale: WhenStale::CriticalGroups };
+        assert_eq!(Regime::of(&policy, &both).restriction(), restriction);
         assert_eq!(Regime::of(&policy, &both).fallbacks().len(), 3);
     }
 

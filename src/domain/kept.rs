@@ -14,13 +14,6 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "snake_case")]
 pub enum Kept {
-    /// How a free output was set last.
-    Output { output: Id, on: bool, issued_at: Wall },
-    /// An alarm that nobody has acknowledged.
-    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
-    /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
-    /// however often the node starts meanwhile.
-    Standing { what: Standing },
     /// In which areas a person is, and which they left.
     Whereabouts { person: Id, areas: Vec<Presence> },
     /// What the auto opens of a door last said.
@@ -43,6 +36,15 @@ pub enum Kept {
     EmergencyUses { emergency_card: Id, uses: u32 },
     /// Which fallbacks were entered and not left; `None`: the doors without a policy.
     Fallbacks { policy: Option<Id>, entered: Vec<Fallback> },
+    /// How a free output was set last.
+    Output { output: Id, on: bool, issued_at: Wall },
+    /// An alarm that nobody has acknowledged.
+    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
+    /// What a system event has put off: a door's opening or closing.
+    Delay { system_event: Id, door: Id, opens: bool, due: Wall, since: Wall },
+    /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
+    /// however often the node starts meanwhile.
+    Standing { what: Standing },
 }
 
 /// Whose PINs are counted.
@@ -86,6 +88,10 @@ pub struct CameFirst {
 pub struct KeptKey(String);
 
 impl KeptKey {
+    pub fn delay(system_event: &Id, door: &Id, opens: bool) -> KeptKey {
+        KeptKey(format!("delay/{system_event}/{door}/{}", if opens { "open" } else { "close" }))
+    }
+
     pub fn alarm(alarm: &Id) -> KeptKey {
         KeptKey(format!("alarm/{alarm}"))
     }
@@ -127,15 +133,16 @@ impl KeptKey {
 impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
-            Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
-            Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
-            Kept::Standing { what } => what.key(),
-            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
-            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::WrongPins { of, .. } => KeptKey::wrong_pins(of),
             Kept::WithoutBeat { .. } => KeptKey::without_beat(),
             Kept::EmergencyUses { emergency_card, .. } => KeptKey::emergency_uses(emergency_card),
             Kept::Fallbacks { policy, .. } => KeptKey::fallbacks(policy.as_ref()),
+            Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
+            Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
+            Kept::Output { output, .. } => KeptKey(format!("output/{output}")),
+            Kept::Alarm { alarm, .. } => KeptKey::alarm(alarm),
+            Kept::Delay { system_event, door, opens, .. } => KeptKey::delay(system_event, door, *opens),
+            Kept::Standing { what } => what.key(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod area;
 pub mod auto_open;
+pub mod bucket;
 pub mod cloud;
 pub mod credential;
 pub mod door;
@@ -27,6 +28,7 @@ pub mod pin_lock;
 pub mod record;
 pub mod schedule;
 pub mod status;
+pub mod system_event;
 pub mod time;
 pub mod timers;
 pub mod topology;

@@ -16,7 +16,7 @@ use super::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
     },
-    step::{Commit, Effect, LedgerWrite},
+    step::{CommandKey, Commit, Effect, LedgerWrite},
 };
 use crate::{
     domain::{
@@ -69,6 +69,11 @@ pub enum Input {
     Mirror(MirrorOutput),
     /// Of an errand.
     Answer(Answer),
+    /// A command that an earlier run left open has ended.
+    Settled {
+        key: CommandKey,
+        answered: Answered,
+    },
     Clock(Vec<ClockNote>),
     /// Something of the node itself is to be told.
     Event(EventBody),
@@ -83,7 +88,7 @@ pub enum Action {
     /// To the doors, before anything else.
     Order(Order),
     /// To whoever keeps what it asks about.
-    Errand(Errand),
+    Errand(Box<Errand>),
     Link(LinkOrder),
     Commit(Commit),
     Mirror(MirrorInput),
@@ -196,6 +201,10 @@ impl Uplink {
                 let step = self.desk.handle_answer(answer);
                 self.desk_step(now, step, entropy, act);
             }
+            Input::Settled { key, answered } => {
+                let step = self.desk.handle_settled(now.wall, &key, answered);
+                self.desk_step(now, step, entropy, act);
+            }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
@@ -301,7 +310,7 @@ impl Uplink {
                 subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
             }
             CommandBody::LiveEventsUnsubscribe(args) => live.unsubscribe(&errand.operator, &args.jti).map(|()| None),
-            _ => return act(Action::Errand(errand)),
+            _ => return act(Action::Errand(Box::new(errand))),
         };
         let answered = match answered {
             Ok(detail) => Answered::Done(detail),

@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -16,20 +17,35 @@ use tokio::sync::mpsc;
 
 use crate::{
     adapters::store::SledKv,
-    domain::{event::Refusal, ids::Id},
+    config::{NotTaken, trial::PutFile},
+    domain::{
+        event::{EventBody, Refusal},
+        ids::Id,
+    },
     gateway::{
+        controller::Pause,
         desk::{Answer, Answered, Errand},
         ledger::EventReader,
         reports::{self, Places, ReportError, Scope, Spans},
+        step::CommandKey,
+        uplink,
     },
-    runtime::clock::Clock,
-    wire::{command::CommandBody, report::ReportArgs},
+    runtime::{
+        clock::Clock,
+        configuration::{self, NotConfirmed, NotPut, SharedKeeper},
+    },
+    wire::{
+        canonical::{hex, unhex32},
+        command::{CommandBody, ConfigurationPutArgs},
+        configuration::{ConfigurationAnswer, Origin},
+        report::ReportArgs,
+    },
 };
 
-/// Errands that wait for the one that is carried out.
+/// Errands that wait for the one that is carried out, and one word of the cloud loop.
 const QUEUE_MAX: usize = 8;
-/// Answers that wait for the cloud loop. Full: the clerk waits.
-const ANSWERS_MAX: usize = 8;
+/// What waits for the cloud loop. Full: the clerk waits.
+const NEWS_MAX: usize = 8;
 /// Reading yields to the doors.
 const NICENESS: i32 = 5;
 
@@ -39,34 +55,58 @@ pub struct Office {
     pub events: EventReader<SledKv>,
     pub log_id: Id,
     pub places: Places,
+    pub keeper: SharedKeeper,
+}
+
+/// What came of an errand, in the order in which it is to be heard.
+#[derive(Debug)]
+pub enum News {
+    Answer(Answer),
+    /// A configuration waits for its trial, which the next run is.
+    Trial(Pause),
+    /// The trial that this run is was confirmed.
+    Confirmed {
+        put: CommandKey,
+        event: Box<EventBody>,
+    },
+}
+
+enum Job {
+    Errand(Box<Errand>),
+    /// What the run began with is durable.
+    Told,
 }
 
 pub struct Clerk {
-    queue: SyncSender<Errand>,
-    pub answers: mpsc::Receiver<Answer>,
+    queue: SyncSender<Job>,
+    pub news: mpsc::Receiver<News>,
     thread: JoinHandle<()>,
 }
 
 impl Clerk {
     pub fn start(office: Office) -> io::Result<Clerk> {
-        let (queue, errands) = sync_channel(QUEUE_MAX);
-        let (answers_out, answers) = mpsc::channel(ANSWERS_MAX);
-        let desk = Desk { office, spans: Spans::default() };
-        let thread = thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.run(&errands, &answers_out))?;
-        Ok(Clerk { queue, answers, thread })
+        let (queue, jobs) = sync_channel(QUEUE_MAX);
+        let (news_out, news) = mpsc::channel(NEWS_MAX);
+        let desk = Desk { office, spans: Spans::default(), news: news_out };
+        let thread = thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.run(&jobs))?;
+        Ok(Clerk { queue, news, thread })
     }
 
-    /// Gives the errand back if the clerk has enough to do.
-    pub fn take(&self, errand: Errand) -> Result<(), Errand> {
-        self.queue.try_send(errand).map_err(|full| match full {
-            std::sync::mpsc::TrySendError::Full(errand) | std::sync::mpsc::TrySendError::Disconnected(errand) => errand,
-        })
+    /// False: the clerk has enough to do.
+    #[must_use]
+    pub fn take(&self, errand: Box<Errand>) -> bool {
+        self.queue.try_send(Job::Errand(errand)).is_ok()
+    }
+
+    /// What the run began with is durable. Lost in a full queue, it is told once more by the next run.
+    pub fn told(&self) {
+        let _ = self.queue.try_send(Job::Told);
     }
 
     /// Ends after the errand that is being carried out; those that wait are dropped with the daemon.
     pub fn stop(self) {
-        let Clerk { queue, answers, thread } = self;
-        drop((queue, answers));
+        let Clerk { queue, news, thread } = self;
+        drop((queue, news));
         // Its end, however it ended, is not worth more than a line.
         if thread.join().is_err() {
             tracing::error!("the clerk's thread panicked");
@@ -77,32 +117,52 @@ impl Clerk {
 struct Desk {
     office: Office,
     spans: Spans,
+    news: mpsc::Sender<News>,
 }
 
 impl Desk {
-    fn run(mut self, errands: &Receiver<Errand>, answers: &mpsc::Sender<Answer>) {
+    fn run(mut self, jobs: &Receiver<Job>) {
         // Of this thread only, on Linux. Without the right to it nothing is lost.
         let _ = rustix::process::nice(NICENESS);
-        while let Ok(errand) = errands.recv() {
-            if answers.is_closed() {
+        while let Ok(job) = jobs.recv() {
+            // With the loop gone nobody waits for an answer.
+            if self.news.is_closed() {
                 return;
             }
-            let ticket = errand.ticket;
-            let answered = catch_unwind(AssertUnwindSafe(|| self.carry_out(errand)));
-            let answered = answered.unwrap_or_else(|_| {
-                tracing::error!("an errand panicked");
-                Answered::Failed(message("it failed for a reason of the node's own: its log tells more"))
-            });
-            let answer = Answer { ticket, at: self.office.clock.now().wall, answered };
-            if answers.blocking_send(answer).is_err() {
-                return;
+            match job {
+                Job::Told => self.office.keeper.lock().told(),
+                Job::Errand(errand) => self.errand(*errand),
             }
         }
     }
 
-    fn carry_out(&mut self, errand: Errand) -> Answered {
-        match &errand.body {
-            CommandBody::ReportsQuery(args) => self.report(&errand.scope, args),
+    fn errand(&mut self, errand: Errand) {
+        let ticket = errand.ticket;
+        let mut after = Vec::new();
+        let answered = catch_unwind(AssertUnwindSafe(|| self.carry_out(errand, &mut after)));
+        let answered = answered.unwrap_or_else(|_| {
+            tracing::error!("an errand panicked");
+            Answered::Failed(message("it failed for a reason of the node's own: its log tells more"))
+        });
+        let answer = Answer { ticket, at: self.office.clock.now().wall, answered };
+        for news in [News::Answer(answer)].into_iter().chain(after) {
+            // A loop that is gone ends this thread at the next turn.
+            let _ = self.news.blocking_send(news);
+        }
+    }
+
+    fn carry_out(&mut self, errand: Errand, after: &mut Vec<News>) -> Answered {
+        let Errand { operator, issuer, jti, scope, body, .. } = errand;
+        match body {
+            CommandBody::ReportsQuery(args) => self.report(&scope, &args),
+            CommandBody::ConfigurationGet(args) => self.configuration(args.offset.unwrap_or(0)),
+            CommandBody::ConfigurationPut(args) => {
+                let ConfigurationPutArgs { toml, expect_sha256, confirm_within_s } = args;
+                let file = PutFile { toml, operator, issuer, jti };
+                let within = Duration::from_secs(u64::from(confirm_within_s));
+                self.put(file, expect_sha256.as_deref().and_then(unhex32), within, after)
+            }
+            CommandBody::ConfigurationConfirm(args) => self.confirm(&args.sha256, operator, jti, after),
             other => {
                 refused(Refusal::Unsupported, format!("this version of latchd does not carry out {}", other.name()))
             }
@@ -117,6 +177,72 @@ impl Desk {
             Err(error @ ReportError::OtherLog) => refused(Refusal::Conflict, error.to_string()),
             Err(error @ ReportError::Store(_)) => Answered::Failed(message(error.to_string())),
         }
+    }
+
+    fn configuration(&self, offset: u32) -> Answered {
+        let present = self.office.keeper.lock().present();
+        let Some((part, next)) = ConfigurationAnswer::part(&present.toml, offset) else {
+            return refused(Refusal::Malformed, "args.offset: no part of the file begins there");
+        };
+        let origin = present.put.as_ref().map_or(Origin::Installer {}, |file| Origin::Command {
+            operator: file.operator.clone(),
+            jti: file.jti.clone(),
+        });
+        let confirm_by = present.left.map(|left| self.office.clock.now().wall + left);
+        let answer = ConfigurationAnswer {
+            toml: Some(part.to_owned()),
+            origin: Some(origin),
+            next,
+            confirm_by,
+            ..ConfigurationAnswer::of(present.sha256)
+        };
+        Answered::Done(Some(json!({ "configuration": answer })))
+    }
+
+    fn put(&self, file: PutFile, expected: Option<[u8; 32]>, within: Duration, after: &mut Vec<News>) -> Answered {
+        let put = match self.office.keeper.lock().put(file, expected, within) {
+            Ok(put) => put,
+            Err(not_put) => return not_put_answer(not_put),
+        };
+        let warnings = uplink::bounded(put.warnings);
+        let answer = ConfigurationAnswer { warnings, ..ConfigurationAnswer::of(put.sha256) };
+        let Some(pause) = put.pause else {
+            let text = "this configuration is in force already";
+            return Answered::Done(Some(json!({ "message": text, "configuration": answer })));
+        };
+        after.push(News::Trial(pause));
+        let confirm_by = Some(self.office.clock.now().wall + within);
+        Answered::Scheduled(Some(json!({ "configuration": ConfigurationAnswer { confirm_by, ..answer } })))
+    }
+
+    fn confirm(&self, sha256: &str, operator: Id, jti: Id, after: &mut Vec<News>) -> Answered {
+        let Some(wanted) = unhex32(sha256) else { return refused(Refusal::Malformed, "args.sha256: not a SHA-256") };
+        match self.office.keeper.lock().confirm(wanted) {
+            Ok(file) => {
+                let event = EventBody::ConfigurationConfirmed { sha256: sha256.to_owned(), operator, jti };
+                after.push(News::Confirmed { put: configuration::key(&file), event: Box::new(event) });
+                Answered::Done(Some(json!({ "configuration": ConfigurationAnswer::of(wanted) })))
+            }
+            Err(NotConfirmed::NotOnTrial(why)) => refused(Refusal::Conflict, why),
+            Err(NotConfirmed::Store(error)) => Answered::Failed(message(error.to_string())),
+        }
+    }
+}
+
+fn not_put_answer(not_put: NotPut) -> Answered {
+    match not_put {
+        NotPut::NotTaken(NotTaken::Invalid(errors)) => {
+            let text = "the configuration is not valid, and nothing was changed";
+            Answered::Refused(Refusal::Malformed, json!({ "message": text, "errors": uplink::bounded(errors) }))
+        }
+        NotPut::NotTaken(NotTaken::Anchors(keys)) => {
+            let text = format!("cannot be changed by command: {}", keys.join(", "));
+            let errors: Vec<String> = keys.iter().map(|key| format!("{key} belongs to the installer")).collect();
+            Answered::Refused(Refusal::Forbidden, json!({ "message": text, "errors": errors }))
+        }
+        NotPut::Other(present) => refused(Refusal::Conflict, format!("{} is in force", hex(&present))),
+        NotPut::OnTrial(why) => refused(Refusal::Conflict, why),
+        NotPut::Store(error) => Answered::Failed(message(error.to_string())),
     }
 }
 

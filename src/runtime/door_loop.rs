@@ -18,7 +18,7 @@ use crate::{
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Input, Lasting, Step},
+        controller::{Controller, Input, Lasting, Pause, Step},
         step::{Commit, Fence},
         uplink::DoorNews,
     },
@@ -47,7 +47,26 @@ pub struct Inputs<'a> {
     pub cloud: &'a mut watch::Receiver<CloudState>,
     /// The newest only: marks rise.
     pub durable: &'a mut watch::Receiver<Fence>,
-    pub stop: &'a mut watch::Receiver<bool>,
+    pub going: &'a mut watch::Receiver<Going>,
+}
+
+/// Whether the doors go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Going {
+    #[default]
+    On,
+    Stop,
+    Pause(Pause),
+}
+
+impl Going {
+    fn end(&self) -> Option<Input> {
+        match self {
+            Going::On => None,
+            Going::Stop => Some(Input::Stop),
+            Going::Pause(pause) => Some(Input::Pause(pause.clone())),
+        }
+    }
 }
 
 enum Wake {
@@ -73,7 +92,9 @@ impl Inputs<'_> {
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
-            Ok(_) = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => Wake::Input(Input::Stop),
+            Ok(going) = self.going.wait_for(|going| *going != Going::On), if stop_by.is_none() => {
+                going.end().map_or(Wake::Round, Wake::Input)
+            }
             Ok(()) = self.durable.changed() => Wake::Input(Input::Durable(*self.durable.borrow_and_update())),
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
@@ -152,7 +173,7 @@ impl<'a> DoorLoop<'a> {
             }
             let step = match wake {
                 Wake::Input(input) => {
-                    if matches!(input, Input::Stop) {
+                    if matches!(input, Input::Stop | Input::Pause(_)) {
                         stop_by = Some(now.mono + self.stop_within);
                     }
                     if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
@@ -275,7 +296,7 @@ mod tests {
         let (_permissions, mut permissions) = watch::channel(permissions);
         let (_durable, mut durable) = watch::channel(Fence::default());
         let (_cloud_state, mut cloud_in) = watch::channel(CloudState::default());
-        let (stop, mut stop_in) = watch::channel(false);
+        let (going, mut going_in) = watch::channel(Going::On);
         let (cloud, news) = mpsc::channel(news_max);
         let mut queue = LedgerQueue::new(ledger.handle());
         let outlets = Outlets {
@@ -295,9 +316,9 @@ mod tests {
             permissions: &mut permissions,
             cloud: &mut cloud_in,
             durable: &mut durable,
-            stop: &mut stop_in,
+            going: &mut going_in,
         };
-        let mut ends = Ends { reports: Some(reports), stop, news };
+        let mut ends = Ends { reports: Some(reports), going, news };
         let (ended, ()) = tokio::join!(door_loop.run(controller, first, &mut inputs), meanwhile(&mut ends));
         let _ = ledger.stop();
         ended
@@ -305,25 +326,33 @@ mod tests {
 
     struct Ends {
         reports: Option<mpsc::Sender<(BusIx, BusReport)>>,
-        stop: watch::Sender<bool>,
+        going: watch::Sender<Going>,
         news: mpsc::Receiver<DoorNews>,
     }
 
     #[tokio::test]
     async fn a_stop_ends_in_time_although_a_board_that_is_lost_confirms_nothing() {
         let ended = run(false, 8, async |ends| {
-            ends.stop.send_replace(true);
+            ends.going.send_replace(Going::Stop);
         });
         let ended = ended.await;
         assert_eq!(ended, Ended::Stopped);
     }
 
     #[tokio::test]
+    async fn so_does_a_pause() {
+        let ended = run(false, 8, async |ends| {
+            ends.going.send_replace(Going::Pause(Pause::default()));
+        });
+        assert_eq!(ended.await, Ended::Stopped);
+    }
+
+    #[tokio::test]
     async fn a_loop_that_starts_again_during_a_stop_stops_as_well() {
         let ended = run(true, 8, async |ends| {
             // The earlier loop has heard it already.
-            ends.stop.send_if_modified(|stop| {
-                *stop = true;
+            ends.going.send_if_modified(|going| {
+                *going = Going::Stop;
                 false
             });
         });
@@ -343,7 +372,7 @@ mod tests {
             // The state of the door follows when there is room again.
             let second = ends.news.recv().await;
             assert!(matches!(second, Some(DoorNews::Status(_))), "{second:?}");
-            ends.stop.send_replace(true);
+            ends.going.send_replace(Going::Stop);
         });
         assert_eq!(ended.await, Ended::Stopped);
     }

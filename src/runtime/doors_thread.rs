@@ -30,7 +30,7 @@ use crate::{
         cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions, record::EmergencyCard,
     },
     gateway::{
-        controller::{Controller, Lasting, ReaderBinding, Setup, machines},
+        controller::{Controller, Lasting, Pause, ReaderBinding, Setup, machines},
         desk::ORDERS_MAX,
         step::Fence,
         uplink::DoorNews,
@@ -38,7 +38,7 @@ use crate::{
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
-        door_loop::{DoorLoop, Ended, Inputs, Outlets, STOP_WITHIN},
+        door_loop::{DoorLoop, Ended, Going, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
         reader_loop,
@@ -81,7 +81,7 @@ pub struct Doors {
     pub news: mpsc::Receiver<DoorNews>,
     /// True once every board has been heard of: the doors are enforced.
     pub enforced: watch::Receiver<bool>,
-    stop: watch::Sender<bool>,
+    going: watch::Sender<Going>,
     thread: JoinHandle<Result<(), String>>,
 }
 
@@ -92,7 +92,7 @@ impl Doors {
         let (cloud, cloud_in) = watch::channel(setup.cloud);
         let (news_out, news) = mpsc::channel(CLOUD_QUEUE_MAX);
         let (enforced_out, enforced) = watch::channel(false);
-        let (stop, stop_in) = watch::channel(false);
+        let (going, going_in) = watch::channel(Going::On);
         let beats = Beats::register(&setup.site, heartbeats);
         let mut thread = DoorsThread {
             ledger: LedgerQueue::new(setup.ledger.clone()),
@@ -100,19 +100,24 @@ impl Doors {
             orders: orders_in,
             permissions: permissions_in,
             cloud: cloud_in,
-            stop: stop_in,
+            going: going_in,
             news: news_out,
             enforced: enforced_out,
             beats,
             restarted: false,
         };
         let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
-        Ok(Doors { orders, permissions, cloud, news, enforced, stop, thread })
+        Ok(Doors { orders, permissions, cloud, news, enforced, going, thread })
     }
 
     /// Doors go to their safe state, then the thread ends.
     pub fn begin_stop(&self) {
-        self.stop.send_replace(true);
+        self.going.send_replace(Going::Stop);
+    }
+
+    /// The thread ends, and what the next run drives as well stays as it is.
+    pub fn begin_pause(&self, pause: Pause) {
+        self.going.send_replace(Going::Pause(pause));
     }
 
     /// True once the thread has ended, after a stop or because its restarts were used up.
@@ -151,7 +156,7 @@ struct DoorsThread {
     orders: mpsc::Receiver<Order>,
     permissions: watch::Receiver<Arc<Permissions>>,
     cloud: watch::Receiver<CloudState>,
-    stop: watch::Receiver<bool>,
+    going: watch::Receiver<Going>,
     news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
     beats: Beats,
@@ -252,7 +257,7 @@ impl DoorsThread {
             permissions: &mut self.permissions,
             cloud: &mut self.cloud,
             durable: &mut self.setup.durable,
-            stop: &mut self.stop,
+            going: &mut self.going,
         };
         // A loop ends by itself only by a panic: the whole thread starts again.
         let (ended, mut panic) = tokio::select! {

@@ -5,6 +5,7 @@ pub mod bus_loop;
 mod clerk;
 pub mod clock;
 mod cloud_loop;
+mod configuration;
 mod door_loop;
 mod doors_thread;
 mod event_line;

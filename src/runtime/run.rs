@@ -11,6 +11,7 @@ use std::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::process::{Resource, Rlimit};
 use tokio::{
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
@@ -19,35 +20,40 @@ use crate::{
     adapters::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
+        override_file::OverrideError,
         store::{
             self, OpenError, SetAside, SledKv,
             ledger_thread::LedgerThread,
             mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
         },
     },
-    config::site::{Cloud, Site},
+    config::{
+        Installation,
+        site::{Cloud, Site},
+    },
     domain::{
         cloud::{CloudState, Confirmation},
-        event::{Event, EventBody},
+        event::{Event, EventBody, RollbackCause},
         ids::Id,
         permission::SetVersion,
         time::Now,
     },
     gateway::{
         controller::Lasting,
-        desk::{Desk, DeskConfig},
+        desk::{Answered, Desk, DeskConfig},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
-        uplink::{self, Uplink},
+        uplink::{self, Input, Uplink},
     },
     runtime::{
         clerk::{Clerk, Office},
         clock::Clock,
-        cloud_loop::{CloudLoop, Inlets, Outlets},
+        cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
+        configuration::{Begin, Keeper, SharedKeeper},
         doors_thread::{Doors, DoorsSetup},
         event_line,
         heartbeat::Heartbeats,
@@ -94,6 +100,8 @@ pub enum RunError {
     Randomness,
     #[error("{0}")]
     Doors(String),
+    #[error(transparent)]
+    Override(#[from] OverrideError),
 }
 
 impl RunError {
@@ -102,6 +110,7 @@ impl RunError {
             RunError::Secret(_) => EXIT_BAD_CONFIGURATION,
             RunError::State { exit_code, .. } | RunError::Open { exit_code, .. } => *exit_code,
             RunError::OpenFiles { .. } | RunError::Io(_) | RunError::Randomness => EXIT_SYSTEM,
+            RunError::Override(_) => EXIT_IN_USE,
             RunError::Doors(_) => 1,
         }
     }
@@ -109,9 +118,9 @@ impl RunError {
 
 /// Runs until SIGTERM, SIGINT or SIGHUP, or until something fails for good, which has then been said once: in the
 /// journal, or on stderr where there is none.
-pub fn run(site: Site) -> Result<(), RunError> {
+pub fn run(installation: Installation) -> Result<(), RunError> {
     let journal = journal::start().inspect_err(|error| eprintln!("latchd: cannot start the log: {error}"))?;
-    let result = run_logged(site);
+    let result = run_logged(installation);
     let on_stderr = journal.is_on_stderr();
     if let Err(error) = &result
         && !on_stderr
@@ -127,15 +136,67 @@ pub fn run(site: Site) -> Result<(), RunError> {
     result
 }
 
-fn run_logged(site: Site) -> Result<(), RunError> {
-    let site = Arc::new(site);
+/// One run after the other, each with the configuration that is in force when it begins.
+fn run_logged(installation: Installation) -> Result<(), RunError> {
+    make_state_directory(&installation.site.node.state_dir)?;
+    let keeper = SharedKeeper::new(Keeper::new(installation)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut stop_signals = runtime.block_on(async {
+        Ok::<StopSignals, std::io::Error>([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        ])
+    })?;
+    let result = loop {
+        let begin = keeper.lock().begin();
+        let is_trial = begin.trial.is_some();
+        let ended = run_once(begin, &keeper, &runtime, &mut stop_signals);
+        let mut keeper = keeper.lock();
+        match ended {
+            Ok((End::TrialOver, doors)) => {
+                keeper.end_trial(RollbackCause::NotConfirmed, None);
+                if let Err(stuck) = doors {
+                    break Err(RunError::Doors(stuck));
+                }
+            }
+            Ok((End::Trial, Ok(()))) => {}
+            Ok((End::Stopped, Ok(()))) => {
+                keeper.pause();
+                break Ok(());
+            }
+            // A thread that is stuck has the ports: only the end of the process frees them.
+            Ok((_, Err(stuck))) => {
+                keeper.end_trial(RollbackCause::Failed, Some(stuck.clone()));
+                break Err(RunError::Doors(stuck));
+            }
+            Err(error) if is_trial => {
+                tracing::error!(%error, "the daemon cannot run with the configuration on trial");
+                keeper.end_trial(RollbackCause::Failed, Some(error.to_string()));
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    // Without waiting for a resolver that may just be looking for the broker.
+    runtime.shutdown_background();
+    result
+}
+
+/// From open stores to closed ones. Beside the end: what kept the doors' thread from ending.
+fn run_once(
+    begin: Begin,
+    keeper: &SharedKeeper,
+    runtime: &Runtime,
+    stop_signals: &mut StopSignals,
+) -> Result<(End, Result<(), String>), RunError> {
+    let site = begin.site;
     open_files_suffice(&site)?;
     let secrets = Secrets::read(&site)?;
     let boot = random_id()?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, boot = %boot, node = %site.node.id, "starting");
 
-    let mut opening = Opening::new(&site)?;
+    let mut opening = Opening::new(&site);
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
@@ -164,6 +225,8 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
     told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
+    told.extend(begin.events);
+    let told_with = recovered.head.seq + told.len() as u64;
     for body in told {
         let mut commit = Commit::default();
         commit.event(event(now, &set, body));
@@ -206,32 +269,33 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let topology = Arc::new(site.topology());
     let places = Places::of(&topology);
     let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
+    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).or(begin.cancelled.as_ref().map(|(of, _)| of));
     let desk_config = DeskConfig {
         boot,
         issuer: site.cloud.issuer.clone(),
         topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
+        on_trial: on_trial.cloned(),
         delay_max: site.limits.delay_max,
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
     let uplink = Uplink::new(session, desk, set);
 
-    let clerk = Clerk::start(Office { clock: clock.clone(), events: events.clone(), log_id, places })?;
+    let keeper = keeper.clone();
+    let clerk = Clerk::start(Office { clock: clock.clone(), events: events.clone(), log_id, places, keeper })?;
+    let settled = begin.cancelled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outlets = runtime.block_on(async {
+    let (end, outlets) = runtime.block_on(async {
         let inlets = Inlets {
             link: MqttLink::new(link_config(&site)).no_earlier_than(passed),
             released,
             head: ledger.head(),
             health: ledger.health(),
             mirror: mirror.outputs(),
-            stop_signals: [
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::hangup())?,
-            ],
+            stop_signals,
+            told_with,
+            trial: begin.trial,
         };
         let outlets = Outlets {
             doors,
@@ -242,16 +306,18 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             clerk,
             watchdog: Watchdog::new(heartbeats),
         };
-        Ok::<_, std::io::Error>(CloudLoop::new(inlets, outlets, uplink).run(first).await)
-    })?;
-    // Without waiting for a resolver that may just be looking for the broker.
-    runtime.shutdown_background();
+        CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
+    });
     let doors = outlets.doors.join();
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
     tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");
-    doors.map_err(RunError::Doors)
+    Ok((end, doors))
+}
+
+fn rolled_back(cause: RollbackCause) -> Answered {
+    Answered::Cancelled(serde_json::json!({ "message": format!("rolled back: {}", cause.as_str()) }))
 }
 
 /// Asked before anything is opened: sled and the runtimes take a shortage for damage, or panic at it.
@@ -295,6 +361,15 @@ fn random_id() -> Result<Id, RunError> {
     Id::new(&hex(&bytes)).map_err(|_| RunError::Randomness)
 }
 
+fn make_state_directory(path: &Path) -> Result<(), RunError> {
+    // What is in there concerns nobody else, whatever the umask.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| RunError::State {
+        path: path.to_owned(),
+        what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
+        exit_code: EXIT_CANNOT_CREATE,
+    })
+}
+
 /// Opens the stores; what cannot be read is put aside and told of.
 struct Opening {
     dir: PathBuf,
@@ -302,15 +377,8 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(site: &Site) -> Result<Opening, RunError> {
-        let dir = site.node.state_dir.clone();
-        // What is in there concerns nobody else, whatever the umask.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| RunError::State {
-            path: dir.clone(),
-            what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
-            exit_code: EXIT_CANNOT_CREATE,
-        })?;
-        Ok(Opening { dir, set_aside: Vec::new() })
+    fn new(site: &Site) -> Opening {
+        Opening { dir: site.node.state_dir.clone(), set_aside: Vec::new() }
     }
 
     fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {

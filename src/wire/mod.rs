@@ -4,6 +4,7 @@ pub mod ack;
 pub mod beat;
 pub mod canonical;
 pub mod command;
+pub mod configuration;
 pub mod event_log;
 pub mod jws;
 pub mod keys;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{live::Subscribed, report::ReportPage};
+use super::{configuration::ConfigurationAnswer, live::Subscribed, report::ReportPage};
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
@@ -98,6 +98,14 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Subscribed")]
     pub live: Option<Subscribed>,
+    /// The answer to `configuration.*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConfigurationAnswer")]
+    pub configuration: Option<ConfigurationAnswer>,
+    /// With `refused`: everything that is wrong, one line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    pub errors: Option<Vec<String>>,
     /// With `unknown`, where the command was for another run: the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]

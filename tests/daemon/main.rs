@@ -4,6 +4,7 @@
 mod boards;
 mod broker;
 mod commands;
+mod configuration;
 mod doors;
 mod life;
 mod live;

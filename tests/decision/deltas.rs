@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use latchd::domain::{
     ids::{DoorIx, Id},
-    permission::{Change, Permissions, SetVersion},
+    permission::{Change, Permissions, Request, SetVersion, Target},
     record::Record,
     time::Now,
     topology::Topology,
@@ -130,7 +130,8 @@ fn made(held: &Records, changes: &[Change]) -> Records {
 fn same_answers(one: &Permissions, other: &Permissions, now: Now) -> Result<(), TestCaseError> {
     for door in 0..DOORS.len() as u16 + 1 {
         for read in reads() {
-            prop_assert_eq!(one.judge(&read, DoorIx(door), now), other.judge(&read, DoorIx(door), now), "{:?}", read);
+            let request = Request::card(&read, Target::Door(DoorIx(door)), now);
+            prop_assert_eq!(one.judge(&request), other.judge(&request), "{:?}", read);
         }
     }
     Ok(())

@@ -5,8 +5,11 @@ use jiff::{civil, tz::TimeZone};
 use latchd::domain::{
     event::DenialReason,
     ids::Id,
-    permission::Decision,
-    record::{AccessRule, Credential, CredentialState, Effect, Person, Record, Schedule, TimeOfDay, Token, Weekday},
+    permission::{Decision, Floors},
+    record::{
+        AccessRule, Authentication, Credential, CredentialState, Effect, Person, Record, Schedule, TimeOfDay, Token,
+        Weekday,
+    },
     time::{ClockTrust, Now, Wall},
 };
 
@@ -17,7 +20,14 @@ pub struct Reference<'a> {
 
 impl Reference<'_> {
     pub fn decide(&self, tokens: &[Token], well_formed: bool, door: &Id, now: Now) -> Decision {
-        let unattributed = |reason| Decision::Denied { reason, person: None, credential: None, rule: None };
+        let unattributed = |reason| Decision::Denied {
+            reason,
+            person: None,
+            credential: None,
+            rule: None,
+            wants: None,
+            duress: false,
+        };
         if tokens.is_empty() {
             return unattributed(DenialReason::BadFormat);
         }
@@ -47,6 +57,8 @@ impl Reference<'_> {
             person: Some(credential.person.clone()),
             credential: Some(id.clone()),
             rule: rule.cloned(),
+            wants: None,
+            duress: false,
         };
         match credential.state {
             CredentialState::Active => {}
@@ -82,9 +94,14 @@ impl Reference<'_> {
             if holds {
                 return Decision::Granted {
                     person: credential.person.clone(),
-                    credential: id.clone(),
+                    credential: Some(id.clone()),
                     rule: (*rule_id).clone(),
+                    authentication: Authentication::Card,
+                    companion: None,
+                    floors: Floors::NONE,
                     extended: person.extended_access,
+                    apb_exempt: person.apb_exempt,
+                    duress: false,
                 };
             }
         }

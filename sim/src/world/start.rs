@@ -168,6 +168,7 @@ impl World {
             // Small in some seeds, so that entries have to be dropped.
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
+            on_trial: None,
             delay_max: Duration::from_secs(3600),
         };
         let permissions = opened.permissions.clone();

@@ -47,6 +47,8 @@ pub enum DoorInput {
     },
     Timeout,
     Stop,
+    /// As [`DoorInput::Stop`], for the daemon begins anew in a moment: the relay stays, whatever the policy.
+    Pause,
 }
 
 /// A credential that is allowed here and now.

@@ -192,6 +192,10 @@ impl Door {
             }
             DoorInput::Timeout => Actor::Door,
             DoorInput::Stop => self.stop(&mut out),
+            DoorInput::Pause => {
+                self.config.at_stop = StopPolicy::Keep;
+                self.stop(&mut out)
+            }
         };
         self.settle(now, actor, &mut out);
         out

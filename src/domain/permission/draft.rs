@@ -9,12 +9,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Known, Permissions, SetVersion, calendar,
-    people::{CredentialCell, GroupCell, Holding, Life, Numbers, PersonCell},
-    rules::{RULES_MAX, RuleBody, Rules},
+    people::{CredentialCell, GroupCell, Holding, Life, Numbers, PersonCell, PersonRest},
+    rules::{Gate, RULES_MAX, RuleBody, Rules},
 };
 use crate::domain::{
     ids::{DoorIx, Id},
-    record::{self, Record, Token},
+    record::{self, Effect, Record, Token},
 };
 
 /// A set that records are put into, and taken out of.
@@ -63,7 +63,7 @@ impl Draft {
         match record {
             Record::Person(body) => self.put_person(id, &body),
             Record::Credential(body) => self.put_credential(id, &body),
-            Record::Group(_) => self.set.people.groups.define(id, GroupCell {}).1.is_none(),
+            Record::Group(body) => self.set.people.groups.define(id, GroupCell { critical: body.critical }).1.is_none(),
             Record::AccessRule(body) => self.put_rule(id, &body),
             Record::Schedule(body) => Arc::make_mut(&mut self.set.calendar).put_schedule(id, body, &mut self.calendar),
             Record::Holiday(body) => Arc::make_mut(&mut self.set.calendar).put_holiday(id, &body, &mut self.calendar),
@@ -88,6 +88,7 @@ impl Draft {
             "person" => {
                 if let Some((at, cell)) = self.set.people.persons.undefine(id) {
                     self.let_go_of_groups(cell.groups.as_slice());
+                    self.set.people.set_rest(at, PersonRest::default());
                     self.persons.push(at);
                     self.gone = true;
                 }
@@ -135,8 +136,12 @@ impl Draft {
             life: Life::new(body.active_from, body.expires_at),
             groups: Numbers::new(&groups),
             extended: body.extended_access,
+            apb_exempt: body.apb_exempt,
+            has_pins: body.pin.is_some() || body.duress_pin.is_some(),
         };
-        let (_, before) = self.set.people.persons.define(id, cell);
+        let (at, before) = self.set.people.persons.define(id, cell);
+        let partitions = body.partitions.clone().into();
+        self.set.people.set_rest(at, PersonRest { pin: body.pin, duress_pin: body.duress_pin, partitions });
         if let Some(before) = &before {
             self.let_go_of_groups(before.groups.as_slice());
         }
@@ -157,6 +162,8 @@ impl Draft {
             life: Life::new(body.active_from, body.expires_at),
             person,
             state: body.state,
+            medium: body.medium,
+            duress: body.duress,
         };
         let (credential, before) = people.credentials.define(id, cell);
         if let Some(before) = &before {
@@ -191,14 +198,21 @@ impl Draft {
         if body.doors.is_empty() && body.floors.is_empty() {
             faults.push("names neither doors nor floors");
         }
+        if body.effect == Effect::Deny && body.authentication.is_some() {
+            faults.push("a deny rule asks for no authentication");
+        }
         // Doors of other nodes are passed over: sets are shared.
         let here: BTreeSet<DoorIx> = body.doors.iter().filter_map(|door| self.set.places.door(door)).collect();
         let body = RuleBody {
-            effect: body.effect,
+            gate: match body.effect {
+                Effect::Deny => Gate::Deny,
+                Effect::Allow => Gate::Allow(body.authentication.unwrap_or_default()),
+            },
             schedule: body.schedule.clone(),
             groups: groups.into(),
             persons: places.into(),
             doors: here.into_iter().collect(),
+            floors: self.set.places.floors(&body.floors).into(),
             faults,
         };
         self.rules = true;
@@ -278,7 +292,7 @@ impl Draft {
         }
         if self.rules || self.calendar.any() {
             let Permissions { rule_bodies, calendar, places, .. } = &self.set;
-            self.set.rules = Arc::new(Rules::new(rule_bodies, calendar, places.doors()));
+            self.set.rules = Arc::new(Rules::new(rule_bodies, calendar, places));
         }
         Ok(Permissions { version, present: true, ..self.set })
     }

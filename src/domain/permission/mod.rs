@@ -12,10 +12,13 @@ mod compile;
 mod decide;
 mod draft;
 mod faults;
+mod floors;
+mod judge;
 mod operators;
 mod people;
 mod places;
 mod questions;
+mod request;
 mod rules;
 mod shared;
 mod site;
@@ -23,8 +26,10 @@ mod site;
 mod tests;
 
 pub use compile::{Change, Compiler};
-pub use decide::Decision;
+pub use decide::{Decision, Wants};
 pub use faults::FAULTS_MAX;
+pub use floors::Floors;
+pub use request::{Request, Restriction, Target};
 pub use site::{Known, SiteRecords};
 
 use std::sync::Arc;

@@ -6,9 +6,12 @@
 //! decision in a large set costs what its cache misses cost: the cells of credential and person are then
 //! fetched at once, not one after the other.
 
-use super::shared::{Hash, Index, Table};
+use std::sync::Arc;
+
+use super::shared::{Chunks, Hash, Index, Table};
 use crate::domain::{
-    record::{CredentialState, Token},
+    ids::Id,
+    record::{CredentialState, Medium, Token},
     time::Wall,
 };
 
@@ -18,12 +21,16 @@ pub(super) struct People {
     /// Credentials and rules refer to them.
     pub(super) persons: Table<PersonCell>,
     pub(super) credentials: Table<CredentialCell>,
+    /// By the place of the person; nothing for most.
+    rest: Chunks<Option<Arc<PersonRest>>>,
     tokens: Index<Holding>,
 }
 
 /// Persons and rules refer to it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct GroupCell {}
+pub(super) struct GroupCell {
+    pub(super) critical: bool,
+}
 
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
@@ -31,6 +38,17 @@ pub(super) struct PersonCell {
     pub(super) life: Life,
     pub(super) groups: Numbers,
     pub(super) extended: bool,
+    pub(super) apb_exempt: bool,
+    /// Has PINs, beside the table.
+    pub(super) has_pins: bool,
+}
+
+/// What is rarely asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PersonRest {
+    pub(super) pin: Option<Token>,
+    pub(super) duress_pin: Option<Token>,
+    pub(super) partitions: Box<[Id]>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +58,8 @@ pub(super) struct CredentialCell {
     pub(super) life: Life,
     pub(super) person: u32,
     pub(super) state: CredentialState,
+    pub(super) medium: Medium,
+    pub(super) duress: bool,
 }
 
 impl Default for CredentialCell {
@@ -49,6 +69,8 @@ impl Default for CredentialCell {
             life: Life::default(),
             person: u32::MAX,
             state: CredentialState::Suspended,
+            medium: Medium::Card,
+            duress: false,
         }
     }
 }
@@ -73,6 +95,23 @@ impl People {
     pub(super) fn holders(&self, token: &Token) -> impl Iterator<Item = u32> {
         let candidates = self.tokens.candidates(hash(token)).map(|holding| holding.credential);
         candidates.filter(|at| self.credentials.cell(*at).is_some_and(|cell| cell.token == *token))
+    }
+
+    pub(super) fn rest(&self, person: u32) -> Option<&PersonRest> {
+        self.rest.get(person)?.as_deref()
+    }
+
+    pub(super) fn set_rest(&mut self, person: u32, rest: PersonRest) {
+        let rest = (rest != PersonRest::default()).then(|| Arc::new(rest));
+        if rest.is_none() && self.rest.get(person).is_none_or(Option::is_none) {
+            return;
+        }
+        while self.rest.get(person).is_none() {
+            self.rest.push(None);
+        }
+        if let Some(place) = self.rest.get_mut(person) {
+            *place = rest;
+        }
     }
 
     pub(super) fn index(&mut self, token: &Token, holding: Holding) {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::Permissions;
+use super::{Floors, Permissions};
 use crate::domain::{
     ids::Id,
     schedule::{LocalTime, Schedule},
-    time::Wall,
+    time::{ClockTrust, Now, Wall},
 };
 
 impl Permissions {
@@ -45,5 +45,37 @@ impl Permissions {
         found.is_some_and(|(person, group)| {
             self.people.persons.cell(person).is_some_and(|cell| cell.groups.as_slice().contains(&group))
         })
+    }
+
+    /// No anti-passback and no occupancy limit stops this person.
+    pub fn apb_exempt(&self, person: &Id) -> bool {
+        let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));
+        cell.is_some_and(|cell| cell.apb_exempt)
+    }
+
+    /// A member of a group that is critical.
+    pub fn is_critical(&self, person: &Id) -> bool {
+        let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));
+        cell.is_some_and(|cell| self.people.is_critical(cell))
+    }
+
+    /// The partitions that a person belongs to. `None`: there is no such person.
+    pub fn partitions_of(&self, person: &Id) -> Option<&[Id]> {
+        let at = self.people.persons.find(person)?;
+        Some(self.people.rest(at).map(|rest| &*rest.partitions).unwrap_or_default())
+    }
+
+    /// The floors of a floor group, by its position in the topology, that everybody may choose. With an
+    /// untrusted clock a schedule does not hold.
+    pub fn public_floors(&self, floor_group: u16, now: Now) -> Floors {
+        let place = self.places.topology().floor_groups.get(usize::from(floor_group));
+        let Some(record) = place.and_then(|place| self.site.floor_groups.get(&place.id)) else { return Floors::NONE };
+        let open = record.public.iter().filter(|public| match &public.schedule {
+            None => true,
+            Some(_) if now.trust == ClockTrust::Untrusted => false,
+            Some(schedule) => self.schedule_holds(schedule, now.wall).unwrap_or(false),
+        });
+        let floors = open.flat_map(|public| &public.floors);
+        floors.fold(Floors::NONE, |floors, floor| floors | self.places.floor(floor_group, floor))
     }
 }

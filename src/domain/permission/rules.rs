@@ -9,10 +9,10 @@
 
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
-use super::calendar::Calendar;
+use super::{Floors, Target, calendar::Calendar, places::Places};
 use crate::domain::{
     ids::{DoorIx, Id},
-    record::Effect,
+    record::Authentication,
     schedule::Schedule,
 };
 
@@ -22,15 +22,24 @@ pub(super) const RULES_MAX: usize = 65_536;
 /// What a rule record says, with numbers for names.
 #[derive(Clone, Debug)]
 pub(super) struct RuleBody {
-    pub(super) effect: Effect,
+    pub(super) gate: Gate,
     pub(super) schedule: Option<Id>,
     /// Places of groups and persons, each once.
     pub(super) groups: Box<[u32]>,
     pub(super) persons: Box<[u32]>,
     /// Of this node, each once.
     pub(super) doors: Box<[DoorIx]>,
+    /// By floor group of this node, each once.
+    pub(super) floors: Box<[(u16, Floors)]>,
     /// What is wrong with it by itself.
     pub(super) faults: Vec<&'static str>,
+}
+
+/// What a rule does where it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Deny,
+    Allow(Authentication),
 }
 
 /// By id; a set shares the bodies that it has in common with the one before.
@@ -43,6 +52,11 @@ pub(super) struct Rules {
     names: Box<[Id]>,
     schedules: Box<[Arc<Schedule>]>,
     doors: Rows,
+    cabs: Rows,
+    /// For each floor group, the floors that each rule means, by rule.
+    floors: Box<[Box<[(u32, Floors)]>]>,
+    /// One bit for each rule: those that deny.
+    denying: Rows,
     by_group: Lists,
     direct: NumberSet,
     by_direct: Lists,
@@ -51,7 +65,7 @@ pub(super) struct Rules {
 /// All that judging a rule takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RuleCell {
-    pub(super) effect: Effect,
+    pub(super) gate: Gate,
     pub(super) schedule: Option<ScheduleIx>,
 }
 
@@ -60,12 +74,12 @@ pub(super) type ScheduleIx = NonZeroU16;
 
 impl Rules {
     /// Every schedule that a rule names is in the calendar, which has no more than a [`ScheduleIx`] can say.
-    pub(super) fn new(bodies: &RuleBodies, calendar: &Calendar, doors: usize) -> Rules {
+    pub(super) fn new(bodies: &RuleBodies, calendar: &Calendar, places: &Places) -> Rules {
         let schedule_numbers: BTreeMap<&Id, ScheduleIx> =
             calendar.schedules().map(|(id, _)| id).zip((1..=u16::MAX).filter_map(ScheduleIx::new)).collect();
         let schedule_number = |id: &Id| schedule_numbers.get(id).copied();
         let cell = |body: &Arc<RuleBody>| RuleCell {
-            effect: body.effect,
+            gate: body.gate,
             schedule: body.schedule.as_ref().and_then(schedule_number),
         };
         let numbered = || (0u32..).zip(bodies.values());
@@ -80,9 +94,26 @@ impl Rules {
             names: bodies.keys().cloned().collect(),
             schedules: calendar.schedules().map(|(_, schedule)| schedule.clone()).collect(),
             doors: Rows::new(
-                doors,
+                places.doors(),
                 bodies.len(),
                 numbered().flat_map(|(rule, body)| body.doors.iter().map(move |door| (door.index(), rule))),
+            ),
+            cabs: Rows::new(
+                places.floor_groups(),
+                bodies.len(),
+                numbered().flat_map(|(rule, body)| body.floors.iter().map(move |(cab, _)| (usize::from(*cab), rule))),
+            ),
+            floors: (0..places.floor_groups())
+                .map(|cab| {
+                    let at =
+                        |body: &RuleBody| body.floors.iter().find(|(other, _)| usize::from(*other) == cab).copied();
+                    numbered().filter_map(|(rule, body)| Some((rule, at(body)?.1))).collect()
+                })
+                .collect(),
+            denying: Rows::new(
+                1,
+                bodies.len(),
+                numbered().filter(|(_, body)| body.gate == Gate::Deny).map(|(rule, _)| (0, rule)),
             ),
             by_group: Lists::new(groups, || {
                 numbered().flat_map(|(rule, body)| body.groups.iter().map(move |group| (*group, rule)))
@@ -106,17 +137,47 @@ impl Rules {
         self.schedules.get(usize::from(schedule.get()) - 1).map(|schedule| &**schedule)
     }
 
-    /// Shows every rule for one of these groups or this person at this door; some of them more than once.
+    /// The floors that a rule means there; a door is a floor by itself.
+    pub(super) fn floors(&self, rule: u32, target: Target) -> Floors {
+        let Target::Cab(cab) = target else { return Floors::DOOR };
+        let Some(floors) = self.floors.get(usize::from(cab)) else { return Floors::NONE };
+        let found = floors.binary_search_by_key(&rule, |(rule, _)| *rule);
+        found.ok().and_then(|at| floors.get(at)).map_or(Floors::NONE, |(_, floors)| *floors)
+    }
+
+    /// Shows every rule of one kind for one of these groups, or this person, at this place; some of them more
+    /// than once.
     #[inline]
-    pub(super) fn concerning(&self, person: u32, groups: &[u32], door: DoorIx, mut visit: impl FnMut(u32)) {
-        let Some(here) = self.doors.row(door.index()) else { return };
-        for group in groups {
-            self.by_group.of(*group).iter().for_each(|word| word.rules(here, &mut visit));
-        }
+    pub(super) fn concerning(&self, who: (u32, &[u32]), target: Target, kind: Kind, mut visit: impl FnMut(u32)) {
+        let (person, groups) = who;
+        let here = match target {
+            Target::Door(door) => self.doors.row(door.index()),
+            Target::Cab(cab) => self.cabs.row(usize::from(cab)),
+        };
+        let (Some(here), Some(denying)) = (here, self.denying.row(0)) else { return };
+        let mut show = |words: &[RuleWord]| {
+            for word in words {
+                let at = word.at as usize;
+                let (Some(here), Some(denying)) = (here.get(at), denying.get(at)) else { continue };
+                let of_kind = match kind {
+                    Kind::Deny => *denying,
+                    Kind::Allow => !*denying,
+                };
+                word.rules(*here & of_kind, &mut visit);
+            }
+        };
+        groups.iter().for_each(|group| show(self.by_group.of(*group)));
         if let Some(rank) = self.direct.rank(person) {
-            self.by_direct.of(rank as u32).iter().for_each(|word| word.rules(here, &mut visit));
+            show(self.by_direct.of(rank as u32));
         }
     }
+}
+
+/// Which rules are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Deny,
+    Allow,
 }
 
 /// For each row, one bit for each rule.
@@ -209,10 +270,10 @@ impl Lists {
 }
 
 impl RuleWord {
-    /// Those of its rules that are also in the row, in order.
+    /// Those of its rules that are also in another word, in order.
     #[inline]
-    fn rules(&self, row: &[u64], visit: &mut impl FnMut(u32)) {
-        let mut bits = self.bits & row.get(self.at as usize).copied().unwrap_or_default();
+    fn rules(&self, others: u64, visit: &mut impl FnMut(u32)) {
+        let mut bits = self.bits & others;
         while bits != 0 {
             visit(self.at * 64 + bits.trailing_zeros());
             bits &= bits - 1;
@@ -296,7 +357,7 @@ mod tests {
                     let both = |rule: &u32| rows.contains(&(*rule, row)) && lists.contains(&(*rule, list));
                     let expected: BTreeSet<u32> = (0..500).filter(both).collect();
                     let mut found = Vec::new();
-                    by_list.of(list).iter().for_each(|word| word.rules(table.row(row).unwrap(), &mut |rule| found.push(rule)));
+                    by_list.of(list).iter().for_each(|word| word.rules(table.row(row).unwrap()[word.at as usize], &mut |rule| found.push(rule)));
                     prop_assert!(found.iter().eq(&expected), "{:?} {:?}", found, expected);
                 }
             }

@@ -10,6 +10,7 @@ use crate::domain::{
         Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
         Record, SystemEvent, Trigger,
     },
+    system_event,
 };
 
 /// Small tables compared to those of people; replaced only when one of their own records changes.
@@ -128,6 +129,7 @@ impl SiteRecords {
                 missing("organisation_unit", id, "organisation_unit", parent, exists);
             }
         }
+        system_event::check(&self.system_events, &self.partitions, fault);
         self.check_policies(fault);
         self.check_units(fault);
     }

@@ -9,7 +9,7 @@ use crate::domain::{
     event::DenialReason,
     fieldbus::RawCard,
     ids::DoorIx,
-    record::Token,
+    record::{Authentication, Token},
     time::{ClockTrust, Mono, Wall},
 };
 
@@ -74,11 +74,28 @@ fn ask(permissions: &Permissions, door: DoorIx, now: Now) -> Decision {
 }
 
 fn granted(rule: &str) -> Decision {
-    Decision::Granted { person: id("ada"), credential: id("c1"), rule: id(rule), extended: false }
+    Decision::Granted {
+        person: id("ada"),
+        credential: Some(id("c1")),
+        rule: id(rule),
+        authentication: Authentication::Card,
+        companion: None,
+        floors: Floors::NONE,
+        extended: false,
+        apb_exempt: false,
+        duress: false,
+    }
 }
 
 fn denied(reason: DenialReason, rule: Option<&str>) -> Decision {
-    Decision::Denied { reason, person: Some(id("ada")), credential: Some(id("c1")), rule: rule.map(id) }
+    Decision::Denied {
+        reason,
+        person: Some(id("ada")),
+        credential: Some(id("c1")),
+        rule: rule.map(id),
+        wants: None,
+        duress: false,
+    }
 }
 
 #[test]
@@ -151,7 +168,7 @@ fn the_reasons_come_in_their_order() {
             { "kind": "access_rule", "id": "no", "body": { "effect": "deny", "persons": ["bob"], "doors": ["front"] } }
         ]));
         match permissions.decide(&CardTokens::single(token(2)), FRONT, now(NOON)) {
-            Decision::Denied { reason, person, credential, rule } => {
+            Decision::Denied { reason, person, credential, rule, .. } => {
                 assert_eq!((person, credential), (Some(id("bob")), Some(id("c2"))));
                 assert_eq!(rule.is_some(), reason == DenialReason::ExplicitDeny);
                 reason
@@ -260,7 +277,7 @@ fn a_card_enrolled_twice_is_refused_if_either_enrolment_is() {
         let card = decode(WELL_FORMED).tokens(|text| if text.starts_with("h10301") { token(3) } else { token(2) });
         match (set.decide(&card, FRONT, now(NOON)), expected) {
             (Decision::Granted { credential, extended, .. }, None) => {
-                assert_eq!((credential.as_str(), extended), ("number", true));
+                assert_eq!((credential, extended), (Some(id("number")), true));
             }
             (Decision::Denied { reason, credential, .. }, Some((expected, by))) => {
                 assert_eq!((reason, credential), (expected, Some(id(by))));
@@ -290,7 +307,7 @@ fn tokens_with_one_hash_are_all_found() {
     );
     let set = set(cards.collect());
     for n in 0..100 {
-        match set.judge(&CardTokens::single(alike(n)), FRONT, now(NOON)) {
+        match set.judge(&Request::card(&CardTokens::single(alike(n)), Target::Door(FRONT), now(NOON))) {
             Decision::Denied { credential: Some(credential), .. } => assert_eq!(**credential, *format!("alike-{n}")),
             other => panic!("{n}: {other:?}"),
         }

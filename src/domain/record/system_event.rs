@@ -118,6 +118,16 @@ pub enum Trigger {
         #[serde(default)]
         inputs: Vec<Id>,
     },
+    /// Inputs that are neither power nor tamper.
+    InputActivated {
+        #[serde(default)]
+        inputs: Vec<Id>,
+    },
+    InputCleared {
+        #[serde(default)]
+        inputs: Vec<Id>,
+    },
+    /// The first person came for whom an auto open had waited.
     FirstIn {
         #[serde(default)]
         doors: Vec<Id>,
@@ -164,9 +174,52 @@ pub enum SystemAction {
         doors: Vec<Id>,
         on: bool,
     },
+    /// DND the other way round, from whatever it is when this fires.
+    DoorDndToggle {
+        doors: Vec<Id>,
+    },
     DoorForce {
         doors: Vec<Id>,
         state: ForceState,
+    },
+    DoorForceToggle {
+        doors: Vec<Id>,
+    },
+    /// As if this person had presented a credential at the door.
+    DoorVirtualRead {
+        door: Id,
+        person: Id,
+        #[serde(default)]
+        credential: Option<Id>,
+    },
+    /// Of the alarm that stands at each of the doors.
+    AlarmAcknowledge {
+        doors: Vec<Id>,
+    },
+    /// Neither: everybody.
+    ApbClear {
+        #[serde(default)]
+        person: Option<Id>,
+        #[serde(default)]
+        area: Option<Id>,
+    },
+    /// No floors: all of the group.
+    FloorOpen {
+        floor_group: Id,
+        #[serde(default)]
+        floors: Vec<Id>,
+    },
+    FloorClose {
+        floor_group: Id,
+        #[serde(default)]
+        floors: Vec<Id>,
+    },
+    FloorOpenAndClose {
+        floor_group: Id,
+        #[serde(default)]
+        floors: Vec<Id>,
+        #[serde(default)]
+        dwell_ms: Option<u32>,
     },
     LockdownSet {
         #[serde(default)]
@@ -210,4 +263,96 @@ pub enum ForceState {
     Open,
     Closed,
     Released,
+}
+
+impl SystemAction {
+    /// The command that does the same; none for what only tells.
+    pub fn command(&self) -> Option<&'static str> {
+        Some(match self {
+            SystemAction::DoorOpen { .. } => "door.open",
+            SystemAction::DoorClose { .. } => "door.close",
+            SystemAction::DoorOpenAndClose { .. } => "door.open_and_close",
+            SystemAction::DoorOpenWithDelay { .. } => "door.open_with_delay",
+            SystemAction::DoorCloseWithDelay { .. } => "door.close_with_delay",
+            SystemAction::DoorDnd { .. } | SystemAction::DoorDndToggle { .. } => "door.dnd",
+            SystemAction::DoorForce { .. } => "door.force",
+            SystemAction::DoorForceToggle { .. } => "door.force_toggle",
+            SystemAction::DoorVirtualRead { .. } => "door.virtual_read",
+            SystemAction::AlarmAcknowledge { .. } => "alarm.acknowledge",
+            SystemAction::ApbClear { .. } => "apb.clear",
+            SystemAction::FloorOpen { .. } => "floor.open",
+            SystemAction::FloorClose { .. } => "floor.close",
+            SystemAction::FloorOpenAndClose { .. } => "floor.open_and_close",
+            SystemAction::LockdownSet { .. } => "lockdown.set",
+            SystemAction::LockdownClear { .. } => "lockdown.clear",
+            SystemAction::OutputPulse { .. } => "output.pulse",
+            SystemAction::OutputSet { .. } => "output.set",
+            SystemAction::Alarm { .. } | SystemAction::Notify { .. } => return None,
+        })
+    }
+
+    /// As the record writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SystemAction::Alarm { .. } => "alarm",
+            SystemAction::Notify { .. } => "notify",
+            other => other.command().unwrap_or_default(),
+        }
+    }
+
+    /// The doors that it names.
+    pub fn doors(&self) -> &[Id] {
+        match self {
+            SystemAction::DoorOpen { doors }
+            | SystemAction::DoorClose { doors }
+            | SystemAction::DoorOpenAndClose { doors, .. }
+            | SystemAction::DoorOpenWithDelay { doors, .. }
+            | SystemAction::DoorCloseWithDelay { doors, .. }
+            | SystemAction::DoorDnd { doors, .. }
+            | SystemAction::DoorDndToggle { doors }
+            | SystemAction::DoorForce { doors, .. }
+            | SystemAction::DoorForceToggle { doors }
+            | SystemAction::AlarmAcknowledge { doors }
+            | SystemAction::LockdownSet { doors, .. }
+            | SystemAction::LockdownClear { doors, .. } => doors,
+            SystemAction::DoorVirtualRead { door, .. } => std::slice::from_ref(door),
+            SystemAction::ApbClear { .. }
+            | SystemAction::FloorOpen { .. }
+            | SystemAction::FloorClose { .. }
+            | SystemAction::FloorOpenAndClose { .. }
+            | SystemAction::OutputPulse { .. }
+            | SystemAction::OutputSet { .. }
+            | SystemAction::Alarm { .. }
+            | SystemAction::Notify { .. } => &[],
+        }
+    }
+
+    /// Whether it only makes safer or tells: carried out even when nobody knows what time it is.
+    pub fn secures(&self) -> bool {
+        match self {
+            SystemAction::DoorClose { .. }
+            | SystemAction::DoorCloseWithDelay { .. }
+            | SystemAction::DoorDnd { on: true, .. }
+            | SystemAction::DoorForce { state: ForceState::Closed, .. }
+            | SystemAction::LockdownSet { .. }
+            | SystemAction::FloorClose { .. }
+            | SystemAction::Alarm { .. }
+            | SystemAction::Notify { .. } => true,
+            SystemAction::DoorOpen { .. }
+            | SystemAction::DoorOpenAndClose { .. }
+            | SystemAction::DoorOpenWithDelay { .. }
+            | SystemAction::DoorDnd { on: false, .. }
+            | SystemAction::DoorDndToggle { .. }
+            | SystemAction::DoorForce { state: ForceState::Open | ForceState::Released, .. }
+            | SystemAction::DoorForceToggle { .. }
+            | SystemAction::DoorVirtualRead { .. }
+            | SystemAction::AlarmAcknowledge { .. }
+            | SystemAction::ApbClear { .. }
+            | SystemAction::FloorOpen { .. }
+            | SystemAction::FloorOpenAndClose { .. }
+            | SystemAction::LockdownClear { .. }
+            | SystemAction::OutputPulse { .. }
+            | SystemAction::OutputSet { .. } => false,
+        }
+    }
 }

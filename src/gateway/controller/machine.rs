@@ -33,6 +33,8 @@ pub struct View<'a> {
     pub credential_key: &'a CredentialKey,
     /// The emergency cards of the copy outside of the mirror, for when that is lost.
     pub spare_cards: &'a BTreeMap<Id, EmergencyCard>,
+    /// How many consequences lie between the input and this: 0 for what the input itself says.
+    pub depth: u8,
     pub(super) statuses: &'a [DoorStatus],
     pub(super) doors: &'a [DoorSlot],
 }

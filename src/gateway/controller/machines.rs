@@ -3,7 +3,7 @@
 
 use super::{
     alarms::Alarms, auto_open::AutoOpenMachine, entry::Entry, inputs::NodeInputs, interlock::InterlockMachine,
-    machine::Machine, outputs::FreeOutputs,
+    machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
@@ -16,5 +16,6 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::new(FreeOutputs::new(config)),
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),
+        Box::<SystemEvents>::default(),
     ]
 }

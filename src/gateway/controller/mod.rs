@@ -16,6 +16,7 @@ mod outputs;
 mod routes;
 mod standing;
 mod step;
+mod system_events;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,18 @@ pub enum Input {
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
     Stop,
+    /// The daemon begins anew in a moment, with another configuration: the same, but relays that will be
+    /// driven again stay as they are.
+    Pause(Pause),
+}
+
+/// What of the field another configuration leaves alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// Doors that it drives elsewhere or not at all: they go to their safe state.
+    pub moved: BTreeSet<DoorIx>,
+    /// Whatever stands beside the doors is the same.
+    pub others_stay: bool,
 }
 
 /// A reader and where its cards come from.
@@ -136,6 +149,8 @@ pub struct Controller {
     /// When the last input was handled.
     last: Now,
     stopping: bool,
+    /// It pauses, and what stands beside the doors was not told: it goes on as if nothing were.
+    machines_stay: bool,
 }
 
 /// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
@@ -169,6 +184,7 @@ impl Controller {
             standing: StandingSet::restored(lasting.kept.values()),
             last: now,
             stopping: false,
+            machines_stay: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
             let durable = lasting.doors.remove(&config.id).unwrap_or_default();
@@ -216,6 +232,17 @@ impl Controller {
                     self.tell(now, ix, DoorInput::Stop, &mut step);
                 }
             }
+            Input::Pause(pause) => {
+                self.stopping = true;
+                self.machines_stay = pause.others_stay;
+                if !pause.others_stay {
+                    self.tell_machines(now, Happening::Stop, &mut step);
+                }
+                for ix in (0..).map(DoorIx).take(self.doors.len()) {
+                    let input = if pause.moved.contains(&ix) { DoorInput::Stop } else { DoorInput::Pause };
+                    self.tell(now, ix, input, &mut step);
+                }
+            }
         }
         self.let_time_pass(now, &mut step);
         self.carry_out(now, &mut step);
@@ -233,9 +260,10 @@ impl Controller {
         &self.desired
     }
 
-    /// After [`Input::Stop`]: every door's safe state has been read back.
+    /// After [`Input::Stop`] or [`Input::Pause`]: every door's safe state has been read back.
     pub fn stopped(&self) -> bool {
-        self.not_stopped().next().is_none() && self.machines.iter().all(|machine| machine.stopped())
+        let machines = || self.machines_stay || self.machines.iter().all(|machine| machine.stopped());
+        self.not_stopped().next().is_none() && machines()
     }
 
     /// The doors whose safe state has not been confirmed, for whoever waits for [`Controller::stopped`].
@@ -446,6 +474,7 @@ impl Controller {
             cloud: &self.cloud,
             credential_key: &self.credential_key,
             spare_cards: &self.spare_cards,
+            depth: step.depth,
             statuses: &self.statuses,
             doors: &self.doors,
         };
@@ -453,14 +482,16 @@ impl Controller {
         for machine in &mut self.machines {
             machine.handle(now, &view, happening, &mut deeds);
         }
-        step.deeds.extend(deeds.0);
+        let depth = step.depth.saturating_add(1);
+        step.deeds.extend(deeds.0.into_iter().map(|deed| (depth, deed)));
     }
 
     /// Deeds lead to events, which lead to deeds: until none is left.
     fn carry_out(&mut self, now: Now, step: &mut Step) {
         let mut done = 0;
         loop {
-            let Some(deed) = step.deeds.pop_front() else {
+            let Some((depth, deed)) = step.deeds.pop_front() else {
+                step.depth = 0;
                 self.tell_machines(now, Happening::Settled, step);
                 if step.deeds.is_empty() {
                     return;
@@ -474,6 +505,7 @@ impl Controller {
                 let what = format!("more than {DEEDS_MAX} consequences of one input: the rest was not carried out");
                 return self.commit_event(now, EventBody::SystemChainBroken { detail: what }, step);
             }
+            step.depth = depth;
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
                 Deed::Event(body) => self.record(now, body, step),

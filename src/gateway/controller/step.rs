@@ -17,10 +17,12 @@ pub struct Step {
     pub reports: Vec<OrderReport>,
     /// Things whose status differs from the last step that named them, each once.
     pub changed: Vec<Thing>,
+    /// What is still to be carried out, and as how remote a consequence; empty when the controller returns.
+    pub(super) deeds: VecDeque<(u8, Deed)>,
+    /// Of the deed that is being carried out.
+    pub(super) depth: u8,
     /// Doors at which a `door.close` was taken: to the desk, which cancels what it had delayed there.
     pub closed: Vec<(DoorIx, Closed)>,
-    /// What is still to be carried out; empty when the controller returns.
-    pub(super) deeds: VecDeque<Deed>,
 }
 
 impl Step {

@@ -82,6 +82,9 @@ pub struct DeskConfig {
     pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
+    /// Of an earlier run and not ended with it: the configuration that this run is a trial of, or was until
+    /// just now. [`Desk::handle_settled`] ends it.
+    pub on_trial: Option<CommandKey>,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
 }
@@ -138,7 +141,7 @@ impl Desk {
         let mut step = DeskStep::default();
         let mut delays = Vec::new();
         for record in &mut records {
-            if record.outcomes.last().is_some_and(is_last) {
+            if record.outcomes.last().is_some_and(is_last) || config.on_trial.as_ref() == Some(&record.key) {
                 continue;
             }
             if let Some(delay) = &record.delay {
@@ -351,6 +354,18 @@ impl Desk {
             self.finish(&key);
         }
         self.store(&key, &mut step);
+        step
+    }
+
+    /// What an earlier run left open on purpose has ended.
+    pub fn handle_settled(&mut self, now: Wall, key: &CommandKey, answered: Answered) -> DeskStep {
+        let mut step = DeskStep::default();
+        if self.book.get(key).is_some_and(|entry| !entry.finished) {
+            let (stage, reason, detail) = answered.staged();
+            self.advance(key, now, stage, reason, detail, &mut step);
+            self.finish(key);
+            self.store(key, &mut step);
+        }
         step
     }
 

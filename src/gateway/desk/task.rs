@@ -83,7 +83,10 @@ impl Desk {
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
             CommandBody::ReportsQuery(_)
             | CommandBody::LiveEventsSubscribe(_)
-            | CommandBody::LiveEventsUnsubscribe(_) => Ok(Work::Node),
+            | CommandBody::LiveEventsUnsubscribe(_)
+            | CommandBody::ConfigurationGet(_)
+            | CommandBody::ConfigurationPut(_)
+            | CommandBody::ConfigurationConfirm(_) => Ok(Work::Node),
             CommandBody::DoorCancelDelay(args) => Ok(Work::CancelDelay(args.clone())),
             CommandBody::LockdownSet(args) => self.lockdown(args, true),
             CommandBody::LockdownClear(args) => self.lockdown(args, false),

@@ -248,7 +248,7 @@ impl LiveEvents {
     }
 
     /// The next message that may be sent; its PUBACK is told with [`LiveEvents::puback`].
-    pub fn next(&mut self) -> Option<(Id, Update)> {
+    pub fn next_message(&mut self) -> Option<(Id, Update)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.last_served.clone();
         let beginning = after.as_ref().map_or(Unbounded, Excluded);

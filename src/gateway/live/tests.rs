@@ -60,13 +60,13 @@ fn a_subscription_gets_what_fits_it_from_now_on() {
     let told = live.subscribe(at(0), &id("s"), &id("ada"), &only_front, Scope::default()).unwrap();
     assert_eq!((told.after, told.ends_at), (7, at(0).wall + Duration::from_secs(3600)));
     happens(&mut live, &[event(8, "front"), event(9, "back"), event(10, "front"), event(11, "back")]);
-    let (jti, update) = live.next().unwrap();
+    let (jti, update) = live.next_message().unwrap();
     assert_eq!((jti, seqs(&update), update.missed, update.ended), (id("s"), vec![8, 10], 0, None));
-    assert_eq!(live.next(), None, "one message is on the wire");
+    assert_eq!(live.next_message(), None, "one message is on the wire");
     happens(&mut live, &[event(12, "front")]);
-    assert_eq!(live.next(), None);
+    assert_eq!(live.next_message(), None);
     live.puback(&id("s"));
-    assert_eq!(seqs(&live.next().unwrap().1), [12]);
+    assert_eq!(seqs(&live.next_message().unwrap().1), [12]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn an_operator_with_doors_gets_events_of_these_doors_only() {
     live.subscribe(at(0), &id("s"), &id("max"), &args(json!({})), doors(&["back"])).unwrap();
     let stopping = Sealed { seq: 3, hash: [0; 32], json: br#"{"seq":3,"type":"node.stopping"}"#.to_vec() };
     happens(&mut live, &[event(1, "front"), event(2, "back"), stopping]);
-    assert_eq!(seqs(&live.next().unwrap().1), [2]);
+    assert_eq!(seqs(&live.next_message().unwrap().1), [2]);
 }
 
 #[test]
@@ -106,12 +106,12 @@ fn what_an_operator_loses_ends_the_subscription_at_once_and_says_why() {
             assert_eq!(*operator, id("max"));
             now.clone()
         });
-        let (_, update) = live.next().unwrap();
+        let (_, update) = live.next_message().unwrap();
         assert_eq!(update.ended, ended);
         assert_eq!(update.events.len(), usize::from(ended.is_none()), "{ended:?}");
         live.puback(&id("s"));
         happens(&mut live, &[event(2, "back")]);
-        assert_eq!(live.next().is_none(), ended.is_some());
+        assert_eq!(live.next_message().is_none(), ended.is_some());
     }
 }
 
@@ -122,13 +122,13 @@ fn a_subscription_ends_by_itself_and_when_it_is_told_to_by_its_own_operator() {
     subscribe(&mut live, "b", "ada");
     assert_eq!(live.next_deadline(), Some(at(60).mono));
     live.handle_timeout(at(59).mono);
-    assert_eq!(live.next(), None);
+    assert_eq!(live.next_message(), None);
     live.handle_timeout(at(60).mono);
-    assert_eq!(live.next().unwrap(), (id("a"), Update { ended: Some(Ended::Expired), ..Update::default() }));
+    assert_eq!(live.next_message().unwrap(), (id("a"), Update { ended: Some(Ended::Expired), ..Update::default() }));
     assert_eq!(live.unsubscribe(&id("ada"), &id("a")).unwrap_err().0, Refusal::UnknownTarget);
     assert_eq!(live.unsubscribe(&id("eve"), &id("b")).unwrap_err().0, Refusal::UnknownTarget);
     live.unsubscribe(&id("ada"), &id("b")).unwrap();
-    assert_eq!(live.next().unwrap().1.ended, Some(Ended::Unsubscribed));
+    assert_eq!(live.next_message().unwrap().1.ended, Some(Ended::Unsubscribed));
     assert_eq!((live.count(), live.next_deadline()), (0, None));
 }
 
@@ -167,7 +167,7 @@ fn what_there_was_no_room_for_is_counted_before_what_follows_it() {
     happens(&mut live, &events);
     live.connected();
     let (mut got, mut missed) = (Vec::new(), 0);
-    while let Some((jti, update)) = live.next() {
+    while let Some((jti, update)) = live.next_message() {
         assert!(update.missed == 0 || got.is_empty(), "missed ones come first");
         assert!(update.events.iter().map(Vec::len).sum::<usize>() <= MESSAGE_BYTES_MAX);
         let replayed = |event: &Vec<u8>| serde_json::from_slice::<Value>(event).unwrap()["replayed"] == json!(true);
@@ -187,7 +187,7 @@ fn an_event_that_is_larger_than_a_message_is_a_message_of_its_own() {
     let detail = "x".repeat(WAITING_BYTES_MAX + 1);
     let json = json!({"type": "x", "seq": 2, "detail": detail}).to_string().into_bytes();
     happens(&mut live, &[event(1, "front"), Sealed { seq: 2, hash: [0; 32], json }]);
-    let (_, update) = live.next().unwrap();
+    let (_, update) = live.next_message().unwrap();
     assert_eq!((seqs(&update), update.missed), (vec![2], 1));
 }
 
@@ -200,7 +200,8 @@ fn events_that_are_gone_before_they_were_looked_at_are_missed() {
     subscribe(&mut live, "late", "ada");
     live.durable(9);
     live.read(Mono::ZERO, 5, &[event(8, "front")]);
-    let mut missed: Vec<_> = std::iter::from_fn(|| live.next()).map(|(jti, u)| (jti, u.missed, seqs(&u))).collect();
+    let mut missed: Vec<_> =
+        std::iter::from_fn(|| live.next_message()).map(|(jti, u)| (jti, u.missed, seqs(&u))).collect();
     missed.sort();
     assert_eq!(missed, [(id("late"), 1, vec![8]), (id("s"), 3, vec![8])]);
 }
@@ -228,7 +229,7 @@ fn an_event_from_before_the_connection_is_marked_as_replayed() {
     let (from, _) = live.next_read().unwrap();
     live.read(Mono::ZERO, from, &[event(1, "front"), event(2, "front")]);
     let replayed = |event: &Vec<u8>| serde_json::from_slice::<Value>(event).unwrap()["replayed"].clone();
-    let update = live.next().unwrap().1;
+    let update = live.next_message().unwrap().1;
     assert_eq!(update.events.iter().map(replayed).collect::<Vec<_>>(), [json!(true), json!(false)]);
 }
 
@@ -267,7 +268,7 @@ proptest! {
         let mut got: BTreeMap<Id, Vec<(u64, Vec<u64>)>> = BTreeMap::new();
         let mut on_wire: Vec<Id> = Vec::new();
         let mut take = |live: &mut LiveEvents, on_wire: &mut Vec<Id>| {
-            let Some((jti, update)) = live.next() else { return false };
+            let Some((jti, update)) = live.next_message() else { return false };
             let seqs = seqs(&update);
             let of_this = got.entry(jti.clone()).or_default();
             // Again, after the link broke: the very same.

@@ -2,14 +2,12 @@
 //! anchor, then the word to the outside; must never speak before the store has synced. Invariant: at every
 //! instant of a crash either the old set or the new one is whole in the store, and the anchor is not above it.
 
-use std::sync::Arc;
-
 use super::{
     Anchor, Applied, Chores, Held, Mirror, MirrorOutput, SecondCopy,
     copy::{CopyError, LOG_DELTA, LOG_KEYS, Sink},
-    gather::{Gather, Gathered},
+    gather::{Changed, Gather, Understood},
     recover::recover,
-    table::{Changes, Meta, StoredKeys, Table},
+    table::{Changes, Meta, StoredKeys, Table, TableError, parse_key},
 };
 use crate::{
     domain::{ids::Id, time::Now},
@@ -35,13 +33,10 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         out: &mut Vec<MirrorOutput>,
     ) {
         let version = meta.version();
-        let mut gather = Gather::new(&self.config.topology, &self.config.zone);
-        if let Err(error) = self.table.rows(&changes, |row| gather.add(row)) {
-            return self.fail(error.to_string(), out);
-        }
-        let gathered = match gather.finish(&meta.critical, version) {
-            Ok(gathered) => gathered,
-            Err(reasons) => return self.refuse(document, Some(version), reasons, out),
+        let understood = match self.understand(&changes, &meta) {
+            Ok(Ok(understood)) => understood,
+            Ok(Err(reasons)) => return self.refuse(document, Some(version), reasons, out),
+            Err(error) => return self.fail(error.to_string(), out),
         };
         let durable = match self.table.write(&changes, &meta) {
             Ok(durable) => durable,
@@ -49,7 +44,8 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         };
         drop(changes);
         let had_base = self.held.is_some();
-        self.held = Some(Held { version, summary });
+        let applied = applied(&understood, absorbs, &durable);
+        self.held = Some(Held { version, summary, understood: Some(understood) });
         self.raise_anchor(&meta);
         let mark = self.anchor.mark();
         self.target = self.target.max(mark);
@@ -69,7 +65,22 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             self.chores.rewrite = true;
         }
         self.do_chores(now, false, out);
-        out.push(MirrorOutput::Applied(applied(gathered, absorbs, &durable)));
+        out.push(MirrorOutput::Applied(applied));
+    }
+
+    /// The set as it would be: from the one in force if there is one, at the cost of the changes; else whole.
+    fn understand(&self, changes: &Changes, meta: &Meta) -> Result<Result<Understood, Vec<String>>, TableError> {
+        let Some(before) = self.held.as_ref().and_then(|held| held.understood.as_ref()) else {
+            let mut gather = Gather::new(&self.config.topology, &self.config.zone);
+            self.table.rows(changes, |row| gather.add(row))?;
+            return Ok(gather.finish(&meta.critical, meta.version()));
+        };
+        let mut changed = Vec::with_capacity(changes.len());
+        for (key, body) in changes {
+            let Some((_, kind, id)) = parse_key(key) else { continue };
+            changed.push(Changed { kind, id, was_there: self.table.holds(key)?, body: body.as_deref() });
+        }
+        Ok(before.apply(changed, &meta.critical, meta.version()))
     }
 
     pub(super) fn commit_keys(&mut self, now: Now, keys: StoredKeys, out: &mut Vec<MirrorOutput>) {
@@ -175,18 +186,18 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 }
 
 /// The durable store vouches for what is handed out.
-fn applied(gathered: Gathered, absorbs: Vec<Id>, _: &Durable) -> Applied {
+fn applied(understood: &Understood, absorbs: Vec<Id>, _: &Durable) -> Applied {
     Applied {
-        version: *gathered.permissions.version(),
-        permissions: Arc::new(gathered.permissions),
-        records: gathered.records,
-        unknown_kinds: gathered.unknown_kinds,
+        version: *understood.permissions.version(),
+        permissions: understood.permissions.clone(),
+        records: understood.records,
+        unknown_kinds: understood.unknown_kinds(),
         absorbs,
     }
 }
 
 fn write_base<K: Kv>(table: &Table<K>, summary: &Summary, copy: &mut impl SecondCopy) -> Result<(), CopyError> {
-    let failed = |error: super::table::TableError| CopyError::Failed(error.to_string());
+    let failed = |error: TableError| CopyError::Failed(error.to_string());
     let meta = table.meta().map_err(failed)?;
     let Some(meta) = meta else { return Err(CopyError::Failed("the store has no set".to_owned())) };
     let nothing = Changes::new();

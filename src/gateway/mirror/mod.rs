@@ -44,7 +44,7 @@ pub use messages::{Applied, Ignored, MirrorInput, MirrorOutput, Refused, Wanted}
 pub use open::{MirrorOpened, OpenError, Source};
 pub use table::StoredKeys;
 
-use self::{retry::Retry, staging::Staging, table::Table};
+use self::{gather::Understood, retry::Retry, staging::Staging, table::Table};
 use super::kv::Kv;
 use crate::{
     domain::{
@@ -88,6 +88,8 @@ pub struct MirrorConfig {
 struct Held {
     version: SetVersion,
     summary: Summary,
+    /// `None`: this version does not understand it, and something else is in force.
+    understood: Option<Understood>,
 }
 
 pub struct Mirror<K, C> {

@@ -173,16 +173,20 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 mirror.raise_anchor(&meta);
             }
             mirror.target = mirror.anchor.mark();
-            mirror.held = Some(Held { version, summary });
             opened.version = Some(version);
-            match gather.finish(&meta.critical, version) {
-                Ok(gathered) => {
-                    opened.permissions = Arc::new(gathered.permissions);
-                    opened.records = gathered.records;
-                    opened.unknown_kinds = gathered.unknown_kinds;
+            let understood = match gather.finish(&meta.critical, version) {
+                Ok(understood) => {
+                    opened.permissions = understood.permissions.clone();
+                    opened.records = understood.records;
+                    opened.unknown_kinds = understood.unknown_kinds();
+                    Some(understood)
                 }
-                Err(reasons) => opened.refused = reasons,
-            }
+                Err(reasons) => {
+                    opened.refused = reasons;
+                    None
+                }
+            };
+            mirror.held = Some(Held { version, summary, understood });
         }
         let mut out = Vec::new();
         mirror.do_chores(now, false, &mut out);

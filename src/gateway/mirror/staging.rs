@@ -132,7 +132,8 @@ impl Staging {
                     None => drop(next.insert(key, None)),
                 }
             })?;
-            changes.append(&mut next);
+            // Not `append`, which would visit all that is there, for each bucket.
+            changes.extend(next);
         }
         self.bytes = self.chunks.values().map(Vec::len).sum();
         Ok(if reasons.is_empty() { Ok(changes) } else { Err(reasons.into_vec()) })

@@ -18,7 +18,6 @@
 //! than it should.
 
 mod backoff;
-mod bucket;
 mod events;
 mod intake;
 mod interface;

@@ -45,7 +45,7 @@ impl Session {
         }
         out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
         while matches!(self.phase, Phase::Connected) && self.outbox.has_room() {
-            let Some((jti, update)) = self.live.next() else { break };
+            let Some((jti, update)) = self.live.next_message() else { break };
             let sealed = self.sealer.seal_live(now.wall, &jti, update.missed, &update.events, update.ended);
             self.publish(self.topics.live(&jti), sealed, false, Sent::Live(jti), out);
         }

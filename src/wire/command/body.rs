@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::is_known;
 use crate::{
     domain::{door::Mode, ids::Id, operator, record::ForceState, time::Wall},
-    wire::{live::SubscribeArgs, report::ReportArgs},
+    wire::{canonical::{hex32, unhex32}, configuration::ConfigurationGetArgs, live::SubscribeArgs, report::ReportArgs},
 };
 
 pub const DWELL_MS_MIN: u32 = 100;
@@ -73,7 +73,7 @@ pub enum CommandBody {
     ReportsQuery(ReportArgs),
     LiveEventsSubscribe(SubscribeArgs),
     LiveEventsUnsubscribe(UnsubscribeArgs),
-    ConfigurationGet(NoArgs),
+    ConfigurationGet(ConfigurationGetArgs),
     ConfigurationPut(ConfigurationPutArgs),
     ConfigurationConfirm(ConfigurationConfirmArgs),
     NodeReboot(NoArgs),
@@ -308,9 +308,10 @@ pub struct ConfigurationPutArgs {
     pub toml: String,
     /// SHA-256 in hex of the file that this one was made from: refused as `conflict` if another is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "hex32::Sha256Hex")]
     pub expect_sha256: Option<String>,
     /// Rolled back by itself unless `configuration.confirm` comes within this time.
-    #[schemars(range(min = 10, max = 3600))]
+    #[schemars(range(min = 5, max = 3600))]
     pub confirm_within_s: u32,
 }
 
@@ -319,6 +320,7 @@ pub struct ConfigurationPutArgs {
 #[serde(deny_unknown_fields)]
 pub struct ConfigurationConfirmArgs {
     /// SHA-256 in hex of the file on trial.
+    #[schemars(with = "hex32::Sha256Hex")]
     pub sha256: String,
 }
 
@@ -484,13 +486,20 @@ impl CommandBody {
                 CommandBody::LiveEventsSubscribe(args)
             }
             "live_events.unsubscribe" => CommandBody::LiveEventsUnsubscribe(args.read("jti")?),
-            "configuration.get" => CommandBody::ConfigurationGet(args.read_or_default("nothing")?),
+            "configuration.get" => CommandBody::ConfigurationGet(args.read_or_default("offset")?),
             "configuration.put" => {
                 let args: ConfigurationPutArgs = args.read("toml, expect_sha256, confirm_within_s")?;
-                within("confirm_within_s", Some(args.confirm_within_s), 10, 3600)?;
+                within("confirm_within_s", Some(args.confirm_within_s), 5, 3600)?;
+                if let Some(expected) = &args.expect_sha256 {
+                    is_sha256("expect_sha256", expected)?;
+                }
                 CommandBody::ConfigurationPut(args)
             }
-            "configuration.confirm" => CommandBody::ConfigurationConfirm(args.read("sha256")?),
+            "configuration.confirm" => {
+                let args: ConfigurationConfirmArgs = args.read("sha256")?;
+                is_sha256("sha256", &args.sha256)?;
+                CommandBody::ConfigurationConfirm(args)
+            }
             "node.reboot" => CommandBody::NodeReboot(args.read_or_default("nothing")?),
             "node.identify" => CommandBody::NodeIdentify(args.read_or_default("nothing")?),
             "node.diagnostics" => {
@@ -581,6 +590,13 @@ impl Args<'_> {
             }
             _ => Ok(CommandBody::Unsupported { name: name.to_owned() }),
         }
+    }
+}
+
+fn is_sha256(field: &str, text: &str) -> Result<(), String> {
+    match unhex32(text) {
+        Some(_) => Ok(()),
+        None => Err(format!("args.{field}: expected a SHA-256 in lower-case hex")),
     }
 }
 

@@ -248,7 +248,7 @@ fn every_command_of_the_contract_is_read_under_its_own_name() {
         ("live_events.unsubscribe", json!({ "jti": "j-1" })),
         ("configuration.get", json!({})),
         ("configuration.put", json!({ "toml": "", "confirm_within_s": 60 })),
-        ("configuration.confirm", json!({ "sha256": "00" })),
+        ("configuration.confirm", json!({ "sha256": "00".repeat(32) })),
         ("node.reboot", json!({})),
         ("node.identify", json!({})),
         ("node.diagnostics", json!({})),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     domain::{event::Event, ids::Id},
     wire::{
-        canonical::{canonical, hex},
+        canonical::{canonical, hex, sha256},
         event_log::{self, Head},
         jws::{self, Signer, Typ},
         keys::Jwk,
@@ -155,6 +155,19 @@ pub fn commands() -> Examples {
                 json!({"filter": {"types": ["access.*", "door.forced"]}, "ttl_s": 900}),
             ),
         ),
+        ("configuration", command("01JD3Y5T7V9ZQB", "configuration.get", json!({}))),
+        (
+            "try",
+            command(
+                "01JD3Y5T7V9ZQC",
+                "configuration.put",
+                json!({"toml": "[node]\n", "expect_sha256": hex(&[0xab; 32]), "confirm_within_s": 120}),
+            ),
+        ),
+        (
+            "confirm",
+            command("01JD3Y5T7V9ZQD", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))})),
+        ),
         ("unwatch", command("01JD3Y5T7V9ZQA", "live_events.unsubscribe", json!({"jti": WATCHED}))),
     ]
 }
@@ -195,6 +208,15 @@ pub fn outcomes() -> Examples {
                 8,
                 json!({"seq": 2, "stage": "done", "detail": {"report": {
                     "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
+                }}}),
+            ),
+        ),
+        (
+            "on_trial",
+            outcome(
+                8,
+                json!({"seq": 2, "stage": "scheduled", "detail": {"configuration": {
+                    "sha256": hex(&sha256(b"[node]\n")), "confirm_by": "2026-09-21T14:15:20.120Z"
                 }}}),
             ),
         ),

@@ -22,6 +22,7 @@ use crate::{
             FloorArgs, FloorOpenAndCloseArgs, ForceArgs, ForceToggleArgs, ListArgs, LockdownArgs, LockerArgs, NoArgs,
             OutputPulseArgs, OutputSetArgs, PutArgs, UnsubscribeArgs, VirtualReadArgs,
         },
+        configuration::ConfigurationGetArgs,
         jws::Typ,
         keys::KeysDocument,
         live::SubscribeArgs,
@@ -58,6 +59,9 @@ pub const SUPPORTED: &[&str] = &[
     "reports.query",
     "live_events.subscribe",
     "live_events.unsubscribe",
+    "configuration.get",
+    "configuration.put",
+    "configuration.confirm",
 ];
 
 /// The shared definitions, and the messages that refer to them.
@@ -255,7 +259,8 @@ fn command_args(generator: &mut SchemaGenerator) -> Vec<CommandArgs> {
         args::<ConfigurationPutArgs>(g, true, &["configuration.put"]),
         args::<ConfigurationConfirmArgs>(g, true, &["configuration.confirm"]),
         args::<DiagnosticsArgs>(g, false, &["node.diagnostics"]),
-        args::<NoArgs>(g, false, &["configuration.get", "node.reboot", "node.identify"]),
+        args::<ConfigurationGetArgs>(g, false, &["configuration.get"]),
+        args::<NoArgs>(g, false, &["node.reboot", "node.identify"]),
         edits::<PutArgs>(g, "put", true),
         edits::<DeleteArgs>(g, "delete", true),
         edits::<ListArgs>(g, "list", false),

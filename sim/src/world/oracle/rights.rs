@@ -79,12 +79,12 @@ impl RightsWatch {
             }
             None => {
                 let reason = DenialReason::StalePermissions;
-                Decision::Denied { reason, person: None, credential: None, rule: None }
+                Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
             }
         };
         let verdict = match verdict {
-            Decision::Granted { person, credential, rule, .. } => (None, Some(person), Some(credential), Some(rule)),
-            Decision::Denied { reason, person, credential, rule } => (Some(reason), person, credential, rule),
+            Decision::Granted { person, credential, rule, .. } => (None, Some(person), credential, Some(rule)),
+            Decision::Denied { reason, person, credential, rule, .. } => (Some(reason), person, credential, rule),
         };
         let said = match event.body.clone() {
             EventBody::AccessGranted(Granted { person, credential, rule, .. }) => (None, person, credential, rule),

@@ -71,6 +71,21 @@ fn stopping_ends_a_momentary_unlock_even_where_the_relay_is_to_stay() {
 }
 
 #[test]
+fn a_door_that_only_pauses_keeps_its_relay_whatever_it_does_at_a_stop() {
+    for at_stop in [StopPolicy::Lock, StopPolicy::Unlock, StopPolicy::Keep] {
+        let mut closed = Bench::with(DoorConfig { at_stop, ..config() });
+        closed.confirm();
+        closed.tell(DoorInput::Pause);
+        assert!(!closed.unlocked() && closed.door.stopped(), "{at_stop:?}");
+        let mut open = Bench::with(DoorConfig { at_stop, ..config() });
+        open.open();
+        open.confirm();
+        open.tell(DoorInput::Pause);
+        assert!(open.unlocked() && open.door.stopped(), "{at_stop:?}");
+    }
+}
+
+#[test]
 fn fire_and_exit_release_a_stopping_door() {
     let mut bench = Bench::new();
     bench.tell(DoorInput::Stop).tell(DoorInput::Rex(true));

@@ -2,18 +2,23 @@
 //! answer by itself. Invariant: the fallback in force and the door's mode have had their say in every answer.
 
 use super::here::{Here, Refused};
-use crate::domain::{credential::CardTokens, event::DenialReason, ids::Id, permission::Decision, record::Token};
+use crate::domain::{
+    credential::CardTokens,
+    event::DenialReason,
+    ids::Id,
+    permission::{Decision, Request, Target, Wants},
+    record::Token,
+};
 
 /// What is presented.
 pub enum Ask<'a> {
+    /// Or a PIN that is a credential by itself.
     Card(&'a CardTokens),
     /// With the token of the PIN that its holder typed.
-    CardAndPin(&'a CardTokens, &'a Token),
-    /// A PIN that is a credential by itself.
-    Pin(&'a CardTokens),
-    /// A card, and that of somebody else beside it.
+    CardAndPin(&'a CardTokens, Token),
+    /// A card, and that of somebody who is to be let in together with its holder.
     Pair(&'a CardTokens, &'a CardTokens),
-    /// Any good credential of this person, or this one: a virtual read.
+    /// Of this person a credential that is in order, or this one: a virtual read.
     Holder(&'a Id, Option<&'a Id>),
 }
 
@@ -21,65 +26,55 @@ pub enum Ask<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {
     pub person: Id,
-    pub credential: Id,
-    pub rule: Option<Id>,
-    pub extended: bool,
-    pub duress: bool,
-    pub apb_exempt: bool,
+    /// `None`: a virtual read of whatever credential.
+    pub credential: Option<Id>,
+    pub rule: Id,
     pub companion: Option<Id>,
+    pub extended: bool,
+    pub apb_exempt: bool,
+    pub duress: bool,
 }
 
 impl Here<'_> {
     pub fn judge(&self, ask: Ask<'_>) -> Result<Holder, Refused> {
-        let permissions = self.view.permissions;
+        let (target, permissions) = (Target::Door(self.door), self.view.permissions);
+        let restriction = self.regime.restriction();
+        let request = |card, pin, companion| Request { card, target, now: self.now, pin, companion, restriction };
         let decision = match ask {
-            Ask::Card(tokens) | Ask::CardAndPin(tokens, _) | Ask::Pin(tokens) | Ask::Pair(tokens, _) => {
-                permissions.decide(tokens, self.door, self.now)
-            }
-            Ask::Holder(..) => {
-                Decision::Denied { reason: DenialReason::NoRule, person: None, credential: None, rule: None }
+            Ask::Card(card) => permissions.judge(&request(card, None, None)),
+            Ask::CardAndPin(card, pin) => permissions.judge(&request(card, Some(pin), None)),
+            Ask::Pair(card, other) => permissions.judge(&request(card, None, Some(other))),
+            Ask::Holder(person, credential) => {
+                permissions.judge_person(person, credential, target, self.now, restriction)
             }
         };
-        let answer = match decision {
-            Decision::Granted { person, credential, rule, extended } => Ok(Holder {
-                person,
-                credential,
-                rule: Some(rule),
-                extended,
-                duress: false,
-                apb_exempt: false,
-                companion: None,
-            }),
-            Decision::Denied { reason, person, credential, rule } => Err(Refused { reason, person, credential, rule }),
+        let answer = match decision.cloned() {
+            Decision::Granted { person, credential, rule, companion, extended, apb_exempt, duress, .. } => {
+                Ok(Holder { person, credential, rule, companion, extended, apb_exempt, duress })
+            }
+            Decision::Denied { reason, person, credential, rule, wants, duress } => {
+                Err(Refused { reason, person, credential, rule, wants, duress })
+            }
         };
-        let answer = self.regime_has_its_say(answer);
         match (self.door_denies(), answer) {
             (None, answer) => answer,
             (Some(mode), Ok(holder)) => Err(holder.refused(mode)),
             (Some(mode), Err(refused)) => Err(refused.with(mode)),
         }
     }
-
-    /// Nobody is asked for a PIN who would not pass with it.
-    fn regime_has_its_say(&self, answer: Result<Holder, Refused>) -> Result<Holder, Refused> {
-        let lacks = |reason| matches!(reason, DenialReason::PinRequired | DenialReason::SecondPersonRequired);
-        let critical = |_person: &Id| false;
-        match answer {
-            Ok(holder) => match self.regime.admits(critical(&holder.person)) {
-                Ok(()) => Ok(holder),
-                Err(reason) => Err(holder.refused(reason)),
-            },
-            Err(refused) if lacks(refused.reason) => {
-                let admitted = self.regime.admits(refused.person.as_ref().is_some_and(critical));
-                Err(admitted.map_or_else(|reason| refused.clone().with(reason), |()| refused.clone()))
-            }
-            Err(refused) => Err(refused),
-        }
-    }
 }
 
 impl Holder {
-    fn refused(self, reason: DenialReason) -> Refused {
-        Refused { reason, person: Some(self.person), credential: Some(self.credential), rule: self.rule }
+    pub fn refused(self, reason: DenialReason) -> Refused {
+        let Holder { person, credential, rule, duress, .. } = self;
+        Refused { reason, person: Some(person), credential, rule: Some(rule), wants: None, duress }
+    }
+}
+
+/// What a reader can wait for.
+pub fn lacks(wants: Wants) -> DenialReason {
+    match wants {
+        Wants::Pin => DenialReason::PinRequired,
+        Wants::SecondPerson => DenialReason::SecondPersonRequired,
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{
     Entry,
-    ask::{Ask, Holder},
+    ask::{Ask, Holder, lacks},
     here::{Here, Refused},
-    waiting::{Waiting, Who},
+    waiting::{AtReader, Waiting, Who},
 };
 use crate::{
     domain::{
@@ -17,6 +17,7 @@ use crate::{
         ids::Id,
         kept::PinOwner,
         keypad::{Digits, Key, Keypad},
+        permission::Wants,
         time::Mono,
     },
     gateway::controller::machine::{Deed, Deeds},
@@ -28,20 +29,25 @@ impl Entry {
         let tokens = presented.tokens(|text| token(here.view.credential_key, text));
         let card = presented.evidence;
         let answer = here.judge(Ask::Card(&tokens));
-        let person =
-            answer.as_ref().map_or_else(|refused| refused.person.clone(), |holder| Some(holder.person.clone()));
-        if let Some(waiting) = self.reader(here).and_then(|reader| reader.take()) {
-            let lacks = answer.as_ref().err().map(|refused| refused.reason);
-            let again = matches!(&waiting.who, Who::EmergencyCard(card) if self.cards.find(&tokens) == Some(card));
-            if again || (waiting.is_of(person.as_ref()) && lacks == Some(waiting.lacks)) {
+        let person = match &answer {
+            Ok(holder) => Some(holder.person.clone()),
+            Err(refused) => refused.person.clone(),
+        };
+        if let Some(waiting) = self.reader(here).and_then(AtReader::take) {
+            let same = match &waiting.who {
+                Who::Person { person: of, .. } => person.as_ref() == Some(of),
+                Who::EmergencyCard(of) => self.cards.find(&tokens) == Some(of),
+            };
+            let wants = answer.as_ref().err().and_then(|refused| refused.wants);
+            if same && (person.is_none() || wants.map(lacks) == Some(waiting.lacks)) {
                 return self.wait(here, waiting);
             }
-            if let Some((first, second)) = self.pair(here, &waiting, &tokens, person.as_ref()) {
+            if let Some((first, second)) = pair(here, &waiting, &tokens).filter(|_| !same) {
                 let both = [(first, Some(waiting.card)), (second, Some(card))];
                 return self.pass(here, &both, deeds);
             }
-            if !waiting.is_of(person.as_ref()) {
-                deeds.event(self.gave_up(here, waiting));
+            if !same {
+                here.gave_up(waiting, deeds);
             }
         }
         match answer {
@@ -53,22 +59,6 @@ impl Entry {
         }
     }
 
-    /// Somebody else's card, and together they may pass.
-    fn pair(
-        &self,
-        here: &Here<'_>,
-        waiting: &Waiting,
-        tokens: &CardTokens,
-        person: Option<&Id>,
-    ) -> Option<(Holder, Holder)> {
-        person.filter(|_| !waiting.is_of(person))?;
-        let mut first = here.judge(Ask::Pair(&waiting.tokens, tokens)).ok()?;
-        let mut second = here.judge(Ask::Pair(tokens, &waiting.tokens)).ok()?;
-        first.companion = Some(second.person.clone());
-        second.companion = Some(first.person.clone());
-        Some((first, second))
-    }
-
     fn refuse_or_ask(
         &mut self,
         here: &Here<'_>,
@@ -77,58 +67,32 @@ impl Entry {
         card: CardEvidence,
         deeds: &mut Deeds,
     ) {
-        let lacks = refused.reason;
-        let asks = match (lacks, &refused.person) {
-            (DenialReason::PinRequired, Some(person)) => {
-                let owner = PinOwner::Person(person.clone());
-                if self.locks.is_locked(&owner, here.now.mono) {
-                    return deeds.event(here.deny(refused.with(DenialReason::PinLockedOut), Some(card)));
-                }
-                self.keypad(here) != Keypad::None
-            }
-            (DenialReason::SecondPersonRequired, Some(_)) => here.reader.is_some(),
-            _ => false,
+        let (Some(wants), Some(person)) = (refused.wants, refused.person.clone()) else {
+            return here.deny(refused, Some(card), deeds);
         };
-        match refused {
-            Refused { person: Some(person), credential, rule, .. } if asks => {
-                let who = Who::Person { person, credential, rule };
-                self.wait(here, Waiting { who, tokens, card, lacks });
-            }
-            refused => deeds.event(here.deny(refused, Some(card))),
+        let owner = PinOwner::Person(person.clone());
+        if wants == Wants::Pin && self.locks.is_locked(&owner, here.now.mono) {
+            return here.deny(refused.with(DenialReason::PinLockedOut), Some(card), deeds);
         }
+        if wants == Wants::Pin && self.keypad(here) == Keypad::None {
+            return here.deny(refused, Some(card), deeds);
+        }
+        let Refused { credential, rule, .. } = refused;
+        let who = Who::Person { person, credential, rule };
+        self.wait(here, Waiting { who, tokens, card, lacks: lacks(wants) });
     }
 
     pub(super) fn wait(&mut self, here: &Here<'_>, waiting: Waiting) {
-        let until = self.until(here, waiting.lacks);
+        let until = until(here, waiting.lacks);
         if let Some(reader) = self.reader(here) {
             reader.wait(waiting, until);
-        }
-    }
-
-    fn until(&self, here: &Here<'_>, lacks: DenialReason) -> Mono {
-        let policy = &here.policy.body;
-        let millis = match lacks {
-            DenialReason::SecondPersonRequired => policy.second_person_ms,
-            _ => policy.pin_timeout_ms,
-        };
-        here.now.mono + Duration::from_millis(millis.into())
-    }
-
-    /// Nothing more came, or something else.
-    pub(super) fn gave_up(&self, here: &Here<'_>, waiting: Waiting) -> EventBody {
-        match waiting.who {
-            Who::Person { person, credential, rule } => {
-                let refused = Refused { reason: waiting.lacks, person: Some(person), credential, rule };
-                here.deny(refused, Some(waiting.card))
-            }
-            Who::EmergencyCard(id) => here.deny_emergency_card(&id, waiting.lacks, waiting.card),
         }
     }
 
     // ---- the keypad ----
 
     pub(super) fn key(&mut self, here: &Here<'_>, key: Key, deeds: &mut Deeds) {
-        let until = self.until(here, DenialReason::PinRequired);
+        let until = until(here, DenialReason::PinRequired);
         let Some(reader) = self.reader(here) else { return };
         match key {
             Key::Digit(digit) => {
@@ -164,22 +128,19 @@ impl Entry {
             Who::Person { person, credential, rule } => (person, credential, rule),
             Who::EmergencyCard(id) => return self.emergency_pin(here, &id, digits, waiting.card, deeds),
         };
+        let pin = digits.text().map(|digits| token(here.view.credential_key, &format!("pin:{person}:{digits}")));
         let owner = PinOwner::Person(person.clone());
-        let refused = |reason| Refused {
-            reason,
-            person: Some(person.clone()),
-            credential: credential.clone(),
-            rule: rule.clone(),
-        };
-        let answer = if self.locks.is_locked(&owner, here.now.mono) {
-            Err(refused(DenialReason::PinLockedOut))
-        } else {
-            match digits.text() {
-                Some(digits) => {
-                    let pin = token(here.view.credential_key, &format!("pin:{person}:{digits}"));
-                    here.judge(Ask::CardAndPin(&waiting.tokens, &pin))
-                }
-                None => Err(refused(here.door_denies().unwrap_or(DenialReason::WrongPin))),
+        let person = Some(person);
+        let answer = match pin {
+            _ if self.locks.is_locked(&owner, here.now.mono) => {
+                let nobody = Refused::nobody(DenialReason::PinLockedOut);
+                Err(Refused { person, credential, rule, ..nobody })
+            }
+            Some(pin) => here.judge(Ask::CardAndPin(&waiting.tokens, pin)),
+            // No PIN is that long.
+            None => {
+                let nobody = Refused::nobody(here.door_denies().unwrap_or(DenialReason::WrongPin));
+                Err(Refused { person, credential, rule, ..nobody })
             }
         };
         match answer {
@@ -189,7 +150,7 @@ impl Entry {
             }
             Err(refused) => {
                 let wrong = refused.reason == DenialReason::WrongPin;
-                deeds.event(here.deny(refused, Some(waiting.card)));
+                here.deny(refused, Some(waiting.card), deeds);
                 if wrong {
                     self.wrong_pin(here, owner, deeds);
                 }
@@ -202,34 +163,29 @@ impl Entry {
         let Some(reader) = here.reader_id() else { return };
         let owner = PinOwner::Reader(reader);
         if self.locks.is_locked(&owner, here.now.mono) {
-            return deeds.event(here.deny(Refused::nobody(DenialReason::PinLockedOut), None));
+            return here.deny(Refused::nobody(DenialReason::PinLockedOut), None, deeds);
         }
-        let text = digits.text().map(|digits| format!("pin:{digits}"));
-        let answer = match text {
-            Some(text) => here.judge(Ask::Pin(&CardTokens::single(token(here.view.credential_key, &text)))),
+        let answer = match digits.text() {
+            Some(digits) => {
+                let pin = token(here.view.credential_key, &format!("pin:{digits}"));
+                here.judge(Ask::Card(&CardTokens::single(pin)))
+            }
             None => Err(Refused::nobody(here.door_denies().unwrap_or(DenialReason::UnknownCredential))),
         };
         let locked = |person: &Id| self.locks.is_locked(&PinOwner::Person(person.clone()), here.now.mono);
         match answer {
             Ok(holder) if locked(&holder.person) => {
-                let Holder { person, credential, rule, .. } = holder;
-                let refused = Refused {
-                    reason: DenialReason::PinLockedOut,
-                    person: Some(person),
-                    credential: Some(credential),
-                    rule,
-                };
-                deeds.event(here.deny(refused, None));
+                here.deny(holder.refused(DenialReason::PinLockedOut), None, deeds);
             }
             Ok(holder) => {
                 deeds.0.extend(self.locks.right(&owner).map(Deed::Unkeep));
                 self.pass(here, &[(holder, None)], deeds);
             }
             Err(refused) if refused.reason == DenialReason::UnknownCredential => {
-                deeds.event(here.deny(refused.with(DenialReason::WrongPin), None));
+                here.deny(refused.with(DenialReason::WrongPin), None, deeds);
                 self.wrong_pin(here, owner, deeds);
             }
-            Err(refused) => deeds.event(here.deny(refused, None)),
+            Err(refused) => here.deny(refused, None, deeds),
         }
     }
 
@@ -252,5 +208,35 @@ impl Entry {
             wrong: wrong.count,
             lockout_s: policy.pin_lockout_s,
         });
+    }
+}
+
+/// Until when the reader waits for what is lacking.
+fn until(here: &Here<'_>, lacks: DenialReason) -> Mono {
+    let policy = &here.policy.body;
+    let millis = match lacks {
+        DenialReason::SecondPersonRequired => policy.second_person_ms,
+        _ => policy.pin_timeout_ms,
+    };
+    here.now.mono + Duration::from_millis(millis.into())
+}
+
+/// Both, if together they may pass.
+fn pair(here: &Here<'_>, waiting: &Waiting, tokens: &CardTokens) -> Option<(Holder, Holder)> {
+    let second = here.judge(Ask::Pair(tokens, &waiting.tokens)).ok().filter(|holder| holder.companion.is_some())?;
+    let first = here.judge(Ask::Pair(&waiting.tokens, tokens)).ok().filter(|holder| holder.companion.is_some())?;
+    Some((first, second))
+}
+
+impl Here<'_> {
+    /// Nothing more came, or something else.
+    pub(super) fn gave_up(&self, waiting: Waiting, deeds: &mut Deeds) {
+        match waiting.who {
+            Who::Person { person, credential, rule } => {
+                let refused = Refused { person: Some(person), credential, rule, ..Refused::nobody(waiting.lacks) };
+                self.deny(refused, Some(waiting.card), deeds);
+            }
+            Who::EmergencyCard(id) => deeds.event(self.deny_emergency_card(&id, waiting.lacks, waiting.card)),
+        }
     }
 }

@@ -9,9 +9,10 @@ use crate::{
         event::{CardEvidence, DenialReason, Denied, EventBody, Granted},
         fallback::Regime,
         ids::{DoorIx, Id, ReaderIx},
+        permission::Wants,
         time::Now,
     },
-    gateway::controller::machine::View,
+    gateway::controller::machine::{Deed, Deeds, View},
 };
 
 pub struct Here<'a> {
@@ -32,15 +33,20 @@ pub struct Refused {
     pub person: Option<Id>,
     pub credential: Option<Id>,
     pub rule: Option<Id>,
+    /// What would help and can still come.
+    pub wants: Option<Wants>,
+    /// A silent alarm is due all the same.
+    pub duress: bool,
 }
 
 impl Refused {
     pub fn nobody(reason: DenialReason) -> Refused {
-        Refused { reason, person: None, credential: None, rule: None }
+        Refused { reason, person: None, credential: None, rule: None, wants: None, duress: false }
     }
 
+    /// For another reason, against which nothing helps.
     pub fn with(self, reason: DenialReason) -> Refused {
-        Refused { reason, ..self }
+        Refused { reason, wants: None, ..self }
     }
 }
 
@@ -63,12 +69,24 @@ impl Here<'_> {
     }
 
     pub fn denied(&self, refused: Refused, card: Option<CardEvidence>) -> Denied {
-        let Refused { reason, person, credential, rule } = refused;
+        let Refused { reason, person, credential, rule, .. } = refused;
         let (door, reader) = (Some(self.door_id.clone()), self.reader_id());
         Denied { door, reader, person, credential, rule, card, ..Denied::new(reason) }
     }
 
-    pub fn deny(&self, refused: Refused, card: Option<CardEvidence>) -> EventBody {
-        EventBody::AccessDenied(self.denied(refused, card))
+    pub fn deny(&self, refused: Refused, card: Option<CardEvidence>, deeds: &mut Deeds) {
+        self.deny_at(None, refused, card, deeds);
+    }
+
+    /// By this area, if it was one.
+    pub fn deny_at(&self, area: Option<Id>, refused: Refused, card: Option<CardEvidence>, deeds: &mut Deeds) {
+        let duress = refused.duress.then(|| self.duress(false, refused.person.clone(), refused.credential.clone()));
+        deeds.event(EventBody::AccessDenied(Denied { area, ..self.denied(refused, card) }));
+        deeds.0.extend(duress.flatten().map(Deed::Event));
+    }
+
+    pub fn duress(&self, granted: bool, person: Option<Id>, credential: Option<Id>) -> Option<EventBody> {
+        let (door, reader) = (self.door_id.clone(), self.reader_id());
+        Some(EventBody::AccessDuress { door, reader, person: person?, credential, granted })
     }
 }

@@ -148,7 +148,7 @@ impl Entry {
             Frame::Unreadable => {
                 let bits = read.card.bits;
                 let card = CardEvidence { bits, raw: String::new(), formats: Vec::new(), parity_ok: false };
-                deeds.event(here.deny(Refused::nobody(DenialReason::BadFormat), Some(card)));
+                here.deny(Refused::nobody(DenialReason::BadFormat), Some(card), deeds);
             }
         }
     }
@@ -160,7 +160,7 @@ impl Entry {
         let over: Vec<_> = over.collect();
         for (reader, waiting) in over {
             if let Some(here) = self.at_reader(now, view, reader) {
-                deeds.event(self.gave_up(&here, waiting));
+                here.gave_up(waiting, deeds);
             }
         }
     }

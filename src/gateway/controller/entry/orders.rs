@@ -60,23 +60,25 @@ impl Entry {
         }
         let holder = match here.judge(Ask::Holder(person, credential)) {
             Ok(holder) => holder,
-            Err(refused) => return self.virtually_denied(&here, order, refused, None, deeds),
+            Err(refused) => {
+                let refused = Refused { person: Some(person.clone()), ..refused };
+                return self.virtually_denied(&here, order, refused, None, deeds);
+            }
         };
         let verdict = self.areas_say(&here, &holder);
         self.tell_violations(&here, person, &verdict, deeds);
-        let Holder { person, credential, rule, extended, .. } = holder;
         if let Some((reason, area)) = verdict.denied {
-            let refused = Refused { reason, person: Some(person), credential: Some(credential), rule };
-            return self.virtually_denied(&here, order, refused, Some(area), deeds);
+            return self.virtually_denied(&here, order, holder.refused(reason), Some(area), deeds);
         }
+        let Holder { person, credential, rule, extended, .. } = holder;
         deeds.event(EventBody::AccessGranted(Granted {
             person: Some(person.clone()),
-            credential: Some(credential.clone()),
-            rule: rule.clone(),
+            credential: credential.clone(),
+            rule: Some(rule.clone()),
             actor: Some(order.by.clone()),
             ..here.granted(None)
         }));
-        let decided = Decided { reason: None, person: person.clone(), credential: Some(credential), rule };
+        let decided = Decided { reason: None, person: person.clone(), credential, rule: Some(rule) };
         deeds.push(Deed::Report(order.ticket, Progress::Decided(Box::new(decided))));
         let dwell = view.door_config(door).map(|door| if extended { door.dwell_extended } else { door.dwell });
         let until = order.deadline + dwell.unwrap_or_default() + OPEN_GRACE + Duration::from_secs(1);
@@ -92,8 +94,7 @@ impl Entry {
         area: Option<Id>,
         deeds: &mut Deeds,
     ) {
-        let Refused { reason, person, credential, rule } = refused.clone();
-        if let Some(person) = person {
+        if let Refused { reason, person: Some(person), credential, rule, .. } = refused.clone() {
             let decided = Decided { reason: Some(reason), person, credential, rule };
             deeds.push(Deed::Report(order.ticket, Progress::Decided(Box::new(decided))));
         }

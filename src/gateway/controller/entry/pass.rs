@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::{
     Entry,
     ask::Holder,
-    here::{Here, Refused},
+    here::Here,
 };
 use crate::{
     domain::{
         area::{Changes, Verdict},
         door::{ContactState, DoorInput, Grant, OPEN_GRACE},
-        event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
+        event::{Actor, CardEvidence, DenialReason, EventBody, Granted},
         ids::{DoorIx, Id},
         status::Thing,
-        time::Mono,
+        time::{Mono, Now},
     },
     gateway::controller::machine::{Deed, Deeds},
 };
@@ -31,10 +31,14 @@ impl Entry {
         for ((holder, card), verdict) in holders.iter().zip(verdicts) {
             self.tell_violations(here, &holder.person, &verdict, deeds);
             if refused {
-                deeds.event(here.deny_holder(holder, card.clone(), verdict));
+                // If not by an area, then because the other one was.
+                let (reason, area) = match verdict.denied {
+                    Some((reason, area)) => (reason, Some(area)),
+                    None => (DenialReason::SecondPersonRequired, None),
+                };
+                here.deny_at(area, holder.clone().refused(reason), card.clone(), deeds);
             } else {
-                let granted = Granted { companion: holder.companion.clone(), ..here.granted(card.clone()) };
-                self.grant(here, holder, granted, deeds);
+                self.grant(here, holder, card.clone(), deeds);
             }
         }
     }
@@ -60,23 +64,24 @@ impl Entry {
         }
     }
 
-    fn grant(&mut self, here: &Here<'_>, holder: &Holder, granted: Granted, deeds: &mut Deeds) {
-        let Holder { person, credential, rule, extended, duress, .. } = holder.clone();
-        let actor = Actor::Person { person: person.clone(), credential: credential.clone() };
-        deeds.event(EventBody::AccessGranted(Granted {
-            person: Some(person.clone()),
-            credential: Some(credential.clone()),
-            rule,
-            ..granted
-        }));
-        if let Some(reader) = here.reader_id().filter(|_| duress) {
-            let door = here.door_id.clone();
-            deeds.event(EventBody::AccessDuress { door, reader, person: person.clone(), credential });
+    fn grant(&mut self, here: &Here<'_>, holder: &Holder, card: Option<CardEvidence>, deeds: &mut Deeds) {
+        let Holder { person, credential, rule, companion, extended, .. } = holder.clone();
+        let actor = match credential.clone() {
+            Some(credential) => Actor::Person { person: person.clone(), credential },
+            // Whoever stands at a reader has presented one.
+            None => Actor::Node,
+        };
+        let person = Some(person);
+        let granted = Granted { person, credential, rule: Some(rule), companion, ..here.granted(card) };
+        deeds.event(EventBody::AccessGranted(granted));
+        if holder.duress {
+            let duress = here.duress(true, Some(holder.person.clone()), holder.credential.clone());
+            deeds.0.extend(duress.map(Deed::Event));
         }
-        let dwell =
-            here.view.door_config(here.door).map(|door| if extended { door.dwell_extended } else { door.dwell });
+        let door = here.view.door_config(here.door);
+        let dwell = door.map(|door| if extended { door.dwell_extended } else { door.dwell });
         let until = here.now.mono + dwell.unwrap_or_default() + OPEN_GRACE + SETTLE;
-        self.expect(here, &person, actor.clone(), until, deeds);
+        self.expect(here, &holder.person, actor.clone(), until, deeds);
         deeds.door(here.door, DoorInput::Grant(Grant { actor, extended }));
     }
 
@@ -89,7 +94,7 @@ impl Entry {
         Self::areas_changed(changes, deeds);
     }
 
-    pub(super) fn passed(&mut self, now: crate::domain::time::Now, door: DoorIx, deeds: &mut Deeds) {
+    pub(super) fn passed(&mut self, now: Now, door: DoorIx, deeds: &mut Deeds) {
         let changes = self.areas.passed(now, door);
         Self::areas_changed(changes, deeds);
     }
@@ -102,18 +107,5 @@ impl Entry {
             deeds.push(Deed::UnkeepAll(changes.unkept));
         }
         deeds.0.extend(changes.areas.into_iter().map(|area| Deed::Changed(Thing::Area(area))));
-    }
-}
-
-impl Here<'_> {
-    /// Refused by an area, or because the other one was.
-    pub(super) fn deny_holder(&self, holder: &Holder, card: Option<CardEvidence>, verdict: Verdict) -> EventBody {
-        let (reason, area) = match verdict.denied {
-            Some((reason, area)) => (reason, Some(area)),
-            None => (DenialReason::SecondPersonRequired, None),
-        };
-        let Holder { person, credential, rule, .. } = holder.clone();
-        let refused = Refused { reason, person: Some(person), credential: Some(credential), rule };
-        EventBody::AccessDenied(Denied { area, ..self.denied(refused, card) })
     }
 }

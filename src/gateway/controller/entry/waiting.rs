@@ -40,12 +40,6 @@ pub enum Who {
     EmergencyCard(Id),
 }
 
-impl Waiting {
-    pub fn is_of(&self, person: Option<&Id>) -> bool {
-        matches!((&self.who, person), (Who::Person { person: of, .. }, Some(person)) if of == person)
-    }
-}
-
 impl AtReader {
     pub fn wait(&mut self, waiting: Waiting, until: Mono) {
         self.digits.clear();

@@ -7,10 +7,10 @@ use crate::domain::{
     order::OutputAction,
 };
 
-const SIREN: OutputRef = OutputRef { board: GATE, output: 3 };
+pub const SIREN: OutputRef = OutputRef { board: GATE, output: 3 };
 const MAINS: u16 = 3;
 
-fn field() -> FieldConfig {
+pub fn field() -> FieldConfig {
     let siren = FreeOutputConfig {
         id: id("siren"),
         output: SIREN,
@@ -170,7 +170,7 @@ fn alarms_beyond_what_is_kept_push_the_oldest_out_with_an_event() {
         // A source of its own each time.
         let source = AlarmSource::EmergencyCard { emergency_card: id(&format!("e-{round}")), door: id("front") };
         let mut step = Step::default();
-        step.deeds.push_back(Deed::Alarm(source, None));
+        step.deeds.push_back((0, Deed::Alarm(source, None)));
         bench.controller.carry_out(bench.now, &mut step);
         forgotten += types(&step).iter().filter(|kind| *kind == "alarm.forgotten").count();
     }

@@ -81,6 +81,23 @@ fn the_node_has_stopped_when_every_safe_state_was_read_back() {
     assert!(bench.controller.stopped());
 }
 
+#[test]
+fn a_node_that_begins_anew_leaves_alone_what_it_will_drive_again_and_secures_what_it_will_not() {
+    let mut bench = Bench::new();
+    for door in [FRONT, BACK] {
+        let _ = bench.order(door, DoorAction::Open);
+        let _ = bench.confirm(door);
+        assert!(bench.unlocked(door));
+    }
+    let _ = bench.tell(Input::Pause(Pause { moved: [BACK].into(), others_stay: true }));
+    assert!(bench.unlocked(FRONT) && !bench.unlocked(BACK));
+    assert_eq!(bench.controller.not_stopped().map(Id::as_str).collect::<Vec<_>>(), ["back"]);
+    let _ = bench.confirm(BACK);
+    assert!(bench.controller.stopped());
+    let (_, step) = bench.order(FRONT, DoorAction::Close);
+    assert!(matches!(step.reports[0].progress, Progress::Refused(Refusal::Overloaded, _)), "{step:?}");
+}
+
 fn lock_down(bench: &mut Bench, on: bool) -> (Ticket, Step) {
     bench.tickets += 1;
     let ticket = Ticket(bench.tickets);

@@ -8,6 +8,7 @@ mod commands;
 mod machines;
 mod on_a_bus;
 mod random;
+mod system_events;
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::{
     wire::token::token,
 };
 
+pub const NOW: Now =
+    Now { mono: Mono::from_millis(1_000_000), wall: Wall::from_millis(1_790_000_000_000), trust: ClockTrust::Trusted };
 pub const FRONT: DoorIx = DoorIx(0);
 pub const BACK: DoorIx = DoorIx(1);
 pub const RELAYS: BoardIx = BoardIx(0);
@@ -160,11 +163,17 @@ impl Bench {
     }
 
     fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt, lasting: Lasting) -> (Bench, Step) {
-        let now = Now {
-            mono: Mono::from_millis(1_000_000),
-            wall: Wall::from_millis(1_790_000_000_000),
-            trust: ClockTrust::Trusted,
-        };
+        Bench::start(NOW, machines, at, lasting, topology_with(at), permissions(41, false))
+    }
+
+    pub fn start(
+        now: Now,
+        machines: Vec<Box<dyn Machine>>,
+        at: ReaderAt,
+        lasting: Lasting,
+        topology: Topology,
+        permissions: Arc<Permissions>,
+    ) -> (Bench, Step) {
         let setup = Setup {
             doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
             readers: vec![
@@ -172,10 +181,10 @@ impl Bench {
                 ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
             ],
             boards: &[board("relays", RELAYS), board("gate", GATE)],
-            topology: Arc::new(topology_with(at)),
+            topology: Arc::new(topology),
             credential_key: key(),
             spare_cards: Arc::default(),
-            permissions: permissions(41, false),
+            permissions,
             cloud: CloudState::default(),
             lasting,
             machines,

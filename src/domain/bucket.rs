@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::time::Mono;
+use super::time::Mono;
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -22,15 +22,21 @@ impl Bucket {
 
     #[must_use]
     pub fn take(&mut self, now: Mono) -> bool {
+        self.take_for(now, 1)
+    }
+
+    /// For what costs as much as `cost`: it goes as long as there is one left, which may be less.
+    #[must_use]
+    pub fn take_for(&mut self, now: Mono, cost: u32) -> bool {
         self.refill(now);
         let taken = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
+        self.tokens = self.tokens.saturating_sub(cost);
         taken
     }
 
-    /// Gives one back that was not deserved to be taken.
-    pub fn refund(&mut self) {
-        self.tokens = self.capacity.min(self.tokens + 1);
+    /// Gives back what was not deserved to be taken.
+    pub fn refund(&mut self, cost: u32) {
+        self.tokens = self.capacity.min(self.tokens.saturating_add(cost));
     }
 
     fn refill(&mut self, now: Mono) {
@@ -61,12 +67,21 @@ mod tests {
     }
 
     #[test]
+    fn what_costs_more_leaves_less() {
+        let mut bucket = Bucket::new(20, Duration::from_millis(10), Mono::ZERO);
+        assert!(bucket.take_for(Mono::ZERO, 16));
+        assert!(bucket.take_for(Mono::ZERO, 16), "four are left, and that is enough to go");
+        assert!(!bucket.take(Mono::ZERO));
+        assert!(bucket.take(Mono::from_millis(10)));
+    }
+
+    #[test]
     fn a_refund_never_lifts_a_bucket_above_its_capacity() {
         let mut bucket = Bucket::new(1, Duration::from_secs(1), Mono::ZERO);
-        bucket.refund();
+        bucket.refund(5);
         assert!(bucket.take(Mono::ZERO));
         assert!(!bucket.take(Mono::ZERO));
-        bucket.refund();
+        bucket.refund(1);
         assert!(bucket.take(Mono::ZERO));
     }
 }
