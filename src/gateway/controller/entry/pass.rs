@@ -3,11 +3,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Entry,
-    ask::Holder,
-    here::Here,
-};
+use super::{Entry, ask::Holder, here::Here};
 use crate::{
     domain::{
         area::{Changes, Verdict},

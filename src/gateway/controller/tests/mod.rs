@@ -7,6 +7,7 @@ mod cards;
 mod commands;
 mod machines;
 mod on_a_bus;
+mod people;
 mod random;
 mod system_events;
 
