@@ -12,7 +12,9 @@ use crate::{
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::KNOWN_KINDS,
     },
-    wire::command::{CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{
+        ApbClearArgs, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, VirtualReadArgs, dwell,
+    },
 };
 
 /// Who carries a command out.
@@ -79,6 +81,13 @@ impl Desk {
             }
             CommandBody::OutputSet(args) => {
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Set(args.on))?))
+            }
+            CommandBody::VirtualRead(VirtualReadArgs { door, person, credential }) => {
+                let (door, person, credential) = (self.door(door)?, person.clone(), credential.clone());
+                Ok(Work::Field(Task::VirtualRead { door, person, credential }))
+            }
+            CommandBody::ApbClear(ApbClearArgs { person, area }) => {
+                Ok(Work::Field(Task::ClearApb { person: person.clone(), area: area.clone() }))
             }
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
             CommandBody::ReportsQuery(_)
