@@ -192,7 +192,8 @@ mod tests {
         let unknown = CertainTime::new(Mono::ZERO, None);
         assert_eq!(judge(&held, "front", true, at(before, ClockTrust::Trusted), &unknown), None);
         assert_eq!(judge(&held, "front", true, at(NOON, ClockTrust::Trusted), &unknown), Some(DenialReason::Expired));
-        let lies = |mono_s: u64| Now { mono: Mono::from_millis(mono_s * 1000), ..at(Wall::EPOCH, ClockTrust::Untrusted) };
+        let lies =
+            |mono_s: u64| Now { mono: Mono::from_millis(mono_s * 1000), ..at(Wall::EPOCH, ClockTrust::Untrusted) };
         assert_eq!(judge(&held, "front", true, lies(1), &unknown), None, "who knows");
         assert_eq!(judge(&held, "front", true, at(Wall::MAX, ClockTrust::Untrusted), &unknown), None);
         let mut certain = CertainTime::new(Mono::ZERO, Some(before));

@@ -186,9 +186,6 @@ pub struct Decided {
 
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(
-            self,
-            Progress::Actuated { observation_follows: true } | Progress::Decided(_) | Progress::Stored
-        )
+        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Decided(_) | Progress::Stored)
     }
 }

@@ -3,8 +3,7 @@
 
 use super::{
     alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
-    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs,
-    system_events::SystemEvents,
+    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 

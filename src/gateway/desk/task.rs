@@ -12,9 +12,7 @@ use crate::{
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::KNOWN_KINDS,
     },
-    wire::command::{
-        ApbClearArgs, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, VirtualReadArgs, dwell,
-    },
+    wire::command::{ApbClearArgs, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, VirtualReadArgs, dwell},
 };
 
 /// Who carries a command out.
@@ -75,6 +73,13 @@ impl Desk {
                 let (ix, delay) = self.delay(action, door, delay_ms)?;
                 Ok(Work::Delay { door: door.clone(), ix, action, delay })
             }
+            CommandBody::AlarmAcknowledge(args) => match (&args.door, &args.alarm) {
+                (Some(door), None) => at_door(door, DoorAction::AcknowledgeAlarm),
+                (None, Some(alarm)) => Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() })),
+                (Some(_), Some(_)) | (None, None) => {
+                    Err(End::refused(Refusal::Malformed, "expected `door` or `alarm`, and one of them"))
+                }
+            },
             CommandBody::OutputPulse(args) => {
                 let pulse = Duration::from_millis(u64::from(args.pulse_ms));
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Pulse(pulse))?))

@@ -128,10 +128,7 @@ pub fn commands() -> Examples {
             command("01JD3Y5T7V9ZQC", "door.force_toggle", json!({"door": "front", "expect_mode": "Locked"})),
         ),
         ("force", command("01JD3Y5T7V9ZQD", "door.force", json!({"door": "front", "state": "released"}))),
-        (
-            "virtual_read",
-            command("01JD3Y5T7V9ZRA", "door.virtual_read", json!({"door": "front", "person": "ada"})),
-        ),
+        ("virtual_read", command("01JD3Y5T7V9ZRA", "door.virtual_read", json!({"door": "front", "person": "ada"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
         ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
         ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),

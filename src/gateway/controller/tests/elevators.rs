@@ -100,7 +100,7 @@ fn public_floors_follow_their_schedule_and_are_not_public_by_a_clock_that_nobody
     let mut hall = Hall::new([riders(), records].concat());
     assert_eq!(hall.floors(), [true, true, false]);
     let until_three = Duration::from_secs(46 * 60 + 40);
-    assert_eq!(hall.controller.next_deadline(), Some(hall.now.mono + until_three));
+    assert!(hall.controller.next_deadline().is_some_and(|due| due <= hall.now.mono + until_three));
     hall.now.trust = ClockTrust::Untrusted;
     let _ = hall.tell(Input::Timeout);
     assert_eq!(hall.floors(), [true, false, false]);
