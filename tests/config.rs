@@ -136,9 +136,9 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
         [
             "site.toml:7:1",
             "site.toml:10:13",
-            "site.toml:37:10",
-            "site.toml:72:12",
-            "site.toml:92:8",
+            "site.toml:39:10",
+            "site.toml:74:12",
+            "site.toml:94:8",
             "profiles/generic-8ch.toml:12:8",
             "profiles/generic-8ch.toml:26:14",
         ]
@@ -151,11 +151,11 @@ fn a_file_that_is_not_there_is_named_with_the_line_that_asked_for_it() {
     assert_eq!(
         report.lines(),
         [
-            "site.toml:19:12: error: cannot read root.jwk.json: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:26:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:27:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:35:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
-            "site.toml:98:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:20:12: error: cannot read root.jwk.json: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:28:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:29:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:37:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:101:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
         ]
     );
     let missing =
@@ -277,7 +277,7 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
     assert_eq!((status, err.as_str()), (78, ""));
     assert!(
         out.ends_with(
-            "site.toml:52:8: error: 0 is not a unit on a serial line: expected a whole number from 1 to 247\n"
+            "site.toml:54:8: error: 0 is not a unit on a serial line: expected a whole number from 1 to 247\n"
         ),
         "{out}"
     );

@@ -13,6 +13,7 @@ use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
     ids::Id,
+    keypad::Keypad,
     outputs::Level,
 };
 
@@ -155,6 +156,7 @@ pub struct RawReader {
     pub serial: RawSerial,
     pub format: Option<At<RawFormat>>,
     pub bits: Option<At<u16>>,
+    pub keypad: Option<At<Keypad>>,
 }
 
 #[derive(Debug)]
@@ -368,6 +370,11 @@ fn reader(table: Table<'_>) -> RawReader {
             ("binary", RawFormat::Binary),
         ]),
         bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
+        keypad: table.optional("keypad").word(&[
+            ("none", Keypad::None),
+            ("4-bit", Keypad::FourBit),
+            ("8-bit", Keypad::EightBit),
+        ]),
     };
     table.finish();
     reader

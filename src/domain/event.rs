@@ -12,6 +12,7 @@ use super::{
     door::{Alarm, Hold, Mode},
     elevator::FailPolicy,
     ids::Id,
+    record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
 };
 
@@ -109,6 +110,8 @@ pub enum Actor {
     },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
+    /// An emergency card.
+    EmergencyCard { emergency_card: Id },
     /// What a schedule unlocks.
     AutoOpen { auto_open: Id },
     /// A door that must not be open together with another one.
@@ -167,7 +170,11 @@ impl Actor {
         match self {
             Actor::Operator { jti, .. } => Some(jti),
             Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. } | Actor::AutoOpen { .. } | Actor::Interlock { .. } | Actor::Contract { .. } => None,
+            Actor::Person { .. }
+            | Actor::EmergencyCard { .. }
+            | Actor::AutoOpen { .. }
+            | Actor::Interlock { .. }
+            | Actor::Contract { .. } => None,
             Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Node => None,
         }
     }
@@ -303,6 +310,77 @@ pub enum EventBody {
     /// Somebody was granted for whom an auto open had waited.
     #[serde(rename = "auto_open.first_person_came")]
     AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
+    /// So many wrong PINs in a row that no more are taken for a while: of a person, of an emergency card, or, with
+    /// neither, at a reader for PINs alone.
+    #[serde(rename = "access.pin_locked_out")]
+    AccessPinLockedOut {
+        door: Id,
+        reader: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        emergency_card: Option<Id>,
+        wrong: u32,
+        lockout_s: u32,
+    },
+    /// Somebody said by their PIN that they are being forced, whether or not they were let in. Nothing at the door
+    /// shows it.
+    #[serde(rename = "access.duress")]
+    AccessDuress {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        granted: bool,
+    },
+    /// An emergency card opened a door; `uses` of it on this node so far.
+    #[serde(rename = "emergency.used")]
+    EmergencyUsed {
+        emergency_card: Id,
+        door: Id,
+        reader: Id,
+        uses: u32,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        uses_max: Option<u32>,
+    },
+    /// These doors decide otherwise from here on; without `policy`: all that have none.
+    #[serde(rename = "fallback.entered")]
+    FallbackEntered {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy: Option<Id>,
+        doors: Vec<Id>,
+        fallback: Fallback,
+    },
+    #[serde(rename = "fallback.left")]
+    FallbackLeft {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy: Option<Id>,
+        doors: Vec<Id>,
+        fallback: Fallback,
+    },
+    /// It was forgotten where this person is, who is in this area, or (neither) where everybody is.
+    #[serde(rename = "apb.cleared")]
+    ApbCleared {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        area: Option<Id>,
+        actor: Actor,
+    },
+    /// Somebody entered an area in which they are, or left one in which they are not; `denied`: they were
+    /// refused for it.
+    #[serde(rename = "apb.violated")]
+    ApbViolated {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        area: Id,
+        way: PassageWay,
+        denied: bool,
+    },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -567,6 +645,24 @@ pub enum EditFate {
     Reduced,
     /// It stands, and what the set says of the same members does not.
     Disputed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageWay {
+    Entry,
+    Exit,
+}
+
+/// What a door falls back to when the node is left alone, as its policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "cause", content = "then", rename_all = "snake_case")]
+pub enum Fallback {
+    /// The cloud has not confirmed the permission set for too long.
+    Stale(WhenStale),
+    ClockUntrusted(ClockFallback),
+    /// Emergency cards are accepted from here on.
+    EmergencyCards,
 }
 
 /// Why an auto open no longer unlocks a door.

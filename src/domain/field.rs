@@ -1,9 +1,12 @@
 //! What the installer says of everything that is not a door, a reader or a board. Owns that list; must never
 //! hold state. Invariant: every output in it drives nothing else.
 
+use std::collections::BTreeMap;
+
 use super::{
     elevator::FloorGroupConfig,
-    ids::{Id, InputRef, OutputRef},
+    ids::{Id, InputRef, OutputRef, ReaderIx},
+    keypad::Keypad,
     locker::CabinetConfig,
     outputs::Level,
 };
@@ -13,6 +16,8 @@ use super::{
 pub struct FieldConfig {
     pub floor_groups: Vec<FloorGroupConfig>,
     pub cabinets: Vec<CabinetConfig>,
+    /// Of the readers that have one.
+    pub keypads: BTreeMap<ReaderIx, Keypad>,
     /// In the order of [`Topology::outputs`](super::topology::Topology::outputs).
     pub outputs: Vec<FreeOutputConfig>,
     /// In the order of [`Topology::inputs`](super::topology::Topology::inputs).

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     elevator::DurableFloors,
-    event::AlarmSource,
+    event::{AlarmSource, Fallback},
     ids::Id,
     locker::KeyRecord,
     record::Token,
@@ -39,6 +39,14 @@ pub enum Kept {
     },
     /// Edits by command up to this revision stand in the event log.
     EditsTold { revision: u64 },
+    /// Wrong PINs in a row, and until when no more are taken.
+    WrongPins { of: PinOwner, wrong: u32, locked: Option<PinLock> },
+    /// For so long, at the least, there was no beat; counted while the node was on.
+    WithoutBeat { seconds: u64 },
+    /// How often an emergency card was used on this node.
+    EmergencyUses { emergency_card: Id, uses: u32 },
+    /// Which fallbacks were entered and not left; `None`: the doors without a policy.
+    Fallbacks { policy: Option<Id>, entered: Vec<Fallback> },
     /// How a free output was set last.
     Output { output: Id, on: bool, issued_at: Wall },
     /// An alarm that nobody has acknowledged.
@@ -48,6 +56,25 @@ pub enum Kept {
     /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,
     /// however often the node starts meanwhile.
     Standing { what: Standing },
+}
+
+/// Whose PINs are counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "of", content = "id", rename_all = "snake_case")]
+pub enum PinOwner {
+    Person(Id),
+    EmergencyCard(Id),
+    /// Of PINs alone nobody knows whose they were to be.
+    Reader(Id),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PinLock {
+    pub until: Wall,
+    /// Whether `until` could be believed.
+    pub clock: ClockTrust,
+    /// How long it lasts in all.
+    pub seconds: u32,
 }
 
 /// One area of a person's whereabouts.
@@ -92,6 +119,27 @@ impl KeptKey {
         KeptKey(format!("whereabouts/{person}"))
     }
 
+    pub fn wrong_pins(of: &PinOwner) -> KeptKey {
+        KeptKey(match of {
+            PinOwner::Person(id) => format!("wrong_pins/person/{id}"),
+            PinOwner::EmergencyCard(id) => format!("wrong_pins/emergency_card/{id}"),
+            PinOwner::Reader(id) => format!("wrong_pins/reader/{id}"),
+        })
+    }
+
+    pub fn without_beat() -> KeptKey {
+        KeptKey("without_beat".to_owned())
+    }
+
+    pub fn emergency_uses(card: &Id) -> KeptKey {
+        KeptKey(format!("emergency_uses/{card}"))
+    }
+
+    /// Two kinds of key, as a policy may have any id.
+    pub fn fallbacks(policy: Option<&Id>) -> KeptKey {
+        KeptKey(policy.map_or("fallbacks".to_owned(), |policy| format!("fallbacks/{policy}")))
+    }
+
     pub fn auto_open(door: &Id) -> KeptKey {
         KeptKey(format!("auto_open/{door}"))
     }
@@ -108,6 +156,10 @@ impl Kept {
             Kept::BackupCode { code, .. } => Kept::backup_code(code),
             Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
             Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),
+            Kept::WrongPins { of, .. } => KeptKey::wrong_pins(of),
+            Kept::WithoutBeat { .. } => KeptKey::without_beat(),
+            Kept::EmergencyUses { emergency_card, .. } => KeptKey::emergency_uses(emergency_card),
+            Kept::Fallbacks { policy, .. } => KeptKey::fallbacks(policy.as_ref()),
             Kept::Whereabouts { person, .. } => KeptKey::whereabouts(person),
             Kept::AutoOpen { door, .. } => KeptKey::auto_open(door),
             Kept::Output { output, .. } => KeptKey(format!("output/{output}")),

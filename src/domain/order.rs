@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
     door::{DelayAction, DoorStatus, Mode},
-    event::{Actor, Refusal},
+    event::{Actor, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
     record::ForceState,
@@ -150,6 +152,8 @@ pub enum Progress {
     NotObserved,
     /// Ends `door.state.get`.
     Reported(Box<DoorStatus>),
+    /// Of a virtual read. No stage by itself: it goes into the detail of the one that follows.
+    Decided(Box<Decided>),
     /// Ends what moves no hardware.
     Done,
     /// Ends what was ordered of several doors and not done by all: those that did not, with how it ended there.
@@ -167,8 +171,21 @@ pub enum Progress {
     Unknown(String),
 }
 
+/// What became of a virtual read, by the rules, fallbacks and areas.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decided {
+    /// Absent: granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+    pub person: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Id>,
+}
+
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Stored)
+        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Decided(_) | Progress::Stored)
     }
 }

@@ -283,7 +283,7 @@ impl Desk {
                 store("mirror.sled", if figures.set.generation == 0 { no_set() } else { None }),
                 store("set-copy", None),
             ],
-            log: log(),
+            event_log: log(),
         }
     }
 

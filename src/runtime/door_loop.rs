@@ -290,6 +290,7 @@ mod tests {
                 boards: &[],
                 topology: Arc::default(),
                 credential_key: CredentialKey::new(&[7; 32]),
+                spare_cards: Arc::default(),
                 permissions: permissions.clone(),
                 cloud: CloudState::default(),
                 lasting: Lasting::default(),

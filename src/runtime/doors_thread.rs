@@ -5,6 +5,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -25,7 +26,9 @@ use crate::{
         store::ledger_thread::LedgerHandle,
     },
     config::site::{Reader, ReaderSource, Site},
-    domain::{cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
+    domain::{
+        cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions, record::EmergencyCard,
+    },
     gateway::{
         controller::{Controller, Lasting, Pause, ReaderBinding, Setup, machines},
         desk::ORDERS_MAX,
@@ -63,6 +66,8 @@ pub struct DoorsSetup {
     pub clock: Clock,
     pub ledger: LedgerHandle,
     pub credential_key: CredentialKey,
+    /// From the copy outside of the mirror.
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     pub permissions: Arc<Permissions>,
     pub restored: Lasting,
     pub cloud: CloudState,
@@ -206,6 +211,7 @@ impl DoorsThread {
             boards: &boards,
             topology: Arc::new(site.topology()),
             credential_key: self.setup.credential_key.clone(),
+            spare_cards: self.setup.spare_cards.clone(),
             permissions,
             cloud: *self.cloud.borrow_and_update(),
             lasting: self.setup.restored.clone(),

@@ -282,6 +282,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
+        spare_cards: Arc::default(),
         permissions: opened.permissions.clone(),
         restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {

@@ -165,5 +165,5 @@ pub struct Diagnostics {
     /// Absent if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LogFigures")]
-    pub log: Option<LogFigures>,
+    pub event_log: Option<LogFigures>,
 }

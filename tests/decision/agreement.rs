@@ -90,7 +90,7 @@ fn check(case: &Case, seed: usize, take: usize) -> Result<Vec<Decision>, TestCas
                 decisions.push(decision);
             }
             for person in (0..4).map(|n| id(format!("p{n}"))) {
-                let decision = compiled.judge_person(&person, *target, case.now, restriction).cloned();
+                let decision = compiled.judge_person(&person, None, *target, case.now, restriction).cloned();
                 prop_assert_eq!(&decision, &naive.decide_person(&person, &asked), "{} of {:?}", person, asked);
                 agrees(&compiled.explain_person(&person, *target, case.now, restriction), &decision)?;
                 decisions.push(decision);

@@ -206,6 +206,7 @@ impl World {
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: key,
+            spare_cards: Arc::default(),
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),

@@ -187,6 +187,7 @@ impl World {
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: credential_key(),
+            spare_cards: Arc::default(),
             permissions: permissions.clone(),
             cloud,
             lasting: self.shim.lasting(lasting.clone()),

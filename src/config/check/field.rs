@@ -1,12 +1,18 @@
 //! Outputs and inputs that belong to no door: points that exist and serve one purpose.
 
+use std::collections::BTreeMap;
+
 use super::{Checker, boards::Boards, doors::Doors};
 use crate::{
     config::{
         raw::{RawDoor, RawNodeInput, RawOutput, RawReader},
         report::{Diagnostic, Span},
     },
-    domain::field::{FieldConfig, FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
+    domain::{
+        field::{FieldConfig, FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
+        ids::ReaderIx,
+        keypad::Keypad,
+    },
 };
 
 impl Checker<'_> {
@@ -14,6 +20,7 @@ impl Checker<'_> {
         &self,
         (raw_outputs, raw_inputs): (&[RawOutput], &[RawNodeInput]),
         named: (&[RawDoor], &[RawReader]),
+        keypads: BTreeMap<ReaderIx, Keypad>,
         boards: &Boards,
         uses: &mut Doors,
     ) -> Option<FieldConfig> {
@@ -23,6 +30,7 @@ impl Checker<'_> {
         let inputs: Vec<_> = raw_inputs.iter().map(|input| self.node_input(input, named, boards, uses)).collect();
         let identify = self.identify(raw_outputs);
         Some(FieldConfig {
+            keypads,
             outputs: outputs.into_iter().collect::<Option<_>>()?,
             inputs: inputs.into_iter().collect::<Option<_>>()?,
             identify,

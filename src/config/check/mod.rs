@@ -4,6 +4,7 @@
 mod boards;
 mod doors;
 mod field;
+mod keypads;
 mod places;
 
 use std::{
@@ -91,7 +92,9 @@ impl Checker<'_> {
         let places = places::Places::new(&raw);
         let readers = self.readers(&raw.readers, &places, &boards, &mut doors);
         self.readerless(&raw, &readers);
-        let free = self.field((&raw.outputs, &raw.inputs), (&raw.doors, &raw.readers), &boards, &mut doors);
+        let keypads = self.keypads(&raw.readers, &readers, &boards);
+        let named = (raw.doors.as_slice(), raw.readers.as_slice());
+        let free = self.field((&raw.outputs, &raw.inputs), named, keypads, &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);

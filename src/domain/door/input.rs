@@ -53,11 +53,12 @@ pub enum DoorInput {
     Pause,
 }
 
-/// A credential that the rules allow here and now.
+/// A credential that is allowed here and now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grant {
-    pub person: Id,
-    pub credential: Id,
+    /// Whose it is.
+    pub actor: Actor,
+    /// Extended release and open times.
     pub extended: bool,
 }
 

@@ -181,10 +181,7 @@ impl Door {
                 }
                 Actor::Door
             }
-            DoorInput::Grant(grant) => {
-                let actor = Actor::Person { person: grant.person, credential: grant.credential };
-                self.admit(now.mono, actor, grant.extended)
-            }
+            DoorInput::Grant(grant) => self.admit(now.mono, grant.actor, grant.extended),
             DoorInput::Admit(actor) => self.admit(now.mono, actor, false),
             DoorInput::Override(change, actor) => {
                 self.override_with(change);

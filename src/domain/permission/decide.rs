@@ -163,16 +163,34 @@ impl Permissions {
         granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    /// As if this person had shown a card that is in order; nothing was typed and nobody else is there.
-    pub fn judge_person(&self, person: &Id, target: Target, now: Now, restriction: Restriction) -> Decision<&Id> {
+    /// As if this person had shown a card that is in order, or this credential of theirs, whatever its medium;
+    /// nothing was typed and nobody else is there.
+    pub fn judge_person(
+        &self,
+        person: &Id,
+        credential: Option<&Id>,
+        target: Target,
+        now: Now,
+        restriction: Restriction,
+    ) -> Decision<&Id> {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
         let Some(place) = self.people.persons.find(person) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
+        let held = credential.map(|id| {
+            let at = self.people.credentials.find(id)?;
+            let cell = self.people.credentials.cell(at).filter(|cell| cell.person == place)?;
+            Some((cell, self.people.credentials.name(at)?))
+        });
+        let (cell, name) = match held {
+            Some(Some((cell, name))) => (Some(cell), Some(name)),
+            Some(None) => return Decision::unattributed(DenialReason::UnknownCredential),
+            None => (None, None),
+        };
         let subject = Subject { person: place, factor: Factor::Virtual, target, now, restriction, companion: None };
-        self.answer(&subject, None, self.judge_subject(&subject, None))
+        self.answer(&subject, name, self.judge_subject(&subject, cell))
     }
 
     fn judge_credential<'a>(

@@ -185,7 +185,7 @@ impl Permissions {
         let place = self.people.persons.find(person).filter(|_| self.present);
         let subject = |person| Subject { person, factor: Factor::Virtual, target, now, restriction, companion: None };
         let candidate = place.and_then(|place| self.candidate(&subject(place), None));
-        let decision = self.judge_person(person, target, now, restriction);
+        let decision = self.judge_person(person, None, target, now, restriction);
         self.explained(target, now, decision, Vec::new(), candidate.into_iter().collect())
     }
 

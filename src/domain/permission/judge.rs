@@ -55,7 +55,7 @@ impl People {
     pub(super) fn compare_pin(&self, person: u32, pin: &Token) -> Pin {
         let has_pins = self.persons.cell(person).is_some_and(|cell| cell.has_pins);
         let rest = if has_pins { self.rest(person) } else { None };
-        let is = |held: Option<Token>| held.is_some_and(|held| same(&held, pin));
+        let is = |held: Option<Token>| held.is_some_and(|held| held.matches(pin));
         let (right, duress) = rest.map_or((false, false), |rest| (is(rest.pin), is(rest.duress_pin)));
         match (right, duress) {
             (_, true) => Pin::Duress,
@@ -63,10 +63,6 @@ impl People {
             (false, false) => Pin::Wrong,
         }
     }
-}
-
-fn same(one: &Token, other: &Token) -> bool {
-    one.0.iter().zip(&other.0).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }
 
 /// What it came to.

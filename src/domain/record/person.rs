@@ -87,6 +87,14 @@ impl Credential {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 32]);
 
+impl Token {
+    /// Equality, in a time that does not tell where they differ.
+    pub fn matches(&self, other: &Token) -> bool {
+        let differing = self.0.iter().zip(&other.0).fold(0, |differing, (a, b)| differing | (a ^ b));
+        std::hint::black_box(differing) == 0
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialState {

@@ -169,7 +169,7 @@ impl DoorPolicy {
 }
 
 /// Who is admitted by a set that the cloud has not confirmed for too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenStale {
     /// As before.
@@ -183,7 +183,7 @@ pub enum WhenStale {
 }
 
 /// Who is admitted while the clock is not trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockFallback {
     /// By rules without a schedule, for people and credentials without dates.

@@ -3,6 +3,8 @@
 //! machine call another: they hear of each other only by what happened. Invariant: what a machine wants is in
 //! its [`Deeds`], and the controller carries out all of them within the same step.
 
+use std::collections::BTreeMap;
+
 use super::DoorSlot;
 use crate::{
     domain::{
@@ -15,6 +17,7 @@ use crate::{
         order::{Order, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        record::EmergencyCard,
         status::{Status, Thing},
         time::{Mono, Now},
         topology::Topology,
@@ -28,6 +31,8 @@ pub struct View<'a> {
     pub topology: &'a Topology,
     pub cloud: &'a CloudState,
     pub credential_key: &'a CredentialKey,
+    /// The emergency cards of the copy outside of the mirror, for when that is lost.
+    pub spare_cards: &'a BTreeMap<Id, EmergencyCard>,
     /// How many consequences lie between the input and this: 0 for what the input itself says.
     pub depth: u8,
     pub(super) statuses: &'a [DoorStatus],
@@ -67,7 +72,7 @@ pub enum Happening<'a> {
     /// Anything that became an event of this node's field, whoever caused it. What began in an earlier run, and
     /// is only told again because the node started, is not among them.
     Event(&'a EventBody),
-    /// Something was presented at a reader that is at no door: in a cab, at a cabinet.
+    /// Something was presented at a reader: at a door, in a cab, at a cabinet.
     Read(&'a CardRead),
     /// The status of this door changed.
     Door(DoorIx),
@@ -117,6 +122,9 @@ pub enum Deed {
     /// The same, for what must outlive a crash before anything follows from it: [`Happening::Durable`] says when.
     KeepFirst(Kept),
     Unkeep(KeptKey),
+    /// However many: one deed.
+    KeepAll(Vec<Kept>),
+    UnkeepAll(Vec<KeptKey>),
     /// Its status changed.
     Changed(Thing),
 }

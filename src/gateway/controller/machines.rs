@@ -2,14 +2,15 @@
 //! they are made of; must never hold their state.
 
 use super::{
-    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, inputs::NodeInputs, interlock::InterlockMachine,
-    lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
+    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
+    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
 /// All of them, new.
 pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
     vec![
+        Box::new(Entry::new(config)),
         Box::<AutoOpenMachine>::default(),
         Box::<InterlockMachine>::default(),
         Box::new(FreeOutputs::new(config)),

@@ -5,8 +5,8 @@
 
 mod alarms;
 mod auto_open;
-mod card;
 mod elevators;
+mod entry;
 mod floods;
 mod inputs;
 mod interlock;
@@ -25,7 +25,7 @@ mod system_events;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -49,6 +49,7 @@ use crate::{
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        record::EmergencyCard,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
         topology::{ReaderAt, Topology},
@@ -108,6 +109,8 @@ pub struct Setup<'a> {
     pub boards: &'a [BoardConfig],
     pub topology: Arc<Topology>,
     pub credential_key: CredentialKey,
+    /// From the copy outside of the mirror.
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     pub permissions: Arc<Permissions>,
     pub cloud: CloudState,
     pub lasting: Lasting,
@@ -137,6 +140,7 @@ pub struct Controller {
     readers: Vec<ReaderSlot>,
     routes: Routes,
     credential_key: CredentialKey,
+    spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     permissions: Arc<Permissions>,
     topology: Arc<Topology>,
     cloud: CloudState,
@@ -163,8 +167,8 @@ const CLOCK_STEP: Duration = Duration::from_millis(500);
 impl Controller {
     /// The step names everything that has a state.
     pub fn new(setup: Setup<'_>, now: Now) -> (Controller, Step) {
-        let Setup { doors, readers, boards, topology, credential_key, permissions, cloud, mut lasting, machines } =
-            setup;
+        let Setup { doors, readers, boards, topology, credential_key, spare_cards, permissions, .. } = setup;
+        let Setup { cloud, mut lasting, machines, .. } = setup;
         let mut step = Step::default();
         let mut controller = Controller {
             doors: Vec::with_capacity(doors.len()),
@@ -174,6 +178,7 @@ impl Controller {
             routes: Routes::new(&doors, &readers, boards),
             readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false }).collect(),
             credential_key,
+            spare_cards,
             permissions,
             topology,
             cloud,
@@ -336,6 +341,13 @@ impl Controller {
         }
     }
 
+    /// While the node stops nobody is let in by a door that is being secured.
+    fn read_card(&mut self, now: Now, read: CardRead, step: &mut Step) {
+        if !self.stopping {
+            self.tell_machines(now, Happening::Read(&read), step);
+        }
+    }
+
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
         let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
             return self.tell_machines(now, Happening::Input(input, energised), step);
@@ -477,6 +489,7 @@ impl Controller {
             topology: &self.topology,
             cloud: &self.cloud,
             credential_key: &self.credential_key,
+            spare_cards: &self.spare_cards,
             depth: step.depth,
             statuses: &self.statuses,
             doors: &self.doors,
@@ -527,6 +540,8 @@ impl Controller {
                     step.commit.held.push(Effect::Fence(self.fence));
                 }
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
+                Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
+                Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
                 Deed::Changed(thing) => changed(step, thing),
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         event::Refusal,
         ids::Id,
-        order::Progress,
+        order::{Decided, Progress},
         time::{Now, Wall},
     },
     wire::{
@@ -81,6 +81,24 @@ pub fn is_last(outcome: &Outcome) -> bool {
     outcome.stage.always_ends() || (outcome.stage == Stage::Actuated && said_so())
 }
 
+/// Of a virtual read: what the rules said, beside whatever else is told of the stage.
+pub fn decision_detail(decided: &Decided) -> Value {
+    let mut decision = json!(decided);
+    decision["granted"] = json!(decided.reason.is_none());
+    json!({ "decision": decision })
+}
+
+/// Both details in one.
+pub fn merged(first: Option<Value>, second: Option<Value>) -> Option<Value> {
+    match (first, second) {
+        (Some(Value::Object(mut first)), Some(Value::Object(second))) => {
+            first.extend(second);
+            Some(Value::Object(first))
+        }
+        (first, second) => second.or(first),
+    }
+}
+
 pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
     match progress {
         Progress::Actuated { observation_follows: true } => (Stage::Actuated, None, None),
@@ -88,7 +106,8 @@ pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
         Progress::Observed => (Stage::Observed, None, None),
         Progress::NotObserved => (Stage::NotObserved, None, None),
         Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
-        Progress::Done => (Stage::Done, None, None),
+        // It never gets here: the desk keeps it for the stage that follows.
+        Progress::Decided(_) | Progress::Done => (Stage::Done, None, None),
         Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
         Progress::Expired => {
             (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))

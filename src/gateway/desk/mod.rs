@@ -43,7 +43,7 @@ pub use errand::{Answer, Answered, Errand, Figures};
 
 use self::{
     delay::Delays,
-    ending::{End, kept, message_detail, repeated, staged},
+    ending::{End, decision_detail, kept, merged, message_detail, repeated, staged},
     task::Work,
 };
 
@@ -122,6 +122,8 @@ pub struct Desk {
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// What goes into the detail of the next stage.
+    decided: BTreeMap<Ticket, Value>,
     /// The same of what the node itself does.
     errands: BTreeMap<Ticket, Asked>,
     next_ticket: u64,
@@ -198,6 +200,7 @@ impl Desk {
             book: Book::new(records, floor, config.commands_per_operator_max),
             edits_told: config.edits.told,
             tickets: BTreeMap::new(),
+            decided: BTreeMap::new(),
             errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
@@ -344,7 +347,12 @@ impl Desk {
             return step;
         }
         let last = report.progress.is_final();
+        let decision = self.decided.remove(&report.ticket);
         let progress = match report.progress {
+            Progress::Decided(decided) => {
+                self.decided.insert(report.ticket, decision_detail(&decided));
+                return step;
+            }
             Progress::Reported(mut status) => {
                 status.delays = self.delays_at(&status.door);
                 Progress::Reported(status)
@@ -352,7 +360,7 @@ impl Desk {
             other => other,
         };
         let (stage, reason, detail) = staged(progress);
-        self.advance(&key, report.at, stage, reason, detail, &mut step);
+        self.advance(&key, report.at, stage, reason, merged(decision, detail), &mut step);
         if last {
             self.tickets.remove(&report.ticket);
             self.finish(&key);
@@ -402,6 +410,7 @@ impl Desk {
     /// The doors were restarted: what they had not ended, nobody knows.
     pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
         let mut step = DeskStep::default();
+        self.decided.clear();
         let (waiting, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.tickets).into_iter().partition(|(_, key)| self.delays.is_with_the_disk(key));
         self.tickets = waiting;

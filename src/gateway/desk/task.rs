@@ -12,7 +12,7 @@ use crate::{
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::KNOWN_KINDS,
     },
-    wire::command::{CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, dwell},
+    wire::command::{ApbClearArgs, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, VirtualReadArgs, dwell},
 };
 
 /// Who carries a command out.
@@ -73,12 +73,26 @@ impl Desk {
                 let (ix, delay) = self.delay(action, door, delay_ms)?;
                 Ok(Work::Delay { door: door.clone(), ix, action, delay })
             }
+            CommandBody::AlarmAcknowledge(args) => match (&args.door, &args.alarm) {
+                (Some(door), None) => at_door(door, DoorAction::AcknowledgeAlarm),
+                (None, Some(alarm)) => Ok(Work::Field(Task::AcknowledgeAlarm { alarm: alarm.clone() })),
+                (Some(_), Some(_)) | (None, None) => {
+                    Err(End::refused(Refusal::Malformed, "expected `door` or `alarm`, and one of them"))
+                }
+            },
             CommandBody::OutputPulse(args) => {
                 let pulse = Duration::from_millis(u64::from(args.pulse_ms));
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Pulse(pulse))?))
             }
             CommandBody::OutputSet(args) => {
                 Ok(Work::Field(self.free_output(&args.output, OutputAction::Set(args.on))?))
+            }
+            CommandBody::VirtualRead(VirtualReadArgs { door, person, credential }) => {
+                let (door, person, credential) = (self.door(door)?, person.clone(), credential.clone());
+                Ok(Work::Field(Task::VirtualRead { door, person, credential }))
+            }
+            CommandBody::ApbClear(ApbClearArgs { person, area }) => {
+                Ok(Work::Field(Task::ClearApb { person: person.clone(), area: area.clone() }))
             }
             CommandBody::NodeIdentify(_) => Ok(Work::Field(Task::Identify)),
             CommandBody::ReportsQuery(_)

@@ -31,6 +31,10 @@ pub fn id(text: &str) -> Id {
     Id::new(text).expect("a valid id")
 }
 
+fn person(person: &str, credential: &str) -> Actor {
+    Actor::Person { person: id(person), credential: id(credential) }
+}
+
 pub fn operator(jti: &str) -> Actor {
     Actor::Operator { operator: id("op-1"), jti: id(jti) }
 }
@@ -58,11 +62,11 @@ pub fn config() -> DoorConfig {
 }
 
 pub fn grant() -> DoorInput {
-    DoorInput::Grant(Grant { person: id("p-1"), credential: id("c-1"), extended: false })
+    DoorInput::Grant(Grant { actor: person("p-1", "c-1"), extended: false })
 }
 
 pub fn extended_grant() -> DoorInput {
-    DoorInput::Grant(Grant { person: id("p-2"), credential: id("c-2"), extended: true })
+    DoorInput::Grant(Grant { actor: person("p-2", "c-2"), extended: true })
 }
 
 /// The door, the instant, and what came out so far.

@@ -82,7 +82,7 @@ struct Pending {
 
 /// Whether this person is active and no deny rule holds for them there. What the rules lack a contract makes good.
 fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
-    let decision = view.permissions.judge_person(person, Target::Door(door), now, Restriction::NONE);
+    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, Restriction::NONE);
     match decision {
         Decision::Denied { reason, rule, .. } if rule.is_none() && reason != DenialReason::NoRule => {
             Err((reason, None))
@@ -366,9 +366,9 @@ impl Lockers {
         }));
         let actor = match asked.holder.clone() {
             Some((person, credential, extended)) => {
-                let grant = Grant { person: person.clone(), credential: credential.clone(), extended };
-                deeds.door(choice.door, DoorInput::Grant(grant));
-                Actor::Person { person, credential }
+                let actor = Actor::Person { person, credential };
+                deeds.door(choice.door, DoorInput::Grant(Grant { actor: actor.clone(), extended }));
+                actor
             }
             None => {
                 let actor = Actor::Contract { contract: choice.contract.clone(), person: person.clone() };

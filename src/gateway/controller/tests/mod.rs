@@ -12,6 +12,7 @@ mod hall;
 mod lockers;
 mod machines;
 mod on_a_bus;
+mod people;
 mod random;
 mod system_events;
 
@@ -116,7 +117,12 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
 }
 
 pub fn topology() -> Topology {
-    Topology::of_doors(&[id("front"), id("back")])
+    topology_with(ReaderAt::Door(FRONT))
+}
+
+fn topology_with(at: ReaderAt) -> Topology {
+    let readers = vec![(id("front-in"), at), (id("back-in"), ReaderAt::Door(BACK))];
+    Topology { readers, ..Topology::of_doors(&[id("front"), id("back")]) }
 }
 
 /// A set under which the good card opens the front door, or (`revoked`) no longer does.
@@ -163,7 +169,7 @@ impl Bench {
     }
 
     fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt, lasting: Lasting) -> (Bench, Step) {
-        Bench::start(NOW, machines, at, lasting, topology(), permissions(41, false))
+        Bench::start(NOW, machines, at, lasting, topology_with(at), permissions(41, false))
     }
 
     pub fn start(
@@ -183,6 +189,7 @@ impl Bench {
             boards: &[board("relays", RELAYS), board("gate", GATE)],
             topology: Arc::new(topology),
             credential_key: key(),
+            spare_cards: Arc::default(),
             permissions,
             cloud: CloudState::default(),
             lasting,
