@@ -183,7 +183,6 @@ impl Site {
             bound_outputs: self.bound_outputs(),
             inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
             boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
-            ..Topology::default()
         }
     }
 }

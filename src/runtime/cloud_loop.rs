@@ -102,7 +102,6 @@ pub struct Outlets {
     pub vitals: Arc<Vitals>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Wake {
     Input(Input),
     Doors(DoorNews),

@@ -38,7 +38,7 @@ fn diagnostics_tell_what_runs_what_is_lost_and_how_long_things_take() {
     assert!(told.buses.iter().all(|bus| bus.answered > 0 && bus.transaction.p50_us > 0), "{:?}", told.buses);
     assert_eq!(told.readers.len(), 2);
     assert!(told.stores.iter().all(|store| store.bytes.is_some() && store.failing.is_none()), "{:?}", told.stores);
-    let log = told.log.unwrap();
+    let log = told.event_log.unwrap();
     assert!(log.oldest == 1 && log.newest >= told.counters.events, "{log:?}");
 
     world.site.field.front.set_fault(Fault::Silent);

@@ -54,7 +54,7 @@ pub fn overlaps(contracts: &BTreeMap<Id, LockerContract>) -> Vec<(&Id, &Id, &Id)
     for (locker, mut of_it) in by_locker {
         of_it.sort_by_key(|(id, contract)| (contract.from, *id));
         // Of those before: the one that ends last, of all and of the exclusive ones.
-        let (mut last, mut last_exclusive): (Option<(&Id, Wall)>, Option<(&Id, Wall)>) = (None, None);
+        let (mut last, mut last_exclusive) = (None::<(&Id, Wall)>, None::<(&Id, Wall)>);
         for (id, contract) in of_it {
             let from = contract.from.unwrap_or(Wall::EPOCH);
             let exclusive = contract.sharing == Sharing::Exclusive;

@@ -226,7 +226,8 @@ impl Controller {
                 self.tell_machines(now, Happening::Cloud, &mut step);
             }
             Input::Durable(fence) => {
-                while let Some((_, key)) = self.awaited.pop_front_if(|(mark, _)| *mark <= fence) {
+                while self.awaited.front().is_some_and(|(mark, _)| *mark <= fence) {
+                    let Some((_, key)) = self.awaited.pop_front() else { break };
                     self.tell_machines(now, Happening::Durable(&key), &mut step);
                 }
             }

@@ -139,7 +139,7 @@ impl Oracle {
             }
         }
         for (watch, door) in self.doors.iter_mut().zip(doors) {
-            watch.auto = self.auto.is_on(door) && !(watch.stopping && !watch.auto);
+            watch.auto = (watch.auto || !watch.stopping) && self.auto.is_on(door);
         }
         if self.rights.stopping {
             return;

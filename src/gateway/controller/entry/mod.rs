@@ -202,11 +202,12 @@ impl Machine for Entry {
             Happening::Cloud | Happening::Clock => self.aloneness.review(now, view.cloud, &self.policies, deeds),
             Happening::Read(read) => self.read(now, view, read, deeds),
             Happening::Event(event) => self.hear(now, view, event, deeds),
-            Happening::Door(door) if self.areas.expects(door) => {
-                // Nobody will see it open.
-                if view.door(door).is_some_and(|status| status.contact == ContactState::Unknown) {
-                    self.passed(now, door, deeds);
-                }
+            // Nobody will see it open.
+            Happening::Door(door)
+                if self.areas.expects(door)
+                    && view.door(door).is_some_and(|status| status.contact == ContactState::Unknown) =>
+            {
+                self.passed(now, door, deeds);
             }
             Happening::Order(order) => self.order(now, view, order, deeds),
             Happening::Timeout => self.advance(now, view, deeds),
