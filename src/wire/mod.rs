@@ -8,6 +8,7 @@ pub mod event_log;
 pub mod jws;
 pub mod keys;
 pub mod numeric_date;
+pub mod osdp;
 pub mod outcome;
 pub mod reader_line;
 pub mod schema;
