@@ -14,7 +14,7 @@ use std::{
 use latchd::{
     adapters::store::{SledKv, ledger_thread::LedgerThread},
     domain::{
-        event::{CardEvidence, Event, EventBody},
+        event::{CardEvidence, Event, EventBody, Granted},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -39,14 +39,15 @@ fn granted(number: u64) -> Result<Event, Failure> {
         clock: ClockTrust::Trusted,
         epoch: 1,
         generation: 7,
-        body: EventBody::AccessGranted {
-            door: Id::new("front")?,
-            reader: Id::new("front-in")?,
-            person: Id::new("person-4711")?,
-            credential: Id::new("credential-4711")?,
-            rule: Id::new("rule-employees")?,
-            card,
-        },
+        body: EventBody::AccessGranted(Granted {
+            door: Some(Id::new("front")?),
+            reader: Some(Id::new("front-in")?),
+            person: Some(Id::new("person-4711")?),
+            credential: Some(Id::new("credential-4711")?),
+            rule: Some(Id::new("rule-employees")?),
+            card: Some(card),
+            ..Granted::default()
+        }),
     })
 }
 

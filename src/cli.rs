@@ -2,7 +2,7 @@
 //!
 //! Exit codes follow sysexits.h: 0 success, 1 failure while running, 2 wrong usage, 71 the system refused
 //! something, 73 state that cannot be created, 75 state in use by another process, 78 bad configuration (systemd does not restart
-//! on it).
+//! on it), 80 to be started anew, by `node.reboot`.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{config, runtime, wire};
 
+mod check;
+mod explain;
+mod schedule;
+
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
+/// Beyond what sysexits.h names: the unit starts the daemon again on it.
+const EXIT_START_ANEW: u8 = 80;
 const DEFAULT_CONFIG: &str = "/etc/latchd/site.toml";
 
 #[derive(Parser)]
@@ -47,9 +53,16 @@ enum Task {
         /// One line per finding, FILE:LINE:COLUMN: MESSAGE, for editors
         #[arg(long)]
         short: bool,
+        /// Check what is in force instead: a configuration that came by command, if there is one
+        #[arg(long)]
+        effective: bool,
     },
     /// Print the contract with the cloud as an AsyncAPI 3 document
     Schema,
+    /// Say which schedules hold at given instants, by the rules of the doors
+    Schedule(schedule::Arguments),
+    /// Say why somebody is, or is not, let in: from the signed copy of the permission set, also offline
+    Explain(Box<explain::Arguments>),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -76,8 +89,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match arguments.command {
         Task::Run { config } => run(&config),
-        Task::Check { config, no_files, short } => check(&config, no_files, short),
+        Task::Check { config, no_files, short, effective } => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let options = config::CheckOptions { no_files, machine: short, colour };
+            check::run(&config, options, effective).unwrap_or_else(|error| failed(&error))
+        }
         Task::Schema => print(&format!("{:#}\n", wire::schema::asyncapi())),
+        Task::Schedule(arguments) => match schedule::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Explain(arguments) => match explain::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
         Task::Keygen { kind, out } => match keygen(kind, &out) {
             Ok(public) => print(&public),
             Err(error) => failed(&error),
@@ -86,26 +111,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    let loaded = config::load_from(&config::Disk, path, &config::Environment::of_process(), config::Purpose::Run);
+    let (installation, loaded) = config::Installation::read(path, &config::Environment::of_process());
     if !loaded.report.is_empty() {
         eprint!("{}", loaded.report.render(false));
     }
-    let Some(site) = loaded.site else {
+    let Some(installation) = installation else {
         return ExitCode::from(EXIT_BAD_CONFIGURATION);
     };
-    match runtime::run(site) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime::run(installation) {
+        Ok(runtime::Finish::Stopped) => ExitCode::SUCCESS,
+        Ok(runtime::Finish::StartAnew) => ExitCode::from(EXIT_START_ANEW),
         // It has been said.
         Err(error) => ExitCode::from(error.exit_code()),
     }
-}
-
-fn check(path: &Path, no_files: bool, machine: bool) -> ExitCode {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = config::CheckOptions { no_files, machine, colour };
-    let environment = config::Environment::of_process();
-    let code = config::check_command(path, &environment, options, &mut std::io::stdout(), &mut std::io::stderr());
-    ExitCode::from(code)
 }
 
 fn keygen(kind: KeyKind, out: &Path) -> anyhow::Result<String> {

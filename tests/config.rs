@@ -35,12 +35,14 @@ impl Files for Memory {
 }
 
 const SITE: &str = include_str!("../config/site.toml");
+const LOCKER_PROFILE: &str = include_str!("../config/profiles/locker-16ch.toml");
 const PROFILE: &str = include_str!("../config/profiles/generic-8ch.toml");
 
 fn load(site: &str, profile: &str, purpose: Purpose) -> Loaded {
     let files = Memory(BTreeMap::from([
         ("site.toml".into(), site.to_owned()),
         ("profiles/generic-8ch.toml".into(), profile.to_owned()),
+        ("profiles/locker-16ch.toml".into(), LOCKER_PROFILE.to_owned()),
     ]));
     config::load_from(&files, Path::new("site.toml"), &Environment::default(), purpose)
 }
@@ -134,9 +136,9 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
         [
             "site.toml:7:1",
             "site.toml:10:13",
-            "site.toml:37:10",
-            "site.toml:71:12",
-            "site.toml:91:8",
+            "site.toml:39:10",
+            "site.toml:74:12",
+            "site.toml:94:8",
             "profiles/generic-8ch.toml:12:8",
             "profiles/generic-8ch.toml:26:14",
         ]
@@ -149,11 +151,11 @@ fn a_file_that_is_not_there_is_named_with_the_line_that_asked_for_it() {
     assert_eq!(
         report.lines(),
         [
-            "site.toml:19:12: error: cannot read root.jwk.json: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:26:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:27:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
-            "site.toml:35:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
-            "site.toml:97:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:20:12: error: cannot read root.jwk.json: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:28:6: error: cannot read ca.pem: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:29:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
+            "site.toml:37:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:101:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
         ]
     );
     let missing =
@@ -185,6 +187,7 @@ fn a_complete_machine_is_accepted_from_the_disk() {
     std::fs::create_dir_all(at("credentials")).unwrap();
     std::fs::write(at("site.toml"), SITE).unwrap();
     std::fs::write(at("profiles/generic-8ch.toml"), PROFILE).unwrap();
+    std::fs::write(at("profiles/locker-16ch.toml"), LOCKER_PROFILE).unwrap();
     let root = Jwk::of(&Signer::from_seed(&[7; 32]).unwrap().public_key());
     let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
     for (name, text) in [
@@ -201,7 +204,9 @@ fn a_complete_machine_is_accepted_from_the_disk() {
     let site = config::load(&at("site.toml"), &environment).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(site.node.signing_key.path, at("credentials/signing-key"));
     assert_eq!(site.cloud.root_key, at("root.jwk.json"));
-    assert_eq!((site.buses.len(), site.boards.len(), site.doors.len(), site.readers.len()), (2, 2, 2, 2));
+    assert_eq!((site.buses.len(), site.boards.len(), site.doors.len(), site.readers.len()), (2, 5, 32, 4));
+    assert_eq!(site.field.cabinets.iter().map(|cabinet| cabinet.compartments.len()).collect::<Vec<_>>(), [30]);
+    assert_eq!(site.topology().lockers.len(), 30);
 
     // Each file with what belongs into another.
     for (name, other, expected) in [
@@ -230,6 +235,7 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
     let path = directory.path().join("site.toml");
     std::fs::create_dir_all(directory.path().join("profiles")).unwrap();
     std::fs::write(directory.path().join("profiles/generic-8ch.toml"), PROFILE).unwrap();
+    std::fs::write(directory.path().join("profiles/locker-16ch.toml"), LOCKER_PROFILE).unwrap();
     let check = |site: &str, options: CheckOptions| {
         std::fs::write(&path, site).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -245,15 +251,23 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
         rest,
         "node acme/hq-1, time zone Europe/Berlin\n\
          cloud mqtt.example.com:8883 (TLS)\n\
-         2 buses, 2 boards, 2 doors, 2 readers\n\
+         2 buses, 5 boards, 2 doors, 1 floor group, 1 cabinet with 30 compartments, 4 readers\n\
+         2 free outputs, 2 inputs beside the doors\n\
         \x20 bus riser: Modbus RTU /dev/ttyS1 at 38400 8E1, a poll round takes about 31 ms\n\
         \x20   board relays: unit 1, generic-8ch\n\
         \x20 bus lan: Modbus TCP 192.0.2.10:502\n\
         \x20   board gate: unit 1, generic-8ch\n\
+        \x20   board lift: unit 2, generic-8ch\n\
+        \x20   board keys-a: unit 3, locker-16ch\n\
+        \x20   board keys-b: unit 4, locker-16ch\n\
         \x20 door front: relays/relay-1 energised to unlock, contact, REX, fire\n\
         \x20   reader front-in: relays\n\
         \x20 door glass: gate/relay-1 released to unlock, contact, REX\n\
-        \x20   reader glass-in: /dev/ttyUSB0\n"
+        \x20   reader glass-in: /dev/ttyUSB0\n\
+        \x20 floor group lift: 6 floors, disabled when their board is lost\n\
+        \x20   reader lift-cab: lift\n\
+        \x20 cabinet keys: 30 compartments, key-01 to key-30\n\
+        \x20   reader keys-front: keys-a\n"
     );
     let (status, out, err) = check(&SITE.replace("unit = 1 ", "unit = 0 "), options);
     assert_eq!((status, out.as_str()), (78, ""));
@@ -263,7 +277,7 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
     assert_eq!((status, err.as_str()), (78, ""));
     assert!(
         out.ends_with(
-            "site.toml:52:8: error: 0 is not a unit on a serial line: expected a whole number from 1 to 247\n"
+            "site.toml:54:8: error: 0 is not a unit on a serial line: expected a whole number from 1 to 247\n"
         ),
         "{out}"
     );

@@ -117,6 +117,7 @@ impl Field {
             desired: desired_in,
             reports: reports_out,
             progress: Arc::new(AtomicU64::new(0)),
+            vitals: Arc::default(),
             stop: stop_in,
         };
         let task = tokio::task::spawn_local(bus_loop::run(plan, wire, ports, mono));

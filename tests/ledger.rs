@@ -10,8 +10,8 @@ use std::{
 use latchd::{
     adapters::store::ledger_thread::{LedgerThread, QUEUE_MAX, StoreHealth},
     domain::{
-        door::{DurableDoor, ManualOpen},
-        event::{Event, EventBody},
+        door::{DurableDoor, HeldBy},
+        event::{Actor, Event, EventBody},
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -53,13 +53,15 @@ fn command(number: u8, version: u64) -> CommandRecord {
         exp: Wall::from_millis(version as i64),
         boot: id("boot"),
         outcomes: Vec::new(),
+        delay: None,
     }
 }
 
 fn door_state(version: u64) -> DurableDoor {
     DurableDoor {
-        manual_open: Some(ManualOpen { operator: id("op-1"), jti: id("j") }),
+        manual_open: Some(HeldBy { by: Actor::Operator { operator: id("op-1"), jti: id("j") }, since: Wall::EPOCH }),
         level_issued_at_ms: version as i64,
+        ..DurableDoor::default()
     }
 }
 

@@ -38,6 +38,9 @@ impl Files for Memory {
     fn read(&self, path: &Path) -> io::Result<String> {
         match path.to_str() {
             Some("site.toml") => Ok(self.site.clone()),
+            Some("profiles/locker-16ch.toml") if !self.profile.contains("\"locker-16ch\"") => {
+                Ok(text("config/profiles/locker-16ch.toml"))
+            }
             Some(path) if path.starts_with("profiles/") => Ok(self.profile.clone()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
@@ -95,7 +98,31 @@ static SITE_KINDS: &[Kind] = &[
     Kind { name: "contact", schema: "/properties/door/items/properties/contact", path: &["door", "contact"] },
     Kind { name: "rex", schema: "/properties/door/items/properties/rex", path: &["door", "rex"] },
     Kind { name: "fire", schema: "/properties/door/items/properties/fire", path: &["door", "fire"] },
+    Kind { name: "[[floor_group]]", schema: "/properties/floor_group/items", path: &["floor_group"] },
+    Kind {
+        name: "[[floor_group]] floors",
+        schema: "/properties/floor_group/items/properties/floors/items",
+        path: &["floor_group", "floors"],
+    },
+    Kind {
+        name: "selected",
+        schema: "/properties/floor_group/items/properties/floors/items/properties/selected",
+        path: &["floor_group", "floors", "selected"],
+    },
+    Kind { name: "[[cabinet]]", schema: "/properties/cabinet/items", path: &["cabinet"] },
+    Kind {
+        name: "[[cabinet]] compartments",
+        schema: "/properties/cabinet/items/properties/compartments/items",
+        path: &["cabinet", "compartments"],
+    },
+    Kind {
+        name: "occupied",
+        schema: "/properties/cabinet/items/properties/compartments/items/properties/occupied",
+        path: &["cabinet", "compartments", "occupied"],
+    },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
+    Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
+    Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
 ];
 

@@ -7,5 +7,6 @@ pub mod disk;
 pub mod pki;
 pub mod pty;
 pub mod reader;
+pub mod session;
 pub mod site;
 pub mod world;

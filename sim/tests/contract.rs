@@ -5,7 +5,9 @@ use jsonschema::Validator;
 use latchd::{
     domain::{
         door::{Alarm, ContactState, DoorStatus, LockState, Mode},
-        event::{Actor, CardEvidence, DenialReason, Event, EventBody, Refusal},
+        event::{
+            Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, FlappingInput, Granted, Refusal,
+        },
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -15,7 +17,7 @@ use latchd::{
         jws::{self, Signer, Typ, sign},
         keys::{Jwk, KeySet, RootKey},
         outcome::{Detail, Outcome, Stage},
-        schema::asyncapi,
+        schema::{args_of, asyncapi},
         upward::{self, NodeStatus, Online, Sealer},
     },
 };
@@ -89,7 +91,7 @@ fn claims(cmd: &str, args: Value) -> Value {
 fn the_schema_and_the_parser_agree_on_every_command() {
     let (validator, keys) = (validator("Command"), keys());
     for name in command::known_commands() {
-        let claims = claims(&name, json!({"door": "front"}));
+        let claims = claims(&name, args_of(&name));
         assert_valid(&validator, &claims);
         assert!(accepted(&keys, &claims), "{name}");
     }
@@ -189,7 +191,9 @@ fn closed_door() -> DoorStatus {
         contact: ContactState::Closed,
         lock: LockState::Locked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: NOW,
+        delays: Vec::new(),
     }
 }
 
@@ -202,6 +206,7 @@ fn bodies() -> Vec<EventBody> {
     let text = || "text".to_owned();
     let actors = [
         Actor::Operator { operator: operator.clone(), jti: jti.clone() },
+        Actor::SystemEvent { system_event: id("night"), author: Some(operator.clone()) },
         Actor::Person { person: id("ada"), credential: id("card") },
         Actor::Rex,
         Actor::Fire,
@@ -213,30 +218,68 @@ fn bodies() -> Vec<EventBody> {
         .map(|actor| EventBody::DoorModeChanged { door: door.clone(), from: Mode::Locked, to: Mode::Accessed, actor })
         .collect();
     bodies.extend([
-        EventBody::AccessGranted {
-            door: door.clone(),
-            reader: reader.clone(),
-            person: id("ada"),
-            credential: id("card"),
-            rule: id("rule"),
-            card: card(),
-        },
-        EventBody::AccessDenied {
-            door: door.clone(),
-            reader: reader.clone(),
-            reason: DenialReason::UnknownCredential,
-            person: None,
-            credential: None,
-            rule: None,
-            card: card(),
-        },
+        EventBody::AccessGranted(Granted {
+            door: Some(door.clone()),
+            reader: Some(reader.clone()),
+            person: Some(id("ada")),
+            credential: Some(id("card")),
+            rule: Some(id("rule")),
+            card: Some(card()),
+            ..Granted::default()
+        }),
+        EventBody::AccessGranted(Granted {
+            floor_group: Some(id("lift")),
+            floors: vec![id("third")],
+            companion: Some(id("ben")),
+            emergency_card: Some(id("red")),
+            actor: Some(Actor::Node),
+            ..Granted::default()
+        }),
+        EventBody::AccessDenied(Denied {
+            door: Some(door.clone()),
+            reader: Some(reader.clone()),
+            card: Some(card()),
+            ..Denied::new(DenialReason::UnknownCredential)
+        }),
         EventBody::DoorNotOpened { door: door.clone(), actor: Actor::Door },
         EventBody::DoorOpened { door: door.clone() },
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
-        EventBody::ReaderLost { reader, detail: text() },
+        EventBody::ReaderLost { reader: reader.clone(), detail: text() },
+        EventBody::ReaderBabbling { reader: reader.clone(), count: 9 },
+        EventBody::InputFlapping { what: FlappingInput::Contact, door: Some(id("front")), input: None, count: 9 },
+        EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
+        EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
+        EventBody::PowerLost { input: id("mains") },
+        EventBody::TamperActivated { input: id("cover"), door: None, reader: Some(id("front-in")) },
+        EventBody::InputActivated { input: id("button") },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-1"),
+            source: AlarmSource::SystemEvent { system_event: id("night"), door: None },
+            text: Some(text()),
+            times: 1,
+        },
+        EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
+        EventBody::SystemEventFired {
+            system_event: id("night"),
+            author: None,
+            trigger: text(),
+            door: Some(id("front")),
+            person: None,
+        },
+        EventBody::SystemEventRefused {
+            system_event: id("night"),
+            author: Some(id("op-17")),
+            action: text(),
+            target: None,
+            reason: Refusal::OutOfScope,
+            detail: text(),
+        },
+        EventBody::SystemEventFailed { system_event: id("night"), action: text(), outcome: text(), detail: None },
+        EventBody::SystemEventSuppressed { system_event: id("night"), count: 3, detail: None },
+        EventBody::NotificationSent { system_event: id("night"), text: None, door: None, person: None },
         EventBody::CloudRestored {},
-        EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()] },
+        EventBody::SetApplied { digest: "ab".repeat(32), records: 10, unknown_kinds: vec![text()], absorbed: 1 },
         EventBody::SetRefused { from_epoch: 1, from_generation: 2, reasons: vec![text()] },
         EventBody::OperatorRefused { operator, jti, command: text(), reason: Refusal::Forbidden, detail: None },
         EventBody::SecurityRejected { topic: text(), cause: text(), count: 3 },
@@ -270,8 +313,11 @@ fn states_and_status_validate_as_they_are_sent() {
         (Mode::Locked, ContactState::Closed, LockState::Locked, Alarm::None),
         (Mode::LockedOpen, ContactState::Unknown, LockState::Unknown, Alarm::PropWarning),
     ] {
-        let door = DoorStatus { door: id("front"), mode, contact, lock, alarm, since: NOW };
-        assert_sent("DoorState", &sealer().seal_state(NOW, &door).unwrap());
+        let door = DoorStatus { mode, contact, lock, alarm, ..closed_door() };
+        assert_sent(
+            "DoorState",
+            &sealer().seal_state(NOW, &latchd::domain::status::Status::Door(door.clone())).unwrap(),
+        );
     }
     for staleness_ms in [None, Some(1200)] {
         let online = Online {
@@ -279,6 +325,8 @@ fn states_and_status_validate_as_they_are_sent() {
             epoch: 0,
             generation: 0,
             digest: [0; 32],
+            revision: 12,
+            edits: 2,
             keys_version: 0,
             staleness_ms,
             clock: ClockTrust::Untrusted,
@@ -317,5 +365,5 @@ fn a_record_of_a_known_kind_with_an_unknown_field_is_refused_and_one_of_an_unkno
     assert_valid(&validator, &delta("person", json!({"name": "Ada"})));
     assert_valid(&validator, &delta("spaceship", json!({"warp": 9})));
     assert!(!validator.is_valid(&delta("person", json!({"name": "Ada", "clearance": 9}))));
-    assert!(!validator.is_valid(&delta("access_rule", json!({"effect": "allow"}))));
+    assert!(!validator.is_valid(&delta("access_rule", json!({"doors": ["front"]}))));
 }

@@ -72,7 +72,9 @@ enum Entry {
 /// The tracing layer: turns events, with the fields of their spans, into lines for the writer.
 struct Collector {
     queue: SyncSender<Entry>,
+    /// Not told of yet.
     dropped: Arc<AtomicU64>,
+    dropped_ever: Arc<AtomicU64>,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
@@ -108,6 +110,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         let line = Line { level: *metadata.level(), target: metadata.target(), message, fields };
         if self.queue.try_send(Entry::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped_ever.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -174,10 +177,16 @@ fn write_lines(sink: &Sink, queue: &Receiver<Entry>, dropped: &AtomicU64) {
 pub struct Journal {
     queue: SyncSender<Entry>,
     on_stderr: bool,
+    dropped_ever: Arc<AtomicU64>,
     writer: JoinHandle<()>,
 }
 
 impl Journal {
+    /// Counts the lines that were dropped.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped_ever.clone()
+    }
+
     /// Lines go to stderr: there is no journal.
     pub fn is_on_stderr(&self) -> bool {
         self.on_stderr
@@ -211,8 +220,9 @@ pub fn start() -> std::io::Result<Journal> {
         .spawn(move || write_lines(&sink, &entries, &for_writer))?;
     let filter =
         EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error,sled=warn"));
-    let collector = Collector { queue: queue.clone(), dropped };
+    let dropped_ever = Arc::new(AtomicU64::new(0));
+    let collector = Collector { queue: queue.clone(), dropped, dropped_ever: dropped_ever.clone() };
     // A process that set its own subscriber keeps it.
     let _ = tracing_subscriber::registry().with(filter).with(collector).try_init();
-    Ok(Journal { queue, on_stderr, writer })
+    Ok(Journal { queue, on_stderr, dropped_ever, writer })
 }

@@ -4,4 +4,6 @@ pub mod clock;
 pub mod field;
 pub mod journal;
 pub mod mqtt;
+pub mod override_file;
+pub mod process;
 pub mod store;

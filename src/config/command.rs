@@ -4,10 +4,10 @@
 use std::{fmt::Write as _, io, path::Path, time::Duration};
 
 use super::{
-    Disk, Environment, Purpose, line_time, load_from,
+    Disk, Environment, Files, Purpose, line_time, load_from,
     site::{Bus, Line, Parity, ReaderSource, Site},
 };
-use crate::domain::outputs::Level;
+use crate::domain::{elevator::FailPolicy, ids::DoorIx, outputs::Level, topology::ReaderAt};
 
 /// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -31,8 +31,20 @@ pub fn check_command(
     out: &mut dyn io::Write,
     err: &mut dyn io::Write,
 ) -> u8 {
+    check_files(&Disk, path, environment, options, out, err)
+}
+
+/// The same of whatever `files` say lies there.
+pub fn check_files(
+    files: &dyn Files,
+    path: &Path,
+    environment: &Environment,
+    options: CheckOptions,
+    out: &mut dyn io::Write,
+    err: &mut dyn io::Write,
+) -> u8 {
     let purpose = if options.no_files { Purpose::CheckWithoutFiles } else { Purpose::Check };
-    let loaded = load_from(&Disk, path, environment, purpose);
+    let loaded = load_from(files, path, environment, purpose);
     let written = if options.machine {
         loaded.report.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
     } else {
@@ -62,14 +74,27 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
     writeln!(text, "node {}/{}, time zone {zone}", site.node.org, site.node.id)?;
     writeln!(text, "cloud {}:{} ({link})", site.cloud.host, site.cloud.port)?;
     let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-    writeln!(
-        text,
-        "{}, {}, {}, {}",
+    let compartments: usize = site.field.cabinets.iter().map(|cabinet| cabinet.compartments.len()).sum();
+    let doors = site.doors.len().saturating_sub(compartments);
+    let mut counts = vec![
         count(site.buses.len(), "bus", "buses"),
         count(site.boards.len(), "board", "boards"),
-        count(site.doors.len(), "door", "doors"),
-        count(site.readers.len(), "reader", "readers"),
-    )?;
+        count(doors, "door", "doors"),
+    ];
+    if !site.field.floor_groups.is_empty() {
+        counts.push(count(site.field.floor_groups.len(), "floor group", "floor groups"));
+    }
+    if compartments > 0 {
+        let cabinets = count(site.field.cabinets.len(), "cabinet", "cabinets");
+        counts.push(format!("{cabinets} with {}", count(compartments, "compartment", "compartments")));
+    }
+    counts.push(count(site.readers.len(), "reader", "readers"));
+    writeln!(text, "{}", counts.join(", "))?;
+    let (outputs, inputs) = (site.field.outputs.len(), site.field.inputs.len());
+    if outputs + inputs > 0 {
+        let (outputs, inputs) = (count(outputs, "free output", "free outputs"), count(inputs, "input", "inputs"));
+        writeln!(text, "{outputs}, {inputs} beside the doors")?;
+    }
     for bus in &site.buses {
         writeln!(text, "  bus {}: {}", bus.id, line(bus, site))?;
         for board in site.boards.iter().filter(|board| board.bus == bus.bus) {
@@ -77,7 +102,7 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
             writeln!(text, "    board {}: unit {}, {}", config.id, config.unit, config.profile.name)?;
         }
     }
-    for door in &site.doors {
+    for (ix, door) in (0..).map(DoorIx).zip(&site.doors).take(doors) {
         let kind = match door.unlocked_level {
             Level::Energised => "energised to unlock",
             Level::Released => "released to unlock",
@@ -92,17 +117,38 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
             }
         }
         writeln!(text)?;
-        let door_readers =
-            site.readers.iter().filter(|reader| site.doors.get(reader.door.index()).is_some_and(|d| d.id == door.id));
-        for reader in door_readers {
-            let source = match &reader.source {
-                ReaderSource::CardBlock { board, .. } => {
-                    site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
-                }
-                ReaderSource::Serial { port, .. } => port.path.display().to_string(),
-            };
-            writeln!(text, "    reader {}: {source}", reader.id)?;
+        readers(text, site, ReaderAt::Door(ix))?;
+    }
+    for (ix, group) in (0..).zip(&site.field.floor_groups) {
+        let fail = match group.fail {
+            FailPolicy::Secure => "disabled",
+            FailPolicy::Free => "enabled",
+            FailPolicy::Keep => "kept as they are",
+        };
+        let floors = count(group.floors.len(), "floor", "floors");
+        writeln!(text, "  floor group {}: {floors}, {fail} when their board is lost", group.id)?;
+        readers(text, site, ReaderAt::Cab(ix))?;
+    }
+    for (ix, cabinet) in (0..).zip(&site.field.cabinets) {
+        let (first, last) = (cabinet.compartments.first(), cabinet.compartments.last());
+        if let (Some(first), Some(last)) = (first, last) {
+            let compartments = count(cabinet.compartments.len(), "compartment", "compartments");
+            writeln!(text, "  cabinet {}: {compartments}, {} to {}", cabinet.id, first.id, last.id)?;
         }
+        readers(text, site, ReaderAt::Cabinet(ix))?;
+    }
+    Ok(())
+}
+
+fn readers(text: &mut String, site: &Site, at: ReaderAt) -> std::fmt::Result {
+    for reader in site.readers.iter().filter(|reader| reader.at == at) {
+        let source = match &reader.source {
+            ReaderSource::CardBlock { board, .. } => {
+                site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
+            }
+            ReaderSource::Serial { port, .. } => port.path.display().to_string(),
+        };
+        writeln!(text, "    reader {}: {source}", reader.id)?;
     }
     Ok(())
 }

@@ -15,6 +15,31 @@ pub trait Files {
     fn resolved(&self, path: &Path) -> PathBuf;
 }
 
+/// The disk, but for one file whose text is another: a site that came by command, read as if it lay in the
+/// installer's place.
+pub struct Instead<'a> {
+    pub of: &'a Path,
+    pub text: &'a str,
+}
+
+impl Files for Instead<'_> {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        if path == self.of { Ok(self.text.to_owned()) } else { Disk.read(path) }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        Disk.exists(path)
+    }
+
+    fn profiles(&self, directory: &Path) -> Vec<String> {
+        Disk.profiles(directory)
+    }
+
+    fn resolved(&self, path: &Path) -> PathBuf {
+        Disk.resolved(path)
+    }
+}
+
 /// Larger than any site; keeps a wrong path (a disk image, a device) from filling the memory.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 

@@ -8,20 +8,25 @@
 //! Must never change a file, open a device or talk to the network. Invariant: a [`site::Site`] comes out
 //! only if the report holds no error.
 
+pub mod anchors;
 mod check;
 pub mod command;
 mod files;
+mod installation;
 mod line_time;
 mod profile;
 mod raw;
+mod raw_places;
 pub mod reader;
 pub mod report;
 pub mod site;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 
-pub use command::{CheckOptions, check_command};
-pub use files::{Disk, Files};
+pub use command::{CheckOptions, check_command, check_files};
+pub use files::{Disk, Files, Instead};
+pub use installation::{Installation, NotTaken};
 use reader::{KnownKeys, Sink};
 pub use report::Report;
 use report::{Diagnostic, Span};

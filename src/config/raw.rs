@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use super::{
+    raw_places::{self, RawCabinet, RawFloorGroup},
     reader::Table,
     report::{At, Span},
-    site::{Limits, Parity},
+    site::{Limits, Parity, Reboot},
 };
 use crate::domain::{
-    door::{Relock, StartPolicy, StopPolicy},
+    door::{FireReset, Relock, StartPolicy, StopPolicy},
+    field::{InputKind, OutputStart, OutputStop},
     ids::Id,
+    keypad::Keypad,
     outputs::Level,
 };
 
@@ -30,7 +33,11 @@ pub struct RawSite {
     pub buses: Vec<RawBus>,
     pub boards: Vec<RawBoard>,
     pub doors: Vec<RawDoor>,
+    pub floor_groups: Vec<RawFloorGroup>,
+    pub cabinets: Vec<RawCabinet>,
     pub readers: Vec<RawReader>,
+    pub outputs: Vec<RawOutput>,
+    pub inputs: Vec<RawNodeInput>,
     pub limits: Limits,
 }
 
@@ -42,6 +49,7 @@ pub struct RawNode {
     pub state_dir: Option<At<String>>,
     pub credential_key: Option<At<String>>,
     pub signing_key: Option<At<String>>,
+    pub reboot: Option<At<Reboot>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +64,7 @@ pub struct RawCloud {
     pub reconnect_min: Option<At<Duration>>,
     pub reconnect_max: Option<At<Duration>>,
     pub beat_every: Option<At<Duration>>,
+    pub telemetry_every: Option<At<Duration>>,
     pub tls: Option<RawTls>,
 }
 
@@ -99,7 +108,7 @@ pub struct RawBoard {
     pub lost_after: Option<At<Duration>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RawDoor {
     pub id: Option<At<Id>>,
     pub lock: Option<RawLock>,
@@ -109,6 +118,9 @@ pub struct RawDoor {
     pub rex: Option<RawInput>,
     pub rex_releases: bool,
     pub fire: Option<RawInput>,
+    /// Whether the door claims a fire input, readable or not.
+    pub has_fire: bool,
+    pub fire_reset: Option<At<FireReset>>,
     pub dwell: Option<At<Duration>>,
     pub dwell_extended: Option<At<Duration>>,
     pub relock: Option<At<Relock>>,
@@ -137,11 +149,33 @@ pub struct RawReader {
     pub span: Span,
     pub id: Option<At<Id>>,
     pub door: Option<At<String>>,
+    pub floor_group: Option<At<String>>,
+    pub cabinet: Option<At<String>>,
     pub card_block: Option<At<String>>,
     pub path: Option<At<String>>,
     pub serial: RawSerial,
     pub format: Option<At<RawFormat>>,
     pub bits: Option<At<u16>>,
+    pub keypad: Option<At<Keypad>>,
+}
+
+#[derive(Debug)]
+pub struct RawOutput {
+    pub id: Option<At<Id>>,
+    pub output: Option<At<String>>,
+    pub on: Option<At<Level>>,
+    pub at_start: Option<At<OutputStart>>,
+    pub at_stop: Option<At<OutputStop>>,
+    pub identify: Option<At<bool>>,
+}
+
+#[derive(Debug)]
+pub struct RawNodeInput {
+    pub id: Option<At<Id>>,
+    pub input: RawInput,
+    pub kind: Option<At<InputKind>>,
+    pub door: Option<At<String>>,
+    pub reader: Option<At<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +193,11 @@ pub fn site(root: Table<'_>) -> RawSite {
         buses: root.tables("bus", "[[bus]]", BUSES_MAX).into_iter().map(bus).collect(),
         boards: root.tables("board", "[[board]]", BOARDS_MAX).into_iter().map(board).collect(),
         doors: root.tables("door", "[[door]]", DOORS_MAX).into_iter().map(door).collect(),
+        floor_groups: raw_places::floor_groups(&root),
+        cabinets: raw_places::cabinets(&root),
         readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
+        outputs: root.tables("output", "[[output]]", DOORS_MAX).into_iter().map(output).collect(),
+        inputs: root.tables("input", "[[input]]", DOORS_MAX).into_iter().map(node_input).collect(),
         limits: root.optional("limits").table("[limits]").map(limits).unwrap_or_default(),
     };
     root.finish();
@@ -174,6 +212,7 @@ fn node(table: Table<'_>) -> RawNode {
         state_dir: table.optional("state_dir").text_as("a directory"),
         credential_key: table.required("credential_key").text_as("a file or \"credential:NAME\""),
         signing_key: table.required("signing_key").text_as("a file or \"credential:NAME\""),
+        reboot: table.optional("reboot").word(&[("daemon", Reboot::Daemon), ("machine", Reboot::Machine)]),
     };
     table.finish();
     node
@@ -191,6 +230,7 @@ fn cloud(table: Table<'_>) -> RawCloud {
         reconnect_min: table.optional("reconnect_min_ms").millis(50, 3_600_000),
         reconnect_max: table.optional("reconnect_max_ms").millis(50, 3_600_000),
         beat_every: table.optional("beat_every_s").seconds(1, 86_400),
+        telemetry_every: table.optional("telemetry_every_s").seconds(0, 86_400),
         tls: tls(&table),
     };
     table.finish();
@@ -274,6 +314,8 @@ fn door(table: Table<'_>) -> RawDoor {
         }),
         rex_releases,
         fire: table.optional("fire").table("fire").map(|t| input(t, "active")),
+        has_fire: table.span_of("fire").is_some(),
+        fire_reset: table.optional("fire_reset").word(&[("auto", FireReset::Auto), ("manual", FireReset::Manual)]),
         dwell: table.optional("dwell_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
         dwell_extended: table.optional("dwell_extended_ms").millis(DWELL_MS_MIN, DWELL_MS_MAX),
         relock: table.optional("relock").word(&[
@@ -295,7 +337,7 @@ fn door(table: Table<'_>) -> RawDoor {
     RawDoor { rex_releases, ..door }
 }
 
-fn lock(table: Table<'_>) -> RawLock {
+pub fn lock(table: Table<'_>) -> RawLock {
     let lock = RawLock {
         output: table.required("output").text_as("\"BOARD/OUTPUT\""),
         unlocked: table.required("unlocked").word(&[("energised", Level::Energised), ("released", Level::Released)]),
@@ -304,7 +346,7 @@ fn lock(table: Table<'_>) -> RawLock {
     lock
 }
 
-fn input(table: Table<'_>, value: &'static str) -> RawInput {
+pub fn input(table: Table<'_>, value: &'static str) -> RawInput {
     let input =
         RawInput { input: table.required("input").text_as("\"BOARD/INPUT\""), value: table.required(value).boolean() };
     table.finish();
@@ -315,7 +357,9 @@ fn reader(table: Table<'_>) -> RawReader {
     let reader = RawReader {
         span: table.span,
         id: table.required("id").id(),
-        door: table.required("door").text_as("the id of a [[door]]"),
+        door: table.optional("door").text_as("the id of a [[door]]"),
+        floor_group: table.optional("floor_group").text_as("the id of a [[floor_group]]"),
+        cabinet: table.optional("cabinet").text_as("the id of a [[cabinet]]"),
         card_block: table.optional("card_block").text_as("\"BOARD/CARD_BLOCK\""),
         path: table.optional("serial").text_as("a serial port such as \"/dev/ttyUSB0\""),
         serial: serial(&table),
@@ -326,9 +370,54 @@ fn reader(table: Table<'_>) -> RawReader {
             ("binary", RawFormat::Binary),
         ]),
         bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
+        keypad: table.optional("keypad").word(&[
+            ("none", Keypad::None),
+            ("4-bit", Keypad::FourBit),
+            ("8-bit", Keypad::EightBit),
+        ]),
     };
     table.finish();
     reader
+}
+
+fn output(table: Table<'_>) -> RawOutput {
+    let output = RawOutput {
+        id: table.required("id").id(),
+        output: table.required("output").text_as("\"BOARD/OUTPUT\""),
+        on: table.required("on").word(&[("energised", Level::Energised), ("released", Level::Released)]),
+        at_start: table.optional("at_start").word(&[
+            ("restore", OutputStart::Restore),
+            ("on", OutputStart::On),
+            ("off", OutputStart::Off),
+        ]),
+        at_stop: table.optional("at_stop").word(&[
+            ("keep", OutputStop::Keep),
+            ("on", OutputStop::On),
+            ("off", OutputStop::Off),
+        ]),
+        identify: table.optional("identify").boolean(),
+    };
+    table.finish();
+    output
+}
+
+fn node_input(table: Table<'_>) -> RawNodeInput {
+    let input = RawNodeInput {
+        id: table.required("id").id(),
+        kind: table.required("kind").word(&[
+            ("power", InputKind::Power),
+            ("tamper", InputKind::Tamper),
+            ("general", InputKind::General),
+        ]),
+        door: table.optional("door").text_as("the id of a [[door]]"),
+        reader: table.optional("reader").text_as("the id of a [[reader]]"),
+        input: RawInput {
+            input: table.required("input").text_as("\"BOARD/INPUT\""),
+            value: table.required("active").boolean(),
+        },
+    };
+    table.finish();
+    input
 }
 
 fn limits(table: Table<'_>) -> Limits {
@@ -340,6 +429,7 @@ fn limits(table: Table<'_>) -> Limits {
             .number(10, 1_000_000)
             .map_or(default.commands_per_operator_max, |at| at.value),
         clock_skew: table.optional("clock_skew_ms").millis(0, 300_000).map_or(default.clock_skew, |at| at.value),
+        delay_max: table.optional("delay_max_s").seconds(1, DAY_MS / 1000).map_or(default.delay_max, |at| at.value),
     };
     table.finish();
     limits

@@ -5,10 +5,12 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::domain::{
     door::DoorConfig,
+    elevator::FloorGroupConfig,
     fieldbus::BoardConfig,
-    ids::{BoardIx, BusIx, DoorIx, Id, ReaderIx},
+    ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
+    topology::{FloorGroupPlace, ReaderAt, Topology},
 };
-pub use crate::wire::reader_line::LineFormat;
+pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
 
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -21,6 +23,8 @@ pub struct Site {
     pub readers: Vec<Reader>,
     /// Indexed by [`DoorIx`].
     pub doors: Vec<DoorConfig>,
+    /// What stands beside the doors.
+    pub field: FieldConfig,
     pub limits: Limits,
 }
 
@@ -35,6 +39,16 @@ pub struct Node {
     pub credential_key: Secret,
     /// Ed25519 key that signs what goes up: PKCS#8 PEM, made by `latchd keygen`.
     pub signing_key: Secret,
+    /// What `node.reboot` does; absent: it is refused.
+    pub reboot: Option<Reboot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// The daemon ends in order, with a code on which systemd starts it anew.
+    Daemon,
+    /// The same, and `systemctl reboot`.
+    Machine,
 }
 
 /// Where a secret is: a file, or `credential:NAME` for systemd's `$CREDENTIALS_DIRECTORY/NAME`.
@@ -61,9 +75,11 @@ pub struct Cloud {
     pub reconnect_max: Duration,
     /// How often a beat is asked for.
     pub beat_every: Duration,
+    /// How often figures are sent; absent: never.
+    pub telemetry_every: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM with the certificates that the broker's must chain to.
     pub ca: PathBuf,
@@ -115,7 +131,7 @@ pub struct Board {
 pub struct Reader {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     pub source: ReaderSource,
 }
 
@@ -132,6 +148,45 @@ pub enum ReaderSource {
     },
 }
 
+impl Site {
+    fn bound_outputs(&self) -> Vec<(Id, String)> {
+        let locks = self.doors.iter().flat_map(|door| {
+            let to = format!("door {}", door.id);
+            [Some((door.id.clone(), to.clone())), self.output_id(door.lock).map(|id| (id, to))]
+        });
+        let floors = self.field.floor_groups.iter().flat_map(|group| {
+            let floors = group.floors.iter().map(|floor| (floor, format!("floor {} of {}", floor.id, group.id)));
+            floors.filter_map(|(floor, to)| self.output_id(floor.output).map(|id| (id, to)))
+        });
+        locks.flatten().chain(floors).collect()
+    }
+
+    /// `BOARD.OUTPUT`; none if that is too long for a name.
+    fn output_id(&self, output: OutputRef) -> Option<Id> {
+        let board = &self.boards.get(output.board.index())?.config;
+        let point = board.profile.outputs.get(usize::from(output.output))?;
+        Id::new(&format!("{}.{}", board.id, point.name)).ok()
+    }
+
+    /// What the node has, by name.
+    pub fn topology(&self) -> Topology {
+        let place = |group: &FloorGroupConfig| FloorGroupPlace {
+            id: group.id.clone(),
+            floors: group.floors.iter().map(|floor| floor.id.clone()).collect(),
+        };
+        Topology {
+            doors: self.doors.iter().map(|door| door.id.clone()).collect(),
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
+            floor_groups: self.field.floor_groups.iter().map(place).collect(),
+            lockers: self.field.cabinets.iter().flat_map(|cabinet| &cabinet.compartments).map(|at| at.door).collect(),
+            outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
+            bound_outputs: self.bound_outputs(),
+            inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
+            boards: self.boards.iter().map(|board| board.config.id.clone()).collect(),
+        }
+    }
+}
+
 /// Bounds of what latchd keeps and accepts; every queue has one.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -141,10 +196,17 @@ pub struct Limits {
     pub commands_per_operator_max: usize,
     /// How far a command's `iat` may lie in the future.
     pub clock_skew: Duration,
+    /// Longest `delay_ms` of a delayed command.
+    pub delay_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { events_max: 100_000, commands_per_operator_max: 1_000, clock_skew: Duration::from_secs(5) }
+        Limits {
+            events_max: 100_000,
+            commands_per_operator_max: 1_000,
+            clock_skew: Duration::from_secs(5),
+            delay_max: Duration::from_secs(3600),
+        }
     }
 }

@@ -2,12 +2,17 @@
 //! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
 //! why, by which rule and generation), without looking anything up again.
 
+mod access;
+
+pub use access::{Denied, Granted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    door::Mode,
+    door::{Alarm, Hold, Mode},
+    elevator::FailPolicy,
     ids::Id,
+    record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
 };
 
@@ -63,22 +68,116 @@ pub struct CardEvidence {
     pub parity_ok: bool,
 }
 
+/// Why a site file that came by command is no longer in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackCause {
+    /// Nobody confirmed it in time.
+    NotConfirmed,
+    /// The daemon died during the trial.
+    Crashed,
+    /// The daemon could not run with it; `detail` says why.
+    Failed,
+    /// The installer's file was changed: it wins.
+    InstallerEdited,
+    /// It, or what it names, cannot be read any more; `detail` says why.
+    Damaged,
+}
+
+impl RollbackCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RollbackCause::NotConfirmed => "not confirmed in time",
+            RollbackCause::Crashed => "the daemon died during the trial",
+            RollbackCause::Failed => "the daemon could not run with it",
+            RollbackCause::InstallerEdited => "the installer's file was changed",
+            RollbackCause::Damaged => "it cannot be read any more",
+        }
+    }
+}
+
 /// Who caused a change of a door's mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Actor {
     /// An operator's command.
     Operator { operator: Id, jti: Id },
+    /// A system event, acting for its author; without one for the cloud itself.
+    SystemEvent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+    },
     /// A credential that was granted.
     Person { person: Id, credential: Id },
+    /// An emergency card.
+    EmergencyCard { emergency_card: Id },
+    /// What a schedule unlocks.
+    AutoOpen { auto_open: Id },
+    /// A door that must not be open together with another one.
+    Interlock { interlock: Id },
     /// Request to exit.
     Rex,
     /// The fire input.
     Fire,
     /// A timer of the door, its contact or its board.
     Door,
+    /// The same of a floor group.
+    FloorGroup,
+    /// A code of a key locker's contract.
+    Contract {
+        contract: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// A schedule under which floors are public.
+    PublicFloors,
     /// The node itself: start, stop.
     Node,
+}
+
+/// What flaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlappingInput {
+    /// The contact of `door`.
+    Contact,
+    /// The exit button of `door`.
+    Rex,
+    /// `input`.
+    Input,
+}
+
+/// What raised an alarm that stands until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum AlarmSource {
+    SystemEvent {
+        system_event: Id,
+        /// Where its trigger was, if that was at a door.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+    },
+    EmergencyCard {
+        emergency_card: Id,
+        door: Id,
+    },
+}
+
+impl Actor {
+    /// The command's id, or the system event.
+    pub fn cause(&self) -> Option<&Id> {
+        match self {
+            Actor::Operator { jti, .. } => Some(jti),
+            Actor::SystemEvent { system_event, .. } => Some(system_event),
+            Actor::Person { .. }
+            | Actor::EmergencyCard { .. }
+            | Actor::AutoOpen { .. }
+            | Actor::Interlock { .. }
+            | Actor::Contract { .. } => None,
+            Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Node => None,
+        }
+    }
 }
 
 /// One body for each type; `type` on the wire is dotted, past tense, grouped by what it is about.
@@ -86,20 +185,9 @@ pub enum Actor {
 #[serde(tag = "type")]
 pub enum EventBody {
     #[serde(rename = "access.granted")]
-    AccessGranted { door: Id, reader: Id, person: Id, credential: Id, rule: Id, card: CardEvidence },
+    AccessGranted(Granted),
     #[serde(rename = "access.denied")]
-    AccessDenied {
-        door: Id,
-        reader: Id,
-        reason: DenialReason,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        credential: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        rule: Option<Id>,
-        card: CardEvidence,
-    },
+    AccessDenied(Denied),
     #[serde(rename = "door.opened")]
     DoorOpened { door: Id },
     #[serde(rename = "door.closed")]
@@ -115,6 +203,12 @@ pub enum EventBody {
     /// The forced or propped alarm ended: the door closed, or a mode that masks it began.
     #[serde(rename = "door.alarm_cleared")]
     DoorAlarmCleared { door: Id },
+    /// Somebody has seen the alarm that stands at the door.
+    #[serde(rename = "door.alarm_acknowledged")]
+    DoorAlarmAcknowledged { door: Id, alarm: Alarm, actor: Actor },
+    /// A lockdown, a force or DND began or ended beneath what rules the door: its mode did not change.
+    #[serde(rename = "door.hold_changed")]
+    DoorHoldChanged { door: Id, hold: Hold, held: bool, actor: Actor },
     #[serde(rename = "door.mode_changed")]
     DoorModeChanged { door: Id, from: Mode, to: Mode, actor: Actor },
     /// The relay does not do what it is told: read-back differs from desired.
@@ -128,6 +222,165 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A key was put into its compartment for the first time.
+    #[serde(rename = "key.added")]
+    KeyAdded {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        /// Who opened; absent: nobody did, as far as is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.fetched")]
+    KeyFetched {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    #[serde(rename = "key.returned")]
+    KeyReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        actor: Option<Actor>,
+    },
+    /// The contract by which it was fetched has ended, and the key is still out.
+    #[serde(rename = "key.not_returned")]
+    KeyNotReturned {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contract: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// These floors may be chosen from now on.
+    #[serde(rename = "floor.enabled")]
+    FloorEnabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    #[serde(rename = "floor.disabled")]
+    FloorDisabled { floor_group: Id, floors: Vec<Id>, actor: Actor },
+    /// Somebody chose an enabled floor; the person is named if only one person's read enabled it.
+    #[serde(rename = "floor.selected")]
+    FloorSelected {
+        floor_group: Id,
+        floor: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+    },
+    /// A floor was chosen that nobody had enabled.
+    #[serde(rename = "floor.selected_without_right")]
+    FloorSelectedWithoutRight { floor_group: Id, floor: Id },
+    /// The board of these floors is lost: from here on they are as `fail` says, as far as the board does.
+    #[serde(rename = "floor.lost")]
+    FloorsLost { floor_group: Id, floors: Vec<Id>, fail: FailPolicy },
+    #[serde(rename = "floor.restored")]
+    FloorsRestored { floor_group: Id, floors: Vec<Id> },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "floor.relay_mismatched")]
+    FloorRelayMismatched { floor_group: Id, floor: Id },
+    #[serde(rename = "floor.relay_restored")]
+    FloorRelayRestored { floor_group: Id, floor: Id },
+    /// A door that fire had released was reset by hand.
+    #[serde(rename = "fire.reset")]
+    FireReset { door: Id, actor: Actor },
+    /// A door is unlocked by its auto open from here on.
+    #[serde(rename = "auto_open.started")]
+    AutoOpenStarted { door: Id, auto_open: Id },
+    #[serde(rename = "auto_open.ended")]
+    AutoOpenEnded { door: Id, auto_open: Id, reason: AutoOpenEnd },
+    /// Somebody was granted for whom an auto open had waited.
+    #[serde(rename = "auto_open.first_person_came")]
+    AutoOpenFirstPersonCame { door: Id, auto_open: Id, person: Id },
+    /// So many wrong PINs in a row that no more are taken for a while: of a person, of an emergency card, or, with
+    /// neither, at a reader for PINs alone.
+    #[serde(rename = "access.pin_locked_out")]
+    AccessPinLockedOut {
+        door: Id,
+        reader: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        emergency_card: Option<Id>,
+        wrong: u32,
+        lockout_s: u32,
+    },
+    /// Somebody said by their PIN that they are being forced, whether or not they were let in. Nothing at the door
+    /// shows it.
+    #[serde(rename = "access.duress")]
+    AccessDuress {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        credential: Option<Id>,
+        granted: bool,
+    },
+    /// An emergency card opened a door; `uses` of it on this node so far.
+    #[serde(rename = "emergency.used")]
+    EmergencyUsed {
+        emergency_card: Id,
+        door: Id,
+        reader: Id,
+        uses: u32,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        uses_max: Option<u32>,
+    },
+    /// These doors decide otherwise from here on; without `policy`: all that have none.
+    #[serde(rename = "fallback.entered")]
+    FallbackEntered {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy: Option<Id>,
+        doors: Vec<Id>,
+        fallback: Fallback,
+    },
+    #[serde(rename = "fallback.left")]
+    FallbackLeft {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy: Option<Id>,
+        doors: Vec<Id>,
+        fallback: Fallback,
+    },
+    /// It was forgotten where this person is, who is in this area, or (neither) where everybody is.
+    #[serde(rename = "apb.cleared")]
+    ApbCleared {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        area: Option<Id>,
+        actor: Actor,
+    },
+    /// Somebody entered an area in which they are, or left one in which they are not; `denied`: they were
+    /// refused for it.
+    #[serde(rename = "apb.violated")]
+    ApbViolated {
+        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+        person: Id,
+        area: Id,
+        way: PassageWay,
+        denied: bool,
+    },
     #[serde(rename = "reader.lost")]
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
@@ -136,14 +389,88 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    /// A reader repeats itself: so many reads were decided and not told one by one.
+    #[serde(rename = "reader.babbling")]
+    ReaderBabbling { reader: Id, count: u64 },
+    /// So many of its changes were heeded and not told one by one.
+    #[serde(rename = "input.flapping")]
+    InputFlapping {
+        what: FlappingInput,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        input: Option<Id>,
+        count: u64,
+    },
+    #[serde(rename = "output.switched")]
+    OutputSwitched { output: Id, on: bool, actor: Actor },
+    #[serde(rename = "output.pulsed")]
+    OutputPulsed { output: Id, pulse_ms: u32, actor: Actor },
+    /// The relay does not do what it is told: read-back differs from desired.
+    #[serde(rename = "output.mismatched")]
+    OutputMismatched { output: Id },
+    #[serde(rename = "power.lost")]
+    PowerLost { input: Id },
+    #[serde(rename = "power.restored")]
+    PowerRestored { input: Id },
+    #[serde(rename = "tamper.activated")]
+    TamperActivated {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "tamper.cleared")]
+    TamperCleared {
+        input: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
+    #[serde(rename = "input.activated")]
+    InputActivated { input: Id },
+    #[serde(rename = "input.cleared")]
+    InputCleared { input: Id },
+    /// Stands until it is acknowledged by its id. The same alarm again only counts: `times`.
+    #[serde(rename = "alarm.raised")]
+    AlarmRaised {
+        alarm: Id,
+        source: AlarmSource,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        times: u32,
+    },
+    #[serde(rename = "alarm.acknowledged")]
+    AlarmAcknowledged { alarm: Id, actor: Actor },
+    /// Never acknowledged, it made room for newer ones.
+    #[serde(rename = "alarm.forgotten")]
+    AlarmForgotten { alarm: Id },
     #[serde(rename = "cloud.lost")]
     CloudLost { detail: String },
     #[serde(rename = "cloud.restored")]
     CloudRestored {},
     #[serde(rename = "set.applied")]
-    SetApplied { digest: String, records: u64, unknown_kinds: Vec<String> },
+    SetApplied {
+        digest: String,
+        records: u64,
+        unknown_kinds: Vec<String>,
+        /// Edits by command that it has taken over or discarded.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        absorbed: u64,
+    },
     #[serde(rename = "set.refused")]
     SetRefused { from_epoch: u64, from_generation: u64, reasons: Vec<String> },
+    /// An edit by command is in force, over the cloud's set.
+    #[serde(rename = "overlay.edited")]
+    OverlayEdited(EditMade),
+    /// A set says otherwise than edits that it does not absorb: what became of each.
+    #[serde(rename = "overlay.conflicted")]
+    OverlayConflicted { edits: Vec<ConflictedEdit> },
+    /// Edits up to this revision were made and cannot all be found any more: the store and its copy were hurt.
+    #[serde(rename = "overlay.lost")]
+    OverlayLost { through: u64 },
     #[serde(rename = "operator.refused")]
     OperatorRefused {
         operator: Id,
@@ -177,6 +504,31 @@ pub enum EventBody {
     },
     #[serde(rename = "node.stopping")]
     NodeStopping {},
+    /// Something of the node blinks, for whoever looks for it.
+    #[serde(rename = "node.identified")]
+    NodeIdentified { actor: Actor },
+    /// By `node.reboot`; `node.stopping` follows.
+    #[serde(rename = "node.reboot_requested")]
+    NodeRebootRequested { operator: Id, jti: Id },
+    /// The daemon began anew with a site file that came by command, for a time.
+    #[serde(rename = "configuration.trial_started")]
+    ConfigurationTrialStarted {
+        sha256: String,
+        operator: Id,
+        jti: Id,
+        /// What is left of the time to confirm it.
+        confirm_within_s: u64,
+    },
+    #[serde(rename = "configuration.confirmed")]
+    ConfigurationConfirmed { sha256: String, operator: Id, jti: Id },
+    /// A site file that came by command is no longer in force.
+    #[serde(rename = "configuration.rolled_back")]
+    ConfigurationRolledBack {
+        sha256: String,
+        cause: RollbackCause,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
     /// A store that could not be read was put aside and begun anew.
     #[serde(rename = "storage.set_aside")]
     StorageSetAside { store: String, moved_to: String, detail: String },
@@ -184,6 +536,62 @@ pub enum EventBody {
     StorageFailed { store: String, detail: String },
     #[serde(rename = "storage.restored")]
     StorageRestored { store: String },
+    /// A trigger came, within the schedule: the actions follow.
+    #[serde(rename = "system_event.fired")]
+    SystemEventFired {
+        system_event: Id,
+        /// In whose name and scope; absent: the cloud's own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        trigger: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// An action was not carried out: its author may not order it (any more), or what is there stands against it.
+    #[serde(rename = "system_event.refused")]
+    SystemEventRefused {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        author: Option<Id>,
+        action: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        target: Option<Id>,
+        reason: Refusal,
+        detail: String,
+    },
+    /// An action was ordered and not done: `expired`, `cancelled`, `failed` or `unknown`.
+    #[serde(rename = "system_event.failed")]
+    SystemEventFailed {
+        system_event: Id,
+        action: String,
+        outcome: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// It would have fired too often, or as too remote a consequence: so many times it did not.
+    #[serde(rename = "system_event.suppressed")]
+    SystemEventSuppressed {
+        system_event: Id,
+        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// A system event only tells.
+    #[serde(rename = "notification.sent")]
+    NotificationSent {
+        system_event: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<Id>,
+    },
+    /// Consequences of one input were cut off: too many.
+    #[serde(rename = "system.chain_broken")]
+    SystemChainBroken { detail: String },
     /// Events that were not kept: `lost` of them if that is known.
     #[serde(rename = "log.gap")]
     LogGap {
@@ -191,6 +599,84 @@ pub enum EventBody {
         lost: Option<u64>,
         detail: String,
     },
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// An edit by command that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EditMade {
+    pub operator: Id,
+    pub jti: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub change: EditChange,
+    /// Of the overlay with it.
+    pub revision: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditChange {
+    Put,
+    Delete,
+}
+
+/// An edit by command that a later set did not absorb and says otherwise than.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictedEdit {
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub fate: EditFate,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditFate {
+    /// It no longer stands.
+    SetAside,
+    /// Only what it takes away still stands.
+    Reduced,
+    /// It stands, and what the set says of the same members does not.
+    Disputed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageWay {
+    Entry,
+    Exit,
+}
+
+/// What a door falls back to when the node is left alone, as its policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "cause", content = "then", rename_all = "snake_case")]
+pub enum Fallback {
+    /// The cloud has not confirmed the permission set for too long.
+    Stale(WhenStale),
+    ClockUntrusted(ClockFallback),
+    /// Emergency cards are accepted from here on.
+    EmergencyCards,
+}
+
+/// Why an auto open no longer unlocks a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoOpenEnd {
+    /// Its time is over, or a holiday began.
+    Schedule,
+    /// An auto open that denies began.
+    Deny,
+    /// The permission set no longer has it for this door.
+    Removed,
+    /// Nobody knows what time it is.
+    ClockUntrusted,
 }
 
 /// Why a command was refused: the closed list of the contract.

@@ -1,28 +1,88 @@
-//! An order: one command that has been found authentic, new and authorised, on its way to a door, and
+//! An order: one command that has been found authentic, new and authorised, on its way to the field, and
 //! the reports that come back. Must never carry anything unchecked. Invariant: each order ends in
 //! exactly one final [`Progress`].
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
-    door::DoorStatus,
-    event::Refusal,
+    door::{DelayAction, DoorStatus, Mode},
+    event::{Actor, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
+    record::ForceState,
     time::{Mono, Wall},
 };
 
+/// `What` is a [`Task`] on the way to the controller, a [`DoorAction`] at the door.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Order {
+pub struct Order<What = Task> {
     pub ticket: Ticket,
-    pub door: DoorIx,
-    pub action: DoorAction,
+    pub what: What,
     /// The deadline at the relay: past it nothing is put on the wire for this order.
     pub deadline: Mono,
     /// When the cloud issued it: an older level command never undoes a newer one.
     pub issued_at: Wall,
-    pub operator: Id,
-    pub jti: Id,
+    /// An operator by command, or a system event (then the ticket is the node's own).
+    pub by: Actor,
+}
+
+/// All that an operator can have done in the field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    Door(DoorIx, DoorAction),
+    /// `door.virtual_read`: as if this person had presented a credential here; `None`: any of theirs.
+    VirtualRead {
+        door: DoorIx,
+        person: Id,
+        credential: Option<Id>,
+    },
+    /// `lockdown.set` and `lockdown.clear`: one report for all of them together.
+    Lockdown {
+        /// Each once.
+        doors: Vec<DoorIx>,
+        on: bool,
+    },
+    /// `apb.clear`: forget where this person is, or all who are in this area, or (neither) everybody.
+    ClearApb {
+        person: Option<Id>,
+        area: Option<Id>,
+    },
+    /// `floor.*`; no floors: all of the group.
+    Floor {
+        floor_group: Id,
+        floors: Vec<Id>,
+        action: FloorAction,
+    },
+    /// `output.*`, of outputs that belong to nothing.
+    Output {
+        output: Id,
+        action: OutputAction,
+    },
+    /// `alarm.acknowledge` of an alarm that belongs to no door.
+    AcknowledgeAlarm {
+        alarm: Id,
+    },
+    /// `node.identify`.
+    Identify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorAction {
+    /// Enabled until closed.
+    Open,
+    Close,
+    /// `None`: as long as a read enables floors.
+    OpenAndClose {
+        dwell: Option<Duration>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputAction {
+    Pulse(Duration),
+    Set(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +92,46 @@ pub enum DoorAction {
     /// `door.close`: ends an unlocking.
     Close,
     /// `door.open_and_close`: momentary; `None` takes the door's own dwell.
-    OpenAndClose { dwell: Option<Duration> },
+    OpenAndClose {
+        dwell: Option<Duration>,
+    },
+    /// `door.dnd`.
+    Dnd(Switch),
+    /// `door.force_toggle`: refused unless the door is in this mode.
+    ForceToggle {
+        expect: Mode,
+    },
+    /// `door.force`.
+    Force(ForceState),
+    Lockdown(bool),
+    /// `alarm.acknowledge`: of the standing forced or propped alarm, and the reset by hand of a release by fire
+    /// that is over.
+    AcknowledgeAlarm,
+    /// Whether a delayed command could be carried out at present: answered `Done`, and nothing is done.
+    Admit(DelayAction),
+    /// A delayed command that is due. What was issued meanwhile does not make it out of date; a `door.close`
+    /// that came after it was issued cancels it.
+    Delayed(DelayAction),
     /// `door.state.get`.
     Report,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    On,
+    Off,
+    /// Refused unless the door is in this mode.
+    Toggle {
+        expect: Mode,
+    },
+}
+
+impl<What> Order<What> {
+    /// The same order for something else.
+    pub fn with<Other>(&self, what: Other) -> Order<Other> {
+        let Order { ticket, deadline, issued_at, .. } = *self;
+        Order { ticket, what, deadline, issued_at, by: self.by.clone() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +152,17 @@ pub enum Progress {
     NotObserved,
     /// Ends `door.state.get`.
     Reported(Box<DoorStatus>),
+    /// Of a virtual read. No stage by itself: it goes into the detail of the one that follows.
+    Decided(Box<Decided>),
+    /// Ends what moves no hardware.
+    Done,
+    /// Ends what was ordered of several doors and not done by all: those that did not, with how it ended there.
+    Partly {
+        done: usize,
+        others: Vec<(Id, Progress)>,
+    },
+    /// What this waited for is on the disk. The desk's word to itself, by way of the ledger; never a door's.
+    Stored,
     Refused(Refusal, String),
     Expired,
     Cancelled,
@@ -63,8 +171,21 @@ pub enum Progress {
     Unknown(String),
 }
 
+/// What became of a virtual read, by the rules, fallbacks and areas.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decided {
+    /// Absent: granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+    pub person: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Id>,
+}
+
 impl Progress {
     pub fn is_final(&self) -> bool {
-        !matches!(self, Progress::Actuated { observation_follows: true })
+        !matches!(self, Progress::Actuated { observation_follows: true } | Progress::Decided(_) | Progress::Stored)
     }
 }

@@ -25,9 +25,24 @@ impl Level {
     }
 }
 
-/// Names one order of one run, from acceptance to its last outcome.
+/// Names one order of one run, from acceptance to its last outcome. Orders of operators and the node's own
+/// number separately, each upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    const OWN: u64 = 1 << 63;
+
+    /// The `n`th of the node's own orders.
+    pub fn own(n: u64) -> Ticket {
+        Ticket(n | Ticket::OWN)
+    }
+
+    /// Of an order that no command is behind, but the node itself: a system event's action.
+    pub fn is_own(self) -> bool {
+        self.0 & Ticket::OWN != 0
+    }
+}
 
 /// The desired state of one output, complete in itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 //! [`Durable`], and only a store that has flushed and synced makes one.
 
 use crate::domain::{
-    door::DurableDoor,
+    door::{DelayAction, DurableDoor},
     event::Event,
     ids::Id,
+    kept::{Kept, KeptKey},
     order::{OrderReport, Progress},
     time::Wall,
 };
@@ -36,6 +37,9 @@ pub enum LedgerWrite {
         door: Id,
         state: DurableDoor,
     },
+    /// Insert or replace.
+    Kept(Kept),
+    Unkept(KeptKey),
     /// The cloud has stored all events up to this number.
     Acked {
         through: u64,
@@ -68,11 +72,32 @@ pub struct CommandRecord {
     pub boot: Id,
     /// The stages published so far, as they were published.
     pub outcomes: Vec<crate::wire::outcome::Outcome>,
+    /// What it is still to do, from its `scheduled` on until it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
 }
+
+/// All that any later run needs to carry a delayed command out.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Delay {
+    pub door: Id,
+    pub action: DelayAction,
+    pub due_at: Wall,
+    /// The command's `iat`.
+    pub issued_at: Wall,
+    /// The key that signed it: when that is revoked, this is cancelled.
+    pub kid: Id,
+}
+
+/// A mark among the commits of the doors. They rise, also across restarts of the door loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub u64);
 
 /// What waits for the disk.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// To the doors: all that they had committed up to here is durable.
+    Fence(Fence),
     /// To the desk: this order has got so far.
     Report(OrderReport),
     /// To the cloud link: the broker may forget this message.
@@ -93,6 +118,24 @@ pub struct MessageToken {
 #[derive(Debug, Default)]
 pub struct Held(Vec<Effect>);
 
+impl LedgerWrite {
+    /// What it keeps the newest value of, if that must not be lost: a later write of the same replaces it.
+    pub fn lasting(&self) -> Option<LastingKey> {
+        match self {
+            LedgerWrite::Door { door, .. } => Some(LastingKey::Door(door.clone())),
+            LedgerWrite::Kept(kept) => Some(LastingKey::Kept(kept.key())),
+            LedgerWrite::Unkept(key) => Some(LastingKey::Kept(key.clone())),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastingKey {
+    Door(Id),
+    Kept(KeptKey),
+}
+
 impl Held {
     pub fn push(&mut self, effect: Effect) {
         self.0.push(effect);
@@ -102,9 +145,10 @@ impl Held {
         self.0.is_empty()
     }
 
-    /// Somebody is being kept waiting: an operator for the word that a door's mode will last.
+    /// Somebody is being kept waiting: an operator for the word that a door's mode will last, a person for a
+    /// compartment to open.
     pub fn is_urgent(&self) -> bool {
-        self.0.iter().any(|effect| matches!(effect, Effect::Report(_)))
+        self.0.iter().any(|effect| matches!(effect, Effect::Report(_) | Effect::Fence(_)))
     }
 
     pub fn release(self, _: &Durable) -> Vec<Effect> {
@@ -115,7 +159,8 @@ impl Held {
     pub fn give_up(self, why: &str) -> Vec<OrderReport> {
         let given_up = |effect| match effect {
             Effect::Report(report) => Some(OrderReport { progress: Progress::Unknown(why.to_owned()), ..report }),
-            Effect::AckMessage(_) | Effect::Publish(_) => None,
+            // Given up alone: the write behind a fence moves to the next commit, and a later fence vouches for it.
+            Effect::Fence(_) | Effect::AckMessage(_) | Effect::Publish(_) => None,
         };
         self.0.into_iter().filter_map(given_up).collect()
     }

@@ -3,38 +3,56 @@
 //! parts decide. Invariant: an order leaves before anything that tells of it, so that no signature of
 //! ours stands between a command and its relay.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
 
 use super::{
     clock_trust::ClockNote,
-    desk::{Desk, DeskStep},
-    mirror::{Applied, MirrorInput, MirrorOutput, Refused},
+    desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
+    mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
+    reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
         link::{LinkEvent, LinkOrder},
     },
-    step::{Commit, Effect, LedgerWrite},
+    step::{CommandKey, Commit, Effect, LedgerWrite},
 };
 use crate::{
     domain::{
-        door::DoorStatus,
-        event::{Event, EventBody},
+        cloud::CloudState,
+        door::{Closed, DoorStatus},
+        event::{ConflictedEdit, Event, EventBody},
+        ids::{DoorIx, Id},
+        operator::Targets,
         order::{Order, OrderReport},
         permission::{Permissions, SetVersion},
+        status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    wire::{canonical::hex, event_log::Sealed, set::Want},
+    wire::{
+        canonical::hex,
+        command::CommandBody,
+        edit::EditDone,
+        event_log::Sealed,
+        set::Want,
+        telemetry::{Gauges, Telemetry},
+    },
 };
 
 /// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
 const REASONS_BYTES_MAX: usize = 24 * 1024;
 const REASON_BYTES_MAX: usize = 1024;
+/// Edits told of in one event: about 64 KiB.
+const CONFLICTS_TOGETHER_MAX: usize = 48;
 
 /// From the doors to the cloud.
 #[derive(Clone, Debug)]
 pub enum DoorNews {
     Report(OrderReport),
-    Status(Box<DoorStatus>),
+    Status(Box<Status>),
+    /// A `door.close` was taken at this door.
+    Closed(DoorIx, Closed),
     /// The door loop failed and was started again: orders that were under way have no owner any more.
     Restarted,
 }
@@ -50,12 +68,24 @@ pub enum Input {
         from: u64,
         events: Vec<Sealed>,
     },
+    LiveEvents {
+        from: u64,
+        events: Vec<Sealed>,
+    },
     EventHash {
         seq: u64,
         hash: Option<[u8; 32]>,
     },
     Mirror(MirrorOutput),
+    /// Of an errand.
+    Answer(Answer),
+    /// A command that an earlier run left open has ended.
+    Settled {
+        key: CommandKey,
+        answered: Answered,
+    },
     Clock(Vec<ClockNote>),
+    Telemetry(Box<Telemetry>),
     /// Something of the node itself is to be told.
     Event(EventBody),
     Timeout,
@@ -68,10 +98,17 @@ pub enum Input {
 pub enum Action {
     /// To the doors, before anything else.
     Order(Order),
+    /// To whoever keeps what it asks about.
+    Errand(Box<Errand>),
     Link(LinkOrder),
     Commit(Commit),
     Mirror(MirrorInput),
     ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    /// Answered by [`Input::LiveEvents`].
+    ReadLive {
         from: u64,
         bytes_max: usize,
     },
@@ -80,6 +117,8 @@ pub enum Action {
     },
     /// To the doors: decide by this set from now on.
     Permissions(Arc<Permissions>),
+    /// To the doors: what is known of the cloud.
+    Cloud(CloudState),
     CloudTime {
         iat: Wall,
         asked_at: Mono,
@@ -96,11 +135,22 @@ pub struct Uplink {
     /// The newest signed key set, as it came.
     keys_jws: Arc<str>,
     connected: bool,
+    cloud: CloudState,
+    /// As the doors told them last: without the delays, which are the desk's.
+    doors: BTreeMap<Id, DoorStatus>,
 }
 
 impl Uplink {
     pub fn new(session: Session, desk: Desk, set: SetVersion) -> Uplink {
-        Uplink { session, desk, set, keys_jws: Arc::from(""), connected: false }
+        Uplink {
+            session,
+            desk,
+            set,
+            keys_jws: Arc::from(""),
+            connected: false,
+            cloud: CloudState::default(),
+            doors: BTreeMap::new(),
+        }
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
@@ -120,7 +170,11 @@ impl Uplink {
         match input {
             Input::Link(event) => self.tell_session(now, session::Input::Link(event), entropy, act),
             Input::Doors(DoorNews::Report(report)) => {
-                let step = self.desk.handle_report(report);
+                let step = self.desk.handle_report(now, report);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Doors(DoorNews::Closed(door, closed)) => {
+                let step = self.desk.handle_closed(now.wall, door, &closed);
                 self.desk_step(now, step, entropy, act);
             }
             Input::Doors(DoorNews::Restarted) => {
@@ -128,7 +182,15 @@ impl Uplink {
                 self.desk_step(now, step, entropy, act);
             }
             Input::Doors(DoorNews::Status(status)) => {
-                self.tell_session(now, session::Input::Door(*status), entropy, act);
+                let status = match *status {
+                    Status::Door(door) => {
+                        let told = self.with_delays(&door);
+                        self.doors.insert(door.door.clone(), door);
+                        Status::Door(told)
+                    }
+                    other => other,
+                };
+                self.tell_session(now, session::Input::State(status), entropy, act);
             }
             Input::Released(effects) => {
                 for effect in effects {
@@ -139,11 +201,25 @@ impl Uplink {
             Input::Events { from, events } => {
                 self.tell_session(now, session::Input::Events { from, events }, entropy, act);
             }
+            Input::LiveEvents { from, events } => {
+                self.tell_session(now, session::Input::LiveEvents { from, events }, entropy, act);
+            }
             Input::EventHash { seq, hash } => {
                 self.tell_session(now, session::Input::EventHash { seq, hash }, entropy, act);
             }
             Input::Mirror(output) => self.mirror(now, output, entropy, act),
+            Input::Answer(answer) => {
+                let step = self.desk.handle_answer(now, answer);
+                self.desk_step(now, step, entropy, act);
+            }
+            Input::Settled { key, answered } => {
+                let step = self.desk.handle_settled(now.wall, &key, answered);
+                self.desk_step(now, step, entropy, act);
+            }
             Input::Clock(notes) => self.clock(now, notes, entropy, act),
+            Input::Telemetry(telemetry) => {
+                self.tell_session(now, session::Input::Telemetry(telemetry), entropy, act);
+            }
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
                 while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
@@ -152,7 +228,10 @@ impl Uplink {
                 }
                 self.tell_session(now, session::Input::Timeout, entropy, act);
             }
-            Input::RefuseCommands => self.desk.handle_stop(),
+            Input::RefuseCommands => {
+                let step = self.desk.handle_stop(now.wall);
+                self.desk_step(now, step, entropy, act);
+            }
             Input::Leave => self.tell_session(now, session::Input::Stop, entropy, act),
         }
     }
@@ -160,7 +239,15 @@ impl Uplink {
     /// What the desk found at start: to be handed out once, after [`Uplink::new`].
     pub fn begin(&mut self, now: Now, step: DeskStep, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         self.desk_step(now, step, entropy, act);
+        // A key may have been revoked just before the last run ended.
+        let revoked = self.desk.handle_keys(now.wall, self.session.keys());
+        self.desk_step(now, revoked, entropy, act);
         self.tell_session(now, session::Input::Timeout, entropy, act);
+    }
+
+    /// The doors know nothing of what the desk has delayed.
+    fn with_delays(&self, door: &DoorStatus) -> DoorStatus {
+        DoorStatus { delays: self.desk.delays_at(&door.door), ..door.clone() }
     }
 
     fn tell_session(&mut self, now: Now, input: session::Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
@@ -179,6 +266,7 @@ impl Uplink {
                 session::Action::Set(message) => act(Action::Mirror(set_input(message))),
                 session::Action::Commit(commit) => act(Action::Commit(commit)),
                 session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
+                session::Action::ReadLive { from, bytes_max } => act(Action::ReadLive { from, bytes_max }),
                 session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
                 // The mirror keeps it: what the set is verified by belongs beside the set.
                 session::Action::StoreKeys(jws) => self.keys_jws = Arc::from(String::from_utf8_lossy(&jws)),
@@ -194,6 +282,14 @@ impl Uplink {
             }
         }
         let connected = self.session.is_connected();
+        let cloud = CloudState {
+            connected,
+            last_beat: self.session.last_beat(),
+            mirror_lost: !self.desk.permissions().is_present(),
+        };
+        if std::mem::replace(&mut self.cloud, cloud) != cloud {
+            act(Action::Cloud(cloud));
+        }
         if std::mem::replace(&mut self.connected, connected) != connected {
             act(Action::Mirror(if connected { MirrorInput::LinkUp } else { MirrorInput::LinkDown }));
         }
@@ -209,12 +305,80 @@ impl Uplink {
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
+        for door in step.delays_changed {
+            if let Some(told) = self.doors.get(&door).map(|door| self.with_delays(door)) {
+                self.tell_session(now, session::Input::State(Status::Door(told)), &mut *entropy, act);
+            }
+        }
+        if let Some(errand) = step.errand {
+            self.errand(now, errand, entropy, act);
+        }
+    }
+
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            commands_open: self.desk.commands_open() as u64,
+            commands_remembered: self.desk.commands_remembered() as u64,
+            ..self.session.gauges()
+        }
+    }
+
+    fn figures(&self, now: Now) -> Figures {
+        let (mut boards, mut readers) = (Vec::new(), Vec::new());
+        for status in self.session.states() {
+            match status {
+                Status::Board(board) => boards.push((board.board.clone(), board.link)),
+                Status::Reader(reader) => readers.push((reader.reader.clone(), reader.link)),
+                _ => {}
+            }
+        }
+        Figures {
+            set: self.set,
+            keys_version: self.session.keys().version(),
+            staleness: self.session.staleness(now),
+            gauges: self.gauges(),
+            outcomes_dropped: self.session.outcomes_dropped(),
+            boards,
+            readers,
+        }
+    }
+
+    /// What the node itself is asked for. What this machine cannot answer goes out.
+    fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let answered = match &errand.body {
+            CommandBody::LiveEventsSubscribe(args) => {
+                let live = self.session.live();
+                let subscribed = live.subscribe(now, &errand.jti, &errand.operator, args, errand.scope);
+                subscribed.map(|subscribed| Some(json!({ "live": subscribed })))
+            }
+            CommandBody::LiveEventsUnsubscribe(args) => {
+                self.session.live().unsubscribe(&errand.operator, &args.jti).map(|()| None)
+            }
+            CommandBody::NodeDiagnostics(_) => {
+                let figures = Some(Box::new(self.figures(now)));
+                return act(Action::Errand(Box::new(Errand { figures, ..errand })));
+            }
+            _ => {
+                return match mirror_request(errand) {
+                    Ok(request) => act(Action::Mirror(request)),
+                    Err(errand) => act(Action::Errand(errand)),
+                };
+            }
+        };
+        let answered = match answered {
+            Ok(detail) => Answered::Done(detail),
+            Err((refusal, message)) => Answered::Refused(refusal, json!({ "message": message })),
+        };
+        let step = self.desk.handle_answer(now, Answer { ticket: errand.ticket, at: now.wall, answered });
+        self.desk_step(now, step, entropy, act);
     }
 
     fn release(&mut self, now: Now, effect: Effect, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match effect {
+            // The doors heard of it without this detour.
+            Effect::Fence(_) => {}
             Effect::Report(report) => {
-                let step = self.desk.handle_report(report);
+                let step = self.desk.handle_report(now, report);
                 self.desk_step(now, step, entropy, act);
             }
             Effect::AckMessage(token) => self.tell_session(now, session::Input::AckMessage(token), entropy, act),
@@ -224,14 +388,41 @@ impl Uplink {
 
     fn mirror(&mut self, now: Now, output: MirrorOutput, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match output {
-            MirrorOutput::Applied(Applied { version, permissions, records, unknown_kinds, .. }) => {
+            MirrorOutput::Applied(Applied {
+                version,
+                permissions,
+                records,
+                unknown_kinds,
+                absorbed,
+                conflicts,
+                overlay,
+            }) => {
                 self.set = version;
-                act(Action::Permissions(permissions.clone()));
-                self.desk.handle_permissions(permissions);
+                self.in_force(now, permissions, act);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
-                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds }, act);
-                self.tell_session(now, session::Input::SetApplied(version), entropy, act);
+                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
+                for body in conflicted(conflicts) {
+                    self.record(now, body, act);
+                }
+                self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
+            }
+            MirrorOutput::Edited(Edited { permissions, overlay }) => {
+                self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
+            }
+            MirrorOutput::Resumed { permissions, overlay, edits } => {
+                self.in_force(now, permissions, act);
+                self.tell_session(now, session::Input::Overlay(overlay), &mut *entropy, act);
+                let step = self.desk.handle_edits(now, &edits);
+                self.desk_step(now, step, entropy, act);
+            }
+            MirrorOutput::EditsLost { through } => self.record(now, EventBody::OverlayLost { through }, act),
+            MirrorOutput::Answer { ticket, answer } => {
+                let answer = Answer { ticket, at: now.wall, answered: answered(answer) };
+                let step = self.desk.handle_answer(now, answer);
+                self.desk_step(now, step, entropy, act);
             }
             MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
                 let (from_epoch, from_generation) = offered.unwrap_or_default();
@@ -268,7 +459,19 @@ impl Uplink {
         }
     }
 
+    /// From now on decided, commanded and watched by this set.
+    fn in_force(&mut self, now: Now, permissions: Arc<Permissions>, act: &mut dyn FnMut(Action)) {
+        act(Action::Permissions(permissions.clone()));
+        self.session.live().handle_authority(|operator| {
+            let may = permissions.authorise(operator, "live_events.subscribe", &Targets::default(), now);
+            may.map(|()| Scope::of(&permissions, operator)).map_err(|(why, _)| why)
+        });
+        self.desk.handle_permissions(permissions);
+    }
+
     fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
+        let step = self.desk.handle_clock(now);
+        self.desk_step(now, step, &mut *entropy, act);
         // A beat can restore trust, so the cloud is asked for one at once rather than at the next round.
         let stepped = notes.iter().any(|note| matches!(note, ClockNote::Stepped { .. }));
         for note in notes {
@@ -299,13 +502,69 @@ impl Uplink {
     }
 }
 
+/// What an errand asks of the mirror; any other is given back.
+fn mirror_request(errand: Errand) -> Result<MirrorInput, Box<Errand>> {
+    let edit = |errand: &Errand, kind: &str, id: &Id, body| {
+        let Errand { ticket, operator, jti, .. } = errand.clone();
+        let kind = Id::new(kind).ok()?;
+        Some(MirrorInput::Edit(Box::new(EditRequest { ticket, jti, operator, kind, id: id.clone(), body })))
+    };
+    let request = match &errand.body {
+        CommandBody::Put { kind, id, body: Value::Object(body) } => edit(&errand, kind, id, Some(body.clone())),
+        CommandBody::Delete { kind, id } => edit(&errand, kind, id, None),
+        CommandBody::List { kind, args } => Id::new(kind).ok().map(|kind| {
+            let (ticket, operator, args) = (errand.ticket, errand.operator.clone(), args.clone());
+            MirrorInput::List(Box::new(ListRequest { ticket, operator, kind, args }))
+        }),
+        _ => None,
+    };
+    request.ok_or_else(|| Box::new(errand))
+}
+
+/// What the mirror said, as it is published.
+fn answered(answer: mirror::Answer) -> Answered {
+    let message = |text: String| json!({ "message": text });
+    match answer {
+        mirror::Answer::Edited(made) => Answered::Edited(made),
+        mirror::Answer::Unchanged { revision } => Answered::Done(Some(json!({ "edit": EditDone { revision } }))),
+        mirror::Answer::Listed(page) => Answered::Done(Some(json!({ "list": page }))),
+        mirror::Answer::Refused(refusal, reasons) => {
+            let reasons = bounded(reasons);
+            let first = reasons.first().cloned().unwrap_or_default();
+            let detail =
+                if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
+            Answered::Refused(refusal, detail)
+        }
+        mirror::Answer::Failed(why) => Answered::Failed(message(why)),
+        mirror::Answer::Unknown(why) => Answered::Unknown(message(why)),
+    }
+}
+
+/// Edits that a set says otherwise than, in events that can be sent.
+pub fn conflicted(edits: Vec<ConflictedEdit>) -> Vec<EventBody> {
+    let mut rest = edits.into_iter().map(|mut edit| {
+        cut(&mut edit.reason);
+        edit
+    });
+    let mut events = Vec::new();
+    loop {
+        let edits: Vec<ConflictedEdit> = rest.by_ref().take(CONFLICTS_TOGETHER_MAX).collect();
+        if edits.is_empty() {
+            return events;
+        }
+        events.push(EventBody::OverlayConflicted { edits });
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > REASON_BYTES_MAX {
+        text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+    }
+}
+
 /// As many of a set's faults as fit into an event that can be sent; at the end, how many there are besides.
 pub fn bounded(mut reasons: Vec<String>) -> Vec<String> {
-    for reason in &mut reasons {
-        if reason.len() > REASON_BYTES_MAX {
-            reason.truncate((0..=REASON_BYTES_MAX).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0));
-        }
-    }
+    reasons.iter_mut().for_each(cut);
     let mut bytes = 0;
     let fits = |reason: &&String| {
         bytes += reason.len();

@@ -4,6 +4,7 @@
 //! without any other wait.
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     sync::{
         Arc,
@@ -19,11 +20,14 @@ use crate::{
     config::site,
     domain::{
         fieldbus::{BoardConfig, BusReport},
-        ids::BusIx,
+        ids::{BoardIx, BusIx},
         outputs::Desired,
         time::Mono,
     },
-    gateway::fieldbus::{Bus, BusFault, BusPlan, Next, Reply, Transaction},
+    gateway::{
+        fieldbus::{Bus, BusFault, BusPlan, Next, Reply, Transaction},
+        vitals::Vitals,
+    },
 };
 
 /// The newest desired state of every output; a bus takes what is its own. A value that was overwritten
@@ -41,6 +45,7 @@ pub struct BusPorts {
     pub reports: mpsc::Sender<(BusIx, BusReport)>,
     /// Counts turns of the loop: the watchdog looks whether it moves.
     pub progress: Arc<AtomicU64>,
+    pub vitals: Arc<Vitals>,
     /// True ends the loop after the transaction on the wire; so does the sender's going away.
     pub stop: watch::Receiver<bool>,
 }
@@ -66,6 +71,7 @@ enum Event {
 /// Runs until told to stop, or until nobody takes its reports any more.
 pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl Fn() -> Mono) {
     let id = plan.bus;
+    let boards: BTreeMap<u8, BoardIx> = plan.boards.iter().map(|board| (board.unit, board.board)).collect();
     let mut bus = Bus::new(plan);
     let mut out: Vec<BusReport> = Vec::new();
     // What was set before we came counts as well.
@@ -79,7 +85,14 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
         let next = bus.next(clock(), &mut out);
         // Nothing is reported while a transaction waits to be sent: its deadline was judged just now.
         let event = match next {
-            Next::Transact(transaction) => next_event(Some(transaction), None, &mut wire, &mut ports, &clock).await,
+            Next::Transact(transaction) => {
+                let (board, began) = (boards.get(&transaction.unit).copied(), clock());
+                let event = next_event(Some(transaction), None, &mut wire, &mut ports, &clock).await;
+                if let Event::Answered(result) = &event {
+                    count(&ports.vitals, id, board, result, clock().since(began));
+                }
+                event
+            }
             Next::Idle { until } => {
                 if !deliver(id, &mut out, &ports.reports).await {
                     return;
@@ -122,6 +135,17 @@ async fn next_event(
         stopped = ports.stop.wait_for(|stop| *stop) => { let _ = stopped; Event::Stop }
         Ok(()) = ports.desired.changed() => { ports.desired.mark_changed(); Event::Desired }
         () = tokio::time::sleep(wait.unwrap_or(HEARTBEAT)) => Event::Due,
+    }
+}
+
+fn count(vitals: &Vitals, bus: BusIx, board: Option<BoardIx>, result: &Result<Reply, BusFault>, taken: Duration) {
+    match result {
+        Ok(_) | Err(BusFault::Exception(_)) => vitals.transaction(bus, board, true, taken),
+        Err(BusFault::Timeout | BusFault::Garbage(_) | BusFault::Disconnected(_) | BusFault::Unreachable(_)) => {
+            vitals.transaction(bus, board, false, taken);
+        }
+        // Nobody was asked.
+        Err(BusFault::TooLate) => {}
     }
 }
 

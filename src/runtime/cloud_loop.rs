@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -24,16 +25,21 @@ use crate::{
         time::Now,
     },
     gateway::{
-        desk::DeskStep,
+        controller::Pause,
+        desk::{Answer, Answered, DeskStep},
         ledger::EventReader,
-        mirror::MirrorOutput,
+        mirror::{self, MirrorOutput},
         session::GOODBYE_WITHIN,
         step::Effect,
         uplink::{Action, DoorNews, Input, Uplink},
+        vitals::Vitals,
     },
     runtime::{
+        clerk::{Clerk, News},
         clock::Clock,
+        configuration::RunningTrial,
         doors_thread::{Doors, THREAD_ENDS_WITHIN},
+        figures::{OrderTimes, Reporter},
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
         watchdog::Watchdog,
@@ -52,14 +58,34 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 const STATES_TOGETHER_MAX: usize = 64;
 
 /// Everything that can wake the loop.
-pub struct Inlets<L> {
+pub struct Inlets<'a, L> {
     pub link: L,
     pub released: mpsc::Receiver<Vec<Effect>>,
     pub head: watch::Receiver<Head>,
     pub health: watch::Receiver<StoreHealth>,
     pub mirror: mpsc::Receiver<MirrorOutput>,
-    /// SIGTERM, SIGINT, SIGHUP: whoever ran it in a terminal that closes leaves no door open.
-    pub stop_signals: [Signal; 3],
+    /// Of the process: the next run listens to them as well.
+    pub stop_signals: &'a mut StopSignals,
+    /// The newest event that was committed before the loop: with it all that the run had to tell is durable.
+    pub told_with: u64,
+    /// This run is a trial of its configuration.
+    pub trial: Option<RunningTrial>,
+}
+
+/// SIGTERM, SIGINT, SIGHUP: whoever ran it in a terminal that closes leaves no door open.
+pub type StopSignals = [Signal; 3];
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The daemon stops.
+    Stopped,
+    /// The daemon begins anew: a configuration waits for its trial.
+    Trial,
+    /// The daemon begins anew: nobody confirmed the trial in time.
+    TrialOver,
+    /// The daemon stops, to be started anew.
+    Reboot,
 }
 
 /// Everything it hands things to.
@@ -69,13 +95,18 @@ pub struct Outlets {
     pub events: EventReader<SledKv>,
     pub mirror: MirrorQueue,
     pub clock: Clock,
+    pub clerk: Clerk,
     pub watchdog: Watchdog,
+    pub reporter: Reporter,
+    pub order_times: OrderTimes,
+    pub vitals: Arc<Vitals>,
 }
 
 enum Wake {
     Input(Input),
     Doors(DoorNews),
     Health(StoreHealth),
+    Clerk(News),
     Stop,
     Round,
 }
@@ -90,38 +121,43 @@ enum Phase {
     Left,
 }
 
-pub struct CloudLoop<L> {
-    inlets: Inlets<L>,
+pub struct CloudLoop<'a, L> {
+    inlets: Inlets<'a, L>,
     outlets: Outlets,
     uplink: Uplink,
     phase: Phase,
+    /// What the end of the running phase will have been for.
+    end: End,
     vouchers_at: Instant,
     round_at: Instant,
     random: SystemRandom,
 }
 
-impl<L: Link> CloudLoop<L> {
-    pub fn new(inlets: Inlets<L>, outlets: Outlets, uplink: Uplink) -> CloudLoop<L> {
+impl<'a, L: Link> CloudLoop<'a, L> {
+    pub fn new(inlets: Inlets<'a, L>, outlets: Outlets, uplink: Uplink) -> CloudLoop<'a, L> {
         let vouchers_at = Instant::now() + VOUCHERS_EVERY;
         CloudLoop {
             inlets,
             outlets,
             uplink,
             phase: Phase::Running,
+            end: End::Stopped,
             vouchers_at,
             round_at: Instant::now() + ROUND,
             random: SystemRandom::new(),
         }
     }
 
-    /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order.
-    pub async fn run(mut self, first: DeskStep) -> Outlets {
+    /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order. `settled` is
+    /// a command that ended with an earlier run.
+    pub async fn run(mut self, first: DeskStep, settled: Option<Input>) -> (End, Outlets) {
         let now = self.outlets.clock.now();
         let mut answers = VecDeque::new();
         let Self { inlets, outlets, uplink, random, .. } = &mut self;
         uplink.begin(now, first, &mut |bytes| fill(random, bytes), &mut |action| {
             perform(now, action, &mut inlets.link, outlets, &mut answers);
         });
+        answers.extend(settled);
         self.answer(answers);
         while !matches!(self.phase, Phase::Left) {
             let wake = self.next_event().await;
@@ -130,6 +166,7 @@ impl<L: Link> CloudLoop<L> {
                 Wake::Input(input) => self.handle(input),
                 Wake::Doors(first) => self.doors_news(first),
                 Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
+                Wake::Clerk(news) => self.clerks_news(news),
                 Wake::Stop => self.stop(),
                 Wake::Round => {}
             }
@@ -140,7 +177,7 @@ impl<L: Link> CloudLoop<L> {
             }
             self.housekeeping(slept || Instant::now() >= self.round_at);
         }
-        self.outlets
+        (self.end, self.outlets)
     }
 
     /// The only place that waits.
@@ -150,15 +187,18 @@ impl<L: Link> CloudLoop<L> {
         if let Some(due) = self.uplink.next_deadline() {
             patience = patience.min(due.since(now.mono));
         }
-        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt, hang_up] } =
+        let Inlets { link, released, head, health, mirror, stop_signals: [terminate, interrupt, hang_up], .. } =
             &mut self.inlets;
+        // Where the daemon is about to begin anew, the next run takes them: it brings the doors to their safe state.
+        let listens = self.end == End::Stopped;
         tokio::select! {
             biased;
-            _ = terminate.recv() => Wake::Stop,
-            _ = interrupt.recv() => Wake::Stop,
-            _ = hang_up.recv() => Wake::Stop,
+            _ = terminate.recv(), if listens => Wake::Stop,
+            _ = interrupt.recv(), if listens => Wake::Stop,
+            _ = hang_up.recv(), if listens => Wake::Stop,
             Some(news) = self.outlets.doors.news.recv() => Wake::Doors(news),
             event = link.next() => Wake::Input(Input::Link(event)),
+            Some(news) = self.outlets.clerk.news.recv() => Wake::Clerk(news),
             Some(effects) = released.recv() => Wake::Input(Input::Released(effects)),
             Some(output) = mirror.recv() => Wake::Input(Input::Mirror(output)),
             Ok(()) = head.changed() => Wake::Input(Input::DurableHead(head.borrow_and_update().seq)),
@@ -174,12 +214,31 @@ impl<L: Link> CloudLoop<L> {
         while let Some(news) = next {
             match news {
                 DoorNews::Status(_) => states.push(news),
-                DoorNews::Report(_) | DoorNews::Restarted => self.handle(Input::Doors(news)),
+                DoorNews::Report(_) | DoorNews::Closed(..) | DoorNews::Restarted => self.handle(Input::Doors(news)),
             }
             next = if states.len() < STATES_TOGETHER_MAX { self.outlets.doors.news.try_recv().ok() } else { None };
         }
         for state in states {
             self.handle(Input::Doors(state));
+        }
+    }
+
+    fn clerks_news(&mut self, news: News) {
+        match news {
+            News::Answer(answer) => self.handle(Input::Answer(answer)),
+            News::Trial(pause) => self.begin_anew(End::Trial, pause),
+            News::Reboot { operator, jti } => {
+                self.handle(Input::Event(EventBody::NodeRebootRequested { operator, jti }));
+                if matches!(self.phase, Phase::Running) {
+                    self.end = End::Reboot;
+                    self.stop();
+                }
+            }
+            News::Confirmed { put, event } => {
+                self.inlets.trial = None;
+                self.handle(Input::Event(*event));
+                self.handle(Input::Settled { key: put, answered: Answered::Done(None) });
+            }
         }
     }
 
@@ -191,6 +250,7 @@ impl<L: Link> CloudLoop<L> {
     fn answer(&mut self, mut inputs: VecDeque<Input>) {
         while let Some(input) = inputs.pop_front() {
             let now = self.outlets.clock.now();
+            self.outlets.order_times.heard(&input, now.mono, &self.outlets.vitals.command);
             let left = std::cell::Cell::new(false);
             let Self { inlets, outlets, uplink, random, .. } = self;
             uplink.handle(now, input, &mut |bytes| fill(random, bytes), &mut |action| {
@@ -214,6 +274,19 @@ impl<L: Link> CloudLoop<L> {
         }
     }
 
+    /// As a stop, but what the next run drives as well stays as it is, and systemd hears of no stop.
+    fn begin_anew(&mut self, end: End, pause: Pause) {
+        if matches!(self.phase, Phase::Running) {
+            tracing::info!(?end, "the daemon begins anew with another configuration: commands are refused");
+            self.end = end;
+            self.outlets.watchdog.beginning_anew();
+            self.handle(Input::RefuseCommands);
+            self.handle(Input::Event(EventBody::NodeStopping {}));
+            self.outlets.doors.begin_pause(pause);
+            self.phase = Phase::StoppingDoors(Instant::now() + THREAD_ENDS_WITHIN);
+        }
+    }
+
     /// What is looked at each time round.
     fn housekeeping(&mut self, round: bool) {
         let notes = self.outlets.clock.take_notes();
@@ -225,10 +298,24 @@ impl<L: Link> CloudLoop<L> {
             let now = self.outlets.clock.now();
             self.outlets.ledger.hand_on(now);
             self.outlets.mirror.hand_on();
+            self.outlets.vitals.commits_waiting.store(self.outlets.ledger.waiting() as u64, Relaxed);
+            let uplink = &self.uplink;
+            if let Some(telemetry) =
+                self.outlets.reporter.due(|| (uplink.gauges(), uplink.session().outcomes_dropped()))
+            {
+                self.handle(Input::Telemetry(Box::new(telemetry)));
+            }
             if Instant::now() >= self.vouchers_at {
                 self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
                 self.outlets.clock.look_for_vouchers();
             }
+        }
+        if self.inlets.head.borrow().seq >= self.inlets.told_with {
+            self.inlets.told_with = u64::MAX;
+            self.outlets.clerk.told();
+        }
+        if let Some(trial) = self.inlets.trial.take_if(|trial| trial.until <= self.outlets.clock.now().mono) {
+            self.begin_anew(End::TrialOver, trial.back);
         }
         let enforced = *self.outlets.doors.enforced.borrow();
         self.outlets.watchdog.look(enforced);
@@ -258,10 +345,20 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
     match action {
         Action::Order(order) => {
             let ticket = order.ticket;
+            outlets.order_times.ordered(ticket, now.mono);
             if outlets.doors.orders.try_send(order).is_err() {
                 let progress = Progress::Refused(Refusal::Overloaded, "the doors take no more orders".to_owned());
                 let report = OrderReport { ticket, at: now.wall, progress };
                 answers.push_back(Input::Doors(DoorNews::Report(report)));
+            }
+        }
+        Action::Errand(errand) => {
+            let ticket = errand.ticket;
+            if !outlets.clerk.take(errand) {
+                let detail =
+                    serde_json::json!({ "message": "the node has other questions to answer first: ask again" });
+                let answered = Answered::Refused(Refusal::Overloaded, detail);
+                answers.push_back(Input::Answer(Answer { ticket, at: now.wall, answered }));
             }
         }
         Action::Link(order) => link.order(order),
@@ -270,7 +367,13 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             answers.extend(given_up.into_iter().map(|report| Input::Doors(DoorNews::Report(report))));
         }
         Action::Mirror(input) => {
-            if !outlets.mirror.send(input) {
+            let asked = input.asked();
+            if outlets.mirror.send(input) {
+                return;
+            }
+            if let Some(ticket) = asked {
+                answers.push_back(Input::Mirror(mirror::busy(ticket)));
+            } else {
                 // The mirror asks again for whatever it misses.
                 tracing::warn!("the permission mirror is busy: a message for it was dropped");
             }
@@ -281,6 +384,13 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
                 Vec::new()
             });
             answers.push_back(Input::Events { from, events });
+        }
+        Action::ReadLive { from, bytes_max } => {
+            let events = outlets.events.read(from, bytes_max).unwrap_or_else(|error| {
+                tracing::error!(%error, from, "events cannot be read");
+                Vec::new()
+            });
+            answers.push_back(Input::LiveEvents { from, events });
         }
         Action::ReadEventHash { seq } => {
             let hash = outlets.events.hash_of(seq).unwrap_or_else(|error| {
@@ -294,6 +404,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
             tracing::info!(epoch = version.epoch, generation = version.generation, "a permission set is in force");
             outlets.doors.permissions.send_replace(permissions);
         }
+        Action::Cloud(cloud) => drop(outlets.doors.cloud.send_replace(cloud)),
         Action::CloudTime { iat, asked_at } => outlets.clock.handle_beat(iat, asked_at),
         Action::Notice(text) => tracing::info!("{text}"),
         Action::Left => {}

@@ -3,29 +3,26 @@
 //! disk or for the cloud. Invariant: what the relays are told is always the controller's whole and
 //! newest wish, so that nothing lost here can leave a door open.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    adapters,
     domain::{
-        door::DurableDoor,
+        cloud::CloudState,
         fieldbus::BusReport,
-        ids::{BoardIx, BusIx, Id},
+        ids::{BoardIx, BusIx},
         order::Order,
         outputs::Desired,
         permission::Permissions,
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Input, Step},
-        step::{Commit, LedgerWrite},
+        controller::{Controller, Input, Lasting, Pause, Step},
+        step::{Commit, Fence},
         uplink::DoorNews,
+        vitals::Vitals,
     },
     runtime::{
         clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, news_queue::NewsQueue, reader_loop::ReaderReport,
@@ -48,7 +45,30 @@ pub struct Inputs<'a> {
     pub orders: &'a mut mpsc::Receiver<Order>,
     /// The newest set only.
     pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
-    pub stop: &'a mut watch::Receiver<bool>,
+    /// The newest only.
+    pub cloud: &'a mut watch::Receiver<CloudState>,
+    /// The newest only: marks rise.
+    pub durable: &'a mut watch::Receiver<Fence>,
+    pub going: &'a mut watch::Receiver<Going>,
+}
+
+/// Whether the doors go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Going {
+    #[default]
+    On,
+    Stop,
+    Pause(Pause),
+}
+
+impl Going {
+    fn end(&self) -> Option<Input> {
+        match self {
+            Going::On => None,
+            Going::Stop => Some(Input::Stop),
+            Going::Pause(pause) => Some(Input::Pause(pause.clone())),
+        }
+    }
 }
 
 enum Wake {
@@ -74,10 +94,14 @@ impl Inputs<'_> {
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
-            Ok(_) = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => Wake::Input(Input::Stop),
+            Ok(going) = self.going.wait_for(|going| *going != Going::On), if stop_by.is_none() => {
+                going.end().map_or(Wake::Round, Wake::Input)
+            }
+            Ok(()) = self.durable.changed() => Wake::Input(Input::Durable(*self.durable.borrow_and_update())),
             Ok(()) = self.permissions.changed() => {
                 Wake::Input(Input::Permissions(self.permissions.borrow_and_update().clone()))
             }
+            Ok(()) = self.cloud.changed() => Wake::Input(Input::Cloud(*self.cloud.borrow_and_update())),
             Some(order) = self.orders.recv() => Wake::Input(Input::Order(order)),
             () = tokio::time::sleep(patience) => Wake::Round,
         }
@@ -101,6 +125,7 @@ pub struct Outlets<'a> {
     pub ledger: &'a mut LedgerQueue,
     pub cloud: mpsc::Sender<DoorNews>,
     pub heartbeat: Heartbeat,
+    pub vitals: Arc<Vitals>,
     /// True once every board has been heard of (up or lost): the doors are enforced.
     pub enforced: watch::Sender<bool>,
 }
@@ -113,7 +138,7 @@ pub struct DoorLoop<'a> {
     news: NewsQueue,
     stop_within: Duration,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
-    restored: &'a mut BTreeMap<Id, DurableDoor>,
+    restored: &'a mut Lasting,
 }
 
 impl<'a> DoorLoop<'a> {
@@ -121,7 +146,7 @@ impl<'a> DoorLoop<'a> {
         clock: Clock,
         outlets: Outlets<'a>,
         boards: impl Iterator<Item = BoardIx>,
-        restored: &'a mut BTreeMap<Id, DurableDoor>,
+        restored: &'a mut Lasting,
         restarted: bool,
     ) -> DoorLoop<'a> {
         DoorLoop {
@@ -151,13 +176,18 @@ impl<'a> DoorLoop<'a> {
             }
             let step = match wake {
                 Wake::Input(input) => {
-                    if matches!(input, Input::Stop) {
+                    if matches!(input, Input::Stop | Input::Pause(_)) {
                         stop_by = Some(now.mono + self.stop_within);
                     }
                     if let Input::Bus(_, BusReport::BoardUp { board } | BusReport::BoardLost { board, .. }) = &input {
                         self.unheard.remove(board);
                     }
-                    controller.handle(now, input)
+                    let is_card = matches!(&input, Input::Card(_) | Input::Bus(_, BusReport::Card { .. }));
+                    let step = controller.handle(now, input);
+                    if is_card {
+                        self.outlets.vitals.decision.record(adapters::clock::mono().since(now.mono));
+                    }
+                    step
                 }
                 Wake::Round => {
                     self.hand_out_leftovers(now, &controller);
@@ -180,6 +210,7 @@ impl<'a> DoorLoop<'a> {
             }
             changed
         });
+        self.news.closed(step.closed);
         self.news.reports(step.reports);
         // Before anything that waits: should a bus fail meanwhile, what was done is still written down.
         self.keep(step.commit);
@@ -196,9 +227,7 @@ impl<'a> DoorLoop<'a> {
 
     fn keep(&mut self, commit: Commit) {
         for write in &commit.writes {
-            if let LedgerWrite::Door { door, state } = write {
-                self.restored.insert(door.clone(), state.clone());
-            }
+            self.restored.note(write);
         }
         self.outlets.ledger.keep(commit);
     }
@@ -216,10 +245,12 @@ mod tests {
         adapters::store::{SledKv, ledger_thread::LedgerThread},
         domain::{
             door::{DoorConfig, Relock, StartPolicy, StopPolicy},
+            ids::Id,
             ids::OutputRef,
             outputs::Level,
             time::Wall,
         },
+        gateway::controller::Setup,
         gateway::ledger::{Ledger, LedgerLimits},
         wire::token::CredentialKey,
     };
@@ -240,6 +271,7 @@ mod tests {
             pre_alarm: Duration::ZERO,
             at_start: StartPolicy::Lock,
             at_stop: StopPolicy::Lock,
+            momentary_only: false,
         }
     }
 
@@ -252,19 +284,27 @@ mod tests {
         let clock = Clock::start(Wall::EPOCH, None);
         let permissions = Arc::new(Permissions::none());
         let (controller, first) = Controller::new(
-            vec![front()],
-            vec![],
-            &[],
-            CredentialKey::new(&[7; 32]),
-            permissions.clone(),
-            BTreeMap::new(),
+            Setup {
+                doors: vec![front()],
+                readers: vec![],
+                boards: &[],
+                topology: Arc::default(),
+                credential_key: CredentialKey::new(&[7; 32]),
+                spare_cards: Arc::default(),
+                permissions: permissions.clone(),
+                cloud: CloudState::default(),
+                lasting: Lasting::default(),
+                machines: Vec::new(),
+            },
             clock.now(),
         );
         let (reports, buses) = mpsc::channel(4);
         let (_cards, readers) = mpsc::channel(4);
         let (_orders, mut orders) = mpsc::channel(4);
         let (_permissions, mut permissions) = watch::channel(permissions);
-        let (stop, mut stop_in) = watch::channel(false);
+        let (_durable, mut durable) = watch::channel(Fence::default());
+        let (_cloud_state, mut cloud_in) = watch::channel(CloudState::default());
+        let (going, mut going_in) = watch::channel(Going::On);
         let (cloud, news) = mpsc::channel(news_max);
         let mut queue = LedgerQueue::new(ledger.handle());
         let outlets = Outlets {
@@ -272,14 +312,22 @@ mod tests {
             ledger: &mut queue,
             cloud,
             heartbeat: Heartbeat::default(),
+            vitals: Arc::default(),
             enforced: watch::channel(false).0,
         };
-        let mut restored = BTreeMap::new();
+        let mut restored = Lasting::default();
         let mut door_loop = DoorLoop::new(clock, outlets, [BoardIx(0)].into_iter(), &mut restored, restarted);
         door_loop.stop_within = Duration::from_millis(30);
-        let mut inputs =
-            Inputs { buses, readers, orders: &mut orders, permissions: &mut permissions, stop: &mut stop_in };
-        let mut ends = Ends { reports: Some(reports), stop, news };
+        let mut inputs = Inputs {
+            buses,
+            readers,
+            orders: &mut orders,
+            permissions: &mut permissions,
+            cloud: &mut cloud_in,
+            durable: &mut durable,
+            going: &mut going_in,
+        };
+        let mut ends = Ends { reports: Some(reports), going, news };
         let (ended, ()) = tokio::join!(door_loop.run(controller, first, &mut inputs), meanwhile(&mut ends));
         let _ = ledger.stop();
         ended
@@ -287,25 +335,33 @@ mod tests {
 
     struct Ends {
         reports: Option<mpsc::Sender<(BusIx, BusReport)>>,
-        stop: watch::Sender<bool>,
+        going: watch::Sender<Going>,
         news: mpsc::Receiver<DoorNews>,
     }
 
     #[tokio::test]
     async fn a_stop_ends_in_time_although_a_board_that_is_lost_confirms_nothing() {
         let ended = run(false, 8, async |ends| {
-            ends.stop.send_replace(true);
+            ends.going.send_replace(Going::Stop);
         });
         let ended = ended.await;
         assert_eq!(ended, Ended::Stopped);
     }
 
     #[tokio::test]
+    async fn so_does_a_pause() {
+        let ended = run(false, 8, async |ends| {
+            ends.going.send_replace(Going::Pause(Pause::default()));
+        });
+        assert_eq!(ended.await, Ended::Stopped);
+    }
+
+    #[tokio::test]
     async fn a_loop_that_starts_again_during_a_stop_stops_as_well() {
         let ended = run(true, 8, async |ends| {
             // The earlier loop has heard it already.
-            ends.stop.send_if_modified(|stop| {
-                *stop = true;
+            ends.going.send_if_modified(|going| {
+                *going = Going::Stop;
                 false
             });
         });
@@ -325,7 +381,7 @@ mod tests {
             // The state of the door follows when there is room again.
             let second = ends.news.recv().await;
             assert!(matches!(second, Some(DoorNews::Status(_))), "{second:?}");
-            ends.stop.send_replace(true);
+            ends.going.send_replace(Going::Stop);
         });
         assert_eq!(ended.await, Ended::Stopped);
     }

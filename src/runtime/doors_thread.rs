@@ -26,16 +26,20 @@ use crate::{
         store::ledger_thread::LedgerHandle,
     },
     config::site::{Reader, ReaderSource, Site},
-    domain::{door::DurableDoor, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions},
+    domain::{
+        cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions, record::EmergencyCard,
+    },
     gateway::{
-        controller::{Controller, ReaderBinding},
+        controller::{Controller, Lasting, Pause, ReaderBinding, Setup, machines},
         desk::ORDERS_MAX,
+        step::Fence,
         uplink::DoorNews,
+        vitals::Vitals,
     },
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
-        door_loop::{DoorLoop, Ended, Inputs, Outlets, STOP_WITHIN},
+        door_loop::{DoorLoop, Ended, Going, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
         reader_loop,
@@ -58,21 +62,28 @@ const CLOUD_QUEUE_MAX: usize = 1024;
 /// What the door thread needs besides the site.
 pub struct DoorsSetup {
     pub site: Arc<Site>,
+    pub vitals: Arc<Vitals>,
     pub clock: Clock,
     pub ledger: LedgerHandle,
     pub credential_key: CredentialKey,
+    /// From the copy outside of the mirror.
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     pub permissions: Arc<Permissions>,
-    pub restored: BTreeMap<Id, DurableDoor>,
+    pub restored: Lasting,
+    pub cloud: CloudState,
+    /// How far the doors' commits are durable.
+    pub durable: watch::Receiver<Fence>,
 }
 
 /// The cloud loop's end.
 pub struct Doors {
     pub orders: mpsc::Sender<Order>,
     pub permissions: watch::Sender<Arc<Permissions>>,
+    pub cloud: watch::Sender<CloudState>,
     pub news: mpsc::Receiver<DoorNews>,
     /// True once every board has been heard of: the doors are enforced.
     pub enforced: watch::Receiver<bool>,
-    stop: watch::Sender<bool>,
+    going: watch::Sender<Going>,
     thread: JoinHandle<Result<(), String>>,
 }
 
@@ -80,28 +91,35 @@ impl Doors {
     pub fn start(setup: DoorsSetup, heartbeats: &mut Heartbeats) -> std::io::Result<Doors> {
         let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
         let (permissions, permissions_in) = watch::channel(setup.permissions.clone());
+        let (cloud, cloud_in) = watch::channel(setup.cloud);
         let (news_out, news) = mpsc::channel(CLOUD_QUEUE_MAX);
         let (enforced_out, enforced) = watch::channel(false);
-        let (stop, stop_in) = watch::channel(false);
+        let (going, going_in) = watch::channel(Going::On);
         let beats = Beats::register(&setup.site, heartbeats);
         let mut thread = DoorsThread {
             ledger: LedgerQueue::new(setup.ledger.clone()),
             setup,
             orders: orders_in,
             permissions: permissions_in,
-            stop: stop_in,
+            cloud: cloud_in,
+            going: going_in,
             news: news_out,
             enforced: enforced_out,
             beats,
             restarted: false,
         };
         let thread = std::thread::Builder::new().name("doors".to_owned()).spawn(move || thread.supervise())?;
-        Ok(Doors { orders, permissions, news, enforced, stop, thread })
+        Ok(Doors { orders, permissions, cloud, news, enforced, going, thread })
     }
 
     /// Doors go to their safe state, then the thread ends.
     pub fn begin_stop(&self) {
-        self.stop.send_replace(true);
+        self.going.send_replace(Going::Stop);
+    }
+
+    /// The thread ends, and what the next run drives as well stays as it is.
+    pub fn begin_pause(&self, pause: Pause) {
+        self.going.send_replace(Going::Pause(pause));
     }
 
     /// True once the thread has ended, after a stop or because its restarts were used up.
@@ -139,7 +157,8 @@ struct DoorsThread {
     setup: DoorsSetup,
     orders: mpsc::Receiver<Order>,
     permissions: watch::Receiver<Arc<Permissions>>,
-    stop: watch::Receiver<bool>,
+    cloud: watch::Receiver<CloudState>,
+    going: watch::Receiver<Going>,
     news: mpsc::Sender<DoorNews>,
     enforced: watch::Sender<bool>,
     beats: Beats,
@@ -186,10 +205,19 @@ impl DoorsThread {
         let permissions = self.permissions.borrow_and_update().clone();
         let boards: Vec<BoardConfig> = site.boards.iter().map(|board| board.config.clone()).collect();
         let bindings = site.readers.iter().map(binding).collect();
-        let key = self.setup.credential_key.clone();
-        let restored = self.setup.restored.clone();
-        let (controller, first) =
-            Controller::new(site.doors.clone(), bindings, &boards, key, permissions, restored, clock.now());
+        let setup = Setup {
+            doors: site.doors.clone(),
+            readers: bindings,
+            boards: &boards,
+            topology: Arc::new(site.topology()),
+            credential_key: self.setup.credential_key.clone(),
+            spare_cards: self.setup.spare_cards.clone(),
+            permissions,
+            cloud: *self.cloud.borrow_and_update(),
+            lasting: self.setup.restored.clone(),
+            machines: machines(&site.field),
+        };
+        let (controller, first) = Controller::new(setup, clock.now());
 
         let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
         let (cards, readers) = mpsc::channel(FIELD_QUEUE_MAX);
@@ -201,6 +229,7 @@ impl DoorsThread {
                 desired: desired_in.clone(),
                 reports: reports.clone(),
                 progress: heartbeat.counter(),
+                vitals: self.setup.vitals.clone(),
                 stop: ended.clone(),
             };
             loops.spawn_local(bus_loop::run(bus_loop::plan(&site, bus), Wire::new(bus), ports, adapters::clock::mono));
@@ -220,6 +249,7 @@ impl DoorsThread {
             ledger: &mut self.ledger,
             cloud: self.news.clone(),
             heartbeat: self.beats.doors.clone(),
+            vitals: self.setup.vitals.clone(),
             enforced: self.enforced.clone(),
         };
         let heard_of = boards.iter().map(|board| board.board);
@@ -229,7 +259,9 @@ impl DoorsThread {
             readers,
             orders: &mut self.orders,
             permissions: &mut self.permissions,
-            stop: &mut self.stop,
+            cloud: &mut self.cloud,
+            durable: &mut self.setup.durable,
+            going: &mut self.going,
         };
         // A loop ends by itself only by a panic: the whole thread starts again.
         let (ended, mut panic) = tokio::select! {
@@ -269,7 +301,7 @@ fn binding(reader: &Reader) -> ReaderBinding {
         ReaderSource::CardBlock { board, block } => Some((*board, *block)),
         ReaderSource::Serial { .. } => None,
     };
-    ReaderBinding { id: reader.id.clone(), reader: reader.reader, door: reader.door, card_block }
+    ReaderBinding { id: reader.id.clone(), reader: reader.reader, at: reader.at, card_block }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -31,6 +31,11 @@ impl LedgerQueue {
         LedgerQueue { ledger, waiting: VecDeque::new(), events_lost: 0, in_force: (0, 0) }
     }
 
+    /// Commits that the ledger had no room for.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// [`LedgerQueue::keep`] and [`LedgerQueue::settle`].
     #[must_use]
     pub fn commit(&mut self, now: Now, commit: Commit) -> Vec<OrderReport> {
@@ -64,20 +69,19 @@ impl LedgerQueue {
                         self.events_lost += 1;
                     }
                 }
-                self.pass_on_doors(lost.writes);
+                self.pass_on_lasting(lost.writes);
                 given_up.extend(lost.held.give_up("the ledger did not take it: is the disk full or failing?"));
             }
         }
         given_up
     }
 
-    /// Door states move to the next commit, unless it or a write behind them has a newer one.
-    fn pass_on_doors(&mut self, lost: Vec<LedgerWrite>) {
+    /// What must not be lost moves to the next commit, unless it or a write behind them has a newer one.
+    fn pass_on_lasting(&mut self, lost: Vec<LedgerWrite>) {
         let Some(next) = self.waiting.front_mut() else { return };
         for write in lost.into_iter().rev() {
-            let LedgerWrite::Door { door, .. } = &write else { continue };
-            let newer = |other: &LedgerWrite| matches!(other, LedgerWrite::Door { door: other, .. } if other == door);
-            if !next.writes.iter().any(newer) {
+            let Some(key) = write.lasting() else { continue };
+            if !next.writes.iter().any(|other| other.lasting().as_ref() == Some(&key)) {
                 next.writes.insert(0, write);
             }
         }
@@ -110,7 +114,8 @@ mod tests {
     use crate::{
         adapters::store::{SledKv, ledger_thread::LedgerThread},
         domain::{
-            door::{DurableDoor, ManualOpen},
+            door::{DurableDoor, HeldBy},
+            event::Actor,
             ids::Id,
             time::{ClockTrust, Mono, Wall},
         },
@@ -124,8 +129,9 @@ mod tests {
     }
 
     fn door(name: &str, open: bool) -> Commit {
-        let manual_open = open.then(|| ManualOpen { operator: id("ada"), jti: id("j1") });
-        let state = DurableDoor { manual_open, level_issued_at_ms: 0 };
+        let manual_open =
+            open.then(|| HeldBy { by: Actor::Operator { operator: id("ada"), jti: id("j1") }, since: Wall::EPOCH });
+        let state = DurableDoor { manual_open, ..DurableDoor::default() };
         Commit { writes: vec![LedgerWrite::Door { door: id(name), state }], ..Commit::default() }
     }
 

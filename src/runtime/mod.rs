@@ -2,11 +2,14 @@
 //! anything about doors or commands.
 
 pub mod bus_loop;
+mod clerk;
 pub mod clock;
 mod cloud_loop;
+mod configuration;
 mod door_loop;
 mod doors_thread;
 mod event_line;
+mod figures;
 pub mod heartbeat;
 mod ledger_queue;
 mod mirror_queue;
@@ -16,4 +19,4 @@ mod run;
 pub mod secrets;
 mod watchdog;
 
-pub use run::{RunError, run};
+pub use run::{Finish, RunError, run};

@@ -4,48 +4,61 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::process::{Resource, Rlimit};
 use tokio::{
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 use crate::{
     adapters::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
+        override_file::OverrideError,
+        process,
         store::{
             self, OpenError, SetAside, SledKv,
-            ledger_thread::LedgerThread,
+            ledger_thread::{LedgerThread, Observer},
             mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
         },
     },
-    config::site::{Cloud, Site},
+    config::{
+        Installation,
+        site::{Cloud, Reboot, Site},
+    },
     domain::{
-        event::{Event, EventBody},
+        cloud::{CloudState, Confirmation},
+        event::{Event, EventBody, RollbackCause},
         ids::Id,
         permission::SetVersion,
         time::Now,
     },
     gateway::{
-        desk::{Desk, DeskConfig},
+        controller::Lasting,
+        desk::{Answered, Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        reports::Places,
         session::{Restored, Session, SessionConfig},
-        step::Commit,
-        uplink::{self, Uplink},
+        step::{Commit, Effect, Fence},
+        uplink::{self, Input, Uplink},
+        vitals::Vitals,
     },
     runtime::{
+        clerk::{Clerk, Office},
         clock::Clock,
-        cloud_loop::{CloudLoop, Inlets, Outlets},
+        cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
+        configuration::{Begin, Keeper, SharedKeeper},
         doors_thread::{Doors, DoorsSetup},
         event_line,
+        figures::{OrderTimes, Reporter, Sources},
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
@@ -90,6 +103,8 @@ pub enum RunError {
     Randomness,
     #[error("{0}")]
     Doors(String),
+    #[error(transparent)]
+    Override(#[from] OverrideError),
 }
 
 impl RunError {
@@ -98,6 +113,7 @@ impl RunError {
             RunError::Secret(_) => EXIT_BAD_CONFIGURATION,
             RunError::State { exit_code, .. } | RunError::Open { exit_code, .. } => *exit_code,
             RunError::OpenFiles { .. } | RunError::Io(_) | RunError::Randomness => EXIT_SYSTEM,
+            RunError::Override(_) => EXIT_IN_USE,
             RunError::Doors(_) => 1,
         }
     }
@@ -105,9 +121,9 @@ impl RunError {
 
 /// Runs until SIGTERM, SIGINT or SIGHUP, or until something fails for good, which has then been said once: in the
 /// journal, or on stderr where there is none.
-pub fn run(site: Site) -> Result<(), RunError> {
+pub fn run(installation: Installation) -> Result<Finish, RunError> {
     let journal = journal::start().inspect_err(|error| eprintln!("latchd: cannot start the log: {error}"))?;
-    let result = run_logged(site);
+    let result = run_logged(installation, journal.dropped());
     let on_stderr = journal.is_on_stderr();
     if let Err(error) = &result
         && !on_stderr
@@ -123,25 +139,118 @@ pub fn run(site: Site) -> Result<(), RunError> {
     result
 }
 
-fn run_logged(site: Site) -> Result<(), RunError> {
-    let site = Arc::new(site);
+/// How the daemon ended, if nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    Stopped,
+    /// By `node.reboot`: whoever started it starts it anew.
+    StartAnew,
+}
+
+/// What outlives a run.
+struct Daemon {
+    keeper: SharedKeeper,
+    runtime: Runtime,
+    stop_signals: StopSignals,
+    lines_dropped: Arc<AtomicU64>,
+}
+
+/// One run after the other, each with the configuration that is in force when it begins.
+fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Result<Finish, RunError> {
+    make_state_directory(&installation.site.node.state_dir)?;
+    let keeper = SharedKeeper::new(Keeper::new(installation)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stop_signals = runtime.block_on(async {
+        Ok::<StopSignals, std::io::Error>([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        ])
+    })?;
+    let mut daemon = Daemon { keeper: keeper.clone(), runtime, stop_signals, lines_dropped };
+    let result = loop {
+        let begin = keeper.lock().begin();
+        let (is_trial, reboot) = (begin.trial.is_some(), begin.site.node.reboot);
+        let ended = run_once(begin, &mut daemon);
+        let mut keeper = keeper.lock();
+        match ended {
+            Ok((End::TrialOver, doors)) => {
+                keeper.end_trial(RollbackCause::NotConfirmed, None);
+                if let Err(stuck) = doors {
+                    break Err(RunError::Doors(stuck));
+                }
+            }
+            Ok((End::Trial, Ok(()))) => {}
+            Ok((End::Stopped, Ok(()))) => {
+                keeper.pause();
+                break Ok(Finish::Stopped);
+            }
+            Ok((End::Reboot, Ok(()))) => {
+                keeper.pause();
+                if reboot == Some(Reboot::Machine)
+                    && let Err(error) = process::reboot_machine()
+                {
+                    tracing::error!(%error, "the machine cannot be started anew, so only the daemon is");
+                }
+                break Ok(Finish::StartAnew);
+            }
+            // A thread that is stuck has the ports: only the end of the process frees them.
+            Ok((_, Err(stuck))) => {
+                keeper.end_trial(RollbackCause::Failed, Some(stuck.clone()));
+                break Err(RunError::Doors(stuck));
+            }
+            Err(error) if is_trial => {
+                tracing::error!(%error, "the daemon cannot run with the configuration on trial");
+                keeper.end_trial(RollbackCause::Failed, Some(error.to_string()));
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    // Without waiting for a resolver that may just be looking for the broker.
+    daemon.runtime.shutdown_background();
+    result
+}
+
+/// From open stores to closed ones. Beside the end: what kept the doors' thread from ending.
+fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String>), RunError> {
+    let started = Instant::now();
+    let site = begin.site;
+    let vitals = Arc::new(Vitals::of(site.buses.len(), site.boards.len()));
     open_files_suffice(&site)?;
     let secrets = Secrets::read(&site)?;
     let boot = random_id()?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, boot = %boot, node = %site.node.id, "starting");
 
-    let mut opening = Opening::new(&site)?;
+    let mut opening = Opening::new(&site);
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
     let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
+    let log_id = recovered.head.log_id.clone();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
-    // Once the cloud loop is gone nobody needs the effects.
-    let ledger =
-        LedgerThread::spawn_observed(ledger, event_line::log, move |effects| drop(release.blocking_send(effects)))?;
+    let (passed, durable) = watch::channel(Fence::default());
+    let hand_on = move |effects: Vec<Effect>| {
+        // The doors first: they must not wait for the cloud loop.
+        for effect in &effects {
+            if let Effect::Fence(fence) = effect {
+                passed.send_replace(*fence);
+            }
+        }
+        // Once the cloud loop is gone nobody needs the others.
+        drop(release.blocking_send(effects));
+    };
+    let observer = {
+        let (vitals, append) = (vitals.clone(), vitals.append.clone());
+        let event = move |event: &Event| {
+            vitals.event(event);
+            event_line::log(event);
+        };
+        Observer { event, clock: clocks::mono, append }
+    };
+    let ledger = LedgerThread::spawn_observed(ledger, observer, hand_on)?;
     let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
     if let Err(error) = keys {
         tracing::error!(%error, "the stored key set does not verify under the root key");
@@ -149,7 +258,14 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
-    told.extend(untold_set(&events, recovered.head.seq, &set, &opened));
+    if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
+        told.push(applied);
+        told.extend(uplink::conflicted(opened.conflicts_then.clone()));
+    }
+    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
+    told.extend(uplink::conflicted(opened.conflicts.clone()));
+    told.extend(begin.events);
+    let told_with = recovered.head.seq + told.len() as u64;
     for body in told {
         let mut commit = Commit::default();
         commit.event(event(now, &set, body));
@@ -162,11 +278,19 @@ fn run_logged(site: Site) -> Result<(), RunError> {
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
     let setup = DoorsSetup {
         site: site.clone(),
+        vitals: vitals.clone(),
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
+        spare_cards: Arc::default(),
         permissions: opened.permissions.clone(),
-        restored: recovered.doors,
+        restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
+        cloud: CloudState {
+            connected: false,
+            last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
+            mirror_lost: !opened.permissions.is_present(),
+        },
+        durable,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -182,30 +306,53 @@ fn run_logged(site: Site) -> Result<(), RunError> {
         reconnect_min: site.cloud.reconnect_min,
         reconnect_max: site.cloud.reconnect_max,
     };
-    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now);
+    let topology = Arc::new(site.topology());
+    let places = Places::of(&topology);
+    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
+    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).or(begin.cancelled.as_ref().map(|(of, _)| of));
     let desk_config = DeskConfig {
-        boot,
+        boot: boot.clone(),
         issuer: site.cloud.issuer.clone(),
-        doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+        topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
+        on_trial: on_trial.cloned(),
+        edits: EditsAtStart::new(opened.edits, &recovered.kept),
+        delay_max: site.limits.delay_max,
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
     let uplink = Uplink::new(session, desk, set);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outlets = runtime.block_on(async {
+    let sources = Sources {
+        vitals: vitals.clone(),
+        buses: site.buses.iter().map(|bus| bus.id.clone()).collect(),
+        lines_dropped: daemon.lines_dropped.clone(),
+        started,
+    };
+    let office = Office {
+        clock: clock.clone(),
+        events: events.clone(),
+        log_id,
+        places,
+        keeper: daemon.keeper.clone(),
+        site: site.clone(),
+        boot,
+        sources: sources.clone(),
+        health: ledger.health(),
+    };
+    let clerk = Clerk::start(office)?;
+    let settled = begin.cancelled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
+
+    let (end, outlets) = daemon.runtime.block_on(async {
         let inlets = Inlets {
             link: MqttLink::new(link_config(&site)).no_earlier_than(passed),
             released,
             head: ledger.head(),
             health: ledger.health(),
             mirror: mirror.outputs(),
-            stop_signals: [
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::hangup())?,
-            ],
+            stop_signals: &mut daemon.stop_signals,
+            told_with,
+            trial: begin.trial,
         };
         let outlets = Outlets {
             doors,
@@ -213,17 +360,24 @@ fn run_logged(site: Site) -> Result<(), RunError> {
             events,
             mirror: MirrorQueue::new(mirror.handle()),
             clock,
+            clerk,
             watchdog: Watchdog::new(heartbeats),
+            reporter: Reporter::new(sources, site.cloud.telemetry_every),
+            order_times: OrderTimes::default(),
+            vitals,
         };
-        Ok::<_, std::io::Error>(CloudLoop::new(inlets, outlets, uplink).run(first).await)
-    })?;
-    // Without waiting for a resolver that may just be looking for the broker.
-    runtime.shutdown_background();
+        CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
+    });
     let doors = outlets.doors.join();
+    outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
     tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");
-    doors.map_err(RunError::Doors)
+    Ok((end, doors))
+}
+
+fn rolled_back(cause: RollbackCause) -> Answered {
+    Answered::Cancelled(serde_json::json!({ "message": format!("rolled back: {}", cause.as_str()) }))
 }
 
 /// Asked before anything is opened: sled and the runtimes take a shortage for damage, or panic at it.
@@ -267,6 +421,15 @@ fn random_id() -> Result<Id, RunError> {
     Id::new(&hex(&bytes)).map_err(|_| RunError::Randomness)
 }
 
+fn make_state_directory(path: &Path) -> Result<(), RunError> {
+    // What is in there concerns nobody else, whatever the umask.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| RunError::State {
+        path: path.to_owned(),
+        what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
+        exit_code: EXIT_CANNOT_CREATE,
+    })
+}
+
 /// Opens the stores; what cannot be read is put aside and told of.
 struct Opening {
     dir: PathBuf,
@@ -274,15 +437,8 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(site: &Site) -> Result<Opening, RunError> {
-        let dir = site.node.state_dir.clone();
-        // What is in there concerns nobody else, whatever the umask.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| RunError::State {
-            path: dir.clone(),
-            what: format!("cannot be created ({error}): systemd's StateDirectory=latchd makes it"),
-            exit_code: EXIT_CANNOT_CREATE,
-        })?;
-        Ok(Opening { dir, set_aside: Vec::new() })
+    fn new(site: &Site) -> Opening {
+        Opening { dir: site.node.state_dir.clone(), set_aside: Vec::new() }
     }
 
     fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {
@@ -312,7 +468,7 @@ impl Opening {
             config: MirrorConfig {
                 seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
                 audience,
-                doors: site.doors.iter().map(|door| door.id.clone()).collect(),
+                topology: site.topology(),
                 zone: site.node.time_zone.clone(),
             },
         };
@@ -398,6 +554,7 @@ fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opene
         digest: hex(&set.digest),
         records: opened.records,
         unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
+        absorbed: 0,
     })
 }
 

@@ -1,9 +1,18 @@
 //! One stage of one command, as the cloud sees it on `rsp`. Owns the words; must never decide which is true
 //! (that is the desk's). Invariant: a command's outcomes count up from 0 and end once.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    configuration::ConfigurationAnswer,
+    edit::{EditDone, ListPage},
+    live::Subscribed,
+    report::ReportPage,
+    telemetry::Diagnostics,
+};
 use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
@@ -31,7 +40,7 @@ pub enum Stage {
     Expired,
     /// The end: another command or a revoked key took it back.
     Cancelled,
-    /// The end: the board refused it; `detail` says what it answered.
+    /// The end: the board refused it, and `detail` says what it answered; or of several doors not all did it.
     Failed,
     /// The end: nobody knows. The write was not answered and could not be read back, or the command was for
     /// another run of the daemon, whose `detail` then holds the present `boot`.
@@ -79,8 +88,59 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DoorStatus")]
     pub state: Option<DoorStatus>,
+    /// With `scheduled`, of a delay: when it is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Wall")]
+    pub due_at: Option<Wall>,
+    /// Of a command for several doors: those that did not do it, and how it ended there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BTreeMap<Id, DoorEnd>")]
+    pub doors: Option<BTreeMap<Id, DoorEnd>>,
+    /// The answer to `reports.query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReportPage")]
+    pub report: Option<ReportPage>,
+    /// The answer to `KIND.put` and `KIND.delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EditDone")]
+    pub edit: Option<EditDone>,
+    /// With `refused`: everything that is wrong with an edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    pub reasons: Option<Vec<String>>,
+    /// The answer to `KIND.list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ListPage")]
+    pub list: Option<ListPage>,
+    /// The answer to `live_events.subscribe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Subscribed")]
+    pub live: Option<Subscribed>,
+    /// The answer to `configuration.*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConfigurationAnswer")]
+    pub configuration: Option<ConfigurationAnswer>,
+    /// The answer to `node.diagnostics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Diagnostics")]
+    pub diagnostics: Option<Box<Diagnostics>>,
+    /// With `refused`: everything that is wrong, one line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    pub errors: Option<Vec<String>>,
     /// With `unknown`, where the command was for another run: the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]
     pub boot: Option<Id>,
+}
+
+/// How a command for several doors ended at one of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DoorEnd {
+    pub stage: Stage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Refusal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

@@ -5,7 +5,9 @@
 //! `messages` says what travels where, `payloads` brings the types' schemas into one vocabulary, `examples`
 //! holds one or more of each message, signed with keys that are printed beside them.
 
+mod edit_examples;
 mod examples;
+pub use examples::args_of;
 mod messages;
 mod payloads;
 
@@ -62,6 +64,12 @@ fn parameters() -> Value {
         "org": { "description": "The organisation that owns the node", "examples": ["acme"] },
         "node": { "description": "The node", "examples": ["hq-1"] },
         "door": { "description": "Id of the door, as the node's configuration names it", "examples": ["front"] },
+        "reader": { "description": "Id of the reader, as the node's configuration names it", "examples": ["front-in"] },
+        "board": { "description": "Id of the board, as the node's configuration names it", "examples": ["relays"] },
+        "jti": { "description": "The command that subscribed", "examples": ["01JD3Y5T7V9ZQ8"] },
+        "area": { "description": "Id of the area, as the permission set names it", "examples": ["lab"] },
+        "floor_group": { "description": "Id of the floor group, as the node's configuration names it", "examples": ["lift"] },
+        "locker": { "description": "Id of the compartment, as the node's configuration names it", "examples": ["key-07"] },
         "sha256": { "description": "Lower-case hex SHA-256 of the message's bytes" },
     })
 }
@@ -98,7 +106,7 @@ fn operation(channel: &Channel) -> Value {
         "messages": channel.messages.iter()
             .map(|name| json!({ "$ref": format!("#/channels/{}/messages/{name}", channel.name) }))
             .collect::<Vec<_>>(),
-        "bindings": { "mqtt": { "qos": 1, "retain": channel.retain, "bindingVersion": "0.2.0" } },
+        "bindings": { "mqtt": { "qos": channel.qos(), "retain": channel.retain, "bindingVersion": "0.2.0" } },
     })
 }
 
@@ -136,7 +144,7 @@ fn commands() -> Value {
         let capability = operator::requirement(&name).map(|(capability, _)| operator::capability_name(capability));
         let moves_hardware = command::moves_hardware(&name);
         let row = json!({
-            "supported": payloads::SUPPORTED.contains(&name.as_str()),
+            "supported": payloads::is_supported(&name),
             "capability": capability,
             "moves_hardware": moves_hardware,
             "securing": command::is_securing(&name),

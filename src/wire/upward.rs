@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `rsp` | `outcome` |
 //! | `evt` | `log_id`, `events` |
-//! | `state/door/{id}` | `door` |
+//! | `state/door/{id}` | `door`; so with `reader`, `board`, `area` |
 //! | `status` | `status` |
 //! | `set/req` | `keys_version`, `request` |
+//! | `live/{jti}` | `live` |
+//! | `telemetry` | `telemetry` |
 //!
 //! A message may come again, so a cloud drops an `n` that it has seen from that `boot`. The will is signed
 //! when the link comes up and published by the broker when it goes down: its `n` is of then, and it says
@@ -25,12 +27,17 @@ use super::{
     canonical::{StrictError, hex32, parse_strict},
     jws::{self, JwsError, PublicKey, Signer, Typ},
     keys::Jwk,
+    live::{Ended, LiveUpdate},
     outcome::Outcome,
+    telemetry::Telemetry,
 };
 use crate::domain::{
     door::DoorStatus,
+    elevator::FloorGroupStatus,
     event::Event,
     ids::Id,
+    locker::LockerStatus,
+    status::{AreaStatus, BoardStatus, ReaderStatus, Status},
     time::{ClockTrust, Wall},
 };
 
@@ -68,24 +75,53 @@ impl Sealer {
     pub fn seal_events(&mut self, at: Wall, log_id: &Id, events: &[Vec<u8>]) -> Result<String, serde_json::Error> {
         self.seal(at, |payload| {
             member(payload, "log_id", log_id)?;
-            payload.extend_from_slice(b",\"events\":[");
-            for (index, event) in events.iter().enumerate() {
-                if index > 0 {
-                    payload.push(b',');
-                }
-                payload.extend_from_slice(event);
-            }
-            payload.push(b']');
+            event_list(payload, events);
             Ok(())
         })
     }
 
-    pub fn seal_state(&mut self, at: Wall, door: &DoorStatus) -> Result<String, serde_json::Error> {
-        self.seal(at, |payload| member(payload, "door", door))
+    /// As a [`LiveUpdate`](super::live::LiveUpdate); `events` as in [`Sealer::seal_events`].
+    pub fn seal_live(
+        &mut self,
+        at: Wall,
+        subscription: &Id,
+        missed: u64,
+        events: &[Vec<u8>],
+        ended: Option<Ended>,
+    ) -> Result<String, serde_json::Error> {
+        self.seal(at, |payload| {
+            payload.extend_from_slice(format!(",\"live\":{{\"subscription\":\"{subscription}\"").as_bytes());
+            if missed > 0 {
+                member(payload, "missed", &missed)?;
+            }
+            event_list(payload, events);
+            if let Some(ended) = ended {
+                member(payload, "ended", &ended)?;
+            }
+            payload.push(b'}');
+            Ok(())
+        })
+    }
+
+    pub fn seal_state(&mut self, at: Wall, status: &Status) -> Result<String, serde_json::Error> {
+        let kind = status.kind();
+        self.seal(at, |payload| match status {
+            Status::Door(door) => member(payload, kind, door),
+            Status::Reader(reader) => member(payload, kind, reader),
+            Status::Board(board) => member(payload, kind, board),
+            Status::Area(area) => member(payload, kind, area),
+            Status::FloorGroup(floor_group) => member(payload, kind, floor_group),
+            Status::Locker(locker) => member(payload, kind, locker),
+            Status::Gone(..) => Ok(()),
+        })
     }
 
     pub fn seal_status(&mut self, at: Wall, status: &NodeStatus) -> Result<String, serde_json::Error> {
         self.seal(at, |payload| member(payload, "status", status))
+    }
+
+    pub fn seal_telemetry(&mut self, at: Wall, telemetry: &Telemetry) -> Result<String, serde_json::Error> {
+        self.seal(at, |payload| member(payload, "telemetry", telemetry))
     }
 
     /// `request` is a `SetRequest`; `keys_version` is that of the key set in force, 0 for none.
@@ -113,6 +149,12 @@ impl Sealer {
         self.next += 1;
         Ok(jws::sign(&self.signer, Typ::Up, self.signer.kid(), &payload))
     }
+}
+
+fn event_list(payload: &mut Vec<u8>, events: &[Vec<u8>]) {
+    payload.extend_from_slice(b",\"events\":[");
+    payload.extend_from_slice(&events.join(&b','));
+    payload.push(b']');
 }
 
 fn member(payload: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
@@ -175,6 +217,76 @@ pub struct DoorMessage {
     pub door: DoorStatus,
 }
 
+/// On `state/reader/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReaderMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub reader: ReaderStatus,
+}
+
+/// On `state/board/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoardMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub board: BoardStatus,
+}
+
+/// On `live/{jti}`: what one subscription sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LiveMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub live: LiveUpdate,
+}
+
+/// On `state/area/{id}`, retained; an empty message once the permission set has no such area any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AreaMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub area: AreaStatus,
+}
+
+/// On `state/floor_group/{id}`, retained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FloorGroupMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub floor_group: FloorGroupStatus,
+}
+
+/// On `state/locker/{id}`, retained, of each compartment; its lock and contact are on `state/door/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LockerMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub locker: LockerStatus,
+}
+
+/// On `telemetry`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryMessage {
+    pub boot: Id,
+    pub n: u64,
+    pub at: Wall,
+    pub telemetry: Telemetry,
+}
+
 /// On `status`, retained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,6 +330,9 @@ pub struct Online {
     #[serde(with = "hex32")]
     #[schemars(with = "hex32::Sha256Hex")]
     pub digest: [u8; 32],
+    /// Of the edits by command over the set, and how many of them no set has absorbed yet.
+    pub revision: u64,
+    pub edits: u64,
     /// Of the key set in force, 0 for none.
     pub keys_version: u64,
     /// Time since the cloud last confirmed the set with a beat; absent: unknown, which counts as stale.

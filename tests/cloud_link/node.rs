@@ -8,27 +8,28 @@ use std::{
 use latchd::{
     adapters::mqtt::{Link, LinkConfig, MqttLink},
     domain::{
-        event::{Event, EventBody},
+        event::EventBody,
         ids::Id,
-        permission::SetVersion,
-        time::{ClockTrust, Mono, Now, Wall},
+        time::{ClockTrust, Mono, Now},
     },
     gateway::{
-        session::{Action, Input, Restored, Session, SessionConfig, SetMessage, link::LinkEvent},
+        session::{Action, Input, Session, SetMessage, link::LinkEvent},
         step::{Durable, Effect, LedgerWrite},
     },
     wire::{
         beat::Beat,
         command::Command,
-        event_log::{Head, Sealed, seal},
-        keys::{KeySet, RootKey},
+        keys::RootKey,
         outcome::{Outcome, Stage},
     },
 };
-use latchd_sim::cloud::{
-    Cloud, ISSUER,
-    client::wall_now,
-    keys::{CloudKeys, signer_from},
+use latchd_sim::{
+    cloud::{
+        Cloud,
+        client::wall_now,
+        keys::{CloudKeys, signer_from},
+    },
+    session::{self, MemoryLog, Repeating},
 };
 
 pub const SEED: u64 = 7;
@@ -57,8 +58,7 @@ pub struct Node {
     pub session: Session,
     pub link: MqttLink,
     start: Instant,
-    head: Head,
-    log: Vec<Sealed>,
+    log: MemoryLog,
     pub acked: u64,
     pub commands: Vec<Command>,
     pub beats: Vec<Beat>,
@@ -67,40 +67,22 @@ pub struct Node {
     pub disconnected: Vec<String>,
     pub stored_keys: Option<Vec<u8>>,
     pub stopped: bool,
-    random: u64,
+    random: Repeating,
 }
 
 impl Node {
     pub fn new(link: LinkConfig) -> Node {
         let root = RootKey::from_jwk(CloudKeys::from_seed(SEED).root_jwk().as_bytes()).unwrap();
-        let head = Head::begin(id("log-1"));
-        let config = SessionConfig {
-            org: id("acme"),
-            node: id("hq-1"),
-            boot: id("boot-1"),
-            version: "0.1.0".into(),
-            issuer: ISSUER.into(),
-            beat_every: Duration::from_secs(1),
-            reconnect_min: Duration::from_millis(10),
-            reconnect_max: Duration::from_millis(100),
-        };
-        let restored = Restored {
-            keys: KeySet::empty(),
-            log_id: head.log_id.clone(),
-            head: 0,
-            acked_through: 0,
-            last_beat: None,
-            clock_floor: Wall::EPOCH,
-            set: SetVersion::default(),
-        };
+        let log = MemoryLog::default();
+        let reconnect = (Duration::from_millis(10), Duration::from_millis(100));
+        let config = session::config(Duration::from_secs(1), reconnect);
         let start = Instant::now();
-        let session = Session::new(config, root, signer_from(SEED, 200), restored, now(start));
+        let session = Session::new(config, root, signer_from(SEED, 200), session::never_ran(&log), now(start));
         Node {
             session,
             link: MqttLink::new(link),
             start,
-            head,
-            log: Vec::new(),
+            log,
             acked: 0,
             commands: Vec::new(),
             beats: Vec::new(),
@@ -109,7 +91,7 @@ impl Node {
             disconnected: Vec::new(),
             stored_keys: None,
             stopped: false,
-            random: 1,
+            random: Repeating::default(),
         }
     }
 
@@ -136,12 +118,16 @@ impl Node {
     }
 
     fn summary(&self) -> String {
-        let rejected =
-            self.log.iter().map(|e| String::from_utf8_lossy(&e.json)).filter(|json| json.contains("security."));
+        let rejected = self
+            .log
+            .events()
+            .iter()
+            .map(|e| String::from_utf8_lossy(&e.json))
+            .filter(|json| json.contains("security."));
         let rejected: Vec<_> = rejected.collect();
         format!(
             "head {} acked {} backlog {}; {rejected:?} {:?}",
-            self.head.seq,
+            self.log.head(),
             self.acked,
             self.session.backlog(),
             self.notices.last()
@@ -158,10 +144,7 @@ impl Node {
     }
 
     pub fn event(&mut self, body: EventBody) {
-        let event = Event { occurred_at: wall_now(), clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
-        let (sealed, head) = seal(&self.head, &event).unwrap();
-        self.log.push(sealed);
-        self.head = head;
+        self.log.append(wall_now(), body);
     }
 
     /// `count` events, durable at once.
@@ -169,24 +152,16 @@ impl Node {
         for _ in 0..count {
             self.event(EventBody::DoorOpened { door: id("front") });
         }
-        self.input(Input::DurableHead(self.head.seq));
+        self.input(Input::DurableHead(self.log.head()));
     }
 
     pub fn head(&self) -> u64 {
-        self.head.seq
+        self.log.head()
     }
 
     pub fn input(&mut self, input: Input) {
         let now = self.now();
-        let mut random = self.random;
-        let mut entropy = |bytes: &mut [u8]| {
-            for byte in bytes {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                *byte = (random >> 56) as u8;
-            }
-        };
-        let actions = self.session.handle(now, input, &mut entropy);
-        self.random = random;
+        let actions = self.session.handle(now, input, &mut |bytes| self.random.fill(bytes));
         for action in actions {
             self.act(action);
         }
@@ -218,7 +193,7 @@ impl Node {
                         _ => {}
                     }
                 }
-                self.input(Input::DurableHead(self.head.seq));
+                self.input(Input::DurableHead(self.log.head()));
                 for effect in commit.held.release(&Durable::synced()) {
                     if let Effect::AckMessage(token) = effect {
                         self.input(Input::AckMessage(token));
@@ -226,16 +201,15 @@ impl Node {
                 }
             }
             Action::ReadEvents { from, bytes_max } => {
-                let mut bytes = 0;
-                let fits = |e: &&Sealed| {
-                    bytes += e.json.len();
-                    bytes <= bytes_max
-                };
-                let events = self.log.iter().skip(from as usize - 1).take_while(fits).cloned().collect();
+                let events = self.log.read(from, bytes_max);
                 self.input(Input::Events { from, events });
             }
+            Action::ReadLive { from, bytes_max } => {
+                let events = self.log.read(from, bytes_max);
+                self.input(Input::LiveEvents { from, events });
+            }
             Action::ReadEventHash { seq } => {
-                let hash = self.log.get(seq as usize - 1).map(|e| e.hash);
+                let hash = self.log.hash(seq);
                 self.input(Input::EventHash { seq, hash });
             }
             Action::StoreKeys(bytes) => self.stored_keys = Some(bytes),

@@ -166,26 +166,26 @@ fn a_momentary_unlocking_under_way_at_sigkill_is_ended_by_the_next_run() {
     world.until("the barrier's fall", || !front.coil(1));
 }
 
-struct Systemd {
+pub struct Systemd {
     socket: UnixDatagram,
-    path: std::path::PathBuf,
+    pub path: std::path::PathBuf,
 }
 
 impl Systemd {
-    fn new(directory: &std::path::Path) -> Systemd {
+    pub fn new(directory: &std::path::Path) -> Systemd {
         let path = directory.join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Systemd { socket, path }
     }
 
-    fn next(&self) -> String {
+    pub fn next(&self) -> String {
         let mut bytes = [0; 4096];
         let count = self.socket.recv(&mut bytes).expect("a message for systemd");
         String::from_utf8(bytes[..count].to_vec()).unwrap()
     }
 
-    fn next_with(&self, wanted: &str) {
+    pub fn next_with(&self, wanted: &str) {
         while !self.next().lines().any(|line| line == wanted) {}
     }
 }

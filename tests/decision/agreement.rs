@@ -1,22 +1,24 @@
-//! The compiled decision says the same as the naive one, about every card at every door.
+//! The compiled decision says the same as the naive one, about every card and person at every door and in the
+//! cab; and its explanation says the same as the decision.
 
 use jiff::tz::TimeZone;
 use latchd::domain::{
     credential::{CardTokens, decode},
     event::DenialReason,
     fieldbus::RawCard,
-    ids::{DoorIx, Id},
-    permission::{Decision, Permissions, SetVersion},
+    ids::DoorIx,
+    permission::{Decision, Explanation, Permissions, Request, Restriction, RuleOutcome, SetVersion, Target},
+    record::{ClockFallback, Token, WhenStale},
 };
 use proptest::prelude::*;
 
 use crate::{
-    reference::Reference,
-    sets::{Case, DOORS, cases, id, token},
+    reference::{Asked, Place, Reference},
+    sets::{Case, cases, duress_pin, id, pin, token, topology},
 };
 
 /// Every card of the set and one stranger, read alone, as two formats of one read, and garbled.
-fn reads() -> Vec<CardTokens> {
+pub fn reads() -> Vec<CardTokens> {
     let well_formed = RawCard { bits: 26, value: 0x2f6_23ae };
     let bad_parity = RawCard { value: well_formed.value ^ 1, ..well_formed };
     let as_formats = |raw, number, bits| {
@@ -29,30 +31,128 @@ fn reads() -> Vec<CardTokens> {
     reads
 }
 
-fn check(case: &Case) -> Result<Vec<Decision>, TestCaseError> {
+/// With what is shown, and under which circumstances.
+#[derive(Clone, Copy, Debug)]
+struct Circumstance {
+    pin: Option<Token>,
+    companion: Option<CardTokens>,
+    restriction: Restriction,
+}
+
+/// A card alone; with every PIN; with every companion; under every fallback.
+fn circumstances() -> Vec<Circumstance> {
+    let plain = Circumstance { pin: None, companion: None, restriction: Restriction::NONE };
+    let pins = (0..4).flat_map(|n| [pin(n), duress_pin(n)]).chain([token(9)]);
+    let mut all = vec![plain];
+    all.extend(pins.map(|pin| Circumstance { pin: Some(pin), ..plain }));
+    let others = (0..7).map(|n| CardTokens::single(token(n)));
+    all.extend(others.map(|card| Circumstance { companion: Some(card), ..plain }));
+    all.push(Circumstance { companion: reads().get(7).copied(), pin: Some(pin(0)), ..plain });
+    for clock in [ClockFallback::AlwaysRules, ClockFallback::IgnoreSchedules, ClockFallback::EmergencyCards] {
+        for stale in [WhenStale::Keep, WhenStale::CriticalGroups, WhenStale::EmergencyCards, WhenStale::Deny] {
+            all.push(Circumstance { restriction: Restriction { clock, stale }, ..plain });
+        }
+    }
+    all
+}
+
+/// Every question to a set, under `take` of the circumstances, chosen by `seed`.
+fn check(case: &Case, seed: usize, take: usize) -> Result<Vec<Decision>, TestCaseError> {
     let zone = TimeZone::get(case.zone).unwrap();
-    let doors: Vec<Id> = DOORS.map(id).to_vec();
-    let compiled = Permissions::compile(case.records.iter().cloned(), &doors, &zone, SetVersion::default());
+    let topology = topology();
+    let compiled = Permissions::compile(case.records.iter().cloned(), &topology, &zone, SetVersion::default());
     let compiled = compiled.map_err(|faults| TestCaseError::fail(faults.join("; ")))?;
     let naive = Reference { records: &case.records, zone: &zone };
+    let doors = topology.doors.iter().zip((0..).map(DoorIx));
+    let mut places: Vec<(Place<'_>, Target)> =
+        doors.map(|(door, index)| (Place::Door(door), Target::Door(index))).collect();
+    places.push((Place::Cab(&topology.floor_groups[0]), Target::Cab(0)));
+    let all = circumstances();
+    let chosen = (0..take).map(|n| all[(seed + n * 7) % all.len()]);
     let mut decisions = Vec::new();
-    for (door, index) in doors.iter().zip((0..).map(DoorIx)) {
-        for read in reads() {
-            let expected = naive.decide(read.as_slice(), read.well_formed(), door, case.now);
-            let decision = compiled.decide(&read, index, case.now);
-            prop_assert_eq!(&decision, &expected, "{:?} at {} in {}", read, door, case.zone);
-            decisions.push(decision);
+    for Circumstance { pin, companion, restriction } in chosen {
+        for (place, target) in &places {
+            let others = companion.as_ref().map(CardTokens::as_slice);
+            let asked = Asked { place: *place, now: case.now, pin, companion: others, restriction };
+            for read in reads() {
+                let expected = naive.answer(read.as_slice(), read.well_formed(), &asked);
+                let request = Request {
+                    card: &read,
+                    target: *target,
+                    now: case.now,
+                    pin,
+                    companion: companion.as_ref(),
+                    restriction,
+                };
+                let decision = compiled.judge(&request).cloned();
+                prop_assert_eq!(&decision, &expected, "{:?} of {:?} in {}", read, asked, case.zone);
+                agrees(&compiled.explain(&request, &[]), &decision)?;
+                decisions.push(decision);
+            }
+            for person in (0..4).map(|n| id(format!("p{n}"))) {
+                let decision = compiled.judge_person(&person, None, *target, case.now, restriction).cloned();
+                prop_assert_eq!(&decision, &naive.decide_person(&person, &asked), "{} of {:?}", person, asked);
+                agrees(&compiled.explain_person(&person, *target, case.now, restriction), &decision)?;
+                decisions.push(decision);
+            }
         }
     }
     Ok(decisions)
 }
 
+/// An explanation tells of the decision, names what led to it, and says what would change it.
+fn agrees(told: &Explanation, decision: &Decision) -> Result<(), TestCaseError> {
+    match decision {
+        Decision::Granted { person, credential, rule, duress, .. } => {
+            prop_assert!(told.answer.granted && told.would_grant.is_empty(), "{:?}", told);
+            prop_assert_eq!(&told.answer.person, &Some(person.clone()));
+            prop_assert_eq!(&told.answer.credential, credential);
+            prop_assert_eq!(&told.answer.rule, &Some(rule.clone()));
+            prop_assert_eq!(told.answer.duress, *duress);
+            let candidate = told.candidates.iter().find(|one| one.person == *person).unwrap();
+            let named = candidate.rules.iter().find(|one| one.rule == *rule).unwrap();
+            prop_assert_eq!(named.outcome, RuleOutcome::Allows);
+            prop_assert!(told.candidates.iter().all(|one| one.granted), "{:?}", told);
+        }
+        Decision::Denied { reason, person, credential, rule, duress, .. } => {
+            prop_assert_eq!(told.answer.reason, Some(*reason));
+            prop_assert!(!told.answer.granted && !told.would_grant.is_empty(), "{:?}", told);
+            prop_assert_eq!(&told.answer.person, person);
+            prop_assert_eq!(&told.answer.credential, credential);
+            prop_assert_eq!(&told.answer.rule, rule);
+            prop_assert_eq!(told.answer.duress, *duress);
+            let spoke = told.candidates.iter().find(|one| !one.granted);
+            prop_assert_eq!(spoke.map(|one| one.reason), person.as_ref().map(|_| Some(*reason)));
+            if let (Some(spoke), Some(rule)) = (spoke, rule) {
+                let named = spoke.rules.iter().find(|one| one.rule == *rule).unwrap();
+                let expected: &[RuleOutcome] = match reason {
+                    DenialReason::ExplicitDeny => &[RuleOutcome::Denies],
+                    DenialReason::OutsideSchedule => &[RuleOutcome::OutsideSchedule],
+                    DenialReason::ClockUntrusted => &[RuleOutcome::ClockUntrusted],
+                    DenialReason::WrongPin => &[RuleOutcome::WrongPin],
+                    DenialReason::PinRequired => &[RuleOutcome::PinRequired, RuleOutcome::PinAloneRequired],
+                    DenialReason::SecondPersonRequired => &[RuleOutcome::SecondPersonRequired],
+                    _ => &[],
+                };
+                prop_assert!(expected.contains(&named.outcome), "{:?} for {:?}", named, reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Millions of questions: `LATCHD_CASES=100000 cargo test --release --test decision agrees`.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("LATCHD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn the_compiled_decision_agrees_with_the_naive_one(case in cases()) {
-        check(&case)?;
+    fn the_compiled_decision_and_its_explanation_agree_with_the_naive_one(case in cases(), seed in 0usize..100) {
+        check(&case, seed, 2)?;
     }
 }
 
@@ -62,9 +162,9 @@ fn the_random_sets_reach_every_answer() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<Option<DenialReason>, u32>::new();
-    for _ in 0..200 {
+    for round in 0..100 {
         let case = cases().new_tree(&mut runner).unwrap().current();
-        for decision in check(&case).unwrap() {
+        for decision in check(&case, round, 3).unwrap() {
             let reason = match decision {
                 Decision::Granted { .. } => None,
                 Decision::Denied { reason, .. } => Some(reason),
@@ -86,6 +186,11 @@ fn the_random_sets_reach_every_answer() {
         Some(Stolen),
         Some(ClockUntrusted),
         Some(BadFormat),
+        Some(WrongPin),
+        Some(PinRequired),
+        Some(SecondPersonRequired),
+        Some(StalePermissions),
+        Some(EmergencyOnly),
     ] {
         let times = seen.get(&reason).copied().unwrap_or_default();
         assert!(times >= 20, "{reason:?} came {times} times of {seen:?}");

@@ -9,15 +9,15 @@ use std::{
 use jiff::tz::TimeZone;
 use latchd::domain::{
     credential::CardTokens,
-    ids::{DoorIx, Id},
-    permission::{Permissions, SetVersion},
+    ids::DoorIx,
+    permission::{Permissions, Request, SetVersion, Target},
 };
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
 };
 
-use crate::sets::{DOORS, cases, id, token};
+use crate::sets::{cases, pin, token, topology};
 
 struct Counting;
 
@@ -48,17 +48,19 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_decision_neither_allocates_nor_frees() {
-    let doors: Vec<Id> = DOORS.map(id).to_vec();
     let mut runner = TestRunner::deterministic();
     for _ in 0..100 {
         let case = cases().new_tree(&mut runner).unwrap().current();
         let zone = TimeZone::get(case.zone).unwrap();
-        let set = Permissions::compile(case.records, &doors, &zone, SetVersion::default()).unwrap();
-        for card in 0..8 {
-            for door in 0..4 {
-                let before = CALLS.get();
-                drop(set.decide(&CardTokens::single(token(card)), DoorIx(door), case.now));
-                assert_eq!(CALLS.get(), before, "card {card} at door {door}");
+        let set = Permissions::compile(case.records, &topology(), &zone, SetVersion::default()).unwrap();
+        for card in (0..8).map(|card| CardTokens::single(token(card))) {
+            for target in [0, 1, 2, 3].map(|door| Target::Door(DoorIx(door))).into_iter().chain([Target::Cab(0)]) {
+                let alone = Request::card(&card, target, case.now);
+                for request in [alone, Request { pin: Some(pin(1)), companion: Some(&card), ..alone }] {
+                    let before = CALLS.get();
+                    drop(std::hint::black_box(set.judge(&request).cloned()));
+                    assert_eq!(CALLS.get(), before, "{request:?}");
+                }
             }
         }
     }

@@ -3,5 +3,6 @@
 
 mod agreement;
 mod allocation;
+mod deltas;
 mod reference;
 mod sets;

@@ -4,15 +4,20 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use latchd::domain::{
     ids::Id,
     record::{
-        AccessRule, Credential, CredentialState, DAY_MS, Date, DateInterval, Effect, Group, Holiday, HolidayIntervals,
-        Interval, MonthDay, Person, Record, Schedule, TimeOfDay, Token, Weekday, WeeklyInterval,
+        AccessRule, Authentication, Credential, CredentialState, DAY_MS, Date, DateInterval, Effect, FloorGrant, Group,
+        Holiday, HolidayIntervals, Interval, Medium, MonthDay, Person, Record, Schedule, TimeOfDay, Token, Weekday,
+        WeeklyInterval,
     },
     time::{ClockTrust, Mono, Now, Wall},
+    topology::{FloorGroupPlace, Topology},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 pub const DOORS: [&str; 3] = ["front", "back", "gate"];
-/// A door that rules name and the node does not have.
+/// The one elevator, and its floors.
+pub const CAB: &str = "tower";
+pub const FLOORS: [&str; 4] = ["ground", "first", "second", "roof"];
+/// A door, or floor group, that rules name and the node does not have.
 const FOREIGN: &str = "elsewhere";
 const GROUPS: usize = 4;
 const PERSONS: usize = 4;
@@ -40,6 +45,11 @@ pub fn token(number: usize) -> Token {
     let mut bytes = [7; 32];
     bytes[0] = u8::try_from(number).unwrap();
     Token(bytes)
+}
+
+pub fn topology() -> Topology {
+    let tower = FloorGroupPlace { id: id(CAB), floors: FLOORS[..3].iter().map(id).collect() };
+    Topology { floor_groups: vec![tower], ..Topology::of_doors(&DOORS.map(id)) }
 }
 
 /// A question to a set, with the set.
@@ -100,8 +110,11 @@ fn records(now: i64, today: civil::Date) -> impl Strategy<Value = Vec<(Id, Recor
             let mut put = |kind: &str, bodies: Vec<Record>| {
                 records.extend(bodies.into_iter().enumerate().map(|(n, body)| (id(format!("{kind}{n}")), body)));
             };
-            put("g", (0..GROUPS).map(|_| Record::Group(Group::default())).collect());
-            put("p", persons.into_iter().map(Record::Person).collect());
+            // The last group is critical.
+            let group = |n| Record::Group(Group { critical: n == GROUPS - 1, ..Group::default() });
+            put("g", (0..GROUPS).map(group).collect());
+            let persons = persons.into_iter().enumerate();
+            put("p", persons.map(|(n, (pins, body))| Record::Person(with_pins(n, pins, body))).collect());
             let credentials = credentials.into_iter().enumerate();
             put("c", credentials.map(|(n, body)| Record::Credential(Credential { token: token(n), ..body })).collect());
             put("r", rules.into_iter().map(Record::AccessRule).collect());
@@ -124,40 +137,79 @@ fn limit(now: i64) -> impl Strategy<Value = Option<Wall>> {
     option::weighted(0.2, offset.prop_map(move |offset| Wall::from_millis(now + offset)))
 }
 
-fn person(now: i64) -> impl Strategy<Value = Person> {
-    (limit(now), limit(now), ids("g", GROUPS, 0..4), any::<bool>()).prop_map(
-        |(active_from, expires_at, groups, extended_access)| Person {
-            name: None,
+/// The PIN that goes with the cards of a person, and the one for duress.
+pub fn pin(person: usize) -> Token {
+    Token([40 + person as u8; 32])
+}
+
+pub fn duress_pin(person: usize) -> Token {
+    Token([60 + person as u8; 32])
+}
+
+fn with_pins(number: usize, (has_pin, has_duress_pin): (bool, bool), person: Person) -> Person {
+    Person { pin: has_pin.then(|| pin(number)), duress_pin: has_duress_pin.then(|| duress_pin(number)), ..person }
+}
+
+fn person(now: i64) -> impl Strategy<Value = ((bool, bool), Person)> {
+    let pins = (proptest::bool::weighted(0.7), proptest::bool::weighted(0.5));
+    let body = (limit(now), limit(now), ids("g", GROUPS, 0..4), any::<bool>(), any::<bool>()).prop_map(
+        |(active_from, expires_at, groups, extended_access, apb_exempt)| Person {
             active_from,
             expires_at,
             groups,
             extended_access,
+            apb_exempt,
+            ..Person::default()
         },
-    )
+    );
+    (pins, body)
 }
 
 fn credential(now: i64) -> impl Strategy<Value = Credential> {
     use CredentialState::*;
     let state = select(&[Active, Active, Active, Active, Active, Active, Suspended, Lost, Stolen][..]);
-    (0..PERSONS, state, limit(now), limit(now)).prop_map(|(person, state, active_from, expires_at)| Credential {
-        person: id(format!("p{person}")),
-        token: token(0),
-        state,
-        active_from,
-        expires_at,
-    })
+    use Medium::*;
+    let medium = select(&[Card, Card, Card, Card, Card, Pin, Pin, Mobile, Plate, Qr][..]);
+    (0..PERSONS, state, limit(now), limit(now), medium, any::<bool>()).prop_map(
+        |(person, state, active_from, expires_at, medium, duress)| Credential {
+            state,
+            active_from,
+            expires_at,
+            medium,
+            duress: duress && medium == Pin,
+            ..Credential::card(id(format!("p{person}")), token(0))
+        },
+    )
 }
 
 fn access_rule() -> impl Strategy<Value = AccessRule> {
     let effect = select(&[Effect::Allow, Effect::Allow, Effect::Allow, Effect::Deny][..]);
     let doors = vec(select(&[DOORS[0], DOORS[0], DOORS[1], DOORS[2], FOREIGN][..]).prop_map(id), 1..4);
     let schedule = option::weighted(0.75, (0..SCHEDULES).prop_map(|n| id(format!("s{n}"))));
-    (effect, ids("g", GROUPS, 0..3), ids("p", PERSONS, 0..3), doors, schedule).prop_map(
-        |(effect, mut groups, persons, doors, schedule)| {
+    use Authentication::*;
+    let authentication =
+        select(&[None, None, Some(Card), Some(Pin), Some(CardAndPin), Some(CardOrPin), Some(TwoPerson)][..]);
+    let floors = vec((select(&[CAB, CAB, FOREIGN][..]), option::weighted(0.8, vec(select(&FLOORS[..]), 0..3))), 0..3);
+    let who = (ids("g", GROUPS, 0..3), ids("p", PERSONS, 0..3));
+    (effect, who, doors, floors, schedule, authentication).prop_map(
+        |(effect, (mut groups, persons), doors, floors, schedule, authentication)| {
             if groups.is_empty() && persons.is_empty() {
                 groups.push(id("g0"));
             }
-            AccessRule { effect, groups, persons, doors, schedule }
+            let floors = floors.into_iter().map(|(group, floors)| FloorGrant {
+                floor_group: id(group),
+                floors: floors.map(|floors| floors.into_iter().map(id).collect()),
+            });
+            let authentication = authentication.filter(|_| effect == Effect::Allow);
+            AccessRule {
+                groups,
+                persons,
+                doors,
+                floors: floors.collect(),
+                schedule,
+                authentication,
+                ..AccessRule::new(effect)
+            }
         },
     )
 }

@@ -24,7 +24,7 @@ def brief(path, message):
             outcome = message["outcome"]
             reason = f" ({outcome['reason']})" if "reason" in outcome else ""
             return f"outcome of {outcome['jti']}: {outcome['stage']}{reason}"
-        case "state":
+        case "state" if "door" in message:
             door = message["door"]
             return f"door {door['door']}: {door['mode']}, contact {door['contact']}, lock {door['lock']}"
         case "status":

@@ -34,6 +34,7 @@ pub struct Cloud {
     pub generation: u64,
     pub records: Records,
     pub critical: Vec<Id>,
+    pub absorbs: Vec<Id>,
     /// Signed deltas of this epoch, the first from generation 0.
     pub deltas: Vec<Delta>,
     /// Seconds; rises with each signature.
@@ -50,6 +51,7 @@ impl Cloud {
             generation: 0,
             records: Records::new(),
             critical: Vec::new(),
+            absorbs: Vec::new(),
             deltas: Vec::new(),
             clock: 1_790_000_000,
         }
@@ -124,7 +126,7 @@ impl Cloud {
             generation: self.generation,
             digest: summary.digest(),
             critical: self.critical.clone(),
-            absorbs: Vec::new(),
+            absorbs: self.absorbs.clone(),
             chunks: summary.into_chunks(),
         }
     }
@@ -157,7 +159,7 @@ impl Cloud {
             to: self.generation,
             digest: self.digest(),
             critical: self.critical.clone(),
-            absorbs: Vec::new(),
+            absorbs: self.absorbs.clone(),
             ops,
         };
         self.deltas.push(delta.clone());

@@ -204,7 +204,7 @@ impl World {
                 self.after(&out);
             }
             Step::Link { up } => self.give(if up { MirrorInput::LinkUp } else { MirrorInput::LinkDown }),
-            Step::Fuse { writes } => self.node.fuse.set(Some(writes)),
+            Step::Fuse { writes } => self.node.fuse.blow_after(writes),
             Step::Crash { keep } => {
                 self.keep = keep;
                 self.crash(keep);
@@ -227,7 +227,7 @@ proptest! {
         for step in steps {
             world.act(step);
         }
-        world.node.fuse.set(None);
+        world.node.fuse.mend();
         if world.node.mirror.has_failed() {
             world.crash(0);
         }

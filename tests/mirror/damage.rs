@@ -80,7 +80,7 @@ fn without_store_and_copy_everybody_is_denied_and_nothing_older_is_taken() {
         old.manifest()
     };
     {
-        let mut files = node.copy.files.lock().unwrap();
+        let mut files = node.copy.files();
         files.base = None;
         files.log.clear();
     }
@@ -98,7 +98,7 @@ fn without_store_and_copy_everybody_is_denied_and_nothing_older_is_taken() {
 #[test]
 fn a_copy_that_ends_before_the_anchor_is_not_enforced() {
     let (_, mut node) = after_a_revocation();
-    node.copy.files.lock().unwrap().log.clear();
+    node.copy.files().log.clear();
     node.set_aside();
     assert!(matches!(node.opened.source, Source::Lost(_)));
     assert!(!node.admits("ada") && !node.admits("bob"));
@@ -108,14 +108,14 @@ fn a_copy_that_ends_before_the_anchor_is_not_enforced() {
 fn no_byte_of_the_second_copy_can_be_changed_unseen() {
     let (_, node) = after_a_revocation();
     let (base, log) = {
-        let files = node.copy.files.lock().unwrap();
+        let files = node.copy.files();
         (files.base.clone().unwrap(), files.log.clone())
     };
     let frames = base.len() + log.len();
     for frame in 0..frames {
         let (_, mut node) = after_a_revocation();
         {
-            let mut files = node.copy.files.lock().unwrap();
+            let mut files = node.copy.files();
             let files = &mut *files;
             let bytes = files.base.as_mut().unwrap().iter_mut().chain(&mut files.log).nth(frame).unwrap();
             let middle = bytes.len() / 2;
@@ -130,10 +130,10 @@ fn no_byte_of_the_second_copy_can_be_changed_unseen() {
 #[test]
 fn a_copy_that_fell_behind_is_found_and_written_anew_after_start() {
     let (_, mut node) = after_a_revocation();
-    node.copy.files.lock().unwrap().log.clear();
+    node.copy.files().log.clear();
     node.open_again().unwrap();
     assert_eq!(node.opened.source, Source::Store);
-    assert!(node.copy.files.lock().unwrap().log.is_empty());
+    assert!(node.copy.files().log.is_empty());
     node.sleep().unwrap();
     node.set_aside();
     assert_eq!(node.opened.source, Source::SecondCopy);
@@ -143,7 +143,7 @@ fn a_copy_that_fell_behind_is_found_and_written_anew_after_start() {
 #[test]
 fn a_full_disk_under_the_copy_is_told_once_and_mended_later() {
     let (mut cloud, mut node) = after_a_revocation();
-    node.copy.files.lock().unwrap().full = true;
+    node.copy.files().full = true;
     let out = {
         let delta = cloud.change(enrol("eve"));
         node.give(delta)
@@ -156,7 +156,7 @@ fn a_full_disk_under_the_copy_is_told_once_and_mended_later() {
     assert_eq!(applied(&out), [4]);
     assert_eq!(out.len(), 1);
     assert!(node.sleep().unwrap().is_empty());
-    node.copy.files.lock().unwrap().full = false;
+    node.copy.files().full = false;
     let out = node.wait(Duration::from_secs(300));
     assert!(matches!(out[..], [MirrorOutput::CopyRestored]), "{out:?}");
     assert_eq!(node.mirror.next_deadline(), None);
@@ -188,9 +188,9 @@ fn the_log_of_deltas_is_folded_into_the_base_when_it_has_outgrown_it() {
         let ops = (0..40).flat_map(|n| enrol(&format!("p{}-{n}", round % 2))).collect();
         let delta = cloud.change(ops);
         node.give(delta);
-        let before = node.copy.files.lock().unwrap().log.len();
+        let before = node.copy.files().log.len();
         node.wait(Duration::from_secs(5));
-        folded += usize::from(node.copy.files.lock().unwrap().log.len() < before);
+        folded += usize::from(node.copy.files().log.len() < before);
     }
     assert!((1..5).contains(&folded), "{folded}");
     node.set_aside();
@@ -201,16 +201,16 @@ fn the_log_of_deltas_is_folded_into_the_base_when_it_has_outgrown_it() {
 fn an_anchor_that_was_rolled_back_rolls_nothing_back() {
     let (cloud, mut node) = after_a_revocation();
     let anchor = Anchor { generation: 1, ..Anchor::nothing_seen() };
-    node.copy.files.lock().unwrap().anchor = Some(anchor);
+    node.copy.files().anchor = Some(anchor);
     node.open_again().unwrap();
     assert_eq!(node.opened.version, Some(cloud.version()));
-    assert_eq!(node.copy.files.lock().unwrap().anchor.as_ref().map(Anchor::mark), Some((1, 2)));
+    assert_eq!(node.copy.files().anchor.as_ref().map(Anchor::mark), Some((1, 2)));
 }
 
 #[test]
 fn the_mark_of_the_lost_set_still_tells_another_digest() {
     let (mut cloud, mut node) = after_a_revocation();
-    node.copy.files.lock().unwrap().base = None;
+    node.copy.files().base = None;
     node.set_aside();
     node.give(cloud.keys());
     cloud.records.clear();

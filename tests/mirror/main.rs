@@ -3,8 +3,8 @@
 
 mod cloud;
 mod converge;
-mod copy;
 mod damage;
+mod edits;
 mod sentences;
 mod thread;
 mod world;

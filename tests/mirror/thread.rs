@@ -35,7 +35,7 @@ fn start(directory: &Path, cloud: &Cloud) -> Running {
         attest: Arc::new(cloud.attest()),
         config: MirrorConfig {
             audience: AUDIENCE.into(),
-            doors: vec![id("front")],
+            topology: latchd::domain::topology::Topology::of_doors(&[id("front")]),
             zone: jiff::tz::TimeZone::UTC,
             seed: 1,
         },

@@ -13,12 +13,12 @@ use latchd::{
         Ignored, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput, OpenError, RootAttest, Wanted,
     },
 };
-use latchd_sim::disk::SimDisk;
-
-use crate::{
-    cloud::{AUDIENCE, Cloud, id, token},
+use latchd_sim::disk::{
+    SimDisk,
     copy::{Fuse, FusedKv, MemCopy},
 };
+
+use crate::cloud::{AUDIENCE, Cloud, id, token};
 
 pub struct Node {
     pub disk: SimDisk,
@@ -34,8 +34,12 @@ pub struct Node {
 type Opened = (Mirror<FusedKv, MemCopy>, MirrorOpened);
 
 fn open(disk: &SimDisk, copy: &MemCopy, fuse: &Fuse, attest: &RootAttest, now: Now) -> Result<Opened, OpenError> {
-    let config =
-        MirrorConfig { audience: AUDIENCE.into(), doors: vec![id("front")], zone: jiff::tz::TimeZone::UTC, seed: 7 };
+    let config = MirrorConfig {
+        audience: AUDIENCE.into(),
+        topology: latchd::domain::topology::Topology::of_doors(&[id("front")]),
+        zone: jiff::tz::TimeZone::UTC,
+        seed: 7,
+    };
     let kv = FusedKv { kv: disk.open(), fuse: fuse.clone() };
     Mirror::open(kv, copy.clone(), Arc::new(attest.clone()), config, now)
 }
@@ -71,6 +75,9 @@ impl Node {
                 let (before, after) = (self.permissions.version(), applied.version);
                 assert!((after.epoch, after.generation) > (before.epoch, before.generation), "{before:?} {after:?}");
                 self.permissions = applied.permissions.clone();
+            }
+            if let MirrorOutput::Edited(edited) = output {
+                self.permissions = edited.permissions.clone();
             }
         }
         if applied(&out).last().is_some() {
@@ -120,7 +127,7 @@ impl Node {
 
     /// The process ends here; of what was not synced `keep` writes are there afterwards.
     pub fn crash(&mut self, keep: impl FnOnce(usize) -> usize) -> Result<(), OpenError> {
-        self.fuse.set(None);
+        self.fuse.mend();
         self.disk.crash(keep);
         self.open_again()
     }

@@ -95,7 +95,7 @@ fn what_cannot_be_attributed_is_answered_with_nothing_and_reported_together() {
     for _ in 0..500 {
         world.deliver_as(&cmd, b"garbage".to_vec(), false);
         world.deliver_as(&cmd, forged(Typ::Cmd), false);
-        world.deliver_as(&cmd, vec![b'x'; 100_000], false);
+        world.deliver_as(&cmd, vec![b'x'; 300_000], false);
         let set = world.cloud.topics.set();
         world.deliver_as(&set, forged(Typ::Set), false);
         world.deliver_as("latchd/v1/acme/hq-1/evt/ack", forged(Typ::Ack), false);

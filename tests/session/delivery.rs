@@ -30,14 +30,16 @@ fn door(world: &World, door: &str, mode: Mode) -> DoorStatus {
         contact: ContactState::Closed,
         lock: LockState::Locked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: world.now.wall,
+        delays: Vec::new(),
     }
 }
 
 #[test]
 fn a_connection_begins_with_the_will_and_then_says_who_is_there() {
     let mut world = World::new();
-    world.input(Input::Door(door(&world, "front", Mode::Locked)));
+    world.input(Input::State(latchd::domain::status::Status::Door(door(&world, "front", Mode::Locked))));
     world.connect();
     let Some(LinkOrder::Connect { will, .. }) = world.last_connect.clone() else { panic!() };
     world.cloud.handle(world.now.wall, &will.topic, &will.payload);
@@ -82,8 +84,8 @@ fn of_a_door_only_the_latest_state_is_sent_and_every_state_again_on_a_new_connec
     let mut world = World::up();
     world.disconnect();
     for mode in [Mode::Locked, Mode::Accessed, Mode::Unlocked] {
-        world.input(Input::Door(door(&world, "front", mode)));
-        world.input(Input::Door(door(&world, "back", Mode::Locked)));
+        world.input(Input::State(latchd::domain::status::Status::Door(door(&world, "front", mode))));
+        world.input(Input::State(latchd::domain::status::Status::Door(door(&world, "back", Mode::Locked))));
     }
     for _ in 0..2 {
         world.connect();

@@ -4,28 +4,25 @@ use std::{collections::VecDeque, time::Duration};
 
 use latchd::{
     domain::{
-        event::{Event, EventBody},
+        event::EventBody,
         ids::Id,
-        permission::SetVersion,
         time::{ClockTrust, Mono, Now, Wall},
     },
     gateway::{
         session::{
-            Action, Input, LastBeat, Restored, Session, SessionConfig, SetMessage,
+            Action, Input, Restored, Session, SetMessage,
             link::{LinkEvent, LinkOrder},
         },
         step::{LedgerWrite, MessageToken},
     },
-    wire::{
-        command::Command,
-        event_log::{Head, Sealed, seal},
-        keys::{KeySet, RootKey},
-        set::Digest,
-    },
+    wire::{command::Command, keys::RootKey, set::Digest},
 };
-use latchd_sim::cloud::{
-    Cloud, ISSUER, Outgoing,
-    keys::{CloudKeys, signer_from},
+use latchd_sim::{
+    cloud::{
+        Cloud, Outgoing,
+        keys::{CloudKeys, signer_from},
+    },
+    session::{self, MemoryLog, Repeating},
 };
 
 pub const SEED: u64 = 11;
@@ -55,10 +52,9 @@ pub struct World {
     pub writes: Vec<LedgerWrite>,
     pub stored_keys: Option<Vec<u8>>,
     pub stopped: bool,
-    head: Head,
-    pub log: Vec<Sealed>,
+    pub log: MemoryLog,
     packet_id: u16,
-    random: u64,
+    random: Repeating,
 }
 
 impl World {
@@ -74,26 +70,10 @@ impl World {
         };
         let keys = CloudKeys::from_seed(SEED);
         let root = RootKey::from_jwk(keys.root_jwk().as_bytes()).unwrap();
-        let config = SessionConfig {
-            org: id("acme"),
-            node: id("hq-1"),
-            boot: id("boot-1"),
-            version: "0.1.0".into(),
-            issuer: ISSUER.into(),
-            beat_every: Duration::from_secs(60),
-            reconnect_min: Duration::from_millis(500),
-            reconnect_max: Duration::from_secs(60),
-        };
-        let head = Head::begin(id("log-1"));
-        let mut restored = Restored {
-            keys: KeySet::empty(),
-            log_id: head.log_id.clone(),
-            head: 0,
-            acked_through: 0,
-            last_beat: None::<LastBeat>,
-            clock_floor: Wall::EPOCH,
-            set: SetVersion::default(),
-        };
+        let reconnect = (Duration::from_millis(500), Duration::from_secs(60));
+        let config = session::config(Duration::from_secs(60), reconnect);
+        let log = MemoryLog::default();
+        let mut restored = session::never_ran(&log);
         change(&mut restored);
         let mut world = World {
             now,
@@ -114,10 +94,9 @@ impl World {
             writes: Vec::new(),
             stored_keys: None,
             stopped: false,
-            head,
-            log: Vec::new(),
+            log,
             packet_id: 0,
-            random: 1,
+            random: Repeating::default(),
         };
         for _ in 0..restored.head {
             world.append(EventBody::DoorOpened { door: id("front") });
@@ -126,15 +105,7 @@ impl World {
     }
 
     pub fn input(&mut self, input: Input) {
-        let mut random = self.random;
-        let mut entropy = |bytes: &mut [u8]| {
-            for byte in bytes {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                *byte = (random >> 56) as u8;
-            }
-        };
-        let actions = self.session.handle(self.now, input, &mut entropy);
-        self.random = random;
+        let actions = self.session.handle(self.now, input, &mut |bytes| self.random.fill(bytes));
         actions.into_iter().for_each(|action| self.act(action));
     }
 
@@ -150,6 +121,7 @@ impl World {
                     self.wire.push_back(order);
                     assert!(self.wire.len() <= usize::from(self.window), "more on the wire than the window allows");
                 }
+                LinkOrder::Mention { .. } => {}
                 LinkOrder::Ack(token) => self.acks.push(token),
                 LinkOrder::Disconnect => self.goodbyes += 1,
                 LinkOrder::Subscribe { .. } => {}
@@ -173,15 +145,19 @@ impl World {
                         other => self.writes.push(other),
                     }
                 }
-                self.input(Input::DurableHead(self.head.seq));
+                self.input(Input::DurableHead(self.log.head()));
             }
-            Action::ReadEvents { from, .. } => {
-                let from_index = usize::try_from(from).unwrap() - 1;
-                let events = self.log.iter().skip(from_index).take(20).cloned().collect();
+            Action::ReadEvents { from, bytes_max } => {
+                let mut events = self.log.read(from, bytes_max);
+                events.truncate(20);
                 self.input(Input::Events { from, events });
             }
+            Action::ReadLive { from, bytes_max } => {
+                let events = self.log.read(from, bytes_max);
+                self.input(Input::LiveEvents { from, events });
+            }
             Action::ReadEventHash { seq } => {
-                let hash = self.log.get(usize::try_from(seq).unwrap() - 1).map(|e| e.hash);
+                let hash = self.log.hash(seq);
                 self.input(Input::EventHash { seq, hash });
             }
             Action::StoreKeys(bytes) => self.stored_keys = Some(bytes),
@@ -191,10 +167,7 @@ impl World {
     }
 
     pub fn append(&mut self, body: EventBody) {
-        let event = Event { occurred_at: self.now.wall, clock: ClockTrust::Trusted, epoch: 0, generation: 0, body };
-        let (sealed, head) = seal(&self.head, &event).unwrap();
-        self.log.push(sealed);
-        self.head = head;
+        self.log.append(self.now.wall, body);
     }
 
     /// Durable events.
@@ -202,7 +175,7 @@ impl World {
         for _ in 0..count {
             self.append(EventBody::DoorOpened { door: id("front") });
         }
-        self.input(Input::DurableHead(self.head.seq));
+        self.input(Input::DurableHead(self.log.head()));
     }
 
     pub fn pass(&mut self, time: Duration) {

@@ -20,11 +20,16 @@ use latchd::{
         beat::Beat,
         event_log::{ChainError, Head, verify_next},
         jws::{PublicKey, Typ},
+        live::LiveUpdate,
         numeric_date::NumericDate,
         outcome::Outcome,
         set::{Delta, Digest, Manifest, Op, SetDocument, SetRequest, Want},
+        telemetry::Telemetry,
         topics::Topics,
-        upward::{self, DoorMessage, EventsMessage, NodeStatus, OutcomeMessage, RequestMessage, StatusMessage},
+        upward::{
+            self, DoorMessage, EventsMessage, LiveMessage, NodeStatus, OutcomeMessage, RequestMessage, StatusMessage,
+            TelemetryMessage,
+        },
     },
 };
 use serde_json::{Map, Value, json};
@@ -103,6 +108,11 @@ pub struct Cloud {
     /// How often the status said `online`, and `offline`.
     pub status_changes: (u64, u64),
     pub doors: BTreeMap<Id, DoorStatus>,
+    /// The messages on `state/…` that are not a door's, by what follows `state/`.
+    pub states: BTreeMap<String, serde_json::Value>,
+    /// What each subscription got, by the command that subscribed.
+    pub live: BTreeMap<Id, Vec<LiveUpdate>>,
+    pub telemetry: Option<Telemetry>,
     pub requests: Vec<SetRequest>,
     /// Events that came again: only ever before they were acknowledged, or in flight at that moment.
     pub duplicates: u64,
@@ -136,6 +146,9 @@ impl Cloud {
             status: None,
             status_changes: (0, 0),
             doors: BTreeMap::new(),
+            states: BTreeMap::new(),
+            live: BTreeMap::new(),
+            telemetry: None,
             requests: Vec::new(),
             duplicates: 0,
             gaps: 0,
@@ -148,7 +161,14 @@ impl Cloud {
     /// What the cloud listens to.
     pub fn subscriptions(&self) -> Vec<String> {
         let below = |path: &str| format!("{}/{path}", self.topics.root());
-        vec![self.topics.rsp(), self.topics.evt(), below("state/#"), self.topics.status(), self.topics.set_req()]
+        let own = [
+            self.topics.rsp(),
+            self.topics.evt(),
+            self.topics.status(),
+            self.topics.set_req(),
+            self.topics.telemetry(),
+        ];
+        own.into_iter().chain(["state/#", "live/+"].map(below)).collect()
     }
 
     /// The signed key set; retained, so that a node finds it whenever it comes.
@@ -301,7 +321,50 @@ impl Cloud {
                 }
                 Vec::new()
             }
+            // Retained no longer: there is no such thing any more.
+            path if path.starts_with("/state/") && payload.is_empty() => {
+                self.states.remove(path.trim_start_matches("/state/"));
+                Vec::new()
+            }
+            path if path.starts_with("/state/") => {
+                if let Some(message) = self.open::<serde_json::Value>(topic, payload) {
+                    self.states.insert(path.trim_start_matches("/state/").to_owned(), message);
+                }
+                Vec::new()
+            }
+            "/telemetry" => {
+                self.telemetry = self.open::<TelemetryMessage>(topic, payload).map(|message| message.telemetry);
+                Vec::new()
+            }
+            path if path.starts_with("/live/") => {
+                if let Some(message) = self.open::<LiveMessage>(topic, payload)
+                    && self.is_new(&message.boot, message.n)
+                {
+                    self.live_update(path.trim_start_matches("/live/"), message.live);
+                }
+                Vec::new()
+            }
             _ => Vec::new(),
+        }
+    }
+
+    fn live_update(&mut self, named: &str, update: LiveUpdate) {
+        let so_far = self.live.entry(update.subscription.clone()).or_default();
+        let seq = |event: &Map<String, Value>| event.get("seq").and_then(Value::as_u64);
+        let before = so_far.iter().flat_map(|update| &update.events).filter_map(seq).max();
+        let first = update.events.first().and_then(seq);
+        // The link broke before the broker had said that it had it.
+        let again = so_far.last().is_some_and(|last| last.events.first().and_then(seq) == first && first.is_some());
+        let rises = update.events.windows(2).all(|pair| seq(&pair[0]) < seq(&pair[1]));
+        if named != update.subscription.as_str()
+            || !rises
+            || (!again && first.is_some_and(|first| before.is_some_and(|before| before >= first)))
+            || so_far.last().is_some_and(|last| last.ended.is_some())
+        {
+            self.problems.push(format!("live/{named}: after {before:?} came {update:?}"));
+        }
+        if !again {
+            so_far.push(update);
         }
     }
 

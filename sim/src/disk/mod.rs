@@ -3,6 +3,8 @@
 //! batches since then an arbitrary number from the oldest on. Invariant: batches are atomic and keep their
 //! order.
 
+pub mod copy;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,

@@ -21,8 +21,8 @@ use latchd::{
     domain::{
         ids::Id,
         record::{
-            AccessRule, Credential, CredentialState, Effect, Group, Interval, Operator, OperatorStatus, Person, Record,
-            Schedule, TimeOfDay, Weekday, WeeklyInterval,
+            AccessRule, Credential, Effect, Group, Interval, Operator, Person, Record, Schedule, TimeOfDay, Weekday,
+            WeeklyInterval,
         },
     },
     wire::{
@@ -374,21 +374,14 @@ fn people() -> Vec<Op> {
         |groups: &[&str]| Person { groups: groups.iter().map(|group| id(group)).collect(), ..Person::default() };
     let key = CredentialKey::new(&[0x42; 32]);
     let credential = |person: &str, number: u16| {
-        Record::Credential(Credential {
-            person: id(person),
-            token: token(&key, &format!("h10301:10:{number}")),
-            state: CredentialState::Active,
-            active_from: None,
-            expires_at: None,
-        })
+        Record::Credential(Credential::card(id(person), token(&key, &format!("h10301:10:{number}"))))
     };
     let rule = |groups: &[&str], doors: &[&str], schedule: Option<&str>| {
         Record::AccessRule(AccessRule {
-            effect: Effect::Allow,
             groups: groups.iter().map(|group| id(group)).collect(),
-            persons: vec![],
             doors: doors.iter().map(|door| id(door)).collect(),
             schedule: schedule.map(id),
+            ..AccessRule::new(Effect::Allow)
         })
     };
     let every_day = vec![
@@ -405,9 +398,7 @@ fn people() -> Vec<Op> {
         weekly: vec![WeeklyInterval { days: every_day, from: night.from, to: night.to }],
         ..Schedule::default()
     };
-    let operator = |role: &str| {
-        Record::Operator(Operator { name: None, status: OperatorStatus::Active {}, role: id(role), doors: None })
-    };
+    let operator = |role: &str| Record::Operator(Operator::active(id(role)));
     vec![
         put("staff", &Record::Group(Group::default())),
         put("night-shift", &Record::Group(Group::default())),

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use latchd::{
-    domain::fieldbus::RawCard,
+    domain::fieldbus::{BoardConfig, RawCard},
     gateway::fieldbus::{Reply, Request, Table},
 };
 
-use super::site::CARD_COUNTER;
+use super::site::card_counter;
 
 #[derive(Clone, Debug)]
 pub struct Board {
-    pub coils: [bool; 2],
-    pub inputs: [bool; 4],
+    pub coils: Vec<bool>,
+    pub inputs: Vec<bool>,
     holding: BTreeMap<u16, u16>,
     pub powered: bool,
     /// Hears and says nothing.
@@ -23,8 +23,9 @@ pub struct Board {
 }
 
 impl Board {
-    pub fn new(inputs: [bool; 4]) -> Board {
-        Board { coils: [false; 2], inputs, holding: BTreeMap::new(), powered: true, silent: false, exception: None }
+    pub fn new(config: &BoardConfig) -> Board {
+        let (coils, inputs) = (vec![false; config.profile.outputs.len()], vec![false; config.profile.inputs.len()]);
+        Board { coils, inputs, holding: BTreeMap::new(), powered: true, silent: false, exception: None }
     }
 
     /// Nothing is wrong with it.
@@ -35,19 +36,21 @@ impl Board {
     /// Relays fall, registers are forgotten, inputs are what the world says.
     pub fn lose_power(&mut self) {
         self.powered = false;
-        self.coils = [false; 2];
+        self.coils.fill(false);
         self.holding.clear();
     }
 
-    pub fn present(&mut self, card: RawCard) {
+    /// At the card block with this number.
+    pub fn present(&mut self, block: u16, card: RawCard) {
         if !self.powered {
             return;
         }
+        let at = card_counter(block);
         for (word, shift) in [(2, 32), (3, 16), (4, 0)] {
-            self.holding.insert(CARD_COUNTER + word, (card.value >> shift & 0xFFFF) as u16);
+            self.holding.insert(at + word, (card.value >> shift & 0xFFFF) as u16);
         }
-        self.holding.insert(CARD_COUNTER + 1, card.bits);
-        let counter = self.holding.entry(CARD_COUNTER).or_default();
+        self.holding.insert(at + 1, card.bits);
+        let counter = self.holding.entry(at).or_default();
         *counter = counter.wrapping_add(1).max(1);
     }
 

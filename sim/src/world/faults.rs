@@ -56,7 +56,7 @@ const KINDS: [(Kind, u64); 19] = [
     (Kind::CrashInMirror, 2),
     (Kind::Stop, 2),
     (Kind::DoorsPanic, 2),
-    (Kind::DoorsStall, 2),
+    (Kind::DoorsStall, 5),
     (Kind::CloudDeaf, 2),
 ];
 
@@ -184,7 +184,7 @@ impl World {
                 None
             }
             Kind::CopyFull => {
-                self.disks.copy.set_full(true);
+                self.disks.copy.files().full = true;
                 Some((self.rng.millis(500, 20_000), Heal::CopyWritable))
             }
             Kind::Crash => {
@@ -192,7 +192,7 @@ impl World {
                 None
             }
             Kind::CrashInMirror => {
-                self.disks.copy.fuse.blow_after(1 + self.rng.below(6) as u32);
+                self.disks.copy.fuse.blow_after(self.rng.below(6) as u32);
                 None
             }
             Kind::Stop => {
@@ -250,7 +250,7 @@ impl World {
             Heal::ClockRight => self.clock_offset_ms = 0,
             Heal::NtpBack => self.ntp = true,
             Heal::DiskFast => self.faults.disk_slow = false,
-            Heal::CopyWritable => self.disks.copy.set_full(false),
+            Heal::CopyWritable => self.disks.copy.files().full = false,
             Heal::CloudAsksAgain => self.ask_again(),
             Heal::CloudHears => {
                 (self.cloud.acks, self.cloud.answers) = (true, true);

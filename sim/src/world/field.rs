@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use latchd::{
-    domain::{fieldbus::RawCard, ids::BoardIx, outputs::Level},
+    domain::{
+        fieldbus::RawCard,
+        ids::{BoardIx, InputRef},
+        outputs::Level,
+    },
     gateway::fieldbus::{BusFault, Request},
 };
 
@@ -12,7 +16,7 @@ use super::{
     What, World,
     board::Board,
     node::NodeEvent,
-    site::{FIRE, SERIAL_READER, Site},
+    site::{FIRE, Site},
 };
 
 /// What becomes of one frame and its answer.
@@ -44,6 +48,7 @@ pub enum FieldEvent {
     Shut(usize),
     Rex(usize, bool),
     Fire(usize, bool),
+    Tamper(bool),
 }
 
 pub struct Field {
@@ -57,7 +62,7 @@ pub struct Field {
 
 impl Field {
     pub fn new(site: &Site) -> Field {
-        let mut boards: Vec<Board> = site.boards.iter().map(|_| Board::new([false; 4])).collect();
+        let mut boards: Vec<Board> = site.boards.iter().map(Board::new).collect();
         for door in &site.doors {
             if let Some(contact) = door.contact {
                 boards[contact.input.board.index()].inputs[usize::from(contact.input.input)] = contact.closed_value;
@@ -142,6 +147,10 @@ impl World {
                     self.field.boards[rex.input.board.index()].inputs[usize::from(rex.input.input)] = value;
                 }
             }
+            FieldEvent::Tamper(active) => {
+                let InputRef { board, input } = self.site.field.inputs[0].input;
+                self.field.boards[board.index()].inputs[usize::from(input)] = active;
+            }
             FieldEvent::Fire(board, active) => self.field.boards[board].inputs[usize::from(FIRE)] = active,
         }
     }
@@ -168,10 +177,12 @@ impl World {
     pub(super) fn present(&mut self, reader: usize, card: RawCard) {
         self.line(format_args!("card {:x} at reader {reader}", card.value));
         self.count("cards");
-        match self.site.readers[reader].card_block {
-            Some((BoardIx(board), _)) => self.field.boards[usize::from(board)].present(card),
+        let binding = &self.site.readers[reader];
+        match binding.card_block {
+            Some((BoardIx(board), block)) => self.field.boards[usize::from(board)].present(block, card),
             None if self.node.is_some() => {
-                self.send_node(super::Lane::BusToDoors(usize::MAX), NodeEvent::Card(SERIAL_READER, card));
+                let from = binding.reader;
+                self.send_node(super::Lane::BusToDoors(usize::MAX), NodeEvent::Card(from, card));
             }
             None => {}
         }

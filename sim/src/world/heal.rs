@@ -28,6 +28,7 @@ impl World {
             self.heal(Heal::BoardPowered(board));
             self.field_event(FieldEvent::Fire(board, false));
         }
+        self.field_event(FieldEvent::Tamper(false));
         for line in 0..self.site.buses.len() {
             self.heal(Heal::LineUp(line));
         }
@@ -76,7 +77,9 @@ impl World {
                 return Some(format!("bus {bus} is not settled"));
             }
         }
-        for (door, (desired, status)) in node.controller.desired().iter().zip(node.controller.statuses()).enumerate() {
+        for (door, (desired, status)) in
+            node.controller.desired().iter().zip(node.controller.door_statuses()).enumerate()
+        {
             let board = desired.output.board.index();
             let coil = self.field.boards[board].coils[usize::from(desired.output.output)];
             let unlocked = self.is_unlocked(door);

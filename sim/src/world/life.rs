@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use latchd::domain::{ids::Id, order::DoorAction};
-use serde_json::json;
+use latchd::domain::ids::Id;
 
 use super::{
     What, World,
     field::FieldEvent,
     oracle::Asked,
-    people::{self, PERSONS},
+    set::names::{PERSONS, card_of},
     site::id,
 };
 use crate::cloud::{Outgoing, Wish};
@@ -50,7 +49,12 @@ impl World {
             76..84 => self.repeat_command(),
             84..94 => self.edit_set(),
             94 => self.renew_keys(),
-            95..97 => {
+            95 => {
+                let open = self.rng.millis(100, 3_000);
+                self.post(Duration::ZERO, What::Field(FieldEvent::Tamper(true)));
+                self.post(open, What::Field(FieldEvent::Tamper(false)));
+            }
+            96 => {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
             }
@@ -62,7 +66,7 @@ impl World {
 
     fn present_card(&mut self) {
         let reader = self.rng.index(self.site.readers.len());
-        let card = people::card_of(self.rng.below(PERSONS + 1));
+        let card = card_of(self.rng.below(PERSONS + 1));
         self.present(reader, card);
     }
 
@@ -80,31 +84,6 @@ impl World {
         let burns = self.rng.millis(100, 6_000);
         self.post(Duration::ZERO, What::Field(FieldEvent::Fire(board, true)));
         self.post(burns, What::Field(FieldEvent::Fire(board, false)));
-    }
-
-    fn wish(&mut self) -> (Wish, Asked) {
-        let door = self.rng.index(self.site.doors.len());
-        let operator = match self.rng.below(20) {
-            0 => "op-3",
-            1 => "op-4",
-            2 => "op-9",
-            3..8 => "op-2",
-            _ => "op-1",
-        };
-        let name = self.site.doors[door].id.to_string();
-        let (cmd, args, action) = match self.rng.below(10) {
-            0..2 => ("door.open", json!({ "door": name }), DoorAction::Open),
-            2..5 => ("door.close", json!({ "door": name }), DoorAction::Close),
-            5..9 => {
-                let dwell_ms = self.rng.between(200, 5_000);
-                let action = DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(dwell_ms)) };
-                ("door.open_and_close", json!({ "door": name, "dwell_ms": dwell_ms }), action)
-            }
-            _ => ("door.state.get", json!({ "door": name }), DoorAction::Report),
-        };
-        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 1_000) } else { self.rng.millis(1_000, 9_000) };
-        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
-        (wish, Asked { door, action, exp: self.wall() + lifetime })
     }
 
     fn command(&mut self) {
@@ -168,14 +147,21 @@ impl World {
 
     fn odd_command(&mut self) {
         let (mut wish, asked) = self.wish();
-        match self.rng.below(3) {
-            // For an earlier run of the daemon.
+        match self.rng.below(4) {
             0 => {
+                let wish = self.cancel_wish();
+                let wall = self.wall();
+                let (jti, message) = self.cloud.command(wall, &wish);
+                self.line(format_args!("cloud: {} {} {jti}", wish.cmd, wish.args));
+                self.send_command(jti, message);
+            }
+            // For an earlier run of the daemon.
+            1 => {
                 wish.boot = Some(self.life.boots.first().cloned().unwrap_or_else(|| id("never")));
                 self.issue(&wish, asked, false);
             }
             // Retained by mistake.
-            1 => self.issue(&wish, asked, true),
+            2 => self.issue(&wish, asked, true),
             // Other bytes under a known id: whichever comes first counts, the other is a conflict.
             _ => {
                 let Some((jti, _)) = self.life.sent.last() else { return };
@@ -183,7 +169,7 @@ impl World {
                 let wall = self.wall();
                 let (jti, message) = self.cloud.command(wall, &wish);
                 self.line(format_args!("cloud: other bytes under {jti}"));
-                self.oracle.asked_otherwise(&jti, asked);
+                self.oracle.asked(jti.clone(), asked);
                 self.send_command(jti, message);
             }
         }

@@ -9,11 +9,13 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
-        order::Order,
-        outputs::{Desired, Ticket},
+        order::{DoorAction, Order, Task},
+        outputs::{Desired, Level, Ticket},
         permission::Permissions,
+        record::{Effect, Record},
     },
     gateway::{
+        controller::Lasting,
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -23,7 +25,7 @@ use latchd::{
 
 use super::{
     oracle::Invariant,
-    people::People,
+    set::Sets,
     site::{FIRE, Site},
 };
 
@@ -50,10 +52,24 @@ pub enum Mistake {
     EventDropped,
     /// Denials leave two events.
     EventTwice,
+    /// Whatever a set says of operators, the first set's operators stay.
+    OperatorsKept,
+    /// The doors hear of no auto open that denies.
+    AutoOpenUndenied,
+    /// The doors hear of no interlock.
+    InterlockIgnored,
+    /// The end of a pulse is lost on the way to the bus, and so is the switching off.
+    PulseWithoutEnd,
+    /// What lay over the doors is not there after a restart.
+    HoldsForgotten,
+    /// Delayed commands are carried out at once.
+    DelayIgnored,
+    /// The doors hear of no system event.
+    SystemEventIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 10] = [
+    pub const ALL: [Mistake; 17] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -64,6 +80,13 @@ impl Mistake {
         Mistake::ReplayedUnmarked,
         Mistake::EventDropped,
         Mistake::EventTwice,
+        Mistake::OperatorsKept,
+        Mistake::AutoOpenUndenied,
+        Mistake::InterlockIgnored,
+        Mistake::PulseWithoutEnd,
+        Mistake::HoldsForgotten,
+        Mistake::DelayIgnored,
+        Mistake::SystemEventIgnored,
     ];
 
     /// What must catch it.
@@ -78,6 +101,13 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
+            Mistake::OperatorsKept => Invariant::Authorised,
+            Mistake::AutoOpenUndenied => Invariant::AutoOpens,
+            Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
+            Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
+            Mistake::HoldsForgotten => Invariant::HeldIsShut,
+            Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
+            Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
         }
     }
 
@@ -132,6 +162,16 @@ impl Shim {
                 *last = Some(*one);
             }
         }
+        if self.is(Mistake::PulseWithoutEnd) {
+            self.last_desired.resize(handed.len(), None);
+            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).skip(site.doors.len()) {
+                match last.filter(|last: &Desired| last.level == Level::Energised && one.order.is_none()) {
+                    Some(last) => *one = Desired { order: None, until: None, ..last },
+                    None => one.until = None,
+                }
+                *last = Some(*one);
+            }
+        }
         handed
     }
 
@@ -167,7 +207,22 @@ impl Shim {
         if self.is(Mistake::DeadlineIgnored) {
             return Order { deadline: order.deadline + Duration::from_secs(120), ..order };
         }
-        order
+        match order.what {
+            Task::Door(door, DoorAction::Admit(action)) if self.is(Mistake::DelayIgnored) => {
+                Order { what: Task::Door(door, DoorAction::Delayed(action)), ..order }
+            }
+            _ => order,
+        }
+    }
+
+    /// From the disk to the doors.
+    pub fn lasting(&self, mut lasting: Lasting) -> Lasting {
+        if self.is(Mistake::HoldsForgotten) {
+            for state in lasting.doors.values_mut() {
+                (state.lockdown, state.dnd, state.force) = (None, None, None);
+            }
+        }
+        lasting
     }
 
     /// From the link to the desk, past its book.
@@ -193,12 +248,32 @@ impl Shim {
         }
     }
 
-    /// From the mirror to the doors: the new version, with the rights of the one before.
-    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, people: &People) -> Arc<Permissions> {
+    /// From the mirror to the doors: the new version, with the rights of the one before, or without some records.
+    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
-        let revokes = people.is_revocation(version.generation) && self.is(Mistake::RevocationNotApplied);
-        let before = people.at(version.generation.saturating_sub(1)).filter(|_| revokes);
-        before.and_then(|model| model.compile(site, version)).map_or(permissions, Arc::new)
+        let handed = match self.mistake {
+            Some(Mistake::RevocationNotApplied) if sets.is_revocation(version.generation) => {
+                sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
+            }
+            Some(mistake) => {
+                let ignored = |record: &Record| match record {
+                    Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
+                    Record::SystemEvent(_) => mistake == Mistake::SystemEventIgnored,
+                    Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
+                    _ => false,
+                };
+                sets.at(version.generation).map(|generation| generation.without(ignored))
+            }
+            None => None,
+        };
+        handed.and_then(|generation| generation.compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the mirror to the cloud's loop: the new set, with the operators of the first.
+    pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
+        let version = *permissions.version();
+        let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
+        both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
     }
 
     /// From the log to the session.

@@ -14,7 +14,6 @@
 //! these hand-overs, never in the machines.
 
 mod board;
-mod copy;
 mod faults;
 mod field;
 mod heal;
@@ -27,11 +26,12 @@ mod node_doors;
 mod node_stores;
 mod node_uplink;
 mod oracle;
-mod people;
 mod rng;
+mod set;
 mod site;
 mod start;
 mod trace;
+mod wishes;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -45,8 +45,8 @@ use self::{
     net::{Net, NetEvent},
     node::{Node, NodeEvent},
     oracle::Oracle,
-    people::People,
     rng::Rng,
+    set::Sets,
     site::Site,
     start::Disks,
     trace::Trace,
@@ -121,6 +121,7 @@ enum Lane {
     OrdersToDoors,
     SetsToDoors,
     DoorsToUplink,
+    LedgerToDoors,
     LedgerToUplink,
     MirrorToUplink,
     DoorsToLedger,
@@ -144,7 +145,7 @@ pub struct World {
     field: Field,
     net: Net,
     cloud: Cloud,
-    people: People,
+    sets: Sets,
     life: Life,
     faults: Faults,
     disks: Disks,
@@ -219,6 +220,8 @@ impl World {
             }
         }
         self.look();
+        self.look_at_mantrap();
+        self.look_at_outputs();
         self.oracle.take_violation()
     }
 

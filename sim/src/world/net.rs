@@ -159,6 +159,8 @@ impl World {
                 let acked = LinkEvent::PubAcked { connection: number, handle, refused: None, unheard: false };
                 self.send(Lane::BrokerToNode, delay, to_node(acked));
             }
+            // What is lost of it is lost: here, all.
+            LinkOrder::Mention { .. } => {}
             LinkOrder::Ack(token) => {
                 self.net.unacked.retain(|(packet, _)| *packet != token.packet_id);
                 self.pump();

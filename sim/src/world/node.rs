@@ -2,14 +2,11 @@
 //! the node's own events; must never let one machine into another but through an event. Invariant: what is
 //! not on a simulated disk is gone when this value is dropped.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use latchd::{
     domain::{
-        door::DurableDoor,
+        cloud::CloudState,
         fieldbus::{BusReport, RawCard},
         ids::{BusIx, Id, ReaderIx},
         order::Order,
@@ -19,11 +16,11 @@ use latchd::{
     },
     gateway::{
         clock_trust::{ClockJudge, ClockNote, Vouchers},
-        controller::{Controller, Input as DoorsInput},
+        controller::{Controller, Input as DoorsInput, Lasting},
         fieldbus::{BusFault, Reply, Transaction},
         mirror::MirrorInput,
         session::link::LinkEvent,
-        step::Commit,
+        step::{Commit, Fence},
         uplink::{self, Uplink},
     },
 };
@@ -60,6 +57,8 @@ pub enum NodeEvent {
     Order(Order),
     /// The set by its true version, whatever the value says.
     Set(SetVersion, Arc<Permissions>),
+    Cloud(CloudState),
+    Durable(Fence),
     DoorsTimer(Mono),
     StopDoors,
     DoorsResume,
@@ -99,7 +98,8 @@ pub struct Node {
     pub controller: Controller,
     pub desired: Vec<Desired>,
     pub buses: Vec<BusLoop>,
-    pub restored: BTreeMap<Id, DurableDoor>,
+    pub restored: Lasting,
+    pub cloud: CloudState,
     pub set: (SetVersion, Arc<Permissions>),
     pub doors_due: Option<Mono>,
     pub stopping: bool,
@@ -144,6 +144,8 @@ impl World {
             | NodeEvent::Card(..)
             | NodeEvent::Order(..)
             | NodeEvent::Set(..)
+            | NodeEvent::Cloud(_)
+            | NodeEvent::Durable(_)
             | NodeEvent::DoorsTimer(..)
             | NodeEvent::StopDoors
                 if stalled =>
@@ -154,6 +156,8 @@ impl World {
             NodeEvent::Report { bus, report, .. } => self.doors_hear(bus, report),
             NodeEvent::Card(reader, card) => self.doors_card(reader, card),
             NodeEvent::Order(order) => self.doors_order(order),
+            NodeEvent::Cloud(cloud) => self.doors_cloud(cloud),
+            NodeEvent::Durable(fence) => self.doors_input(DoorsInput::Durable(fence), "durable"),
             NodeEvent::Set(version, permissions) => self.doors_set(version, permissions),
             NodeEvent::DoorsTimer(at) => {
                 if node.doors_due == Some(at) {

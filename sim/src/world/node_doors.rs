@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use latchd::{
     domain::{
+        cloud::CloudState,
         fieldbus::{BusReport, CardRead, RawCard},
         ids::{BusIx, ReaderIx},
         order::Order,
         permission::{Permissions, SetVersion},
     },
     gateway::{
-        controller::{Controller, Input, Step},
+        controller::{Controller, Input, Setup, Step, machines},
         fieldbus::Bus,
-        step::LedgerWrite,
         uplink::{self, DoorNews},
     },
 };
@@ -22,7 +22,7 @@ use super::{
     Lane, What, World,
     node::{NodeEvent, Phase},
     node_bus::BusLoop,
-    people,
+    set::names::credential_key,
 };
 
 impl World {
@@ -52,8 +52,12 @@ impl World {
     }
 
     pub(super) fn doors_order(&mut self, order: Order) {
-        self.line(format_args!("doors: order {:?} {:?} of {}", order.ticket, order.action, order.jti));
-        self.oracle.order_delivered(self.now, &order);
+        self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
+        if self.node.is_none() {
+            return;
+        }
+        let now = self.node_now();
+        self.oracle.order_delivered(now, &order);
         self.doors_input(Input::Order(order), "order");
     }
 
@@ -64,6 +68,13 @@ impl World {
             node.set = (version, permissions.clone());
         }
         self.doors_input(Input::Permissions(permissions), "set");
+    }
+
+    pub(super) fn doors_cloud(&mut self, cloud: CloudState) {
+        if let Some(node) = &mut self.node {
+            node.cloud = cloud;
+        }
+        self.doors_input(Input::Cloud(cloud), "cloud");
     }
 
     pub(super) fn doors_stop(&mut self) {
@@ -81,8 +92,9 @@ impl World {
         }
         let now = self.node_now();
         let Some(node) = &mut self.node else { return };
+        self.oracle.doors_before(&self.site, &node.controller);
         let step = node.controller.handle(now, input);
-        self.oracle.step(&self.site, &self.people, now, what, &step, &node.controller);
+        self.oracle.step(&self.site, &self.sets, now, what, &step, &node.controller);
         self.doors_apply(step);
     }
 
@@ -103,14 +115,16 @@ impl World {
         }
         let Some(node) = &mut self.node else { return };
         for write in &step.commit.writes {
-            if let LedgerWrite::Door { door, state } = write {
-                node.restored.insert(door.clone(), state.clone());
-            }
+            node.restored.note(write);
         }
-        let statuses: Vec<_> = step.changed.iter().filter_map(|door| node.controller.status(*door).cloned()).collect();
+        let statuses: Vec<_> = step.changed.iter().filter_map(|thing| node.controller.status(thing)).collect();
         self.shim.commit(&mut step.commit);
         if !step.commit.is_empty() {
             self.send_node(Lane::DoorsToLedger, NodeEvent::Commit(step.commit));
+        }
+        for (door, closed) in step.closed {
+            let news = uplink::Input::Doors(DoorNews::Closed(door, closed));
+            self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
         for report in step.reports {
             self.line(format_args!("doors: {:?} {:?}", report.ticket, report.progress));
@@ -118,7 +132,7 @@ impl World {
             self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
         for status in statuses {
-            self.line(format_args!("doors: {} {:?} {:?} {:?}", status.door, status.mode, status.lock, status.contact));
+            self.line(format_args!("doors: {status:?}"));
             let news = uplink::Input::Doors(DoorNews::Status(Box::new(status)));
             self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
@@ -185,16 +199,20 @@ impl World {
         let Some(node) = &mut self.node else { return };
         node.doors += 1;
         let (version, permissions) = node.set.clone();
-        let key = people::credential_key();
-        let (controller, step) = Controller::new(
-            self.site.doors.clone(),
-            self.site.readers.clone(),
-            &self.site.boards,
-            key,
+        let key = credential_key();
+        let setup = Setup {
+            doors: self.site.doors.clone(),
+            readers: self.site.readers.clone(),
+            boards: &self.site.boards,
+            topology: Arc::new(self.site.topology()),
+            credential_key: key,
+            spare_cards: Arc::default(),
             permissions,
-            node.restored.clone(),
-            now,
-        );
+            cloud: node.cloud,
+            lasting: node.restored.clone(),
+            machines: machines(&self.site.field),
+        };
+        let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();
         node.controller = controller;
         node.buses = self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect();
@@ -202,11 +220,14 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, self.now, version, &node.restored);
+        self.oracle.doors_started(&self.site, now, version, &node.restored);
+        if let Some(node) = &self.node {
+            self.oracle.outputs_started(node.restored.kept.values(), false);
+        }
         self.shim.doors_started();
         let news = uplink::Input::Doors(DoorNews::Restarted);
         self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));
@@ -216,7 +237,7 @@ impl World {
         }
         // The newest set outlives the loop, and so does a stop; the desk has heard that orders are nobody's.
         for event in backlog {
-            if matches!(event, NodeEvent::Set(..) | NodeEvent::StopDoors) {
+            if matches!(event, NodeEvent::Set(..) | NodeEvent::Cloud(_) | NodeEvent::StopDoors) {
                 self.node_event(event);
             }
         }

@@ -16,10 +16,12 @@ use latchd::{
 
 use super::{
     Lane, What, World,
-    copy::{FusedKv, MemCopy},
     node::{NodeEvent, Phase},
 };
-use crate::disk::SimKv;
+use crate::disk::{
+    SimKv,
+    copy::{FusedKv, MemCopy},
+};
 
 const GROUP_MAX: usize = 512;
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -139,6 +141,11 @@ impl World {
         let effects: Vec<Effect> = node.ledger.held.drain(..).flat_map(|held| held.release(durable)).collect();
         self.line(format_args!("ledger: durable through {head}, {} effects", effects.len()));
         self.oracle.durable(self.now, head);
+        for effect in &effects {
+            if let Effect::Fence(fence) = effect {
+                self.send_node(Lane::LedgerToDoors, NodeEvent::Durable(*fence));
+            }
+        }
         if let Some(input) = self.shim.durable_head(head) {
             self.send_node(Lane::LedgerToUplink, NodeEvent::Uplink(Box::new(input)));
         }
@@ -223,7 +230,10 @@ impl World {
         self.mirror_alarm();
     }
 
-    fn mirror_says(&mut self, output: MirrorOutput) {
+    fn mirror_says(&mut self, mut output: MirrorOutput) {
+        if let MirrorOutput::Applied(applied) = &mut output {
+            applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
+        }
         match &output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;
@@ -302,7 +312,9 @@ impl World {
                 permissions: opened.permissions,
                 records: opened.records,
                 unknown_kinds: opened.unknown_kinds,
-                absorbs: Vec::new(),
+                absorbed: 0,
+                conflicts: opened.conflicts_then,
+                overlay: opened.overlay,
             }));
         }
         keys.into_iter().chain(link).for_each(|input| self.mirror_input(input));

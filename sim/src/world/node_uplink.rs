@@ -133,6 +133,12 @@ impl World {
                 let events = self.shim.events(events);
                 inputs.push_back(Input::Events { from, events });
             }
+            Action::ReadLive { from, bytes_max } => {
+                let Some(node) = &self.node else { return };
+                let events = node.ledger.reader.read(from, bytes_max).unwrap_or_default();
+                let events = self.shim.events(events);
+                inputs.push_back(Input::LiveEvents { from, events });
+            }
             Action::ReadEventHash { seq } => {
                 let Some(node) = &self.node else { return };
                 let hash = node.ledger.reader.hash_of(seq).unwrap_or_default();
@@ -140,9 +146,13 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                let set = self.shim.permissions(permissions, &self.site, &self.people);
+                self.oracle.desk_holds(version.generation);
+                let set = self.shim.permissions(permissions, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
             }
+            // The simulated cloud asks for nothing of the kind.
+            Action::Errand(_) => {}
+            Action::Cloud(cloud) => self.send_node(Lane::SetsToDoors, NodeEvent::Cloud(cloud)),
             Action::CloudTime { iat, asked_at } => self.cloud_time(iat, asked_at),
             Action::Notice(text) => {
                 // What rustc or a library words differently does not belong into a trace; ours does.
@@ -153,12 +163,9 @@ impl World {
     }
 
     fn order_doors(&mut self, now: Now, order: Order) {
-        self.line(format_args!(
-            "desk: order {:?} {:?} door {} of {}",
-            order.ticket, order.action, order.door.0, order.jti
-        ));
+        self.line(format_args!("desk: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.count("orders");
-        self.oracle.order_emitted(now, &order);
+        self.oracle.order_emitted(&self.site, &self.sets, now, &order);
         let order = self.shim.order(order);
         self.send_node(Lane::OrdersToDoors, NodeEvent::Order(order));
     }

@@ -1,17 +1,19 @@
-//! The simulated site: two buses, three boards, four doors of every kind. Owns what an installer would
-//! configure; must never change while a world runs.
+//! The simulated site: two buses, four boards, six doors of every kind. Owns what an installer would configure;
+//! must never change while a world runs.
 
 use std::time::Duration;
 
 use latchd::{
     domain::{
-        door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
+        field::{FieldConfig, FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
         fieldbus::{
             BoardConfig, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
             RegisterTable,
         },
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
         outputs::Level,
+        topology::{ReaderAt, Topology},
     },
     gateway::{controller::ReaderBinding, fieldbus::BusPlan},
 };
@@ -22,12 +24,15 @@ pub const CONTACT: u16 = 0;
 pub const REX: u16 = 1;
 pub const FIRE: u16 = 2;
 pub const SECOND_CONTACT: u16 = 3;
-/// Registers of a card block: counter, bits, three words of data.
-pub const CARD_COUNTER: u16 = 100;
+/// Registers of each card block: counter, bits, three words of data.
+const CARD_BLOCKS: u16 = 2;
+const FIRST_CARD_COUNTER: u16 = 100;
 pub const TIMEOUT: Duration = Duration::from_millis(200);
 pub const LOST_AFTER: Duration = Duration::from_millis(1_000);
-/// Who presents cards at the door without a reader on its board.
-pub const SERIAL_READER: ReaderIx = ReaderIx(3);
+
+pub fn card_counter(block: u16) -> u16 {
+    FIRST_CARD_COUNTER + 10 * block
+}
 
 pub fn id(text: &str) -> Id {
     Id::new(text).expect("ids of the simulated site are valid")
@@ -41,20 +46,30 @@ pub struct Site {
     pub buses: Vec<BusPlan>,
     /// By board.
     pub bus_of: Vec<BusIx>,
+    /// What stands beside the doors.
+    pub field: FieldConfig,
+    /// Doors of which at most one may be open.
+    pub mantrap: [usize; 2],
 }
 
 impl Site {
     pub fn new() -> Site {
-        let boards = vec![board("gate", 0, 1, 50), board("hall", 1, 2, 50), board("riser", 2, 1, 100)];
-        let bus = |bus: u16, serial: bool, boards: Vec<BoardConfig>| BusPlan {
+        let boards = vec![
+            board("gate", 0, (0, 1), 50),
+            board("hall", 1, (0, 2), 50),
+            board("riser", 2, (1, 1), 100),
+            board("trap", 3, (0, 3), 50),
+        ];
+        let bus = |bus: u16, serial: bool| BusPlan {
             bus: BusIx(bus),
-            boards,
+            boards: boards.iter().filter(|board| board.bus == BusIx(bus)).map(|board| board.config.clone()).collect(),
             serial,
             turnaround: if serial { Duration::from_millis(2) } else { Duration::ZERO },
             timeout: TIMEOUT,
         };
-        let [gate, hall, riser] = [0, 1, 2].map(BoardIx);
-        let fire = Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true });
+        let [gate, hall, riser, trap] = [0, 1, 2, 3].map(BoardIx);
+        let fire =
+            Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true, reset: FireReset::Auto });
         // A strike that relocks as soon as it has been opened.
         let front = DoorConfig {
             rex: Some(Rex { input: InputRef { board: gate, input: REX }, active_value: true, releases: true }),
@@ -78,28 +93,52 @@ impl Site {
         // A magnet that is unlocked when the node stops, and forgets its mode.
         let store = DoorConfig {
             rex: Some(Rex { input: InputRef { board: riser, input: REX }, active_value: true, releases: false }),
-            fire: Some(Fire { input: InputRef { board: riser, input: FIRE }, active_value: true }),
+            fire: Some(Fire {
+                input: InputRef { board: riser, input: FIRE },
+                active_value: true,
+                reset: FireReset::Auto,
+            }),
             at_start: StartPolicy::Lock,
             at_stop: StopPolicy::Unlock,
             ..door("store", riser, 1, SECOND_CONTACT, Level::Released)
         };
-        let reader = |name: &str, reader: u16, door: u16, board: Option<BoardIx>| ReaderBinding {
-            id: id(name),
-            reader: ReaderIx(reader),
-            door: DoorIx(door),
-            card_block: board.map(|board| (board, 0)),
+        // Two doors one after the other, with a room for one person between them.
+        let outer = DoorConfig {
+            rex: Some(Rex { input: InputRef { board: trap, input: REX }, active_value: true, releases: true }),
+            ..door("outer", trap, 0, CONTACT, Level::Energised)
         };
+        let inner = door("inner", trap, 1, SECOND_CONTACT, Level::Energised);
+        let reader = |(name, door, card_block): (&str, u16, Option<(BoardIx, u16)>)| {
+            (id(name), ReaderAt::Door(DoorIx(door)), card_block)
+        };
+        let readers = [
+            ("front-in", 0, Some((gate, 0))),
+            ("glass-in", 1, Some((hall, 0))),
+            ("back-in", 2, Some((riser, 0))),
+            ("store-in", 3, None),
+            ("outer-in", 4, Some((trap, 0))),
+            ("inner-in", 5, Some((trap, 1))),
+            ("front-out", 0, Some((gate, 1))),
+        ];
+        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block };
         Site {
-            doors: vec![front, glass, back, store],
-            readers: vec![
-                reader("front-in", 0, 0, Some(gate)),
-                reader("glass-in", 1, 1, Some(hall)),
-                reader("back-in", 2, 2, Some(riser)),
-                reader("store-in", SERIAL_READER.0, 3, None),
-            ],
-            buses: vec![bus(0, false, boards[..2].to_vec()), bus(1, true, boards[2..].to_vec())],
-            bus_of: vec![BusIx(0), BusIx(0), BusIx(1)],
-            boards,
+            doors: vec![front, glass, back, store, outer, inner],
+            readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
+            buses: vec![bus(0, false), bus(1, true)],
+            mantrap: [4, 5],
+            field: field(gate, hall),
+            bus_of: boards.iter().map(|board| board.bus).collect(),
+            boards: boards.into_iter().map(|board| board.config).collect(),
+        }
+    }
+
+    pub fn topology(&self) -> Topology {
+        Topology {
+            readers: self.readers.iter().map(|reader| (reader.id.clone(), reader.at)).collect(),
+            boards: self.boards.iter().map(|board| board.id.clone()).collect(),
+            outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
+            inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
+            ..Topology::of_doors(&self.door_ids())
         }
     }
 
@@ -115,6 +154,29 @@ impl Site {
 impl Default for Site {
     fn default() -> Site {
         Site::new()
+    }
+}
+
+fn field(gate: BoardIx, hall: BoardIx) -> FieldConfig {
+    let output = |name: &str, board, on_level| FreeOutputConfig {
+        id: id(name),
+        output: OutputRef { board, output: 1 },
+        on_level,
+        at_start: OutputStart::Restore,
+        at_stop: OutputStop::Off,
+    };
+    let tamper = NodeInput {
+        id: id("tamper"),
+        input: InputRef { board: hall, input: SECOND_CONTACT },
+        kind: InputKind::Tamper,
+        active_value: true,
+        door: None,
+        reader: None,
+    };
+    FieldConfig {
+        outputs: vec![output("siren", gate, Level::Energised), output("gong", hall, Level::Energised)],
+        inputs: vec![tamper],
+        ..FieldConfig::default()
     }
 }
 
@@ -134,10 +196,16 @@ fn door(name: &str, board: BoardIx, output: u16, contact: u16, unlocked_level: L
         pre_alarm: Duration::from_secs(2),
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
 }
 
-fn board(name: &str, board: u16, unit: u8, poll_ms: u64) -> BoardConfig {
+struct BoardOnBus {
+    bus: BusIx,
+    config: BoardConfig,
+}
+
+fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64) -> BoardOnBus {
     let outputs = (0..2u16).map(|n| OutputPoint {
         name: id(&format!("relay-{}", n + 1)),
         address: OutputAddress::Coil(n),
@@ -145,7 +213,16 @@ fn board(name: &str, board: u16, unit: u8, poll_ms: u64) -> BoardConfig {
     });
     let inputs =
         (0..4u16).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
-    BoardConfig {
+    let card_block = |block| CardBlock {
+        name: id(&format!("wiegand-{}", block + 1)),
+        table: RegisterTable::Holding,
+        data_address: card_counter(block) + 2,
+        data_words: 3,
+        bits_address: Some(card_counter(block) + 1),
+        bits_fixed: 26,
+        handshake: CardHandshake::Counter { address: card_counter(block) },
+    };
+    let config = BoardConfig {
         id: id(name),
         board: BoardIx(board),
         unit,
@@ -153,19 +230,12 @@ fn board(name: &str, board: u16, unit: u8, poll_ms: u64) -> BoardConfig {
             name: id("simulated"),
             outputs: outputs.collect(),
             inputs: inputs.collect(),
-            card_blocks: vec![CardBlock {
-                name: id("wiegand-1"),
-                table: RegisterTable::Holding,
-                data_address: CARD_COUNTER + 2,
-                data_words: 3,
-                bits_address: Some(CARD_COUNTER + 1),
-                bits_fixed: 26,
-                handshake: CardHandshake::Counter { address: CARD_COUNTER },
-            }],
+            card_blocks: (0..CARD_BLOCKS).map(card_block).collect(),
             read_bits_max: 128,
             read_registers_max: 32,
         },
         poll: Duration::from_millis(poll_ms),
         lost_after: LOST_AFTER,
-    }
+    };
+    BoardOnBus { bus: BusIx(bus), config }
 }

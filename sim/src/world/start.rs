@@ -5,14 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use latchd::{
     domain::{
+        cloud::{CloudState, Confirmation},
         event::{Event, EventBody},
         ids::Id,
         time::Now,
     },
     gateway::{
         clock_trust::ClockJudge,
-        controller::Controller,
-        desk::{Desk, DeskConfig},
+        controller::{Controller, Lasting, Setup, machines},
+        desk::{Desk, DeskConfig, EditsAtStart},
         fieldbus::Bus,
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
@@ -26,7 +27,6 @@ use latchd::{
 
 use super::{
     Lane, Options, What, World,
-    copy::MemCopy,
     faults::Faults,
     field::Field,
     life::Life,
@@ -36,8 +36,11 @@ use super::{
     node_bus::BusLoop,
     node_stores::{LedgerLoop, MirrorLoop},
     oracle::Oracle,
-    people::{self, People},
     rng::Rng,
+    set::{
+        Sets,
+        names::{credential_key, zone},
+    },
     site::{NODE, ORG, Site, id},
     trace::Trace,
 };
@@ -46,7 +49,7 @@ use crate::{
         Cloud, ISSUER,
         keys::{CloudKeys, signer_from},
     },
-    disk::SimDisk,
+    disk::{SimDisk, copy::MemCopy},
 };
 
 const EVENTS_MAX: u64 = 1_000_000;
@@ -76,7 +79,7 @@ impl World {
             field: Field::new(&site),
             net: Net::default(),
             cloud,
-            people: People::default(),
+            sets: Sets::default(),
             life: Life::new(options.seed),
             faults,
             disks: Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() },
@@ -131,8 +134,8 @@ impl World {
         let Ok(root) = RootKey::from_jwk(self.cloud.keys.root_jwk().as_bytes()) else { return };
         let config = MirrorConfig {
             audience: audience.clone(),
-            doors: self.site.door_ids(),
-            zone: people::zone(),
+            topology: self.site.topology(),
+            zone: zone(),
             seed: self.life.seed,
         };
         let attest = Arc::new(RootAttest { root: root.clone(), audience: audience.clone() });
@@ -161,25 +164,38 @@ impl World {
         let desk_config = DeskConfig {
             boot: boot.clone(),
             issuer: ISSUER.to_owned(),
-            doors: self.site.door_ids(),
+            topology: Arc::new(self.site.topology()),
             // Small in some seeds, so that entries have to be dropped.
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
+            on_trial: None,
+            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
+            delay_max: Duration::from_secs(3600),
         };
         let permissions = opened.permissions.clone();
         let (desk, first) =
             Desk::new(desk_config, permissions.clone(), recovered.commands.clone(), recovered.forget_floor, now);
-        let (controller, step) = Controller::new(
-            self.site.doors.clone(),
-            self.site.readers.clone(),
-            &self.site.boards,
-            people::credential_key(),
-            permissions.clone(),
-            recovered.doors.clone(),
-            now,
-        );
+        let cloud = CloudState {
+            connected: false,
+            last_beat: recovered.last_beat.map(|beat| Confirmation::Before(beat.at)),
+            mirror_lost: !permissions.is_present(),
+        };
+        let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        let setup = Setup {
+            doors: self.site.doors.clone(),
+            readers: self.site.readers.clone(),
+            boards: &self.site.boards,
+            topology: Arc::new(self.site.topology()),
+            credential_key: credential_key(),
+            spare_cards: Arc::default(),
+            permissions: permissions.clone(),
+            cloud,
+            lasting: self.shim.lasting(lasting.clone()),
+            machines: machines(&self.site.field),
+        };
+        let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
-        self.oracle.started(&self.site, self.now, &recovered, set, &opened);
+        self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,
@@ -190,7 +206,8 @@ impl World {
             desired: controller.desired().to_vec(),
             controller,
             buses: self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect(),
-            restored: recovered.doors,
+            restored: lasting,
+            cloud,
             set: (set, permissions),
             doors_due: None,
             stopping: false,
@@ -210,7 +227,7 @@ impl World {
             self.oracle.uplink_commit(&commit);
             self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         }
-        self.oracle.first_step(&self.site, &step, self.node.as_ref().map(|node| &node.controller));
+        self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));

@@ -87,6 +87,8 @@ pub struct Orders {
     /// Handles of publishes in the order in which they were handed to the event loop, which gives out
     /// packet ids in that order.
     handed_over: Mutex<VecDeque<Handle>>,
+    /// A publish of QoS 0 waits to be sent.
+    mentioned: AtomicBool,
     /// The filters of the last SUBSCRIBE, to name those that are refused.
     filters: Mutex<Vec<String>>,
     /// The broker sent what cannot be read, and would send it again in the same session for ever.
@@ -105,6 +107,15 @@ impl Orders {
                     handed_over.push_back(handle);
                 }
                 sent
+            }
+            LinkOrder::Mention { topic, payload } => {
+                // One at a time, so that the room for what is promised is never theirs.
+                if !self.mentioned.swap(true, Relaxed)
+                    && self.client.try_publish(topic, QoS::AtMostOnce, false, payload).is_err()
+                {
+                    self.mentioned.store(false, Relaxed);
+                }
+                Ok(())
             }
             LinkOrder::Subscribe { filters } => {
                 filters.clone_into(&mut self.filters.lock().unwrap_or_else(PoisonError::into_inner));
@@ -143,6 +154,7 @@ pub fn start(
     let orders = Arc::new(Orders {
         client,
         handed_over: Mutex::default(),
+        mentioned: AtomicBool::new(false),
         filters: Mutex::default(),
         unreadable: AtomicBool::new(false),
     });
@@ -254,6 +266,11 @@ impl Connection {
 
     fn outgoing(&mut self, outgoing: Outgoing) -> Result<(), Reason> {
         match outgoing {
+            // QoS 0 has no packet id.
+            Outgoing::Publish(0) => {
+                self.orders.mentioned.store(false, Relaxed);
+                Ok(())
+            }
             Outgoing::Publish(packet_id) => {
                 if let Some(handle) = self.orders.next_handle() {
                     self.unacknowledged.insert(packet_id, handle);

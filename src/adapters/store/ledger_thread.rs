@@ -26,11 +26,12 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    domain::event::Event,
+    domain::{event::Event, time::Mono},
     gateway::{
         kv::{Kv, KvError, Reopen},
         ledger::{Ledger, LedgerError},
         step::{Commit, Durable, Effect, Held, LedgerWrite},
+        vitals::Latency,
     },
     wire::event_log::Head,
 };
@@ -110,6 +111,15 @@ enum Message {
     Wake,
 }
 
+/// Who watches the ledger at work.
+pub struct Observer<O> {
+    /// Sees each event before it is written: the journal, which is thus kept off the threads of doors and cloud.
+    pub event: O,
+    pub clock: fn() -> Mono,
+    /// How long each group took to become durable.
+    pub append: Arc<Latency>,
+}
+
 pub struct LedgerThread {
     handle: LedgerHandle,
     progress: Arc<AtomicU64>,
@@ -124,18 +134,19 @@ impl LedgerThread {
     where
         K: Kv + Reopen + Send + 'static,
     {
-        LedgerThread::spawn_observed(ledger, |_| {}, sink)
+        let observer = Observer { event: |_: &Event| {}, clock: || Mono::ZERO, append: Arc::default() };
+        LedgerThread::spawn_observed(ledger, observer, sink)
     }
 
-    /// The same, with somebody who sees each event before it is written: the journal, which is thus kept
-    /// off the threads of doors and cloud.
-    pub fn spawn_observed<K>(
+    /// The same, with somebody who watches.
+    pub fn spawn_observed<K, O>(
         ledger: Ledger<K>,
-        observe: impl FnMut(&Event) + Send + 'static,
+        observer: Observer<O>,
         sink: impl FnMut(Vec<Effect>) + Send + 'static,
     ) -> io::Result<LedgerThread>
     where
         K: Kv + Reopen + Send + 'static,
+        O: FnMut(&Event) + Send + 'static,
     {
         let (sender, queue) = sync_channel(QUEUE_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -145,7 +156,7 @@ impl LedgerThread {
         let worker = Worker {
             ledger,
             queue,
-            observe,
+            observer,
             sink,
             stopping: stopping.clone(),
             progress: progress.clone(),
@@ -189,7 +200,7 @@ impl LedgerThread {
 struct Worker<K, O, S> {
     ledger: Ledger<K>,
     queue: Receiver<Message>,
-    observe: O,
+    observer: Observer<O>,
     sink: S,
     stopping: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
@@ -276,9 +287,10 @@ impl<K: Kv + Reopen, O: FnMut(&Event), S: FnMut(Vec<Effect>)> Worker<K, O, S> {
         }
         for write in &writes {
             if let LedgerWrite::Event(event) = write {
-                (self.observe)(event);
+                (self.observer.event)(event);
             }
         }
+        let began = (self.observer.clock)();
         let appended = match self.ledger.append(writes) {
             Err(LedgerError::Encode(error)) => {
                 // No type that gets here can fail to encode. Its effects must not come out all the same.
@@ -291,6 +303,7 @@ impl<K: Kv + Reopen, O: FnMut(&Event), S: FnMut(Vec<Effect>)> Worker<K, O, S> {
             Ok(durable) => durable,
             Err(error) => self.bring_back(error).ok_or(GivenUp { commits })?,
         };
+        self.observer.append.record((self.observer.clock)().since(began));
         self.head.send_if_modified(|head| {
             let changed = head != self.ledger.head();
             head.clone_from(self.ledger.head());

@@ -27,12 +27,15 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{OpenError, SetAside, SledKv, open_or_set_aside, second_copy::SecondCopyFiles, set_aside};
+use super::{OpenError, SetAside, SledKv, open::open_or_set_aside_with, second_copy::SecondCopyFiles, set_aside};
 use crate::{
     domain::{permission::SetVersion, time::Now},
     gateway::{
         kv::Reopen as _,
-        mirror::{self, Applied, Attest, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput},
+        mirror::{
+            self, Answer, Applied, Attest, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput,
+            OverlayVersion,
+        },
     },
 };
 
@@ -50,6 +53,11 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Compiling a set yields to the doors.
 const NICENESS: i32 = 5;
+
+/// What is kept in memory of the set as it is stored: of the largest that is promised, all. A delta reads
+/// whole buckets for their hashes, and each page that is not in memory costs ten times as much. A smaller set
+/// takes no more than it is.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 type FileMirror = Mirror<SledKv, SecondCopyFiles>;
 
@@ -87,12 +95,12 @@ pub struct OpenMirror {
 impl MirrorPlace {
     /// Opens the mirror; one that is damaged is set aside and filled from the second copy.
     pub fn open(&self, now: Now) -> Result<OpenMirror, MirrorError> {
-        let (kv, aside) = open_or_set_aside(&self.store, now.wall)?;
+        let (kv, aside) = open_or_set_aside_with(&self.store, CACHE_BYTES, now.wall)?;
         match self.open_over(&kv, now) {
             Err(MirrorError::Mirror(mirror::OpenError::Damaged(detail))) => {
                 drop(kv);
                 let aside = set_aside(&self.store, &detail, now.wall)?;
-                let kv = SledKv::open(&self.store)?;
+                let kv = SledKv::open_with(&self.store, CACHE_BYTES)?;
                 let (mirror, opened) = self.open_over(&kv, now)?;
                 Ok(OpenMirror { opened, set_aside: Some(aside), place: self.clone(), kv, mirror })
             }
@@ -147,6 +155,7 @@ impl MirrorThread {
         let progress = Arc::new(AtomicU64::new(0));
         let worker = Worker {
             in_force: open.opened.version,
+            edits_in_force: open.opened.overlay,
             place: open.place,
             kv: Some(open.kv),
             mirror: Some(open.mirror),
@@ -201,6 +210,7 @@ struct Worker<C> {
     kv: Option<SledKv>,
     mirror: Option<FileMirror>,
     in_force: Option<SetVersion>,
+    edits_in_force: OverlayVersion,
     waiting: Waiting,
     queue: Receiver<Option<MirrorInput>>,
     clock: C,
@@ -241,19 +251,37 @@ impl<C: Fn() -> Now> Worker<C> {
     /// False if the store failed over it.
     fn step(&mut self, input: MirrorInput) -> bool {
         let now = (self.clock)();
-        let Some(mirror) = &mut self.mirror else { return true };
+        let asked = input.asked();
+        let Some(mirror) = &mut self.mirror else {
+            self.unavailable(&input);
+            return true;
+        };
         let out = catch_unwind(AssertUnwindSafe(|| mirror.handle(now, input)));
         let failed = out.is_err() || mirror.has_failed();
         let out = out.unwrap_or_else(|_| {
-            vec![MirrorOutput::Failed { detail: "a step of the mirror panicked; it starts anew".to_owned() }]
+            let detail = "a step of the mirror panicked; it starts anew".to_owned();
+            let answer = asked.map(|ticket| MirrorOutput::Answer { ticket, answer: Answer::Unknown(detail.clone()) });
+            answer.into_iter().chain([MirrorOutput::Failed { detail }]).collect()
         });
         for output in out {
-            if let MirrorOutput::Applied(applied) = &output {
-                self.in_force = Some(applied.version);
+            match &output {
+                MirrorOutput::Applied(applied) => {
+                    self.in_force = Some(applied.version);
+                    self.edits_in_force = applied.overlay;
+                }
+                MirrorOutput::Edited(edited) => self.edits_in_force = edited.overlay,
+                _ => {}
             }
             self.report(output);
         }
         !failed
+    }
+
+    /// Whoever asked while the store is down hears that at once.
+    fn unavailable(&self, input: &MirrorInput) {
+        if let Some(ticket) = input.asked() {
+            self.report(mirror::unavailable(ticket));
+        }
     }
 
     fn report(&self, output: MirrorOutput) {
@@ -310,19 +338,32 @@ impl<C: Fn() -> Now> Worker<C> {
     fn back(&mut self, opened: MirrorOpened, set_aside: Option<SetAside>) {
         let set_aside = set_aside.map(|aside| (aside.moved_to.display().to_string(), aside.detail));
         self.report(MirrorOutput::Restored { set_aside, notes: opened.notes });
+        if let Some(through) = opened.edits_lost {
+            self.report(MirrorOutput::EditsLost { through });
+        }
         let mark = |version: SetVersion| (version.epoch, version.generation);
         // Durable before the failure, but not reported then.
         if let Some(version) = opened.version.filter(|_| opened.permissions.is_present())
             && self.in_force.is_none_or(|in_force| mark(version) > mark(in_force))
         {
             self.in_force = Some(version);
+            self.edits_in_force = opened.overlay;
             self.report(MirrorOutput::Applied(Applied {
                 version,
                 permissions: opened.permissions,
                 records: opened.records,
                 unknown_kinds: opened.unknown_kinds,
-                absorbs: Vec::new(),
+                absorbed: 0,
+                conflicts: opened.conflicts_then.into_iter().chain(opened.conflicts).collect(),
+                overlay: opened.overlay,
             }));
+        } else if opened.permissions.is_present()
+            && opened.version == self.in_force
+            && opened.overlay != self.edits_in_force
+        {
+            self.edits_in_force = opened.overlay;
+            let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);
+            self.report(MirrorOutput::Resumed { permissions, overlay, edits });
         }
     }
 
@@ -342,7 +383,8 @@ impl<C: Fn() -> Now> Worker<C> {
                     Some(keys @ MirrorInput::Keys { .. }) => self.waiting.keys = Some(keys),
                     Some(MirrorInput::LinkUp) => self.waiting.link_up = true,
                     Some(MirrorInput::LinkDown) => self.waiting.link_up = false,
-                    _ => {}
+                    Some(input) => self.unavailable(&input),
+                    None => {}
                 }
             }
             left -= step;

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{domain::time::Wall, gateway::kv::KvError};
 
-/// Of each of the daemon's two stores. sled's default is 1 GiB; this is what it keeps of its pages in
-/// memory, beside its write buffers.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// What sled keeps of its pages in memory, beside its write buffers, if nothing else is said. Its own default
+/// is 1 GiB.
+pub(super) const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// sled's background work may hold the file for a moment after its last handle was dropped.
 const LOCK_ATTEMPTS: u32 = 40;
@@ -128,17 +128,17 @@ fn open_failure(path: &Path, error: sled::Error) -> OpenError {
 }
 
 /// Waits a second for a lock, which may be what is left of a handle of our own.
-pub(super) fn open(path: &Path) -> Result<Handle, OpenError> {
+pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Handle, OpenError> {
     for _ in 0..LOCK_ATTEMPTS {
-        match open_once(path) {
+        match open_once(path, cache_bytes) {
             Err(OpenError::Locked { .. }) => thread::sleep(LOCK_PAUSE),
             other => return other,
         }
     }
-    open_once(path)
+    open_once(path, cache_bytes)
 }
 
-fn open_once(path: &Path) -> Result<Handle, OpenError> {
+fn open_once(path: &Path, cache_bytes: u64) -> Result<Handle, OpenError> {
     let parent = parent_of(path);
     if !parent.is_dir() {
         return Err(OpenError::MissingParent { path: parent.to_owned() });
@@ -147,7 +147,7 @@ fn open_once(path: &Path) -> Result<Handle, OpenError> {
     remove_half_written_snapshots(path)?;
     let config = sled::Config::new()
         .path(path)
-        .cache_capacity(CACHE_BYTES)
+        .cache_capacity(cache_bytes)
         // Flushed by `sync` and by nothing else.
         .flush_every_ms(None);
     let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
@@ -186,11 +186,20 @@ fn open_once(path: &Path) -> Result<Handle, OpenError> {
 
 /// Opens the store; one that cannot be read is put aside and a new one begun in its place.
 pub fn open_or_set_aside(path: &Path, now: Wall) -> Result<(SledKv, Option<SetAside>), OpenError> {
-    match SledKv::open(path) {
+    open_or_set_aside_with(path, CACHE_BYTES, now)
+}
+
+/// The same, with so much of it kept in memory.
+pub(super) fn open_or_set_aside_with(
+    path: &Path,
+    cache_bytes: u64,
+    now: Wall,
+) -> Result<(SledKv, Option<SetAside>), OpenError> {
+    match SledKv::open_with(path, cache_bytes) {
         Ok(store) => Ok((store, None)),
         Err(OpenError::Damaged { detail, .. }) => {
             let aside = set_aside(path, &detail, now)?;
-            match SledKv::open(path) {
+            match SledKv::open_with(path, cache_bytes) {
                 Ok(store) => Ok((store, Some(aside))),
                 // A new store cannot be opened either: the file is not at fault (no memory, no handles left).
                 Err(error) => {

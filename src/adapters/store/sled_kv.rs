@@ -44,6 +44,7 @@ pub struct SledKv {
 
 struct Shared {
     path: PathBuf,
+    cache_bytes: u64,
     /// `None` between a failed reopening and the next.
     handle: RwLock<Option<Handle>>,
     reserve: Reserve,
@@ -86,14 +87,20 @@ impl std::fmt::Debug for SledKv {
 impl SledKv {
     /// Opens the store in directory `path`, or begins one there. The directory above must exist.
     pub fn open(path: &Path) -> Result<SledKv, OpenError> {
+        SledKv::open_with(path, open::CACHE_BYTES)
+    }
+
+    /// The same, with so much of it kept in memory once it has been read.
+    pub fn open_with(path: &Path, cache_bytes: u64) -> Result<SledKv, OpenError> {
         let reserve = Reserve::of(path);
-        let handle = match open::open(path) {
-            Err(OpenError::Full { .. }) if reserve.give_up() => open::open(path)?,
+        let handle = match open::open(path, cache_bytes) {
+            Err(OpenError::Full { .. }) if reserve.give_up() => open::open(path, cache_bytes)?,
             other => other?,
         };
         let tight = !reserve.lay_by().unwrap_or(false);
         let shared = Shared {
             path: path.to_owned(),
+            cache_bytes,
             handle: RwLock::new(Some(handle)),
             reserve,
             full: AtomicBool::new(false),
@@ -299,7 +306,7 @@ impl Reopen for SledKv {
         if shared.full.swap(false, SeqCst) {
             shared.reserve.give_up();
         }
-        match open::open(&shared.path) {
+        match open::open(&shared.path, shared.cache_bytes) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
                 let error = KvError::from(error);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Checker,
     boards::{Boards, index},
+    places::Places,
 };
 use crate::{
     config::{
@@ -13,9 +14,10 @@ use crate::{
         site::{LineFormat, Parity, Reader, ReaderSource},
     },
     domain::{
-        door::{Contact, DoorConfig, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
         fieldbus::Profile,
         ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
+        topology::ReaderAt,
     },
 };
 
@@ -28,7 +30,7 @@ const READER_BAUD_DEFAULT: u32 = 9600;
 #[derive(Default)]
 pub struct Doors {
     pub doors: Vec<Option<DoorConfig>>,
-    outputs: BTreeMap<OutputRef, Span>,
+    pub(super) outputs: BTreeMap<OutputRef, (Span, &'static str)>,
     inputs: BTreeMap<InputRef, InputUse>,
     card_blocks: BTreeMap<(BoardIx, u16), Span>,
     boards_used: Vec<bool>,
@@ -41,7 +43,7 @@ struct InputUse {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum PointKind {
+pub(super) enum PointKind {
     Output,
     Input,
     CardBlock,
@@ -76,19 +78,9 @@ impl Checker<'_> {
         out
     }
 
-    fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
+    pub(super) fn door(&self, raw: &RawDoor, boards: &Boards, uses: &mut Doors) -> Option<DoorConfig> {
         let lock = raw.lock.as_ref().and_then(|lock| lock.output.as_ref());
-        let lock = lock.and_then(|at| Some((self.point(PointKind::Output, at, boards, uses)?, at)));
-        let lock = lock.map(|((board, output), at)| {
-            let output = OutputRef { board, output };
-            if let Some(first) = uses.outputs.get(&output) {
-                let finding = Diagnostic::error(format!("the output `{}` drives two locks", at.value));
-                self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
-            } else {
-                uses.outputs.insert(output, at.span);
-            }
-            output
-        });
+        let lock = lock.and_then(|at| self.output("lock", at, boards, uses));
         let contact = raw.contact.as_ref().map(|input| self.input("contact", input, boards, uses));
         let rex = raw.rex.as_ref().map(|input| self.input("rex", input, boards, uses));
         let fire = raw.fire.as_ref().map(|input| self.input("fire", input, boards, uses));
@@ -125,6 +117,11 @@ impl Checker<'_> {
                 self.sink.add(finding.at(at.span, "has no effect"));
             }
         }
+        if let Some(at) = raw.fire_reset.as_ref().filter(|_| !raw.has_fire) {
+            let finding = Diagnostic::error("`fire_reset` on a door that fire does not release");
+            self.sink.add(finding.at(at.span, "expected a `fire` input beside it"));
+        }
+        let fire_reset = raw.fire_reset.as_ref().map_or(FireReset::Auto, |at| at.value);
         Some(DoorConfig {
             id: raw.id.as_ref()?.value.clone(),
             lock: lock?,
@@ -140,7 +137,9 @@ impl Checker<'_> {
                 None => None,
             },
             fire: match fire {
-                Some(found) => found.map(|(input, active_value)| Some(Fire { input, active_value }))?,
+                Some(found) => {
+                    found.map(|(input, active_value)| Some(Fire { input, active_value, reset: fire_reset }))?
+                }
                 None => None,
             },
             dwell,
@@ -151,10 +150,11 @@ impl Checker<'_> {
             pre_alarm,
             at_start: raw.at_start.as_ref().map_or(StartPolicy::Restore, |at| at.value),
             at_stop: raw.at_stop.as_ref().map_or(StopPolicy::Lock, |at| at.value),
+            momentary_only: false,
         })
     }
 
-    fn not_below(
+    pub(super) fn not_below(
         &self,
         key: &str,
         at: &Option<At<Duration>>,
@@ -171,8 +171,33 @@ impl Checker<'_> {
         });
     }
 
+    /// An output, which drives one thing.
+    pub fn output(
+        &self,
+        purpose: &'static str,
+        at: &At<String>,
+        boards: &Boards,
+        uses: &mut Doors,
+    ) -> Option<OutputRef> {
+        let (board, output) = self.point(PointKind::Output, at, boards, uses)?;
+        let output = OutputRef { board, output };
+        match uses.outputs.get(&output) {
+            Some((first, "lock")) if purpose == "lock" => {
+                let finding = Diagnostic::error(format!("the output `{}` drives two locks", at.value));
+                self.sink.add(finding.at(at.span, "again here").related(*first, "first here"));
+            }
+            Some((first, other)) => {
+                let finding = Diagnostic::error(format!("the output `{}` drives two things", at.value));
+                let label = |purpose: &str| format!("as `{purpose}` here");
+                self.sink.add(finding.at(at.span, label(purpose)).related(*first, label(other)));
+            }
+            None => drop(uses.outputs.insert(output, (at.span, purpose))),
+        }
+        Some(output)
+    }
+
     /// An input of a door. One input may be the fire input of many doors; else it serves one purpose.
-    fn input(
+    pub fn input(
         &self,
         purpose: &'static str,
         raw: &RawInput,
@@ -203,7 +228,13 @@ impl Checker<'_> {
     }
 
     /// `BOARD/NAME`, resolved. Silent where the board's profile could not be read: that was reported.
-    fn point(&self, kind: PointKind, at: &At<String>, boards: &Boards, uses: &mut Doors) -> Option<(BoardIx, u16)> {
+    pub(super) fn point(
+        &self,
+        kind: PointKind,
+        at: &At<String>,
+        boards: &Boards,
+        uses: &mut Doors,
+    ) -> Option<(BoardIx, u16)> {
         let Some((board, name)) = at.value.split_once('/') else {
             let finding = Diagnostic::error(format!("`{}` names no {}", at.value, kind.word()));
             self.sink.add(
@@ -247,7 +278,7 @@ impl Checker<'_> {
     pub fn readers(
         &self,
         raw: &[RawReader],
-        raw_doors: &[RawDoor],
+        places: &Places,
         boards: &Boards,
         doors: &mut Doors,
     ) -> Vec<Option<Reader>> {
@@ -255,18 +286,42 @@ impl Checker<'_> {
         let readers = raw.iter().enumerate();
         readers
             .map(|(position, reader)| {
-                let door = reader.door.as_ref();
-                let door =
-                    door.and_then(|name| self.resolve("door", name, raw_doors.iter().map(|door| door.id.as_ref())));
+                let at = self.reader_at(reader, places);
                 let source = self.reader_source(reader, boards, doors);
                 Some(Reader {
                     id: reader.id.as_ref()?.value.clone(),
                     reader: ReaderIx(index(position)),
-                    door: DoorIx(index(door?)),
+                    at: at?,
                     source: source?,
                 })
             })
             .collect()
+    }
+
+    /// A reader is at one door, in one cab or at one cabinet.
+    fn reader_at(&self, raw: &RawReader, places: &Places) -> Option<ReaderAt> {
+        let at = |what, name: &At<String>, ids: &[Option<At<Id>>]| {
+            self.resolve(what, name, ids.iter().map(Option::as_ref)).map(index)
+        };
+        match (&raw.door, &raw.floor_group, &raw.cabinet) {
+            (Some(door), None, None) => at("door", door, &places.doors).map(DoorIx).map(ReaderAt::Door),
+            (None, Some(group), None) => at("floor group", group, &places.floor_groups).map(ReaderAt::Cab),
+            (None, None, Some(cabinet)) => at("cabinet", cabinet, &places.cabinets).map(ReaderAt::Cabinet),
+            (None, None, None) => {
+                let finding = Diagnostic::error("a [[reader]] is at nothing");
+                self.sink.add(finding.at(raw.span, "expected `door`, `floor_group` or `cabinet`"));
+                None
+            }
+            _ => {
+                let spans = [&raw.door, &raw.floor_group, &raw.cabinet].into_iter().flatten().map(|at| at.span);
+                let mut spans = spans.collect::<Vec<_>>().into_iter();
+                let finding = Diagnostic::error("`door`, `floor_group` and `cabinet` exclude each other");
+                if let (Some(first), Some(second)) = (spans.next(), spans.next()) {
+                    self.sink.add(finding.at(second, "one reader is at one place").related(first, "also here"));
+                }
+                None
+            }
+        }
     }
 
     fn reader_source(&self, raw: &RawReader, boards: &Boards, uses: &mut Doors) -> Option<ReaderSource> {

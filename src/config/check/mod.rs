@@ -3,6 +3,9 @@
 
 mod boards;
 mod doors;
+mod field;
+mod keypads;
+mod places;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +23,7 @@ use super::{
     site::{Cloud, Node, Secret, Site, Tls},
 };
 use crate::{
-    domain::ids::Id,
+    domain::{field::FieldConfig, ids::Id},
     wire::{jws::Signer, keys::RootKey},
 };
 
@@ -79,18 +82,28 @@ const TLS_PORT: u16 = 8883;
 const MODBUS_PORT: u16 = 502;
 
 impl Checker<'_> {
-    pub fn site(&self, raw: RawSite) -> Option<Site> {
-        let node = raw.node.map(|node| self.node(node));
-        let cloud = raw.cloud.map(|cloud| self.cloud(cloud));
+    pub fn site(&self, mut raw: RawSite) -> Option<Site> {
+        let node = raw.node.take().map(|node| self.node(node));
+        let cloud = raw.cloud.take().map(|cloud| self.cloud(cloud));
         let buses = self.buses(&raw.buses);
         let boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
-        let readers = self.readers(&raw.readers, &raw.doors, &boards, &mut doors);
+        let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
+        let places = places::Places::new(&raw);
+        let readers = self.readers(&raw.readers, &places, &boards, &mut doors);
+        self.readerless(&raw, &readers);
+        let keypads = self.keypads(&raw.readers, &readers, &boards);
+        let named = (raw.doors.as_slice(), raw.readers.as_slice());
+        let free = self.field((&raw.outputs, &raw.inputs), named, keypads, &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
         Some(Site {
+            field: {
+                let (floor_groups, cabinets) = floors_and_cabinets?;
+                FieldConfig { floor_groups, cabinets, ..free? }
+            },
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,
@@ -124,6 +137,7 @@ impl Checker<'_> {
             state_dir: state_dir?,
             credential_key: credential_key?,
             signing_key: signing_key?,
+            reboot: raw.reboot.map(|at| at.value),
         })
     }
 
@@ -188,6 +202,7 @@ impl Checker<'_> {
             reconnect_min,
             reconnect_max,
             beat_every: or(&raw.beat_every, Duration::from_secs(60)),
+            telemetry_every: Some(or(&raw.telemetry_every, Duration::from_secs(60))).filter(|every| !every.is_zero()),
         })
     }
 

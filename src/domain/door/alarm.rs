@@ -9,7 +9,10 @@ use super::{
     input::Effects,
     state::{DoorTimers, Timer},
 };
-use crate::domain::{event::EventBody, time::Mono};
+use crate::domain::{
+    event::{Actor, EventBody},
+    time::Mono,
+};
 
 /// ```text
 ///                      warning due                 propped due
@@ -24,6 +27,7 @@ use crate::domain::{event::EventBody, time::Mono};
 #[derive(Debug)]
 pub(super) struct Alarms {
     standing: Alarm,
+    acknowledged: bool,
     masked: bool,
 }
 
@@ -45,11 +49,25 @@ impl Allowance {
 
 impl Alarms {
     pub fn none() -> Alarms {
-        Alarms { standing: Alarm::None, masked: false }
+        Alarms { standing: Alarm::None, acknowledged: false, masked: false }
     }
 
     pub fn standing(&self) -> Alarm {
         self.standing
+    }
+
+    pub fn acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    /// Somebody has seen what stands; a second time says nothing new. False: nothing stands.
+    pub fn acknowledge(&mut self, actor: &Actor, out: &mut Effects) -> bool {
+        let stands = self.standing != Alarm::None;
+        if stands && !std::mem::replace(&mut self.acknowledged, true) {
+            let (door, alarm, actor) = (out.door(), self.standing, actor.clone());
+            out.event(EventBody::DoorAlarmAcknowledged { door, alarm, actor });
+        }
+        stands
     }
 
     /// The contact was seen to open.
@@ -107,6 +125,7 @@ impl Alarms {
             return;
         }
         self.standing = alarm;
+        self.acknowledged = false;
         let door = out.door();
         match alarm {
             Alarm::None => {}
@@ -119,6 +138,7 @@ impl Alarms {
     fn clear(&mut self, out: &mut Effects) {
         if self.standing != Alarm::None {
             self.standing = Alarm::None;
+            self.acknowledged = false;
             let door = out.door();
             out.event(EventBody::DoorAlarmCleared { door });
         }

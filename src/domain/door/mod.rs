@@ -1,7 +1,7 @@
 //! The door: its configuration, the inputs it reacts to, the words for its states. The state machine
 //! is in `state`, who wins in [`precedence`], what follows for the relay in `outputs`; `input` holds what a
-//! door is told and answers, `sense` contact and exit button, `accept` and `orders` the operators' orders,
-//! `alarm` the alarms.
+//! door is told and answers, `sense` contact, exit button and fire, `accept` and `orders` the operators'
+//! orders, `alarm` the alarms.
 //! Must never know of boards, buses or people's rules.
 
 mod accept;
@@ -22,11 +22,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    input::{DoorInput, Effects, Force, Grant, Override},
+    input::{Closed, DoorInput, Effects, Force, Grant, Override},
     orders::{OPEN_GRACE, ORDER_SETTLE_MAX, ORDERS_MAX, OrderEnd},
     state::Door,
 };
 use super::{
+    event::Actor,
     ids::{Id, InputRef, OutputRef},
     outputs::Level,
     time::Wall,
@@ -66,6 +67,8 @@ pub struct DoorConfig {
     pub pre_alarm: Duration,
     pub at_start: StartPolicy,
     pub at_stop: StopPolicy,
+    /// Nothing unlocks it for longer than a dwell but fire: a compartment of a key locker.
+    pub momentary_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +90,19 @@ pub struct Rex {
 pub struct Fire {
     pub input: InputRef,
     pub active_value: bool,
+    pub reset: FireReset,
+}
+
+/// What ends the release by fire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FireReset {
+    /// The input, when it is inactive again.
+    #[default]
+    Auto,
+    /// A person, by `alarm.acknowledge` at the door once the input is inactive; until then the release lasts,
+    /// through a restart as well.
+    Manual,
 }
 
 /// When a momentary unlock ends before its dwell is over.
@@ -105,8 +121,9 @@ pub enum Relock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartPolicy {
-    /// What was durable before (`door.open` that was not closed) holds again; else locked.
+    /// What was durable before (`door.open` that was not closed, force open) holds again; else locked.
     Restore,
+    /// What was open before is forgotten. What secures (lockdown, force closed, DND) holds again all the same.
     Lock,
 }
 
@@ -115,6 +132,7 @@ pub enum StartPolicy {
 #[serde(rename_all = "snake_case")]
 pub enum StopPolicy {
     Lock,
+    /// But for a lockdown, force closed or DND: those stay secured.
     Unlock,
     /// The relay stays as it is; a momentary unlock is still ended.
     Keep,
@@ -147,6 +165,42 @@ pub enum Alarm {
     Propped,
 }
 
+/// What lies over a door until somebody takes it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    Lockdown,
+    Force,
+    Dnd,
+}
+
+impl Hold {
+    pub fn name(self) -> &'static str {
+        match self {
+            Hold::Lockdown => "lockdown",
+            Hold::Force => "force",
+            Hold::Dnd => "DND",
+        }
+    }
+}
+
+/// What a delayed command does when it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DelayAction {
+    Open,
+    Close,
+}
+
+/// A delayed command that is not due yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PendingDelay {
+    pub jti: Id,
+    pub action: DelayAction,
+    pub due_at: Wall,
+    pub operator: Id,
+}
+
 /// A door's present state: what is retained on its topic and answered to `door.state.get`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DoorStatus {
@@ -155,23 +209,55 @@ pub struct DoorStatus {
     pub contact: ContactState,
     pub lock: LockState,
     pub alarm: Alarm,
+    /// Somebody has seen the alarm that stands; it clears by itself all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alarm_acknowledged: bool,
     /// When `mode` began.
     pub since: Wall,
+    /// Delayed commands that are not due yet, the next first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delays: Vec<PendingDelay>,
 }
 
 /// What must outlive a power cut of a door's state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DurableDoor {
-    /// `door.open` without a `door.close` since: who said so.
+    /// `door.open` that nobody countered and no boundary ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub manual_open: Option<ManualOpen>,
+    pub manual_open: Option<HeldBy>,
+    /// `door.close` that nobody countered and no boundary ended: auto open does not unlock meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub manual_close: Option<HeldBy>,
+    /// One for each door, however many commands it was named by: whoever set it last is named here, and a
+    /// clear that names the door clears it, whatever else the set had named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lockdown: Option<HeldBy>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub force: Option<Forced>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dnd: Option<HeldBy>,
+    /// Released by fire and not reset by hand yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub fire_latched: bool,
     /// `iat` of the last level command that was applied, in milliseconds.
     #[serde(default)]
     pub level_issued_at_ms: i64,
+    /// `iat` of the last `door.close` that was applied, in milliseconds: delays from before it are cancelled.
+    #[serde(default)]
+    pub closed_issued_at_ms: i64,
+}
+
+/// Who brought about what lasts, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldBy {
+    #[serde(flatten)]
+    pub by: Actor,
+    #[serde(default)]
+    pub since: Wall,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ManualOpen {
-    pub operator: Id,
-    pub jti: Id,
+pub struct Forced {
+    pub state: Force,
+    pub held: HeldBy,
 }

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
-use super::{Relock, input::Effects};
+use super::{Hold, Relock, input::Effects};
 use crate::domain::{
     event::{Actor, EventBody},
-    order::{Order, Progress},
+    order::{DoorAction, Order, Progress},
     outputs::Ticket,
     time::{Mono, Wall},
 };
@@ -33,16 +33,60 @@ pub enum OrderEnd {
     Unknown(String),
 }
 
+/// What an order makes the door do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Motion {
     Open,
     Close,
-    Momentary { dwell: Duration },
+    Momentary {
+        dwell: Duration,
+    },
+    ForceOpen,
+    /// Lockdown, DND or force closed, in force from its acceptance.
+    Secure(Hold),
+    /// The end of a hold. Where it `opens` the door (something beneath unlocks it) it is like any opening: in
+    /// force while it waits, and withdrawn if it comes too late. Else it is in force from its acceptance.
+    Release {
+        hold: Hold,
+        opens: bool,
+    },
 }
 
 impl Motion {
+    /// How the lock is to be read back; `None`: as the door then wants it.
+    fn goal(self) -> Option<bool> {
+        match self {
+            Motion::Open | Motion::Momentary { .. } | Motion::ForceOpen | Motion::Release { opens: true, .. } => {
+                Some(true)
+            }
+            Motion::Close | Motion::Secure(_) => Some(false),
+            Motion::Release { opens: false, .. } => None,
+        }
+    }
+
+    /// Takes hold only while it waits or after it was confirmed; all else does at once and stays.
     pub fn unlocks(self) -> bool {
-        !matches!(self, Motion::Close)
+        self.goal() == Some(true)
+    }
+
+    /// What a later order about the same makes pointless.
+    fn hold(self) -> Option<Hold> {
+        match self {
+            Motion::ForceOpen => Some(Hold::Force),
+            Motion::Secure(hold) | Motion::Release { hold, .. } => Some(hold),
+            Motion::Open | Motion::Close | Motion::Momentary { .. } => None,
+        }
+    }
+
+    /// What remains of an order that is in the door's state although nobody confirmed it.
+    fn remains(self, detail: String) -> String {
+        match self {
+            Motion::Close | Motion::Secure(_) => {
+                format!("{detail}; the door stays ordered to lock and does so as soon as it can")
+            }
+            Motion::Release { hold, opens: false } => format!("{detail}; the {} has ended all the same", hold.name()),
+            _ => detail,
+        }
     }
 }
 
@@ -90,7 +134,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub fn new(order: &Order, motion: Motion, actor: Actor) -> Pending {
+    pub fn new(order: &Order<DoorAction>, motion: Motion, actor: Actor) -> Pending {
         let Order { ticket, deadline, issued_at, .. } = *order;
         Pending { ticket, motion, deadline, issued_at, actor, passage: Passage::default(), told: false }
     }
@@ -100,20 +144,15 @@ impl Pending {
         self.deadline + if self.told { ORDER_SETTLE_MAX } else { Duration::from_nanos(1) }
     }
 
-    /// The report for an order that the bus did not carry out. A closing is in the door's state already
-    /// and will be carried out when it can, so it must not be called expired, which means "nothing done".
+    /// The report for an order that was not confirmed. One that is in the door's state already will be carried
+    /// out when it can, so it must not be called expired, which means "nothing done".
     pub fn unfinished(&self, end: OrderEnd) -> Progress {
-        let remains = |detail: String| match self.motion {
-            Motion::Close => format!("{detail}; the door stays ordered to lock and does so as soon as it can"),
-            Motion::Open | Motion::Momentary { .. } => detail,
-        };
-        match (end, self.motion) {
-            (OrderEnd::Expired, Motion::Close) => {
-                Progress::Failed(remains("not confirmed before the deadline".to_owned()))
-            }
-            (OrderEnd::Expired, Motion::Open | Motion::Momentary { .. }) => Progress::Expired,
-            (OrderEnd::Failed(detail), _) => Progress::Failed(remains(detail)),
-            (OrderEnd::Unknown(detail), _) => Progress::Unknown(remains(detail)),
+        let motion = self.motion;
+        match end {
+            OrderEnd::Expired if motion.unlocks() => Progress::Expired,
+            OrderEnd::Expired => Progress::Failed(motion.remains("not confirmed before the deadline".to_owned())),
+            OrderEnd::Failed(detail) => Progress::Failed(motion.remains(detail)),
+            OrderEnd::Unknown(detail) => Progress::Unknown(motion.remains(detail)),
         }
     }
 }
@@ -136,18 +175,24 @@ pub(super) struct Orders {
 impl Orders {
     /// Orders that have not ended, of those that an order of this motion would not end by itself.
     pub fn load(&self, motion: Motion) -> usize {
-        match motion {
-            Motion::Close => self.pending.iter().filter(|pending| !pending.motion.unlocks()).count(),
-            Motion::Open | Motion::Momentary { .. } => {
-                self.pending.len() + self.watches.iter().filter(|watch| watch.order.is_some()).count()
-            }
+        if motion.unlocks() {
+            self.pending.len() + self.watches.iter().filter(|watch| watch.order.is_some()).count()
+        } else {
+            self.pending.iter().filter(|pending| !pending.motion.unlocks()).count()
         }
     }
 
-    /// Takes an order in; those of the opposite direction that still wait are cancelled.
+    /// Takes an order in; those that wait and that it counters are cancelled.
     pub fn accept(&mut self, pending: Pending, out: &mut Effects) {
-        let unlocks = pending.motion.unlocks();
-        self.cancel(|other| other.unlocks() != unlocks, out);
+        let motion = pending.motion;
+        self.cancel(
+            |other| match (motion, other) {
+                (Motion::Open | Motion::Momentary { .. }, Motion::Close) => true,
+                (Motion::Close, Motion::Open | Motion::Momentary { .. }) => true,
+                _ => motion.hold().is_some() && motion.hold() == other.hold(),
+            },
+            out,
+        );
         self.pending.push(pending);
     }
 
@@ -161,30 +206,67 @@ impl Orders {
         });
     }
 
-    /// The order that the bus is told of while the lock should be `unlocked`.
-    pub fn slot(&self, unlocked: bool) -> Option<&Pending> {
-        self.pending.iter().find(|pending| pending.motion.unlocks() == unlocked)
+    /// Ends as failed what `which` picks.
+    pub fn fail_those(&mut self, which: impl Fn(Motion) -> bool, why: &str, out: &mut Effects) {
+        for pending in self.pending.extract_if(.., |pending| which(pending.motion)) {
+            out.report(pending.ticket, pending.unfinished(OrderEnd::Failed(why.to_owned())));
+        }
     }
 
-    pub fn take(&mut self, ticket: Ticket) -> Option<Pending> {
+    /// The motions that wait, in the order in which they came.
+    pub fn motions(&self) -> impl Iterator<Item = Motion> {
+        self.pending.iter().map(|pending| pending.motion)
+    }
+
+    /// Takes the order that is in the door's state and asks for no level of its own: no bus is told of it.
+    pub fn take_release(&mut self) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.motion.goal().is_none())?;
+        Some(self.pending.remove(at))
+    }
+
+    /// A waiting release opens nothing any more; from here on it is in the door's state.
+    pub fn promote_release(&mut self) -> Option<(Hold, Wall)> {
+        self.pending.iter_mut().find_map(|pending| match pending.motion {
+            Motion::Release { hold, opens: true } => {
+                pending.motion = Motion::Release { hold, opens: false };
+                Some((hold, pending.issued_at))
+            }
+            _ => None,
+        })
+    }
+
+    /// The order that the bus is told of while the lock should be `unlocked`.
+    pub fn slot(&self, unlocked: bool) -> Option<&Pending> {
+        self.pending.iter().find(|pending| pending.motion.goal() == Some(unlocked))
+    }
+
+    /// Takes the order of which the bus says how it ended.
+    pub fn take_ended(&mut self, ticket: Ticket) -> Option<Pending> {
+        let on_the_bus = |pending: &Pending| pending.ticket == ticket && pending.motion.goal().is_some();
+        self.pending.iter().any(on_the_bus).then(|| self.take(ticket)).flatten()
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| pending.ticket == ticket)?;
         Some(self.pending.remove(at))
     }
 
     /// Takes the order that the board has confirmed; a confirmation of the other level confirms nothing.
     pub fn take_confirmed(&mut self, ticket: Ticket, unlocked: bool) -> Option<Pending> {
-        let confirms = |pending: &&Pending| pending.ticket == ticket && pending.motion.unlocks() == unlocked;
-        self.pending.iter().any(|pending| confirms(&pending)).then(|| self.take(ticket)).flatten()
+        let confirms = |pending: &Pending| pending.ticket == ticket && pending.motion.goal() == Some(unlocked);
+        self.pending.iter().any(confirms).then(|| self.take(ticket)).flatten()
     }
 
     /// When the latest of the waiting openings that last was issued.
     pub fn opens_issued_at(&self) -> Option<Wall> {
-        self.pending.iter().filter(|pending| pending.motion == Motion::Open).map(|pending| pending.issued_at).max()
+        let lasts =
+            |pending: &&Pending| pending.motion.unlocks() && !matches!(pending.motion, Motion::Momentary { .. });
+        self.pending.iter().filter(lasts).map(|pending| pending.issued_at).max()
     }
 
     pub fn fail(&mut self, ticket: Ticket, detail: &str, out: &mut Effects) {
-        if self.take(ticket).is_some() {
-            out.report(ticket, Progress::Failed(detail.to_owned()));
+        if let Some(pending) = self.take(ticket) {
+            out.report(ticket, pending.unfinished(OrderEnd::Failed(detail.to_owned())));
         }
     }
 
@@ -193,7 +275,7 @@ impl Orders {
     pub fn momentary_until(&self) -> Option<Mono> {
         let until = |pending: &Pending| match pending.motion {
             Motion::Momentary { dwell } => Some(pending.deadline + dwell),
-            Motion::Open | Motion::Close => None,
+            _ => None,
         };
         self.pending.iter().filter_map(until).max()
     }
@@ -209,7 +291,17 @@ impl Orders {
 
     /// Ends the orders whose time is over.
     pub fn advance(&mut self, now: Mono, out: &mut Effects) {
-        for pending in self.pending.extract_if(.., |pending| pending.end() <= now) {
+        self.end_those(now, |_| true, out);
+    }
+
+    /// The same, of those alone whose end changes nothing at the door: the bus may have been told of them until
+    /// just now.
+    pub fn advance_in_state(&mut self, now: Mono, out: &mut Effects) {
+        self.end_those(now, |motion| !motion.unlocks(), out);
+    }
+
+    fn end_those(&mut self, now: Mono, which: impl Fn(Motion) -> bool, out: &mut Effects) {
+        for pending in self.pending.extract_if(.., |pending| which(pending.motion) && pending.end() <= now) {
             let end = if pending.told {
                 OrderEnd::Unknown("the bus did not say what became of it".to_owned())
             } else {

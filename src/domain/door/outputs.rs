@@ -14,6 +14,8 @@ use crate::domain::{
 pub(super) struct Lock {
     /// Its board answers.
     pub up: bool,
+    /// Its bus has said that it does not; not so just after the start.
+    pub lost: bool,
     pub state: LockState,
     mismatched: bool,
 }
@@ -21,18 +23,19 @@ pub(super) struct Lock {
 impl Lock {
     /// Before the first report: nothing is known.
     pub fn unknown() -> Lock {
-        Lock { up: false, state: LockState::Unknown, mismatched: false }
+        Lock { up: false, lost: false, state: LockState::Unknown, mismatched: false }
     }
 
     pub fn board(&mut self, up: bool) {
         self.up = up;
+        self.lost = !up;
         if !up {
             self.state = LockState::Unknown;
         }
     }
 
     pub fn read_back(&mut self, unlocked: bool) {
-        self.up = true;
+        self.board(true);
         self.state = if unlocked { LockState::Unlocked } else { LockState::Locked };
     }
 

@@ -2,6 +2,13 @@
 //!
 #![doc = include_str!("precedence.md")]
 //!
+//! An order that a cause above it would make pointless is refused as a conflict and remembered nowhere:
+//!
+#![doc = include_str!("orders.md")]
+//!
+//! Nothing refuses a lockdown, nor the end of a lockdown, of a force or of DND. What secures under a fire or
+//! a REX is taken and takes effect when that ends.
+//!
 //! Owns the order and what follows from each cause; must never know how a cause came about. Invariant:
 //! the highest active cause rules the lock. The mode shown is that of the ruling cause too, with one
 //! exception: a REX at a door that the next lower cause unlocks anyway changes nothing, so that a motion
@@ -63,6 +70,37 @@ pub const PRECEDENCE: [Row; 10] = [
     row(Cause::Grant, "grant", Mode::Accessed, true, false, None),
 ];
 
+/// What is ordered of a door, as far as it matters who is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    Open,
+    Close,
+    ForceOpen,
+    ForceClosed,
+    ForceToggle,
+    DndOn,
+}
+
+/// In the order of [`Ordered`]'s variants: the commands, and the causes under which they are refused.
+pub const ORDERS: [(Ordered, &str, &[Cause]); 6] = [
+    (
+        Ordered::Open,
+        "`door.open`, `door.open_and_close`, `door.open_with_delay`",
+        &[Cause::Interlock, Cause::Lockdown, Cause::ForceOpen, Cause::ForceClosed, Cause::Dnd],
+    ),
+    (Ordered::Close, "`door.close`, `door.close_with_delay`", &[Cause::Fire, Cause::ForceOpen]),
+    (Ordered::ForceOpen, "`door.force` open", &[Cause::Interlock, Cause::Lockdown]),
+    (Ordered::ForceClosed, "`door.force` closed", &[Cause::Lockdown]),
+    (Ordered::ForceToggle, "`door.force_toggle`", &[Cause::Fire, Cause::Interlock, Cause::Lockdown]),
+    (Ordered::DndOn, "`door.dnd` on", &[Cause::Lockdown, Cause::ForceOpen, Cause::ForceClosed]),
+];
+
+impl Ordered {
+    pub fn refused_under(self) -> &'static [Cause] {
+        ORDERS.iter().find(|(ordered, ..)| *ordered == self).map_or(&[], |(_, _, causes)| causes)
+    }
+}
+
 /// The causes that are active at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Causes(u16);
@@ -71,6 +109,11 @@ impl Causes {
     #[must_use]
     pub fn with(self, cause: Cause, active: bool) -> Causes {
         if active { Causes(self.0 | 1 << cause as u16) } else { self }
+    }
+
+    #[must_use]
+    pub fn without(self, cause: Cause) -> Causes {
+        Causes(self.0 & !(1 << cause as u16))
     }
 
     pub fn contains(self, cause: Cause) -> bool {
@@ -82,6 +125,13 @@ impl Causes {
     pub fn only_safety(self) -> Causes {
         let safety = Causes::default().with(Cause::Fire, true).with(Cause::Rex, true);
         Causes(self.0 & safety.0)
+    }
+
+    /// These, and what secures the door whatever becomes of the node.
+    #[must_use]
+    pub fn only_safety_and_secured(self) -> Causes {
+        let kept = [Cause::Fire, Cause::Rex, Cause::Lockdown, Cause::ForceClosed, Cause::Dnd];
+        kept.into_iter().fold(Causes::default(), |causes, cause| causes.with(cause, self.contains(cause)))
     }
 
     /// The active causes, highest first.
@@ -140,5 +190,17 @@ mod tests {
         }
         text += "| none | Locked | locked | | |\n";
         assert_eq!(include_str!("precedence.md"), text);
+    }
+
+    #[test]
+    fn the_published_table_of_orders_is_the_one_in_the_code() {
+        let mut text = String::from("| order | refused under |\n|---|---|\n");
+        for (at, (ordered, commands, causes)) in ORDERS.iter().enumerate() {
+            assert_eq!(at, *ordered as usize, "the table is in the order of the enum");
+            let name = |cause: &Cause| PRECEDENCE[*cause as usize].name;
+            let causes: Vec<&str> = causes.iter().map(name).collect();
+            text += &format!("| {commands} | {} |\n", causes.join(", "));
+        }
+        assert_eq!(include_str!("orders.md"), text);
     }
 }

@@ -1,7 +1,7 @@
-//! What the door senses: its contact and its exit button. Owns the edges; must never trust a value that
+//! What the door senses: its contact, its exit button, fire. Owns the edges; must never trust a value that
 //! was not read. Invariant: what nobody saw happen has no alarm, and each edge that was seen has its event.
 
-use super::{Contact, ContactState, alarm::Allowance, input::Effects, orders::Passage, state::Door};
+use super::{Contact, ContactState, FireReset, alarm::Allowance, input::Effects, orders::Passage, state::Door};
 use crate::domain::{
     event::{Actor, EventBody},
     time::Mono,
@@ -98,6 +98,16 @@ impl Door {
             (true, true) | (false, false) => {}
         }
         Actor::Rex
+    }
+
+    /// What is to be reset by hand stays released when the input lets go, and in the next run.
+    pub(super) fn sense_fire(&mut self, active: bool, out: &mut Effects) -> Actor {
+        self.fire = active;
+        let latches = active && self.config.fire.is_some_and(|fire| fire.reset == FireReset::Manual);
+        if latches && !std::mem::replace(&mut self.durable.fire_latched, true) {
+            out.durable = Some(self.durable.clone());
+        }
+        Actor::Fire
     }
 }
 

@@ -4,9 +4,9 @@
 //! says of the causes that hold, and a mode that changed has exactly one event.
 
 use super::{
-    ContactState, DoorConfig, DoorStatus, DurableDoor, Mode, StartPolicy, StopPolicy,
+    ContactState, DoorConfig, DoorStatus, DurableDoor, FireReset, HeldBy, Hold, Mode, StartPolicy, StopPolicy,
     alarm::{Alarms, Allowance},
-    input::{DoorInput, Effects, Force, Grant, Override},
+    input::{DoorInput, Effects, Force, Override},
     orders::{Motion, OPEN_GRACE, Orders, Passage, Watch},
     outputs::Lock,
     precedence::{Cause, Causes},
@@ -53,7 +53,12 @@ pub(super) struct Ruling {
     pub masks: bool,
 }
 
-const LOCKED: Ruling = Ruling { mode: Mode::Locked, unlocks: false, masks: false };
+impl Ruling {
+    pub fn of(causes: Causes) -> Ruling {
+        let locked = Ruling { mode: Mode::Locked, unlocks: false, masks: false };
+        causes.ruling().map_or(locked, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
+    }
+}
 
 /// One door. Its modes and what leads to them (the higher causes of the precedence table cover the
 /// lower ones without ending them; fire, lockdown, force, DND and interlock can cover any of these):
@@ -73,9 +78,6 @@ pub struct Door {
     pub(super) fire: bool,
     pub(super) exit: Exit,
     pub(super) interlock: bool,
-    pub(super) lockdown: bool,
-    pub(super) force: Option<Force>,
-    pub(super) dnd: bool,
     pub(super) auto_open: bool,
     pub(super) momentary: Option<Momentary>,
     pub(super) durable: DurableDoor,
@@ -99,15 +101,12 @@ impl Door {
     /// without a pulse.
     pub fn new(config: DoorConfig, restored: DurableDoor, now: Now) -> (Door, Effects) {
         let mut out = Effects::none(config.id.clone());
-        let before = if restored.manual_open.is_some() { Mode::Unlocked } else { Mode::Locked };
+        let before = Door::rest(&restored);
         let mut door = Door {
             config,
             fire: false,
             exit: Exit::default(),
             interlock: false,
-            lockdown: false,
-            force: None,
-            dnd: false,
             auto_open: false,
             momentary: None,
             durable: restored,
@@ -118,22 +117,44 @@ impl Door {
             alarms: Alarms::none(),
             timers: DoorTimers::default(),
             stopping: false,
-            mode: before,
+            mode: before.mode,
             since: now.wall,
-            unlocked: before == Mode::Unlocked,
+            unlocked: before.unlocks,
             grace_until: Mono::ZERO,
         };
-        match door.config.at_start {
-            StartPolicy::Restore => {}
-            StartPolicy::Lock => {
-                door.unlocked = false;
-                if door.durable.manual_open.take().is_some() {
-                    out.durable = Some(door.durable.clone());
-                }
-            }
+        if door.config.at_start == StartPolicy::Lock || door.config.momentary_only {
+            door.forget_openings(&mut out);
+        }
+        // A door that is no longer configured for fire, or resets by itself now, has nothing to wait for.
+        let manual = door.config.fire.is_some_and(|fire| fire.reset == FireReset::Manual);
+        if !manual && std::mem::take(&mut door.durable.fire_latched) {
+            out.durable = Some(door.durable.clone());
         }
         door.settle(now, Actor::Node, &mut out);
         (door, out)
+    }
+
+    /// What held when the last run ended, as far as it was durable.
+    fn rest(restored: &DurableDoor) -> Ruling {
+        let forced = |state| restored.force.as_ref().is_some_and(|force| force.state == state);
+        let causes = Causes::default()
+            .with(Cause::Fire, restored.fire_latched)
+            .with(Cause::Lockdown, restored.lockdown.is_some())
+            .with(Cause::ForceOpen, forced(Force::Open))
+            .with(Cause::ForceClosed, forced(Force::Closed))
+            .with(Cause::Dnd, restored.dnd.is_some())
+            .with(Cause::Manual, restored.manual_open.is_some());
+        Ruling::of(causes)
+    }
+
+    /// Everything that opens; what secures stays.
+    fn forget_openings(&mut self, out: &mut Effects) {
+        let open = self.durable.manual_open.take().is_some();
+        let forced = self.durable.force.take_if(|force| force.state == Force::Open).is_some();
+        if open || forced {
+            self.unlocked = false;
+            out.durable = Some(self.durable.clone());
+        }
     }
 
     pub fn handle(&mut self, now: Now, input: DoorInput) -> Effects {
@@ -142,15 +163,12 @@ impl Door {
         let actor = match input {
             DoorInput::Contact(contact) => self.see_contact(now.mono, contact, &mut out),
             DoorInput::Rex(active) => self.press_exit(now.mono, active, &mut out),
-            DoorInput::Fire(active) => {
-                self.fire = active;
-                Actor::Fire
-            }
+            DoorInput::Fire(active) => self.sense_fire(active, &mut out),
             DoorInput::LockBoard(up) => {
                 self.lock.board(up);
                 Actor::Door
             }
-            DoorInput::Lock { level, order } => self.read_back(now.mono, level, order, &mut out),
+            DoorInput::Lock { level, order } => self.read_back(now, level, order, &mut out),
             DoorInput::LockMismatch(level) => {
                 self.lock.read_back(level == self.config.unlocked_level);
                 self.lock.mismatch(self.unlocked, &mut out);
@@ -158,18 +176,27 @@ impl Door {
             }
             DoorInput::Order(order) => self.order(now, order, &mut out),
             DoorInput::OrderEnded { ticket, end } => {
-                if let Some(pending) = self.orders.take(ticket) {
+                if let Some(pending) = self.orders.take_ended(ticket) {
                     out.report(ticket, pending.unfinished(end));
                 }
                 Actor::Door
             }
-            DoorInput::Grant(grant) => self.grant(now.mono, grant),
+            DoorInput::Grant(grant) => self.admit(now.mono, grant.actor, grant.extended),
+            DoorInput::Admit(actor) => self.admit(now.mono, actor, false),
             DoorInput::Override(change, actor) => {
                 self.override_with(change);
                 actor
             }
+            DoorInput::Boundary { at, actor } => {
+                self.pass_boundary(now.wall, at, &mut out);
+                actor
+            }
             DoorInput::Timeout => Actor::Door,
             DoorInput::Stop => self.stop(&mut out),
+            DoorInput::Pause => {
+                self.config.at_stop = StopPolicy::Keep;
+                self.stop(&mut out)
+            }
         };
         self.settle(now, actor, &mut out);
         out
@@ -196,7 +223,9 @@ impl Door {
             contact: self.contact,
             lock: self.lock.state,
             alarm: self.alarms.standing(),
+            alarm_acknowledged: self.alarms.acknowledged(),
             since: self.since,
+            delays: Vec::new(),
         }
     }
 
@@ -208,17 +237,37 @@ impl Door {
 
     pub(super) fn causes(&self, at: Mono) -> Causes {
         let momentary = self.grant_ends().is_some_and(|until| at < until);
+        let force = self.force();
+        let opens = self.durable.manual_open.is_some() || self.orders.motions().any(|motion| motion == Motion::Open);
         Causes::default()
-            .with(Cause::Fire, self.fire)
+            .with(Cause::Fire, self.fire || self.durable.fire_latched)
             .with(Cause::Rex, self.exit.holds(at) && self.config.rex.is_some_and(|rex| rex.releases))
             .with(Cause::Interlock, self.interlock)
-            .with(Cause::Lockdown, self.lockdown)
-            .with(Cause::ForceOpen, self.force == Some(Force::Open))
-            .with(Cause::ForceClosed, self.force == Some(Force::Closed))
-            .with(Cause::Dnd, self.dnd)
-            .with(Cause::Manual, self.durable.manual_open.is_some() || self.orders.opens_issued_at().is_some())
-            .with(Cause::AutoOpen, self.auto_open)
+            .with(Cause::Lockdown, self.is_held(Hold::Lockdown))
+            .with(Cause::ForceOpen, force == Some(Force::Open))
+            .with(Cause::ForceClosed, force == Some(Force::Closed))
+            .with(Cause::Dnd, self.is_held(Hold::Dnd))
+            .with(Cause::Manual, opens)
+            .with(Cause::AutoOpen, self.auto_open && self.durable.manual_close.is_none() && !self.config.momentary_only)
             .with(Cause::Grant, momentary)
+    }
+
+    /// A release that waits for its confirmation counts already.
+    pub(super) fn is_held(&self, hold: Hold) -> bool {
+        let held = match hold {
+            Hold::Lockdown => self.durable.lockdown.is_some(),
+            Hold::Force => self.durable.force.is_some(),
+            Hold::Dnd => self.durable.dnd.is_some(),
+        };
+        held && !self.orders.motions().any(|motion| motion == Motion::Release { hold, opens: true })
+    }
+
+    /// So does a force open.
+    pub(super) fn force(&self) -> Option<Force> {
+        if self.orders.motions().any(|motion| motion == Motion::ForceOpen) {
+            return Some(Force::Open);
+        }
+        self.durable.force.as_ref().filter(|_| self.is_held(Hold::Force)).map(|force| force.state)
     }
 
     pub(super) fn ruling(&self, at: Mono) -> Ruling {
@@ -226,9 +275,9 @@ impl Door {
         let causes = match (self.stopping, self.config.at_stop) {
             (false, _) | (true, StopPolicy::Keep) => causes,
             (true, StopPolicy::Lock) => causes.only_safety(),
-            (true, StopPolicy::Unlock) => causes.only_safety().with(Cause::Manual, true),
+            (true, StopPolicy::Unlock) => causes.only_safety_and_secured().with(Cause::Manual, true),
         };
-        causes.ruling().map_or(LOCKED, |row| Ruling { mode: row.mode, unlocks: row.unlocks, masks: row.masks })
+        Ruling::of(causes)
     }
 
     /// The instants at which causes end by themselves.
@@ -255,22 +304,25 @@ impl Door {
 
     /// Draws the consequences of the causes that hold now: the mode, the masks, the timers.
     fn settle(&mut self, now: Now, actor: Actor, out: &mut Effects) {
-        let overruled = [Motion::Open, Motion::Close].map(|motion| self.overruling(motion, now.mono).is_some());
-        self.orders.cancel(|motion| if motion.unlocks() { overruled[0] } else { overruled[1] }, out);
-        let ruling = self.ruling(now.mono);
+        self.drop_overruled(now.mono, out);
+        let ruling = self.settle_releases(now.mono, out);
         if self.unlocked && !ruling.unlocks {
             self.grace_until = now.mono + OPEN_GRACE;
         }
         self.unlocked = ruling.unlocks;
         self.lock.settle(ruling.unlocks, out);
+        let (door, hold) = (out.door(), out.hold.take());
         if ruling.mode != self.mode {
-            out.event(EventBody::DoorModeChanged { door: out.door(), from: self.mode, to: ruling.mode, actor });
+            out.event(EventBody::DoorModeChanged { door, from: self.mode, to: ruling.mode, actor });
             self.mode = ruling.mode;
             self.since = now.wall;
+        } else if let Some((hold, held)) = hold {
+            out.event(EventBody::DoorHoldChanged { door, hold, held, actor });
         }
         let open = (self.contact == ContactState::Open).then(|| Allowance::from(now.mono, &self.config, false));
         self.alarms.mask(ruling.masks, open, &mut self.timers, out);
         self.orders.tell(ruling.unlocks);
+        self.orders.advance_in_state(now.mono, out);
         let [grant, exit] = self.ends().map(|end| end.filter(|end| *end > now.mono));
         self.timers.set(Timer::Grant, grant);
         self.timers.set(Timer::Rex, exit);
@@ -280,7 +332,7 @@ impl Door {
 
     // ---- inputs ----
 
-    fn read_back(&mut self, now: Mono, level: Level, order: Option<Ticket>, out: &mut Effects) -> Actor {
+    fn read_back(&mut self, now: Now, level: Level, order: Option<Ticket>, out: &mut Effects) -> Actor {
         let unlocked = level == self.config.unlocked_level;
         self.lock.read_back(unlocked);
         if let Some(pending) = order.and_then(|ticket| self.orders.take_confirmed(ticket, unlocked)) {
@@ -289,13 +341,12 @@ impl Door {
         Actor::Door
     }
 
-    fn grant(&mut self, now: Mono, grant: Grant) -> Actor {
-        let actor = Actor::Person { person: grant.person, credential: grant.credential };
+    fn admit(&mut self, now: Mono, actor: Actor, extended: bool) -> Actor {
         if self.stopping {
             return actor;
         }
-        let dwell = if grant.extended { self.config.dwell_extended } else { self.config.dwell };
-        self.unlock_until(now + dwell, grant.extended);
+        let dwell = if extended { self.config.dwell_extended } else { self.config.dwell };
+        self.unlock_until(now + dwell, extended);
         if self.contact == ContactState::Closed {
             self.orders.watch(Watch { order: None, actor: actor.clone(), until: now + dwell + OPEN_GRACE });
         }
@@ -316,16 +367,24 @@ impl Door {
     fn override_with(&mut self, change: Override) {
         match change {
             Override::Interlock(on) => self.interlock = on,
-            Override::Lockdown(on) => self.lockdown = on,
-            Override::Force(force) => self.force = force,
-            Override::Dnd(on) => self.dnd = on,
             Override::AutoOpen(on) => self.auto_open = on,
+        }
+    }
+
+    /// What lies in the future is from before the clock was put back.
+    fn pass_boundary(&mut self, now: Wall, at: Wall, out: &mut Effects) {
+        let over = |held: &mut HeldBy| held.since < at || held.since > now;
+        let opened = self.durable.manual_open.take_if(over).is_some();
+        let closed = self.durable.manual_close.take_if(over).is_some();
+        if opened || closed {
+            out.durable = Some(self.durable.clone());
         }
     }
 
     fn stop(&mut self, out: &mut Effects) -> Actor {
         self.stopping = true;
         self.momentary = None;
+        self.orders.fail_those(|motion| !motion.unlocks(), "the node stops before it was confirmed", out);
         self.orders.cancel(|_| true, out);
         self.orders.missed(Mono::MAX, false, out);
         Actor::Node

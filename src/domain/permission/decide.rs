@@ -1,5 +1,5 @@
 //! The decision. Owns the order of reasons; must never allocate, and never grant on a doubt.
-//! Invariant: for one set, one read, one door and one instant there is one answer.
+//! Invariant: for one set, one request and one instant there is one answer.
 //!
 //! In this order, the first that applies:
 //!
@@ -10,32 +10,38 @@
 //! | `bad_format` | no credential matches and the parity does not fit |
 //! | `unknown_credential` | no credential matches |
 //! | `suspended` `lost` `stolen` | the credential's state |
+//! | `emergency_only` `stale_permissions` | the door's policy for a stale set or an untrusted clock leaves no rule |
 //! | `not_yet_active` `expired` | the credential's dates, then the person's |
 //! | `explicit_deny` | a deny rule holds; the first by id is named |
-//! | *granted* | an allow rule holds; the first by id is named |
+//! | *granted* | an allow rule holds and has what it asks for; the first by id is named |
+//! | `wrong_pin` | an allow rule holds and the PIN that came with the card is not the person's |
+//! | `pin_required` `second_person_required` | an allow rule holds and asks for more; the first by id speaks |
 //! | `outside_schedule` | an allow rule would hold at another time; the first by id is named |
 //! | `no_rule` | nothing allows it |
 //!
+//! In a cab each floor is decided like a door of its own; the answer grants all floors that can be granted,
+//! or says why there is none.
+//!
 //! With an untrusted clock nothing that depends on wall time is believed, and every doubt denies: a
 //! credential or person with any date limit is refused (`clock_untrusted`), an allow rule with a schedule
-//! does not hold (`clock_untrusted` in place of `outside_schedule`), a deny rule with a schedule holds.
+//! does not hold (`clock_untrusted` in place of `outside_schedule`) unless the door's policy ignores
+//! schedules, a deny rule with a schedule holds.
 //!
 //! When one read matches several credentials (the same card enrolled by its bits and by its number), all
 //! of them must be granted: a card that was reported lost in one form is lost in every form. The first
 //! that is refused speaks, or the first of all that are granted.
 
 use super::{
-    Permissions,
-    people::{CredentialCell, Life, PersonCell},
-    rules::{RuleRef, ScheduleIx},
+    Floors, Permissions, Request, Restriction, Target,
+    judge::{Factor, Judged, Subject},
+    people::{CredentialCell, Holding},
 };
 use crate::domain::{
     credential::CardTokens,
     event::DenialReason,
     ids::{DoorIx, Id},
-    record::{CredentialState, Effect},
-    schedule::LocalTime,
-    time::{ClockTrust, Now},
+    record::{Authentication, Medium},
+    time::Now,
 };
 
 /// The answer. The names in it are [`Id`]s of its own, or, from [`Permissions::judge`], borrowed from the
@@ -44,18 +50,42 @@ use crate::domain::{
 pub enum Decision<Name = Id> {
     Granted {
         person: Name,
-        credential: Name,
+        /// `None` for a virtual read.
+        credential: Option<Name>,
         rule: Name,
+        /// What the rule asked for, and got.
+        authentication: Authentication,
+        /// With a two-person rule: the one who came before.
+        companion: Option<Name>,
+        /// In a cab: the floors.
+        floors: Floors,
         /// The cardholder has extended release and open times.
         extended: bool,
+        /// No anti-passback and no occupancy limit stops this person.
+        apb_exempt: bool,
+        /// The PIN was the one for duress: a silent alarm is due.
+        duress: bool,
     },
     Denied {
         reason: DenialReason,
         person: Option<Name>,
         credential: Option<Name>,
-        /// The rule that denied, or that would have allowed at another time.
+        /// The rule that denied, or that would have allowed at another time or with more.
         rule: Option<Name>,
+        /// What the next request may bring along for another answer.
+        wants: Option<Wants>,
+        /// The PIN was the one for duress: a silent alarm is due, though nobody was let in.
+        duress: bool,
     },
+}
+
+/// What was missing, and can still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// [`Request::pin`].
+    Pin,
+    /// The same place, somebody else's card, and this one as [`Request::companion`].
+    SecondPerson,
 }
 
 impl<Name> Decision<Name> {
@@ -64,7 +94,7 @@ impl<Name> Decision<Name> {
     }
 
     pub(super) fn unattributed(reason: DenialReason) -> Self {
-        Decision::Denied { reason, person: None, credential: None, rule: None }
+        Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
     }
 }
 
@@ -72,41 +102,58 @@ impl Decision<&Id> {
     /// With names that outlive the set.
     pub fn cloned(self) -> Decision {
         match self {
-            Decision::Granted { person, credential, rule, extended } => Decision::Granted {
-                person: person.clone(),
-                credential: credential.clone(),
-                rule: rule.clone(),
+            Decision::Granted {
+                person,
+                credential,
+                rule,
+                authentication,
+                companion,
+                floors,
                 extended,
+                apb_exempt,
+                duress,
+            } => Decision::Granted {
+                person: person.clone(),
+                credential: credential.cloned(),
+                rule: rule.clone(),
+                authentication,
+                companion: companion.cloned(),
+                floors,
+                extended,
+                apb_exempt,
+                duress,
             },
-            Decision::Denied { reason, person, credential, rule } => Decision::Denied {
+            Decision::Denied { reason, person, credential, rule, wants, duress } => Decision::Denied {
                 reason,
                 person: person.cloned(),
                 credential: credential.cloned(),
                 rule: rule.cloned(),
+                wants,
+                duress,
             },
         }
     }
 }
 
-/// What the rules come to: the number of the one that allows, or why not.
-type Verdict = Result<u32, (DenialReason, Option<u32>)>;
-
 impl Permissions {
+    /// A card alone at a door, with names that outlive the set.
     pub fn decide(&self, card: &CardTokens, door: DoorIx, now: Now) -> Decision {
-        self.judge(card, door, now).cloned()
+        self.judge(&Request::card(card, Target::Door(door), now)).cloned()
     }
 
-    /// [`decide`](Self::decide) without touching a reference count.
-    pub fn judge(&self, card: &CardTokens, door: DoorIx, now: Now) -> Decision<&Id> {
+    /// Without touching a reference count.
+    pub fn judge(&self, request: &Request<'_>) -> Decision<&Id> {
+        let card = request.card;
         if card.as_slice().is_empty() {
             return Decision::unattributed(DenialReason::BadFormat);
         }
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
+        let companion = self.companion_of(request);
         let mut granted = None;
-        for credential in card.as_slice().iter().filter_map(|token| self.people.credential(token)) {
-            let decision = self.judge_credential(credential, door, now);
+        for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+            let decision = self.judge_credential(holding, credential, request, companion);
             if !decision.is_granted() {
                 return decision;
             }
@@ -116,108 +163,118 @@ impl Permissions {
         granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    fn judge_credential<'a>(&'a self, credential: &'a CredentialCell, door: DoorIx, now: Now) -> Decision<&'a Id> {
-        let Some(person) = self.people.person(credential) else {
+    /// As if this person had shown a card that is in order, or this credential of theirs, whatever its medium;
+    /// nothing was typed and nobody else is there.
+    pub fn judge_person(
+        &self,
+        person: &Id,
+        credential: Option<&Id>,
+        target: Target,
+        now: Now,
+        restriction: Restriction,
+    ) -> Decision<&Id> {
+        if !self.present {
+            return Decision::unattributed(DenialReason::StalePermissions);
+        }
+        let Some(place) = self.people.persons.find(person) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
-        let state = match credential.state {
-            CredentialState::Active => Ok(()),
-            CredentialState::Suspended => Err(DenialReason::Suspended),
-            CredentialState::Lost => Err(DenialReason::Lost),
-            CredentialState::Stolen => Err(DenialReason::Stolen),
+        let held = credential.map(|id| {
+            let at = self.people.credentials.find(id)?;
+            let cell = self.people.credentials.cell(at).filter(|cell| cell.person == place)?;
+            Some((cell, self.people.credentials.name(at)?))
+        });
+        let (cell, name) = match held {
+            Some(Some((cell, name))) => (Some(cell), Some(name)),
+            Some(None) => return Decision::unattributed(DenialReason::UnknownCredential),
+            None => (None, None),
         };
-        let verdict = state
-            .and_then(|()| credential.life.judge(now))
-            .and_then(|()| person.life.judge(now))
-            .map_err(|reason| (reason, None))
-            .and_then(|()| self.judge_rules(person, door, now));
-        let name = |rule: u32| self.rules.cells.get(rule as usize).map(|cell| &cell.id);
-        let denied = |reason, rule| Decision::Denied {
+        let subject = Subject { person: place, factor: Factor::Virtual, target, now, restriction, companion: None };
+        self.answer(&subject, name, self.judge_subject(&subject, cell))
+    }
+
+    fn judge_credential<'a>(
+        &'a self,
+        holding: Holding,
+        credential: &CredentialCell,
+        request: &Request<'_>,
+        companion: Option<u32>,
+    ) -> Decision<&'a Id> {
+        let subject = self.subject(holding.person, credential, request, companion);
+        let judged = self.judge_subject(&subject, Some(credential));
+        self.answer(&subject, self.people.credentials.name(holding.credential), judged)
+    }
+
+    pub(super) fn subject(
+        &self,
+        person: u32,
+        credential: &CredentialCell,
+        request: &Request<'_>,
+        companion: Option<u32>,
+    ) -> Subject {
+        let factor = match credential.medium {
+            Medium::Pin => Factor::PinAlone { duress: credential.duress },
+            Medium::Card | Medium::Mobile | Medium::Plate | Medium::Qr => {
+                Factor::Card(request.pin.map(|pin| self.people.compare_pin(person, &pin)))
+            }
+        };
+        let Request { target, now, restriction, .. } = *request;
+        // Nobody is one's own second person.
+        let companion = companion.filter(|companion| *companion != person);
+        Subject { person, factor, target, now, restriction, companion }
+    }
+
+    /// The one who came before, if all that this card matches would be let in here as one of two.
+    pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
+        let card = request.companion?;
+        let mut found = None;
+        for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+            let alone = Request { pin: None, companion: None, ..*request };
+            let subject = self.subject(holding.person, credential, &alone, None);
+            let judged = self.judge_subject(&subject, Some(credential));
+            if !judged.is_one_of_two {
+                return None;
+            }
+            found = found.or(Some(holding.person));
+        }
+        found
+    }
+
+    fn answer<'a>(&'a self, subject: &Subject, credential: Option<&'a Id>, judged: Judged) -> Decision<&'a Id> {
+        let people = &self.people;
+        let (Some(person), Some(cell)) = (people.persons.name(subject.person), people.persons.cell(subject.person))
+        else {
+            return Decision::unattributed(DenialReason::UnknownCredential);
+        };
+        let duress = subject.factor.is_duress();
+        let denied = |reason, rule: Option<u32>, wants| Decision::Denied {
             reason,
-            person: Some(&person.id),
-            credential: Some(&credential.id),
-            rule,
+            person: Some(person),
+            credential,
+            rule: rule.and_then(|rule| self.rules.name(rule)),
+            wants,
+            duress,
         };
-        match verdict.map(name) {
-            Ok(Some(rule)) => {
-                Decision::Granted { person: &person.id, credential: &credential.id, rule, extended: person.extended }
+        match judged.verdict {
+            Ok(allowed) => {
+                // Compiling leaves no rule without a name; were there one, it would not grant.
+                let Some(rule) = self.rules.name(allowed.rule) else {
+                    return denied(DenialReason::NoRule, None, None);
+                };
+                let companion = subject.companion.filter(|_| allowed.authentication == Authentication::TwoPerson);
+                Decision::Granted {
+                    person,
+                    credential,
+                    rule,
+                    authentication: allowed.authentication,
+                    companion: companion.and_then(|companion| people.persons.name(companion)),
+                    floors: allowed.floors,
+                    extended: cell.extended,
+                    apb_exempt: cell.apb_exempt,
+                    duress,
+                }
             }
-            // Compiling leaves no rule without a name; were there one, it would not grant.
-            Ok(None) => denied(DenialReason::NoRule, None),
-            Err((reason, rule)) => denied(reason, rule.and_then(name)),
+            Err(refused) => denied(refused.reason, refused.rule, refused.wants),
         }
-    }
-
-    fn judge_rules(&self, person: &PersonCell, door: DoorIx, now: Now) -> Verdict {
-        let mut judge = RuleJudge { permissions: self, now, local: None, denied: None, allowed: None, missed: None };
-        if let Some(here) = self.rules.doors.get(door.index()) {
-            for group in person.groups.of(&self.people.memberships) {
-                here.of_group(*group).iter().for_each(|rule| judge.rule(*rule));
-            }
-        }
-        for rule in person.direct.of(&self.people.direct) {
-            let cell = self.rules.cells.get(rule.rule as usize);
-            if cell.is_some_and(|cell| cell.is_at(door)) {
-                judge.rule(*rule);
-            }
-        }
-        match judge {
-            RuleJudge { denied: Some(rule), .. } => Err((DenialReason::ExplicitDeny, Some(rule))),
-            RuleJudge { allowed: Some(rule), .. } => Ok(rule),
-            RuleJudge { missed: Some(rule), .. } => match now.trust {
-                ClockTrust::Trusted => Err((DenialReason::OutsideSchedule, Some(rule))),
-                ClockTrust::Untrusted => Err((DenialReason::ClockUntrusted, Some(rule))),
-            },
-            _ => Err((DenialReason::NoRule, None)),
-        }
-    }
-}
-
-impl Life {
-    fn judge(&self, now: Now) -> Result<(), DenialReason> {
-        match now.trust {
-            ClockTrust::Untrusted if self.is_limited() => Err(DenialReason::ClockUntrusted),
-            ClockTrust::Untrusted => Ok(()),
-            ClockTrust::Trusted if !self.has_begun(now.wall) => Err(DenialReason::NotYetActive),
-            ClockTrust::Trusted if self.has_ended(now.wall) => Err(DenialReason::Expired),
-            ClockTrust::Trusted => Ok(()),
-        }
-    }
-}
-
-/// Sees the rules that apply to person and door, in any order, and keeps the first by number of each
-/// way to decide.
-struct RuleJudge<'a> {
-    permissions: &'a Permissions,
-    now: Now,
-    /// Civil time, once a schedule asked for it.
-    local: Option<LocalTime>,
-    denied: Option<u32>,
-    allowed: Option<u32>,
-    missed: Option<u32>,
-}
-
-impl RuleJudge<'_> {
-    fn rule(&mut self, rule: RuleRef) {
-        let holds = match (rule.schedule, self.now.trust) {
-            (None, _) => true,
-            (Some(schedule), ClockTrust::Trusted) => self.schedule_holds(schedule, rule.effect),
-            (Some(_), ClockTrust::Untrusted) => rule.effect == Effect::Deny,
-        };
-        let first = match (rule.effect, holds) {
-            (Effect::Deny, true) => &mut self.denied,
-            (Effect::Deny, false) => return,
-            (Effect::Allow, true) => &mut self.allowed,
-            (Effect::Allow, false) => &mut self.missed,
-        };
-        *first = Some(first.map_or(rule.rule, |earlier| earlier.min(rule.rule)));
-    }
-
-    fn schedule_holds(&mut self, schedule: ScheduleIx, effect: Effect) -> bool {
-        let Permissions { rules, zone, .. } = self.permissions;
-        let local = self.local.get_or_insert_with(|| LocalTime::at(self.now.wall, zone));
-        let schedule = rules.schedules.get(usize::from(schedule.get()) - 1);
-        // Compiling leaves no dangling schedule; were there one, it would deny.
-        schedule.map_or(effect == Effect::Deny, |schedule| schedule.holds(local))
     }
 }

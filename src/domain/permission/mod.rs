@@ -3,28 +3,56 @@
 //! Invariant: a [`Permissions`] is one generation, whole. It is shared behind an `Arc` and swapped
 //! between two decisions, so no decision ever sees half of a change.
 //!
-//! `compile` makes it from records and finds all that is wrong with them, `people` and `rules` hold it,
-//! `decide` asks it.
+//! `compile` is the way in, over `draft`, which takes records in and out, and `faults`, which finds all that
+//! is wrong with them; `people`, `rules`, `calendar` and `operators` hold the set, in tables that `shared`
+//! lets two generations have in common; `decide` asks it.
 
+mod calendar;
 mod compile;
 mod decide;
+mod draft;
+mod explain;
+mod faults;
+mod floors;
+mod judge;
+mod operators;
 mod people;
+mod places;
+mod questions;
+mod reaches;
+mod request;
 mod rules;
+mod shared;
+mod site;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Compiler, FAULTS_MAX};
-pub use decide::Decision;
+pub use compile::{Change, Compiler};
+pub use decide::{Decision, Wants};
+pub use explain::{Answer, Candidate, CheckExplained, Explanation, RuleExplained, RuleOutcome, TriedFormat};
+pub use faults::FAULTS_MAX;
+pub use floors::Floors;
+pub use request::{Request, Restriction, Target};
+pub use site::{Known, SiteRecords};
+
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use self::{people::People, rules::Rules};
+use self::{
+    calendar::Calendar,
+    operators::Operators,
+    people::People,
+    places::Places,
+    rules::{RuleBodies, Rules},
+};
 use super::{
     event::Refusal,
     ids::Id,
-    operator::{Authority, OperatorIndex},
+    operator::{Authority, Targets},
     record::Record,
     time::Now,
+    topology::Topology,
 };
 
 /// Which permission set: the generation rises within an epoch, the digest says what is in it.
@@ -35,45 +63,62 @@ pub struct SetVersion {
     pub digest: [u8; 32],
 }
 
-/// One generation, compiled. People, rules and operators are separate, so that a change to one need
-/// not rebuild the others.
-#[derive(Debug)]
+/// One generation, compiled. Cloning it costs some reference counts: the tables are shared, also with the
+/// generations that come of it.
+#[derive(Clone, Debug)]
 pub struct Permissions {
     version: SetVersion,
     /// False before the first set: then nobody is known and nothing is granted.
     present: bool,
     zone: TimeZone,
+    places: Places,
     people: People,
-    rules: Rules,
-    operators: OperatorIndex,
+    rule_bodies: Arc<RuleBodies>,
+    calendar: Arc<Calendar>,
+    /// Made of the two before.
+    rules: Arc<Rules>,
+    operators: Arc<Operators>,
+    site: Arc<SiteRecords>,
 }
 
 impl Permissions {
     /// Before the first set: every card is denied with `stale_permissions`, no operator is known.
     pub fn none() -> Permissions {
+        Permissions::empty(Places::default(), TimeZone::UTC)
+    }
+
+    fn empty(places: Places, zone: TimeZone) -> Permissions {
         Permissions {
             version: SetVersion::default(),
             present: false,
-            zone: TimeZone::UTC,
+            zone,
+            places,
             people: People::default(),
-            rules: Rules::default(),
-            operators: OperatorIndex::default(),
+            rule_bodies: Arc::default(),
+            calendar: Arc::default(),
+            rules: Arc::default(),
+            operators: Arc::default(),
+            site: Arc::default(),
         }
     }
 
-    /// `doors` are the site's, in the order of their [`DoorIx`](super::ids::DoorIx). Every reason for
-    /// refusal comes at once.
+    /// Every reason for refusal comes at once.
     pub fn compile(
         records: impl IntoIterator<Item = (Id, Record)>,
-        doors: &[Id],
+        topology: &Topology,
         zone: &TimeZone,
         version: SetVersion,
     ) -> Result<Permissions, Vec<String>> {
-        let mut compiler = Compiler::new();
+        let mut compiler = Compiler::new(topology, zone);
         for (id, record) in records {
-            compiler.add(id, record);
+            compiler.add(&id, record);
         }
-        compiler.finish(doors, zone, version)
+        compiler.finish(version)
+    }
+
+    /// Persons and credentials in the set.
+    pub fn people(&self) -> (u32, u32) {
+        (self.people.persons.len(), self.people.credentials.len())
     }
 
     pub fn version(&self) -> &SetVersion {
@@ -85,19 +130,28 @@ impl Permissions {
         self.present
     }
 
-    pub fn operator(&self, operator: &Id) -> Option<&Authority> {
-        self.operators.get(operator)
+    /// The records of places, automatic behaviour and lockers. The same `Arc` as before if none of them changed.
+    pub fn site(&self) -> &Arc<SiteRecords> {
+        &self.site
     }
 
-    /// Whether this operator may give this command, at this door if it names one. The text is for people
-    /// and names what is missing.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    pub fn operator(&self, operator: &Id) -> Option<&Authority> {
+        self.operators.index.get(operator)
+    }
+
+    /// Whether this operator may give this command, of what it names. The text is for people and names what
+    /// is missing.
     pub fn authorise(
         &self,
         operator: &Id,
         command: &str,
-        door: Option<&Id>,
+        targets: &Targets<'_>,
         now: Now,
     ) -> Result<(), (Refusal, String)> {
-        self.operators.authorise(operator, command, door, now)
+        self.operators.index.authorise(operator, command, targets, self, now)
     }
 }

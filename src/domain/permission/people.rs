@@ -1,53 +1,134 @@
-//! Cardholders and their credentials, as dense tables. Owns the way from a token to a person; must
-//! never hold a rule. Invariant: every index in a cell points into the table it names.
+//! Cardholders, their groups and their credentials, as tables that share structure. Owns the way from a
+//! token to a person; must never hold a rule. Invariant: of a set in force, every number in a cell is the
+//! place of something that is defined.
 //!
-//! Cells are small and flat because a decision in a large set costs what its cache misses cost.
+//! Cells are flat and one cache line each, and an entry of the token index names the person too, because a
+//! decision in a large set costs what its cache misses cost: the cells of credential and person are then
+//! fetched at once, not one after the other.
 
-use super::rules::RuleRef;
+use std::sync::Arc;
+
+use super::shared::{Chunks, Hash, Index, Table};
 use crate::domain::{
     ids::Id,
-    record::{CredentialState, Token},
+    record::{CredentialState, Medium, Token},
     time::Wall,
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct People {
-    pub(super) tokens: TokenIndex,
-    pub(super) credentials: Box<[CredentialCell]>,
-    pub(super) persons: Box<[PersonCell]>,
-    /// Group numbers, sorted within each person's range.
-    pub(super) memberships: Box<[u32]>,
-    /// Rules that name a person, in rule order within each person's range.
-    pub(super) direct: Box<[RuleRef]>,
+    pub(super) groups: Table<GroupCell>,
+    /// Credentials and rules refer to them.
+    pub(super) persons: Table<PersonCell>,
+    pub(super) credentials: Table<CredentialCell>,
+    /// By the place of the person; nothing for most.
+    rest: Chunks<Option<Arc<PersonRest>>>,
+    tokens: Index<Holding>,
 }
 
-#[derive(Debug)]
+/// Persons and rules refer to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct GroupCell {
+    pub(super) critical: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct PersonCell {
+    pub(super) life: Life,
+    pub(super) groups: Numbers,
+    pub(super) extended: bool,
+    pub(super) apb_exempt: bool,
+    /// Has PINs, beside the table.
+    pub(super) has_pins: bool,
+}
+
+/// What is rarely asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PersonRest {
+    pub(super) pin: Option<Token>,
+    pub(super) duress_pin: Option<Token>,
+    pub(super) partitions: Box<[Id]>,
+}
+
+#[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct CredentialCell {
     pub(super) token: Token,
-    pub(super) id: Id,
     pub(super) life: Life,
     pub(super) person: u32,
     pub(super) state: CredentialState,
+    pub(super) medium: Medium,
+    pub(super) duress: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct PersonCell {
-    pub(super) id: Id,
-    pub(super) life: Life,
-    pub(super) groups: Range,
-    pub(super) direct: Range,
-    pub(super) extended: bool,
+impl Default for CredentialCell {
+    fn default() -> Self {
+        CredentialCell {
+            token: Token([0; 32]),
+            life: Life::default(),
+            person: u32::MAX,
+            state: CredentialState::Suspended,
+            medium: Medium::Card,
+            duress: false,
+        }
+    }
+}
+
+/// What the token index says: a credential, and whose it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub(super) credential: u32,
+    pub(super) person: u32,
 }
 
 impl People {
-    pub(super) fn credential(&self, token: &Token) -> Option<&CredentialCell> {
-        let candidates = self.tokens.candidates(token);
-        candidates.filter_map(|number| self.credentials.get(number as usize)).find(|cell| cell.token == *token)
+    /// Who holds this token, by all of its 32 bytes.
+    #[inline]
+    pub(super) fn holding(&self, token: &Token) -> Option<(Holding, &CredentialCell)> {
+        let candidates = self.tokens.candidates(hash(token));
+        let cells = candidates.filter_map(|holding| Some((holding, self.credentials.cell(holding.credential)?)));
+        cells.into_iter().find(|(_, cell)| cell.token == *token)
     }
 
-    pub(super) fn person(&self, credential: &CredentialCell) -> Option<&PersonCell> {
-        self.persons.get(credential.person as usize)
+    /// The credentials with this token: of a set in force, one at most.
+    pub(super) fn holders(&self, token: &Token) -> impl Iterator<Item = u32> {
+        let candidates = self.tokens.candidates(hash(token)).map(|holding| holding.credential);
+        candidates.filter(|at| self.credentials.cell(*at).is_some_and(|cell| cell.token == *token))
     }
+
+    pub(super) fn rest(&self, person: u32) -> Option<&PersonRest> {
+        self.rest.get(person)?.as_deref()
+    }
+
+    pub(super) fn set_rest(&mut self, person: u32, rest: PersonRest) {
+        let rest = (rest != PersonRest::default()).then(|| Arc::new(rest));
+        if rest.is_none() && self.rest.get(person).is_none_or(Option::is_none) {
+            return;
+        }
+        while self.rest.get(person).is_none() {
+            self.rest.push(None);
+        }
+        if let Some(place) = self.rest.get_mut(person) {
+            *place = rest;
+        }
+    }
+
+    pub(super) fn index(&mut self, token: &Token, holding: Holding) {
+        self.tokens.insert(hash(token), holding);
+    }
+
+    pub(super) fn unindex(&mut self, token: &Token, holding: Holding) {
+        self.tokens.remove(hash(token), holding);
+    }
+}
+
+/// A token is an HMAC and so random by itself; both of its ends, so that made-up tokens which only count up
+/// spread as well.
+fn hash(token: &Token) -> Hash {
+    let head = token.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
+    let tail = token.0.last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail));
+    Hash::new(head ^ tail)
 }
 
 /// From when (inclusive) until when (exclusive) something is valid; an end that is open lies outside of
@@ -58,9 +139,20 @@ pub(super) struct Life {
     until_ms: i64,
 }
 
+impl Default for Life {
+    fn default() -> Self {
+        Life::new(None, None)
+    }
+}
+
 impl Life {
     pub(super) fn new(from: Option<Wall>, until: Option<Wall>) -> Life {
         Life { from_ms: from.map_or(i64::MIN, Wall::as_millis), until_ms: until.map_or(i64::MAX, Wall::as_millis) }
+    }
+
+    pub(super) fn limits(&self) -> (Option<Wall>, Option<Wall>) {
+        let from = (self.from_ms != i64::MIN).then(|| Wall::from_millis(self.from_ms));
+        (from, (self.until_ms != i64::MAX).then(|| Wall::from_millis(self.until_ms)))
     }
 
     pub(super) fn is_limited(&self) -> bool {
@@ -76,73 +168,58 @@ impl Life {
     }
 }
 
-/// A stretch of a shared table.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Range {
-    pub(super) from: u32,
-    pub(super) to: u32,
+/// How many numbers fit into a cell.
+const FEW: usize = 8;
+
+/// A few numbers in place, many of them elsewhere.
+#[derive(Clone, Debug)]
+pub(super) enum Numbers {
+    Few { count: u8, numbers: [u32; FEW] },
+    Many(Box<[u32]>),
 }
 
-impl Range {
-    pub(super) fn of<T>(self, table: &[T]) -> &[T] {
-        table.get(self.from as usize..self.to as usize).unwrap_or_default()
+impl Default for Numbers {
+    fn default() -> Self {
+        Numbers::Few { count: 0, numbers: [0; FEW] }
     }
 }
 
-/// From token to the numbers of the credentials that may hold it: open addressing, half empty. A token is
-/// an HMAC and so uniformly random: its own bits are its hash. Whether it is really held is for the caller
-/// to see, by all 32 bytes.
-#[derive(Debug, Default)]
-pub(super) struct TokenIndex {
-    /// A power of two of them, or none.
-    slots: Box<[Slot]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// The half of the hash that does not choose the slot in any set that fits in memory.
-    tag: u32,
-    credential: u32,
-}
-
-const EMPTY: Slot = Slot { tag: 0, credential: u32::MAX };
-
-impl TokenIndex {
-    /// Tokens in the order of their credentials' numbers.
-    pub(super) fn new<'a>(tokens: impl ExactSizeIterator<Item = &'a Token>) -> TokenIndex {
-        let mut slots = vec![EMPTY; (tokens.len() * 2).next_power_of_two().max(2)].into_boxed_slice();
-        for (token, credential) in tokens.zip(0u32..) {
-            let (home, tag) = home_and_tag(token);
-            let free = probe(home, slots.len()).find(|at| slots.get(*at).is_some_and(|slot| slot.is_empty()));
-            if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
-                *slot = Slot { tag, credential };
+impl Numbers {
+    pub(super) fn new(numbers: &[u32]) -> Numbers {
+        let mut few = [0; FEW];
+        match few.get_mut(..numbers.len()) {
+            Some(place) => {
+                place.copy_from_slice(numbers);
+                Numbers::Few { count: numbers.len() as u8, numbers: few }
             }
+            None => Numbers::Many(numbers.into()),
         }
-        TokenIndex { slots }
     }
 
-    fn candidates(&self, token: &Token) -> impl Iterator<Item = u32> {
-        let (home, tag) = home_and_tag(token);
-        let found = probe(home, self.slots.len()).filter_map(|at| self.slots.get(at));
-        found.take_while(|slot| !slot.is_empty()).filter(move |slot| slot.tag == tag).map(|slot| slot.credential)
-    }
-}
-
-impl Slot {
-    fn is_empty(&self) -> bool {
-        self.credential == u32::MAX
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[u32] {
+        match self {
+            Numbers::Few { count, numbers } => numbers.get(..usize::from(*count)).unwrap_or_default(),
+            Numbers::Many(numbers) => numbers,
+        }
     }
 }
 
-/// Every slot once, from `home` on. No slots, no probing.
-fn probe(home: usize, slots: usize) -> impl Iterator<Item = usize> {
-    (0..slots).map(move |step| home.wrapping_add(step) & (slots - 1))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Both ends of the token, so that made-up tokens which only count up spread as well.
-fn home_and_tag(token: &Token) -> (usize, u32) {
-    let head = token.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
-    let tail = token.0.last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail));
-    let hash = head ^ tail;
-    (hash as usize, (hash >> 32) as u32)
+    #[test]
+    fn a_cell_is_one_cache_line() {
+        assert_eq!(size_of::<PersonCell>(), 64);
+        assert_eq!(size_of::<CredentialCell>(), 64);
+    }
+
+    #[test]
+    fn numbers_are_kept_however_many() {
+        for count in 0..20u32 {
+            let numbers: Vec<u32> = (0..count).map(|n| n * 7).collect();
+            assert_eq!(Numbers::new(&numbers).as_slice(), numbers);
+        }
+    }
 }

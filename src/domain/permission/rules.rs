@@ -1,73 +1,285 @@
-//! Access rules, arranged by door and group. Owns the way from (door, groups) to the rules that may
-//! apply; must never hold a person's data. Invariant: a rule's number is its place among all rule ids in
-//! order, so "the first rule that decides" does not depend on how a set was delivered.
+//! Access rules, arranged so that those which concern one person at one door are found at once. Owns the
+//! way from (door, groups, person) to rule numbers; must never hold a person's data. Invariant: a rule's
+//! number is its place among all rule ids in order, so "the first rule that decides" does not depend on how
+//! a set was delivered.
+//!
+//! A door has one bit for each rule; a group, and a person whom rules name, has the words of its bits that
+//! are not empty. What lies in both is looked at. All of it together is small against the people, so it is
+//! worked out anew when a rule or schedule changes: a thousandth of what a whole set takes.
 
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
+
+use super::{Floors, Target, calendar::Calendar, places::Places};
 use crate::domain::{
     ids::{DoorIx, Id},
-    record::Effect,
+    record::Authentication,
     schedule::Schedule,
 };
 
+/// Bounds what the bits of all doors take.
+pub(super) const RULES_MAX: usize = 65_536;
+
+/// What a rule record says, with numbers for names.
+#[derive(Clone, Debug)]
+pub(super) struct RuleBody {
+    pub(super) gate: Gate,
+    pub(super) schedule: Option<Id>,
+    /// Places of groups and persons, each once.
+    pub(super) groups: Box<[u32]>,
+    pub(super) persons: Box<[u32]>,
+    /// Of this node, each once.
+    pub(super) doors: Box<[DoorIx]>,
+    /// By floor group of this node, each once.
+    pub(super) floors: Box<[(u16, Floors)]>,
+    /// What is wrong with it by itself.
+    pub(super) faults: Vec<&'static str>,
+}
+
+/// What a rule does where it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Deny,
+    Allow(Authentication),
+}
+
+/// By id; a set shares the bodies that it has in common with the one before.
+pub(super) type RuleBodies = BTreeMap<Id, Arc<RuleBody>>;
+
+/// By rule, ascending.
+type RuleFloors = Box<[(u32, Floors)]>;
+
+/// The rules of a set, ready to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    pub(super) cells: Box<[RuleCell]>,
-    pub(super) doors: Box<[DoorRules]>,
-    pub(super) schedules: Box<[Schedule]>,
-}
-
-#[derive(Debug)]
-pub(super) struct RuleCell {
-    pub(super) id: Id,
-    /// The rule's doors, where it is reached through a person instead of a door.
-    pub(super) doors: NumberSet,
-}
-
-impl RuleCell {
-    pub(super) fn is_at(&self, door: DoorIx) -> bool {
-        self.doors.rank(u32::from(door.0)).is_some()
-    }
+    cells: Box<[RuleCell]>,
+    names: Box<[Id]>,
+    schedules: Box<[Arc<Schedule>]>,
+    doors: Rows,
+    cabs: Rows,
+    /// For each floor group, the floors that each rule means, by rule.
+    floors: Box<[RuleFloors]>,
+    /// One bit for each rule: those that deny.
+    denying: Rows,
+    by_group: Lists,
+    direct: NumberSet,
+    by_direct: Lists,
 }
 
 /// All that judging a rule takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RuleRef {
-    pub(super) rule: u32,
+pub(super) struct RuleCell {
+    pub(super) gate: Gate,
     pub(super) schedule: Option<ScheduleIx>,
-    pub(super) effect: Effect,
 }
 
 /// Counted from one, so that "none" costs nothing.
-pub(super) type ScheduleIx = std::num::NonZeroU16;
+pub(super) type ScheduleIx = NonZeroU16;
 
-/// The rules of one door. The rules of the n-th of its groups are `rules[starts[n]..starts[n + 1]]`.
-#[derive(Debug, Default)]
-pub(super) struct DoorRules {
-    groups: NumberSet,
-    starts: Box<[u32]>,
-    rules: Box<[RuleRef]>,
-}
-
-impl DoorRules {
-    /// From (group, rule) pairs in any order, without repetitions.
-    pub(super) fn new(mut pairs: Vec<(u32, RuleRef)>) -> DoorRules {
-        pairs.sort_unstable_by_key(|(group, rule)| (*group, rule.rule));
-        let (mut groups, mut starts, mut rules) = (Vec::new(), Vec::new(), Vec::with_capacity(pairs.len()));
-        for (group, rule) in pairs {
-            if groups.last() != Some(&group) {
-                groups.push(group);
-                starts.push(rules.len() as u32);
-            }
-            rules.push(rule);
+impl Rules {
+    /// Every schedule that a rule names is in the calendar, which has no more than a [`ScheduleIx`] can say.
+    pub(super) fn new(bodies: &RuleBodies, calendar: &Calendar, places: &Places) -> Rules {
+        let schedule_numbers: BTreeMap<&Id, ScheduleIx> =
+            calendar.schedules().map(|(id, _)| id).zip((1..=u16::MAX).filter_map(ScheduleIx::new)).collect();
+        let schedule_number = |id: &Id| schedule_numbers.get(id).copied();
+        let cell = |body: &Arc<RuleBody>| RuleCell {
+            gate: body.gate,
+            schedule: body.schedule.as_ref().and_then(schedule_number),
+        };
+        let numbered = || (0u32..).zip(bodies.values());
+        let mut persons: Vec<u32> = bodies.values().flat_map(|body| body.persons.iter().copied()).collect();
+        persons.sort_unstable();
+        persons.dedup();
+        let direct = NumberSet::new(persons.iter().copied());
+        let rank = |person: &u32| direct.rank(*person).map(|rank| rank as u32);
+        let groups = bodies.values().flat_map(|body| body.groups.iter()).max().map_or(0, |highest| highest + 1);
+        Rules {
+            cells: bodies.values().map(cell).collect(),
+            names: bodies.keys().cloned().collect(),
+            schedules: calendar.schedules().map(|(_, schedule)| schedule.clone()).collect(),
+            doors: Rows::new(
+                places.doors(),
+                bodies.len(),
+                numbered().flat_map(|(rule, body)| body.doors.iter().map(move |door| (door.index(), rule))),
+            ),
+            cabs: Rows::new(
+                places.floor_groups(),
+                bodies.len(),
+                numbered().flat_map(|(rule, body)| body.floors.iter().map(move |(cab, _)| (usize::from(*cab), rule))),
+            ),
+            floors: (0..places.floor_groups())
+                .map(|cab| {
+                    let at =
+                        |body: &RuleBody| body.floors.iter().find(|(other, _)| usize::from(*other) == cab).copied();
+                    numbered().filter_map(|(rule, body)| Some((rule, at(body)?.1))).collect()
+                })
+                .collect(),
+            denying: Rows::new(
+                1,
+                bodies.len(),
+                numbered().filter(|(_, body)| body.gate == Gate::Deny).map(|(rule, _)| (0, rule)),
+            ),
+            by_group: Lists::new(groups, || {
+                numbered().flat_map(|(rule, body)| body.groups.iter().map(move |group| (*group, rule)))
+            }),
+            by_direct: Lists::new(persons.len() as u32, || {
+                numbered().flat_map(|(rule, body)| body.persons.iter().filter_map(rank).map(move |at| (at, rule)))
+            }),
+            direct,
         }
-        starts.push(rules.len() as u32);
-        DoorRules { groups: NumberSet::new(groups), starts: starts.into(), rules: rules.into() }
     }
 
-    pub(super) fn of_group(&self, group: u32) -> &[RuleRef] {
-        let Some(rank) = self.groups.rank(group) else { return &[] };
-        match self.starts.get(rank..rank + 2) {
-            Some([from, to]) => self.rules.get(*from as usize..*to as usize).unwrap_or_default(),
+    pub(super) fn cell(&self, rule: u32) -> Option<RuleCell> {
+        self.cells.get(rule as usize).copied()
+    }
+
+    pub(super) fn name(&self, rule: u32) -> Option<&Id> {
+        self.names.get(rule as usize)
+    }
+
+    pub(super) fn schedule(&self, schedule: ScheduleIx) -> Option<&Schedule> {
+        self.schedules.get(usize::from(schedule.get()) - 1).map(|schedule| &**schedule)
+    }
+
+    /// The floors that a rule means there; a door is a floor by itself.
+    pub(super) fn floors(&self, rule: u32, target: Target) -> Floors {
+        let Target::Cab(cab) = target else { return Floors::DOOR };
+        let Some(floors) = self.floors.get(usize::from(cab)) else { return Floors::NONE };
+        let found = floors.binary_search_by_key(&rule, |(rule, _)| *rule);
+        found.ok().and_then(|at| floors.get(at)).map_or(Floors::NONE, |(_, floors)| *floors)
+    }
+
+    /// Shows every rule of one kind for one of these groups, or this person, at this place; some of them more
+    /// than once.
+    #[inline]
+    pub(super) fn concerning(&self, who: (u32, &[u32]), target: Target, kind: Kind, mut visit: impl FnMut(u32)) {
+        let (person, groups) = who;
+        let here = match target {
+            Target::Door(door) => self.doors.row(door.index()),
+            Target::Cab(cab) => self.cabs.row(usize::from(cab)),
+        };
+        let (Some(here), Some(denying)) = (here, self.denying.row(0)) else { return };
+        let mut show = |words: &[RuleWord]| {
+            for word in words {
+                let at = word.at as usize;
+                let (Some(here), Some(denying)) = (here.get(at), denying.get(at)) else { continue };
+                let of_kind = match kind {
+                    Kind::Deny => *denying,
+                    Kind::Allow => !*denying,
+                };
+                word.rules(*here & of_kind, &mut visit);
+            }
+        };
+        groups.iter().for_each(|group| show(self.by_group.of(*group)));
+        if let Some(rank) = self.direct.rank(person) {
+            show(self.by_direct.of(rank as u32));
+        }
+    }
+}
+
+/// Which rules are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Deny,
+    Allow,
+}
+
+/// For each row, one bit for each rule.
+#[derive(Debug, Default)]
+struct Rows {
+    words: Box<[u64]>,
+    /// Words in a row.
+    width: usize,
+}
+
+impl Rows {
+    fn new(rows: usize, rules: usize, pairs: impl Iterator<Item = (usize, u32)>) -> Rows {
+        let width = rules.div_ceil(64);
+        let mut words = vec![0; rows * width].into_boxed_slice();
+        for (row, rule) in pairs {
+            let (word, bit) = place(rule);
+            if let Some(word) = words.get_mut(row * width + word) {
+                *word |= bit;
+            }
+        }
+        Rows { words, width }
+    }
+
+    fn row(&self, row: usize) -> Option<&[u64]> {
+        self.words.get(row * self.width..(row + 1) * self.width)
+    }
+}
+
+/// For each of a range of numbers, its rules: a word of bits at a time, without those that are empty.
+#[derive(Debug, Default)]
+struct Lists {
+    /// The n-th list is `words[starts[n]..starts[n + 1]]`.
+    starts: Box<[u32]>,
+    words: Box<[RuleWord]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RuleWord {
+    bits: u64,
+    at: u32,
+}
+
+impl Lists {
+    /// From (list, rule) pairs, rules ascending. They are asked for twice: once to count.
+    fn new<I: Iterator<Item = (u32, u32)>>(lists: u32, pairs: impl Fn() -> I) -> Lists {
+        let lists = lists as usize;
+        let mut starts = vec![0u32; lists + 1].into_boxed_slice();
+        let mut last = vec![u32::MAX; lists].into_boxed_slice();
+        // A word is begun where a list's rule is not in the word of the rule before.
+        let mut begins = |list: u32, rule: u32| {
+            let word = place(rule).0 as u32;
+            last.get_mut(list as usize).is_some_and(|last| std::mem::replace(last, word) != word)
+        };
+        for (list, rule) in pairs() {
+            if begins(list, rule)
+                && let Some(count) = starts.get_mut(list as usize + 1)
+            {
+                *count += 1;
+            }
+        }
+        let mut total = 0;
+        for start in &mut starts {
+            total += *start;
+            *start = total;
+        }
+        let mut words = vec![RuleWord::default(); total as usize].into_boxed_slice();
+        let mut next: Box<[u32]> = starts.clone();
+        let mut last = vec![u32::MAX; lists].into_boxed_slice();
+        for (list, rule) in pairs() {
+            let (at, bit) = place(rule);
+            let (Some(next), Some(last)) = (next.get_mut(list as usize), last.get_mut(list as usize)) else { continue };
+            if std::mem::replace(last, at as u32) != at as u32 {
+                *next += 1;
+            }
+            if let Some(word) = words.get_mut(*next as usize - 1) {
+                word.at = at as u32;
+                word.bits |= bit;
+            }
+        }
+        Lists { starts, words }
+    }
+
+    #[inline]
+    fn of(&self, list: u32) -> &[RuleWord] {
+        match self.starts.get(list as usize..list as usize + 2) {
+            Some([from, to]) => self.words.get(*from as usize..*to as usize).unwrap_or_default(),
             _ => &[],
+        }
+    }
+}
+
+impl RuleWord {
+    /// Those of its rules that are also in another word, in order.
+    #[inline]
+    fn rules(&self, others: u64, visit: &mut impl FnMut(u32)) {
+        let mut bits = self.bits & others;
+        while bits != 0 {
+            visit(self.at * 64 + bits.trailing_zeros());
+            bits &= bits - 1;
         }
     }
 }
@@ -75,7 +287,7 @@ impl DoorRules {
 /// A set of small numbers that also knows how many members come before each: membership and place in
 /// one look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NumberSet(Box<[Word]>);
+struct NumberSet(Box<[Word]>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Word {
@@ -85,7 +297,7 @@ struct Word {
 }
 
 impl NumberSet {
-    pub(super) fn new(numbers: impl IntoIterator<Item = u32>) -> NumberSet {
+    fn new(numbers: impl IntoIterator<Item = u32>) -> NumberSet {
         let mut words: Vec<Word> = Vec::new();
         for number in numbers {
             let (word, bit) = place(number);
@@ -137,15 +349,22 @@ mod tests {
         }
 
         #[test]
-        fn the_rules_of_a_group_at_a_door_come_in_order(
-            pairs in proptest::collection::btree_set((0u32..300, 0u32..50), 0..300),
+        fn what_is_in_a_row_and_in_a_list_comes_in_order(
+            rows in proptest::collection::btree_set((0u32..500, 0usize..5), 0..600),
+            lists in proptest::collection::btree_set((0u32..500, 0u32..8), 0..600),
         ) {
-            let reference = |rule| RuleRef { rule, schedule: None, effect: Effect::Allow };
-            let door = DoorRules::new(pairs.iter().rev().map(|(group, rule)| (*group, reference(*rule))).collect());
-            for group in 0..310 {
-                let expected: BTreeSet<u32> = pairs.iter().filter(|(of, _)| *of == group).map(|(_, rule)| *rule).collect();
-                prop_assert!(door.of_group(group).iter().map(|rule| rule.rule).eq(expected));
+            let table = Rows::new(5, 500, rows.iter().map(|(rule, row)| (*row, *rule)));
+            let by_list = Lists::new(8, || lists.iter().map(|(rule, list)| (*list, *rule)));
+            for row in 0..5 {
+                for list in 0..10 {
+                    let both = |rule: &u32| rows.contains(&(*rule, row)) && lists.contains(&(*rule, list));
+                    let expected: BTreeSet<u32> = (0..500).filter(both).collect();
+                    let mut found = Vec::new();
+                    by_list.of(list).iter().for_each(|word| word.rules(table.row(row).unwrap()[word.at as usize], &mut |rule| found.push(rule)));
+                    prop_assert!(found.iter().eq(&expected), "{:?} {:?}", found, expected);
+                }
             }
+            prop_assert!(table.row(5).is_none());
         }
     }
 }

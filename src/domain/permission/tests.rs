@@ -9,7 +9,7 @@ use crate::domain::{
     event::DenialReason,
     fieldbus::RawCard,
     ids::DoorIx,
-    record::Token,
+    record::{Authentication, Token},
     time::{ClockTrust, Mono, Wall},
 };
 
@@ -39,7 +39,7 @@ fn compile(records: serde_json::Value) -> Result<Permissions, Vec<String>> {
         let record = json!({ "kind": record["kind"], "body": record["body"] });
         (id, serde_json::from_value::<Record>(record).unwrap())
     });
-    Permissions::compile(records, &[id("front"), id("back")], &zone, SetVersion::default())
+    Permissions::compile(records, &Topology::of_doors(&[id("front"), id("back")]), &zone, SetVersion::default())
 }
 
 /// Ada holds card 1 and is in `staff`; `extra` comes on top.
@@ -74,11 +74,28 @@ fn ask(permissions: &Permissions, door: DoorIx, now: Now) -> Decision {
 }
 
 fn granted(rule: &str) -> Decision {
-    Decision::Granted { person: id("ada"), credential: id("c1"), rule: id(rule), extended: false }
+    Decision::Granted {
+        person: id("ada"),
+        credential: Some(id("c1")),
+        rule: id(rule),
+        authentication: Authentication::Card,
+        companion: None,
+        floors: Floors::NONE,
+        extended: false,
+        apb_exempt: false,
+        duress: false,
+    }
 }
 
 fn denied(reason: DenialReason, rule: Option<&str>) -> Decision {
-    Decision::Denied { reason, person: Some(id("ada")), credential: Some(id("c1")), rule: rule.map(id) }
+    Decision::Denied {
+        reason,
+        person: Some(id("ada")),
+        credential: Some(id("c1")),
+        rule: rule.map(id),
+        wants: None,
+        duress: false,
+    }
 }
 
 #[test]
@@ -86,7 +103,7 @@ fn before_the_first_set_every_card_is_denied_as_stale() {
     let none = Permissions::none();
     assert!(!none.is_present());
     assert_eq!(ask(&none, FRONT, now(NOON)), Decision::unattributed(DenialReason::StalePermissions));
-    let asked = none.authorise(&id("op"), "door.open", None, now(NOON));
+    let asked = none.authorise(&id("op"), "door.open", &Targets::default(), now(NOON));
     assert_eq!(asked.unwrap_err().0, Refusal::UnknownOperator);
 }
 
@@ -151,7 +168,7 @@ fn the_reasons_come_in_their_order() {
             { "kind": "access_rule", "id": "no", "body": { "effect": "deny", "persons": ["bob"], "doors": ["front"] } }
         ]));
         match permissions.decide(&CardTokens::single(token(2)), FRONT, now(NOON)) {
-            Decision::Denied { reason, person, credential, rule } => {
+            Decision::Denied { reason, person, credential, rule, .. } => {
                 assert_eq!((person, credential), (Some(id("bob")), Some(id("c2"))));
                 assert_eq!(rule.is_some(), reason == DenialReason::ExplicitDeny);
                 reason
@@ -260,7 +277,7 @@ fn a_card_enrolled_twice_is_refused_if_either_enrolment_is() {
         let card = decode(WELL_FORMED).tokens(|text| if text.starts_with("h10301") { token(3) } else { token(2) });
         match (set.decide(&card, FRONT, now(NOON)), expected) {
             (Decision::Granted { credential, extended, .. }, None) => {
-                assert_eq!((credential.as_str(), extended), ("number", true));
+                assert_eq!((credential, extended), (Some(id("number")), true));
             }
             (Decision::Denied { reason, credential, .. }, Some((expected, by))) => {
                 assert_eq!((reason, credential), (expected, Some(id(by))));
@@ -290,7 +307,7 @@ fn tokens_with_one_hash_are_all_found() {
     );
     let set = set(cards.collect());
     for n in 0..100 {
-        match set.judge(&CardTokens::single(alike(n)), FRONT, now(NOON)) {
+        match set.judge(&Request::card(&CardTokens::single(alike(n)), Target::Door(FRONT), now(NOON))) {
             Decision::Denied { credential: Some(credential), .. } => assert_eq!(**credential, *format!("alike-{n}")),
             other => panic!("{n}: {other:?}"),
         }
@@ -323,7 +340,7 @@ fn every_reason_against_a_set_comes_at_once() {
             "operator op: role boss does not exist",
             "schedule s1: holiday gone does not exist",
             "access_rule r1: names neither groups nor persons",
-            "access_rule r1: names no doors",
+            "access_rule r1: names neither doors nor floors",
             "access_rule r2: schedule never does not exist",
             "access_rule r2: group gone does not exist",
             "access_rule r2: person eve does not exist",
@@ -353,4 +370,51 @@ fn a_thousand_faults_are_counted_and_not_all_listed() {
     let faults = compile(records.into()).unwrap_err();
     assert_eq!(faults.len(), FAULTS_MAX + 1);
     assert_eq!(faults.last().map(String::as_str), Some("and 800 more"));
+}
+
+#[test]
+fn schedules_holidays_and_members_are_looked_up_by_name() {
+    let set = set(json!([
+        { "kind": "holiday", "id": "easter", "body": { "dates": ["2026-04-05"] } },
+        { "kind": "person", "id": "bob", "body": { "groups": ["guests"] } }
+    ]));
+    let at = Wall::from_millis;
+    assert_eq!(set.schedule_holds(&id("mornings"), at(NOON)), Some(false));
+    assert_eq!(set.schedule_holds(&id("mondays"), at(NOON)), Some(true));
+    assert_eq!(set.schedule_holds(&id("never"), at(NOON)), None);
+    let hour = 3_600_000;
+    // In Berlin: NOON is 12:00 on a Monday.
+    assert_eq!(set.schedule_next_change(&id("mornings"), at(NOON)), Some(at(NOON + (7 * 24 - 4) * hour)));
+    assert_eq!(set.schedule_next_change(&id("mondays"), at(NOON)), Some(at(NOON + 12 * hour)));
+    assert_eq!(set.schedule_next_change(&id("never"), at(NOON)), None);
+    assert_eq!(set.holiday_on(&id("easter"), at(NOON)), Some(false));
+    assert_eq!(set.holiday_on(&id("whitsun"), at(NOON)), None);
+    assert!(set.person_exists(&id("ada")) && !set.person_exists(&id("eve")));
+    assert!(set.group_exists(&id("staff")) && !set.group_exists(&id("crew")));
+    assert!(set.is_member(&id("ada"), &id("staff")) && !set.is_member(&id("ada"), &id("guests")));
+    assert!(!set.is_member(&id("eve"), &id("staff")) && !set.is_member(&id("bob"), &id("crew")));
+    assert_eq!(set.people(), (2, 1));
+}
+
+#[test]
+fn what_records_of_the_site_name_cannot_be_deleted() {
+    let set = set(json!([
+        { "kind": "auto_open", "id": "a1", "body": { "doors": ["front"], "schedule": "mornings" } },
+        { "kind": "locker_contract", "id": "k1", "body": { "locker": "L1", "person": "ada" } }
+    ]));
+    let delete = |kind, name| Change::Delete(id(kind), id(name));
+    let refused = |changes: Vec<Change>| set.apply(changes, SetVersion::default()).unwrap_err();
+    assert_eq!(
+        refused(vec![delete("schedule", "mornings"), delete("person", "ada")]),
+        [
+            "auto_open a1: schedule mornings does not exist",
+            "locker_contract k1: person ada does not exist",
+            "credential c1: person ada does not exist",
+        ]
+    );
+    let gone = vec![delete("schedule", "mornings"), delete("auto_open", "a1"), delete("group", "guests")];
+    let after = set.apply(gone, SetVersion::default()).unwrap();
+    assert!(after.site().auto_opens.is_empty() && !set.site().auto_opens.is_empty());
+    let untouched = set.apply([delete("group", "guests")], SetVersion::default()).unwrap();
+    assert!(std::sync::Arc::ptr_eq(set.site(), untouched.site()));
 }

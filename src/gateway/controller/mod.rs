@@ -3,32 +3,58 @@
 //! grows with the number of doors that an input does not concern. Invariant: every input yields one
 //! [`Step`], and [`Controller::desired`] is complete and current when it returns.
 
-mod card;
+mod alarms;
+mod auto_open;
+mod elevators;
+mod entry;
+mod floods;
+mod inputs;
+mod interlock;
+mod lasting;
+mod lockdown;
+mod lockers;
+pub mod machine;
+mod machines;
+mod outputs;
 mod routes;
+mod standing;
 mod step;
+mod system_events;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use self::routes::{Role, Routes};
-pub use self::step::Step;
+use self::{
+    floods::Floods,
+    lockdown::Gatherings,
+    machine::{Deed, Deeds, Happening, Machine, View},
+    routes::{Role, Routes},
+    standing::StandingSet,
+};
+pub use self::{lasting::Lasting, machines::machines, step::Step};
 use crate::{
     domain::{
-        door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, DurableDoor, Effects, OrderEnd},
+        cloud::CloudState,
+        door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, Effects, OrderEnd},
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        order::{Order, OrderReport, Progress},
+        kept::{Kept, KeptKey, Standing},
+        order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        record::EmergencyCard,
+        status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
+        topology::{ReaderAt, Topology},
     },
-    gateway::step::{Effect, LedgerWrite},
+    gateway::step::{Effect, Fence, LedgerWrite},
     wire::token::CredentialKey,
 };
 
@@ -43,10 +69,26 @@ pub enum Input {
     Order(Order),
     /// A new permission set: the next card is decided by it, what was granted stays granted.
     Permissions(Arc<Permissions>),
+    /// What is known of the cloud has changed.
+    Cloud(CloudState),
+    /// All that was committed up to this mark is durable.
+    Durable(Fence),
     /// [`Controller::next_deadline`] has come.
     Timeout,
     /// Every door to its safe state; from here on nothing is commanded.
     Stop,
+    /// The daemon begins anew in a moment, with another configuration: the same, but relays that will be
+    /// driven again stay as they are.
+    Pause(Pause),
+}
+
+/// What of the field another configuration leaves alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// Doors that it drives elsewhere or not at all: they go to their safe state.
+    pub moved: BTreeSet<DoorIx>,
+    /// Whatever stands beside the doors is the same.
+    pub others_stay: bool,
 }
 
 /// A reader and where its cards come from.
@@ -54,16 +96,31 @@ pub enum Input {
 pub struct ReaderBinding {
     pub id: Id,
     pub reader: ReaderIx,
-    pub door: DoorIx,
+    pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
+}
+
+/// All that a controller starts from.
+pub struct Setup<'a> {
+    /// In the order of their indices, as are `readers` and `boards`.
+    pub doors: Vec<DoorConfig>,
+    pub readers: Vec<ReaderBinding>,
+    pub boards: &'a [BoardConfig],
+    pub topology: Arc<Topology>,
+    pub credential_key: CredentialKey,
+    /// From the copy outside of the mirror.
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
+    pub permissions: Arc<Permissions>,
+    pub cloud: CloudState,
+    pub lasting: Lasting,
+    /// What stands beside the doors, in the order in which they hear of things.
+    pub machines: Vec<Box<dyn Machine>>,
 }
 
 #[derive(Debug)]
 struct DoorSlot {
     door: Door,
-    /// As named in the last step that changed it.
-    status: DoorStatus,
     deadline: Option<Mono>,
 }
 
@@ -75,82 +132,146 @@ struct ReaderSlot {
 
 pub struct Controller {
     doors: Vec<DoorSlot>,
-    /// Indexed by [`DoorIx`], one for each lock.
+    /// As named in the last step that changed it, in the order of the doors.
+    statuses: Vec<DoorStatus>,
+    /// Of each lock, in the order of the doors, then of all other relays.
     desired: Vec<Desired>,
     deadlines: BTreeSet<(Mono, DoorIx)>,
     readers: Vec<ReaderSlot>,
     routes: Routes,
     credential_key: CredentialKey,
+    spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     permissions: Arc<Permissions>,
+    topology: Arc<Topology>,
+    cloud: CloudState,
+    machines: Vec<Box<dyn Machine>>,
+    gatherings: Gatherings,
+    /// What machines wait for until it is durable, in the order of the marks.
+    awaited: VecDeque<(Fence, KeptKey)>,
+    fence: Fence,
+    standing: StandingSet,
+    floods: Floods,
+    /// When the last input was handled.
+    last: Now,
     stopping: bool,
+    /// It pauses, and what stands beside the doors was not told: it goes on as if nothing were.
+    machines_stay: bool,
 }
 
+/// How many deeds one input may lead to: far beyond what any honest chain of causes needs.
+const DEEDS_MAX: usize = 4096;
+
+/// Wall time that moved by this much more or less than the time that deadlines count has been set.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
+
 impl Controller {
-    /// `doors`, `readers` and `boards` in the order of their indices. The step names every door.
-    pub fn new(
-        doors: Vec<DoorConfig>,
-        readers: Vec<ReaderBinding>,
-        boards: &[BoardConfig],
-        credential_key: CredentialKey,
-        permissions: Arc<Permissions>,
-        mut restored: BTreeMap<Id, DurableDoor>,
-        now: Now,
-    ) -> (Controller, Step) {
+    /// The step names everything that has a state.
+    pub fn new(setup: Setup<'_>, now: Now) -> (Controller, Step) {
+        let Setup { doors, readers, boards, topology, credential_key, spare_cards, permissions, .. } = setup;
+        let Setup { cloud, mut lasting, machines, .. } = setup;
         let mut step = Step::default();
         let mut controller = Controller {
             doors: Vec::with_capacity(doors.len()),
+            statuses: Vec::with_capacity(doors.len()),
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
             readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false }).collect(),
             credential_key,
+            spare_cards,
             permissions,
+            topology,
+            cloud,
+            machines,
+            gatherings: Gatherings::new(),
+            awaited: VecDeque::new(),
+            fence: Fence::default(),
+            standing: StandingSet::restored(lasting.kept.values()),
+            floods: Floods::default(),
+            last: now,
             stopping: false,
+            machines_stay: false,
         };
         for (ix, config) in (0..).map(DoorIx).zip(doors) {
-            let durable = restored.remove(&config.id).unwrap_or_default();
+            let durable = lasting.doors.remove(&config.id).unwrap_or_default();
             let (door, effects) = Door::new(config, durable, now);
             controller.desired.push(door.desired(now.mono));
-            controller.doors.push(DoorSlot { status: door.status(), door, deadline: None });
-            step.changed.push(ix);
+            controller.statuses.push(door.status());
+            controller.doors.push(DoorSlot { door, deadline: None });
             controller.absorb(now, ix, effects, &mut step);
         }
+        step.changed = controller.things().collect();
+        let kept: Vec<Kept> = lasting.kept.into_values().collect();
+        controller.tell_machines(now, Happening::Start(&kept), &mut step);
+        controller.carry_out(now, &mut step);
+        controller.gather_desired(now);
         (controller, step)
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
             Input::ReaderLost(reader, detail) => self.reader(now, reader, Some(&detail), &mut step),
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
-            Input::Permissions(permissions) => self.permissions = permissions,
+            Input::Permissions(permissions) => {
+                self.permissions = permissions;
+                self.tell_machines(now, Happening::Permissions, &mut step);
+            }
+            Input::Cloud(cloud) => {
+                self.cloud = cloud;
+                self.tell_machines(now, Happening::Cloud, &mut step);
+            }
+            Input::Durable(fence) => {
+                while self.awaited.front().is_some_and(|(mark, _)| *mark <= fence) {
+                    let Some((_, key)) = self.awaited.pop_front() else { break };
+                    self.tell_machines(now, Happening::Durable(&key), &mut step);
+                }
+            }
             Input::Timeout => {}
             Input::Stop => {
                 self.stopping = true;
+                self.tell_machines(now, Happening::Stop, &mut step);
                 for ix in (0..).map(DoorIx).take(self.doors.len()) {
                     self.tell(now, ix, DoorInput::Stop, &mut step);
                 }
             }
+            Input::Pause(pause) => {
+                self.stopping = true;
+                self.machines_stay = pause.others_stay;
+                if !pause.others_stay {
+                    self.tell_machines(now, Happening::Stop, &mut step);
+                }
+                for ix in (0..).map(DoorIx).take(self.doors.len()) {
+                    let input = if pause.moved.contains(&ix) { DoorInput::Stop } else { DoorInput::Pause };
+                    self.tell(now, ix, input, &mut step);
+                }
+            }
         }
         self.let_time_pass(now, &mut step);
+        self.carry_out(now, &mut step);
+        self.gather_desired(now);
         step
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let doors = self.deadlines.first().map(|(at, _)| *at);
+        let machines = self.machines.iter().filter_map(|machine| machine.next_deadline());
+        machines.chain(doors).chain(self.floods.next_deadline()).min()
     }
 
-    /// What every lock is to be, in the order of the doors.
+    /// What every relay is to be: the locks in the order of the doors, then the others.
     pub fn desired(&self) -> &[Desired] {
         &self.desired
     }
 
-    /// After [`Input::Stop`]: every door's safe state has been read back.
+    /// After [`Input::Stop`] or [`Input::Pause`]: every door's safe state has been read back.
     pub fn stopped(&self) -> bool {
-        self.not_stopped().next().is_none()
+        let machines = || self.machines_stay || self.machines.iter().all(|machine| machine.stopped());
+        self.not_stopped().next().is_none() && machines()
     }
 
     /// The doors whose safe state has not been confirmed, for whoever waits for [`Controller::stopped`].
@@ -158,17 +279,46 @@ impl Controller {
         self.doors.iter().filter(|slot| !slot.door.stopped()).map(|slot| &slot.door.config().id)
     }
 
-    pub fn statuses(&self) -> impl Iterator<Item = &DoorStatus> {
-        self.doors.iter().map(|slot| &slot.status)
+    pub fn door_statuses(&self) -> &[DoorStatus] {
+        &self.statuses
     }
 
-    pub fn status(&self, door: DoorIx) -> Option<&DoorStatus> {
-        self.doors.get(door.index()).map(|slot| &slot.status)
+    /// Everything that has a state.
+    pub fn things(&self) -> impl Iterator<Item = Thing> {
+        let doors = (0..).take(self.doors.len()).map(|ix| Thing::Door(DoorIx(ix)));
+        let readers = (0..).take(self.readers.len()).map(|ix| Thing::Reader(ReaderIx(ix)));
+        let boards = (0..).take(self.routes.boards()).map(|ix| Thing::Board(BoardIx(ix)));
+        let others = self.machines.iter().flat_map(|machine| machine.things());
+        doors.chain(readers).chain(boards).chain(others)
+    }
+
+    pub fn status(&self, thing: &Thing) -> Option<Status> {
+        match thing {
+            Thing::Door(door) => self.statuses.get(door.index()).cloned().map(Status::Door),
+            Thing::Reader(reader) => {
+                let slot = self.readers.get(reader.index())?;
+                let link = if slot.lost { Link::Lost } else { Link::Up };
+                Some(Status::Reader(ReaderStatus { reader: slot.binding.id.clone(), link }))
+            }
+            Thing::Board(board) => {
+                let routes = self.routes.board_at(*board)?;
+                let link = match routes.up {
+                    None => Link::Unknown,
+                    Some(true) => Link::Up,
+                    Some(false) => Link::Lost,
+                };
+                Some(Status::Board(BoardStatus { board: routes.id.clone(), link }))
+            }
+            Thing::Area(_) | Thing::FloorGroup(_) | Thing::Locker(_) => {
+                self.machines.iter().find_map(|machine| machine.status(thing))
+            }
+        }
     }
 
     // ---- inputs ----
 
     fn hear_bus(&mut self, now: Now, report: BusReport, step: &mut Step) {
+        self.tell_machines(now, Happening::Bus(&report), step);
         let ended = |ticket, end| DoorInput::OrderEnded { ticket, end };
         let (output, input) = match report {
             BusReport::BoardUp { board } => return self.board_up(now, board, step),
@@ -191,8 +341,17 @@ impl Controller {
         }
     }
 
+    /// While the node stops nobody is let in by a door that is being secured.
+    fn read_card(&mut self, now: Now, read: CardRead, step: &mut Step) {
+        if !self.stopping {
+            self.tell_machines(now, Happening::Read(&read), step);
+        }
+    }
+
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
-        let Some(route) = self.routes.input(input) else { return };
+        let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
+            return self.tell_machines(now, Happening::Input(input, energised), step);
+        };
         let mut fire = None;
         let mut told = Vec::with_capacity(route.roles.len());
         for (ix, role) in &route.roles {
@@ -209,7 +368,8 @@ impl Controller {
             told.extend(input.map(|input| (*ix, input)));
         }
         // One event for the input, however many doors it releases.
-        if let Some(active) = fire.filter(|active| *active != route.fire) {
+        let from_before = || self.standing.is_from_before(&Standing::Fire { input: route.name.clone() });
+        if let Some(active) = fire.filter(|active| *active != route.fire || (!active && from_before())) {
             route.fire = active;
             let input = route.name.clone();
             let body = if active { EventBody::FireActivated { input } } else { EventBody::FireCleared { input } };
@@ -225,7 +385,11 @@ impl Controller {
         let was = routes.up.replace(true);
         let locks: Vec<DoorIx> = routes.locks.iter().flatten().copied().collect();
         let (id, readers) = (routes.id.clone(), routes.readers.clone());
-        if was == Some(false) {
+        if was != Some(true) {
+            changed(step, Thing::Board(board));
+        }
+        let from_before = was.is_none() && self.standing.is_from_before(&Standing::BoardLost { board: id.clone() });
+        if was == Some(false) || from_before {
             self.record(now, EventBody::BoardRestored { board: id }, step);
         }
         for reader in readers {
@@ -242,6 +406,7 @@ impl Controller {
             return;
         }
         let (id, readers) = (routes.id.clone(), routes.readers.clone());
+        changed(step, Thing::Board(board));
         let mut told: Vec<(DoorIx, DoorInput)> =
             routes.locks.iter().flatten().map(|ix| (*ix, DoorInput::LockBoard(false))).collect();
         told.extend(routes.inputs.iter().flat_map(|input| &input.roles).filter_map(|(ix, role)| match role {
@@ -260,10 +425,14 @@ impl Controller {
 
     fn reader(&mut self, now: Now, reader: ReaderIx, lost: Option<&str>, step: &mut Step) {
         let Some(slot) = self.readers.get_mut(reader.index()) else { return };
-        if std::mem::replace(&mut slot.lost, lost.is_some()) == lost.is_some() {
+        let was = std::mem::replace(&mut slot.lost, lost.is_some());
+        let id = slot.binding.id.clone();
+        let from_before = !was && self.standing.is_from_before(&Standing::ReaderLost { reader: id.clone() });
+        if was == lost.is_some() && !(from_before && lost.is_none()) {
             return;
         }
-        let reader = slot.binding.id.clone();
+        changed(step, Thing::Reader(reader));
+        let reader = id;
         let body = match lost {
             Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
             None => EventBody::ReaderRestored { reader },
@@ -272,12 +441,28 @@ impl Controller {
     }
 
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
-        let (ticket, door) = (order.ticket, order.door);
+        let (door, action) = match &order.what {
+            Task::Door(door, action) => (*door, *action),
+            Task::Lockdown { doors, on } => {
+                self.tell_machines(now, Happening::Lockdown { doors, on: *on, by: &order.by }, step);
+                return self.lock_down(now, &order, doors, *on, step);
+            }
+            _ => return self.tell_machines(now, Happening::Order(&order), step),
+        };
         if self.doors.get(door.index()).is_some() {
-            self.tell(now, door, DoorInput::Order(order), step);
+            self.tell(now, door, DoorInput::Order(order.with(action)), step);
         } else {
             let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-            step.reports.push(report(now, ticket, progress));
+            self.report(now, order.ticket, progress, step);
+        }
+    }
+
+    fn watch_clock(&mut self, now: Now, step: &mut Step) {
+        let before = std::mem::replace(&mut self.last, now);
+        let expected = before.wall + now.mono.since(before.mono);
+        let off = now.wall.since(expected).max(expected.since(now.wall));
+        if now.trust != before.trust || off >= CLOCK_STEP {
+            self.tell_machines(now, Happening::Clock, step);
         }
     }
 
@@ -287,6 +472,85 @@ impl Controller {
             self.deadlines.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, door)| *door).collect();
         for door in due {
             self.tell(now, door, DoorInput::Timeout, step);
+        }
+        if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
+            self.tell_machines(now, Happening::Timeout, step);
+        }
+        if self.floods.next_deadline().is_some_and(|due| due <= now.mono) {
+            self.tell_of_floods(now, step);
+        }
+    }
+
+    // ---- the machines beside the doors ----
+
+    fn tell_machines(&mut self, now: Now, happening: Happening<'_>, step: &mut Step) {
+        let view = View {
+            permissions: &self.permissions,
+            topology: &self.topology,
+            cloud: &self.cloud,
+            credential_key: &self.credential_key,
+            spare_cards: &self.spare_cards,
+            depth: step.depth,
+            statuses: &self.statuses,
+            doors: &self.doors,
+        };
+        let mut deeds = Deeds::default();
+        for machine in &mut self.machines {
+            machine.handle(now, &view, happening, &mut deeds);
+        }
+        let depth = step.depth.saturating_add(1);
+        step.deeds.extend(deeds.0.into_iter().map(|deed| (depth, deed)));
+    }
+
+    /// Deeds lead to events, which lead to deeds: until none is left.
+    fn carry_out(&mut self, now: Now, step: &mut Step) {
+        let mut done = 0;
+        loop {
+            let Some((depth, deed)) = step.deeds.pop_front() else {
+                step.depth = 0;
+                self.tell_machines(now, Happening::Settled, step);
+                if step.deeds.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            done += 1;
+            if done > DEEDS_MAX {
+                // A set with a loop is refused when it is loaded; this is what must not happen all the same.
+                step.deeds.clear();
+                let what = format!("more than {DEEDS_MAX} consequences of one input: the rest was not carried out");
+                return self.commit_event(now, EventBody::SystemChainBroken { detail: what }, step);
+            }
+            step.depth = depth;
+            match deed {
+                Deed::Door(door, input) => self.tell(now, door, input, step),
+                Deed::Event(body) => self.record(now, body, step),
+                Deed::Order(order) => self.order(now, order, step),
+                Deed::Alarm(source, text) => {
+                    self.tell_machines(now, Happening::Alarm(&source, text.as_deref()), step);
+                }
+                Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
+                Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
+                Deed::KeepFirst(kept) => {
+                    // Above what an earlier loop of this process may have waited for.
+                    self.fence = Fence(now.mono.as_nanos().max(self.fence.0 + 1));
+                    self.awaited.push_back((self.fence, kept.key()));
+                    step.commit.writes.push(LedgerWrite::Kept(kept));
+                    step.commit.held.push(Effect::Fence(self.fence));
+                }
+                Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
+                Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
+                Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
+                Deed::Changed(thing) => changed(step, thing),
+            }
+        }
+    }
+
+    fn gather_desired(&mut self, now: Now) {
+        self.desired.truncate(self.doors.len());
+        for machine in &self.machines {
+            machine.desired(now.mono, &mut self.desired);
         }
     }
 
@@ -306,17 +570,7 @@ impl Controller {
         if let Some(state) = effects.durable {
             step.commit.writes.push(LedgerWrite::Door { door: slot.door.config().id.clone(), state });
         }
-        step.reports.extend(effects.reports.into_iter().map(|(ticket, progress)| report(now, ticket, progress)));
-        for (ticket, progress) in effects.held {
-            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
-        }
         let status = slot.door.status();
-        if status != slot.status {
-            slot.status = status;
-            if !step.changed.contains(&ix) {
-                step.changed.push(ix);
-            }
-        }
         let deadline = slot.door.next_deadline();
         if let Some(before) = std::mem::replace(&mut slot.deadline, deadline) {
             self.deadlines.remove(&(before, ix));
@@ -325,12 +579,75 @@ impl Controller {
         if let Some(desired) = self.desired.get_mut(ix.index()) {
             *desired = slot.door.desired(now.mono);
         }
+        if let Some(known) = self.statuses.get_mut(ix.index())
+            && *known != status
+        {
+            *known = status;
+            changed(step, Thing::Door(ix));
+            self.tell_machines(now, Happening::Door(ix), step);
+        }
+        for (ticket, progress) in effects.reports {
+            self.hear_door(now, ix, ticket, progress, false, step);
+        }
+        for (ticket, progress) in effects.held {
+            self.hear_door(now, ix, ticket, progress, true, step);
+        }
+        if let Some(closed) = effects.closed {
+            self.tell_machines(now, Happening::Closed(ix), step);
+            step.closed.push((ix, closed));
+        }
     }
 
-    fn record(&self, now: Now, body: EventBody, step: &mut Step) {
+    /// To the desk, or to the machine whose own order it was.
+    fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.reports.push(report(now, ticket, progress));
+        }
+    }
+
+    /// The same, after what this step writes is durable. A machine is told at once: nobody sees what it makes
+    /// of it before the same commit is on the disk.
+    fn report_held(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        if ticket.is_own() {
+            self.tell_machines(now, Happening::Progress(ticket, &progress), step);
+        } else {
+            step.commit.held.push(Effect::Report(report(now, ticket, progress)));
+        }
+    }
+
+    /// An event, and whatever follows from it.
+    fn record(&mut self, now: Now, body: EventBody, step: &mut Step) {
+        let change = self.standing.note(&body);
+        step.commit.writes.extend(change.kept.map(LedgerWrite::Kept));
+        step.commit.writes.extend(change.unkept.iter().map(|what| LedgerWrite::Unkept(what.key())));
+        if !change.known {
+            self.tell_machines(now, Happening::Event(&body), step);
+        }
+        if self.floods.admit(now.mono, &body) {
+            self.commit_event(now, body, step);
+        } else {
+            self.tell_of_floods(now, step);
+        }
+    }
+
+    fn tell_of_floods(&mut self, now: Now, step: &mut Step) {
+        for body in self.floods.due(now.mono) {
+            self.commit_event(now, body, step);
+        }
+    }
+
+    fn commit_event(&self, now: Now, body: EventBody, step: &mut Step) {
         let version = self.permissions.version();
         let (epoch, generation) = (version.epoch, version.generation);
         step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
+    }
+}
+
+fn changed(step: &mut Step, thing: Thing) {
+    if !step.changed.contains(&thing) {
+        step.changed.push(thing);
     }
 }
 

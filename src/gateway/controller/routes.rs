@@ -71,6 +71,14 @@ impl Routes {
         self.boards.get_mut(board.index())
     }
 
+    pub fn board_at(&self, board: BoardIx) -> Option<&BoardRoutes> {
+        self.boards.get(board.index())
+    }
+
+    pub fn boards(&self) -> usize {
+        self.boards.len()
+    }
+
     pub fn input(&mut self, input: InputRef) -> Option<&mut InputRoute> {
         self.board(input.board)?.inputs.get_mut(usize::from(input.input))
     }

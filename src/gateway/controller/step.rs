@@ -1,8 +1,11 @@
 //! What one input to the controller brought about. Invariant: an event is in the step of its effect, so
 //! whoever commits the step can neither act without the record nor record without the act.
 
+use std::collections::VecDeque;
+
+use super::machine::Deed;
 use crate::{
-    domain::{ids::DoorIx, order::OrderReport},
+    domain::{door::Closed, ids::DoorIx, order::OrderReport, status::Thing},
     gateway::step::Commit,
 };
 
@@ -12,12 +15,18 @@ pub struct Step {
     pub commit: Commit,
     /// Order reports that nothing holds back; those that wait for the disk are in `commit.held`.
     pub reports: Vec<OrderReport>,
-    /// Doors whose status differs from the last step that named them, each once.
-    pub changed: Vec<DoorIx>,
+    /// Things whose status differs from the last step that named them, each once.
+    pub changed: Vec<Thing>,
+    /// What is still to be carried out, and as how remote a consequence; empty when the controller returns.
+    pub(super) deeds: VecDeque<(u8, Deed)>,
+    /// Of the deed that is being carried out.
+    pub(super) depth: u8,
+    /// Doors at which a `door.close` was taken: to the desk, which cancels what it had delayed there.
+    pub closed: Vec<(DoorIx, Closed)>,
 }
 
 impl Step {
     pub fn is_empty(&self) -> bool {
-        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty()
+        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty() && self.closed.is_empty()
     }
 }

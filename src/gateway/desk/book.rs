@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::is_last;
 use crate::{
     domain::{ids::Id, outputs::Ticket, time::Wall},
     gateway::step::{CommandKey, CommandRecord},
@@ -54,7 +55,8 @@ impl Book {
             refused: BTreeMap::new(),
         };
         for record in records {
-            book.insert(Entry { record, ticket: None, finished: true });
+            let finished = record.outcomes.last().is_some_and(is_last);
+            book.insert(Entry { record, ticket: None, finished });
         }
         book
     }

@@ -19,12 +19,16 @@
 //! ```
 
 mod book;
+mod delay;
+mod edits;
 mod ending;
+mod errand;
+mod task;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -32,22 +36,33 @@ use std::{
 use serde_json::{Value, json};
 
 pub use book::{Book, Entry};
+pub use delay::DELAYS_PER_DOOR_MAX;
+pub use edits::EditsAtStart;
 pub use ending::is_last;
+pub use errand::{Answer, Answered, Errand, Figures};
 
-use self::ending::{End, message_detail, repeated, staged};
+use self::{
+    delay::Delays,
+    ending::{End, decision_detail, kept, merged, message_detail, repeated, staged},
+    task::Work,
+};
 
 use crate::{
     domain::{
-        event::{Event, EventBody, Refusal},
+        event::{Actor, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        order::{DoorAction, Order, OrderReport},
+        order::{DoorAction, Order, OrderReport, Progress, Task},
         outputs::Ticket,
         permission::Permissions,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    gateway::{
+        reports::Scope,
+        step::{CommandKey, CommandRecord, Commit, Effect, LedgerWrite, MessageToken},
+    },
     wire::{
-        command::{Command, CommandBody},
+        command::Command,
         keys::KeySet,
         outcome::{Outcome, Stage},
     },
@@ -66,9 +81,15 @@ pub const ORDERS_MAX: usize = 256;
 pub struct DeskConfig {
     pub boot: Id,
     pub issuer: String,
-    pub doors: Vec<Id>,
+    pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
+    /// Of an earlier run and not ended with it: the configuration that this run is a trial of, or was until
+    /// just now. [`Desk::handle_settled`] ends it.
+    pub on_trial: Option<CommandKey>,
+    pub edits: EditsAtStart,
+    /// Longest `delay_ms`.
+    pub delay_max: Duration,
 }
 
 /// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
@@ -77,31 +98,65 @@ pub struct DeskConfig {
 #[must_use]
 pub struct DeskStep {
     pub order: Option<Order>,
+    /// What the node itself is asked for, after the order.
+    pub errand: Option<Errand>,
     pub outcomes: Vec<Outcome>,
     pub commit: Commit,
+    /// Doors at which other delays are pending than before: their state is to be told again.
+    pub delays_changed: BTreeSet<Id>,
 }
 
 #[derive(Debug)]
 pub struct Desk {
     boot: Id,
     issuer: String,
+    topology: Arc<Topology>,
     doors: HashMap<Id, DoorIx>,
     clock_skew: Duration,
+    delay_max: Duration,
     permissions: Arc<Permissions>,
     book: Book,
+    /// The log tells of every edit up to this revision.
+    edits_told: u64,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
+    /// What goes into the detail of the next stage.
+    decided: BTreeMap<Ticket, Value>,
+    /// The same of what the node itself does.
+    errands: BTreeMap<Ticket, Asked>,
     next_ticket: u64,
     /// Commands before their `nbf`, by the instant at which it comes.
     held_back: BTreeMap<(Mono, u64), Command>,
+    delays: Delays,
     stopping: bool,
+}
+
+/// An errand that is under way.
+#[derive(Clone, Debug)]
+struct Asked {
+    key: CommandKey,
+    operator: Id,
+    command: String,
+}
+
+/// The operator, not the command, was found wanting: that is worth an event.
+fn is_about_authority(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::Forbidden
+            | Refusal::OutOfScope
+            | Refusal::UnknownOperator
+            | Refusal::OperatorPending
+            | Refusal::OperatorExpired
+            | Refusal::OperatorSuspended
+    )
 }
 
 impl Desk {
     /// `records` and `floor` as the ledger recovered them. Commands that an earlier run left open end
-    /// here as `unknown`: nobody can say any more how far they got.
+    /// here as `unknown`: nobody can say any more how far they got. Delays that are not due yet go on.
     pub fn new(
         config: DeskConfig,
         permissions: Arc<Permissions>,
@@ -110,11 +165,16 @@ impl Desk {
         now: Now,
     ) -> (Desk, DeskStep) {
         let mut step = DeskStep::default();
+        let mut delays = Vec::new();
         for record in &mut records {
-            if record.outcomes.last().is_some_and(is_last) {
+            if record.outcomes.last().is_some_and(is_last) || config.on_trial.as_ref() == Some(&record.key) {
                 continue;
             }
-            let outcome = Outcome {
+            if let Some(delay) = &record.delay {
+                delays.push((record.key.clone(), delay.clone()));
+                continue;
+            }
+            let unknown = || Outcome {
                 jti: record.key.jti.clone(),
                 seq: record.outcomes.len() as u32,
                 stage: Stage::Unknown,
@@ -122,25 +182,43 @@ impl Desk {
                 reason: None,
                 detail: Some(message_detail("the node restarted before this command ended")),
             };
+            let outcome = config.edits.outcome(record, now).unwrap_or_else(unknown);
             record.outcomes.push(outcome.clone());
             step.commit.writes.push(LedgerWrite::Command(record.clone()));
             step.outcomes.push(outcome);
         }
-        let doors = config.doors.into_iter().zip(0..).map(|(id, index)| (id, DoorIx(index))).collect();
-        let desk = Desk {
+        let doors = config.topology.doors.iter().cloned().zip((0..).map(DoorIx)).collect();
+        let mut desk = Desk {
             boot: config.boot,
             issuer: config.issuer,
+            topology: config.topology,
             doors,
             clock_skew: config.clock_skew,
+            delay_max: config.delay_max,
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
+            edits_told: config.edits.told,
             tickets: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            errands: BTreeMap::new(),
             next_ticket: 1,
             held_back: BTreeMap::new(),
+            delays: Delays::default(),
             stopping: false,
         };
+        for (key, delay) in delays {
+            if let Some(entry) = desk.book.get_mut(&key) {
+                entry.finished = false;
+            }
+            desk.restore_delay(now, key, delay, &mut step);
+        }
+        config.edits.stand.iter().for_each(|made| desk.tell_edit(now, made, &mut step));
         (desk, step)
+    }
+
+    pub fn permissions(&self) -> &Arc<Permissions> {
+        &self.permissions
     }
 
     /// From now on commands see this set.
@@ -160,12 +238,23 @@ impl Desk {
             self.finish(&key);
             self.store(&key, &mut step);
         }
+        self.cancel_revoked(now, keys, &mut step);
         step
     }
 
-    /// From now on every new command is refused: the node is stopping.
-    pub fn handle_stop(&mut self) {
+    /// From now on every new command is refused: the node is stopping. What waits for its `nbf` ends here; delays
+    /// go on in the next run.
+    pub fn handle_stop(&mut self, now: Wall) -> DeskStep {
         self.stopping = true;
+        let mut step = DeskStep::default();
+        for (_, command) in std::mem::take(&mut self.held_back) {
+            let key = CommandKey { issuer: command.issuer, jti: command.jti };
+            let detail = message_detail("the node stops before its nbf");
+            self.advance(&key, now, Stage::Cancelled, None, Some(detail), &mut step);
+            self.finish(&key);
+            self.store(&key, &mut step);
+        }
+        step
     }
 
     /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
@@ -230,6 +319,7 @@ impl Desk {
             exp: command.exp,
             boot: self.boot.clone(),
             outcomes: Vec::with_capacity(4),
+            delay: None,
         };
         self.book.insert(Entry { record, ticket: None, finished: false });
         self.advance(&key, now.wall, Stage::Received, None, None, &mut step);
@@ -247,15 +337,30 @@ impl Desk {
         step
     }
 
-    /// The doors report how far an order has got.
-    pub fn handle_report(&mut self, report: OrderReport) -> DeskStep {
+    /// The doors report how far an order has got, or the ledger that something is stored.
+    pub fn handle_report(&mut self, now: Now, report: OrderReport) -> DeskStep {
         let mut step = DeskStep::default();
         let Some(key) = self.tickets.get(&report.ticket).cloned() else {
             return step;
         };
+        if self.hear_delay(now, &report, &key, &mut step) || report.progress == Progress::Stored {
+            return step;
+        }
         let last = report.progress.is_final();
-        let (stage, reason, detail) = staged(report.progress);
-        self.advance(&key, report.at, stage, reason, detail, &mut step);
+        let decision = self.decided.remove(&report.ticket);
+        let progress = match report.progress {
+            Progress::Decided(decided) => {
+                self.decided.insert(report.ticket, decision_detail(&decided));
+                return step;
+            }
+            Progress::Reported(mut status) => {
+                status.delays = self.delays_at(&status.door);
+                Progress::Reported(status)
+            }
+            other => other,
+        };
+        let (stage, reason, detail) = staged(progress);
+        self.advance(&key, report.at, stage, reason, merged(decision, detail), &mut step);
         if last {
             self.tickets.remove(&report.ticket);
             self.finish(&key);
@@ -264,10 +369,53 @@ impl Desk {
         step
     }
 
+    /// Whoever carries out an errand reports how far it has got.
+    pub fn handle_answer(&mut self, now: Now, answer: Answer) -> DeskStep {
+        let mut step = DeskStep::default();
+        let Some(Asked { key, operator, command }) = self.errands.get(&answer.ticket).cloned() else {
+            return step;
+        };
+        let last = answer.answered.is_final();
+        if let Answered::Edited(made) = &answer.answered {
+            self.tell_edit(now, made, &mut step);
+        }
+        let (stage, reason, detail) = answer.answered.staged();
+        // What an edit reaches is only found out where it is made.
+        if let Some(reason) = reason.filter(|reason| is_about_authority(*reason)) {
+            let detail = detail.as_ref().and_then(|detail| detail["message"].as_str()).map(str::to_owned);
+            let jti = key.jti.clone();
+            self.refused_event(now, EventBody::OperatorRefused { operator, jti, command, reason, detail }, &mut step);
+        }
+        self.advance(&key, answer.at, stage, reason, detail, &mut step);
+        if last {
+            self.errands.remove(&answer.ticket);
+            self.finish(&key);
+        }
+        self.store(&key, &mut step);
+        step
+    }
+
+    /// What an earlier run left open on purpose has ended.
+    pub fn handle_settled(&mut self, now: Wall, key: &CommandKey, answered: Answered) -> DeskStep {
+        let mut step = DeskStep::default();
+        if self.book.get(key).is_some_and(|entry| !entry.finished) {
+            let (stage, reason, detail) = answered.staged();
+            self.advance(key, now, stage, reason, detail, &mut step);
+            self.finish(key);
+            self.store(key, &mut step);
+        }
+        step
+    }
+
     /// The doors were restarted: what they had not ended, nobody knows.
     pub fn handle_doors_restarted(&mut self, now: Wall) -> DeskStep {
         let mut step = DeskStep::default();
-        for (_, key) in std::mem::take(&mut self.tickets) {
+        self.decided.clear();
+        let (waiting, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.tickets).into_iter().partition(|(_, key)| self.delays.is_with_the_disk(key));
+        self.tickets = waiting;
+        for (_, key) in lost {
+            self.forget_delay(&key, &mut step);
             let detail = message_detail("the door loop restarted before this command ended");
             self.advance(&key, now, Stage::Unknown, None, Some(detail), &mut step);
             self.finish(&key);
@@ -277,14 +425,20 @@ impl Desk {
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.held_back.first_key_value().map(|((due, _), _)| *due)
+        if self.stopping {
+            return None;
+        }
+        self.held_back.first_key_value().map(|((due, _), _)| *due).into_iter().chain(self.delays.next_due()).min()
     }
 
-    /// Takes one command whose `nbf` has come; to be called until `next_deadline` lies in the future.
+    /// Takes one command whose `nbf` or delay is over; to be called until `next_deadline` lies in the future.
     pub fn handle_timeout(&mut self, now: Now) -> DeskStep {
         let mut step = DeskStep::default();
         let due = self.held_back.first_entry().filter(|entry| entry.key().0 <= now.mono);
         let Some(command) = due.map(|entry| entry.remove()) else {
+            if self.delays.next_due().is_some_and(|due| due <= now.mono) && !self.stopping {
+                self.delay_due(now, &mut step);
+            }
             return step;
         };
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
@@ -302,6 +456,11 @@ impl Desk {
         }
         self.store(&key, &mut step);
         step
+    }
+
+    /// Orders and errands that have not ended.
+    pub fn commands_open(&self) -> usize {
+        self.tickets.len() + self.errands.len()
     }
 
     pub fn commands_remembered(&self) -> usize {
@@ -362,7 +521,7 @@ impl Desk {
                 return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
             }
         }
-        if self.tickets.len() >= ORDERS_MAX {
+        if self.tickets.len() + self.errands.len() >= ORDERS_MAX {
             return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
         }
         Ok(())
@@ -384,69 +543,86 @@ impl Desk {
 
     fn carry_out(&mut self, key: &CommandKey, command: &Command, now: Now, step: &mut DeskStep) {
         let body = &command.body;
-        if let Err((reason, message)) = self.permissions.authorise(&command.operator, body.name(), body.door(), now) {
+        if let Err((reason, message)) =
+            self.permissions.authorise(&command.operator, &body.name(), &body.targets(), now)
+        {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
-        let (door, action) = match body {
-            CommandBody::DoorOpen { door } => (door, DoorAction::Open),
-            CommandBody::DoorClose { door } => (door, DoorAction::Close),
-            CommandBody::DoorOpenAndClose { door, dwell_ms } => {
-                let dwell = dwell_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-                (door, DoorAction::OpenAndClose { dwell })
-            }
-            CommandBody::DoorStateGet { door } => (door, DoorAction::Report),
-            CommandBody::Unsupported { name } => {
-                let end =
-                    End::refused(Refusal::Unsupported, format!("this version of latchd does not carry out {name}"));
-                return self.end(key, command, end, now, step);
-            }
+        let work = match self.work(body) {
+            Ok(work) => work,
+            Err(end) => return self.end(key, command, end, now, step),
         };
-        let Some(&index) = self.doors.get(door) else {
-            let end = End::refused(Refusal::UnknownTarget, format!("this node has no door {door}"));
-            return self.end(key, command, end, now, step);
-        };
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        self.advance(key, now.wall, Stage::Authorised, None, None, step);
+        let (operator, jti) = (command.operator.clone(), command.jti.clone());
         // Without a trusted clock only what secures or asks comes this far; it gets the full span.
         let deadline = match now.trust {
             ClockTrust::Trusted => now.mono_at(command.exp),
             ClockTrust::Untrusted => now.mono + HARDWARE_LIFETIME_MAX,
         };
+        let (ticket, what) = match work {
+            Work::Field(what) => (self.ticket(key), what),
+            Work::Node => {
+                let ticket = self.ticket_of(key);
+                let asked = Asked { key: key.clone(), operator: operator.clone(), command: body.name() };
+                self.errands.insert(ticket, asked);
+                let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
+                step.errand = Some(Errand { ticket, operator, issuer, jti, scope, body: body.clone(), figures: None });
+                return;
+            }
+            Work::Delay { door, ix, action, delay } => {
+                let ticket = self.ticket(key);
+                self.ask_for_delay(ticket, command, action, &door, delay, now);
+                (ticket, Task::Door(ix, DoorAction::Admit(action)))
+            }
+            Work::CancelDelay(args) => {
+                return match self.cancel_delays(now, command, &args, step) {
+                    Ok(()) => {
+                        self.advance(key, now.wall, Stage::Done, None, None, step);
+                        self.finish(key);
+                    }
+                    Err(end) => self.end(key, command, end, now, step),
+                };
+            }
+        };
+        let by = Actor::Operator { operator, jti };
+        step.order = Some(Order { ticket, what, deadline, issued_at: command.iat, by });
+    }
+
+    /// A new one, for a command that the doors or the disk will report on.
+    fn ticket(&mut self, key: &CommandKey) -> Ticket {
+        let ticket = self.ticket_of(key);
         self.tickets.insert(ticket, key.clone());
+        ticket
+    }
+
+    fn ticket_of(&mut self, key: &CommandKey) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
         if let Some(entry) = self.book.get_mut(key) {
             entry.ticket = Some(ticket);
         }
-        self.advance(key, now.wall, Stage::Authorised, None, None, step);
-        step.order = Some(Order {
-            ticket,
-            door: index,
-            action,
-            deadline,
-            issued_at: command.iat,
-            operator: command.operator.clone(),
-            jti: command.jti.clone(),
-        });
+        ticket
     }
 
     fn end(&mut self, key: &CommandKey, command: &Command, end: End, now: Now, step: &mut DeskStep) {
+        self.end_command(key, &command.operator, &command.body.name(), end, now, step);
+    }
+
+    fn end_command(&mut self, key: &CommandKey, operator: &Id, name: &str, end: End, now: Now, step: &mut DeskStep) {
         if let (true, Some(reason)) = (end.event, end.reason) {
-            let version = self.permissions.version();
-            step.commit.event(Event {
-                occurred_at: now.wall,
-                clock: now.trust,
-                epoch: version.epoch,
-                generation: version.generation,
-                body: EventBody::OperatorRefused {
-                    operator: command.operator.clone(),
-                    jti: command.jti.clone(),
-                    command: command.body.name().to_owned(),
-                    reason,
-                    detail: end.detail["message"].as_str().map(str::to_owned),
-                },
-            });
+            let (operator, jti) = (operator.clone(), key.jti.clone());
+            let detail = end.detail["message"].as_str().map(str::to_owned);
+            let body = EventBody::OperatorRefused { operator, jti, command: name.to_owned(), reason, detail };
+            self.refused_event(now, body, step);
         }
         self.advance(key, now.wall, end.stage, end.reason, Some(end.detail), step);
         self.finish(key);
+    }
+
+    fn refused_event(&self, now: Now, body: EventBody, step: &mut DeskStep) {
+        let version = self.permissions.version();
+        let (epoch, generation) = (version.epoch, version.generation);
+        step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
     }
 
     /// Adds the next stage of a command to its record and to what is published.
@@ -462,7 +638,7 @@ impl Desk {
         let Some(entry) = self.book.get_mut(key) else { return };
         let seq = entry.record.outcomes.len() as u32;
         let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
-        entry.record.outcomes.push(outcome.clone());
+        entry.record.outcomes.push(kept(&outcome));
         step.outcomes.push(outcome);
     }
 

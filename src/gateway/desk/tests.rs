@@ -1,12 +1,20 @@
 //! What the desk promises, one promise a test.
 
+mod delays;
+mod lockdowns;
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::domain::{
-    order::Progress,
-    permission::SetVersion,
-    record::{Operator, OperatorStatus, Record},
+use crate::{
+    domain::{
+        event::{EditChange, EditMade},
+        kept::Kept,
+        order::{DoorAction, Progress, Task},
+        permission::SetVersion,
+        record::{Operator, OperatorStatus, Record},
+    },
+    wire::command::{CommandBody, DoorArgs, DoorOpenAndCloseArgs},
 };
 
 const NOON: i64 = 1_790_000_000_000;
@@ -25,7 +33,7 @@ fn at(ms: i64) -> Now {
 
 fn operators() -> Arc<Permissions> {
     let operator = |role: &str, status, doors: Option<Vec<Id>>| {
-        Record::Operator(Operator { name: None, status, role: id(role), doors })
+        Record::Operator(Operator { status, doors, ..Operator::active(id(role)) })
     };
     let records = [
         (id("ada"), operator("integrator", OperatorStatus::Active {}, None)),
@@ -33,16 +41,23 @@ fn operators() -> Arc<Permissions> {
         (id("max"), operator("manager", OperatorStatus::Active {}, Some(vec![id("back")]))),
     ];
     let version = SetVersion { epoch: 1, generation: 7, digest: [0; 32] };
-    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &jiff::tz::TimeZone::UTC, version).unwrap())
+    Arc::new(Permissions::compile(records, &topology(), &jiff::tz::TimeZone::UTC, version).unwrap())
+}
+
+fn topology() -> Topology {
+    Topology::of_doors(&[id("front"), id("back")])
 }
 
 fn config() -> DeskConfig {
     DeskConfig {
         boot: id("run-2"),
         issuer: "https://cloud.example".to_owned(),
-        doors: vec![id("front"), id("back")],
+        topology: Arc::new(topology()),
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
+        on_trial: None,
+        edits: EditsAtStart::default(),
+        delay_max: Duration::from_secs(3600),
     }
 }
 
@@ -62,7 +77,7 @@ fn open(jti: &str) -> Command {
         boot: Some(id("run-2")),
         kid: id("k1"),
         digest: crate::wire::canonical::sha256(jti.as_bytes()),
-        body: CommandBody::DoorOpenAndClose { door: id("front"), dwell_ms: Some(4000) },
+        body: CommandBody::DoorOpenAndClose(DoorOpenAndCloseArgs { door: id("front"), dwell_ms: Some(4000) }),
     }
 }
 
@@ -94,20 +109,20 @@ fn a_good_command_becomes_one_order_with_the_deadline_on_the_monotonic_clock() {
     let step = desk.handle_command(at(200), open("a"), None);
     assert_eq!(stages(&step), [Stage::Received, Stage::Authorised]);
     let order = step.order.unwrap();
-    assert_eq!(order.action, DoorAction::OpenAndClose { dwell: Some(Duration::from_secs(4)) });
+    let momentary = DoorAction::OpenAndClose { dwell: Some(Duration::from_secs(4)) };
+    assert_eq!(order.what, Task::Door(DoorIx(0), momentary));
     assert_eq!(order.deadline, at(5000).mono);
-    assert_eq!(order.door, DoorIx(0));
 }
 
 #[test]
 fn stages_are_numbered_from_zero_and_end_with_the_observation() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
-    let actuated = desk.handle_report(report(&order, Progress::Actuated { observation_follows: true }));
-    let observed = desk.handle_report(report(&order, Progress::Observed));
+    let actuated = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: true }));
+    let observed = desk.handle_report(at(100), report(&order, Progress::Observed));
     assert_eq!((actuated.outcomes[0].seq, actuated.outcomes[0].stage), (2, Stage::Actuated));
     assert_eq!((observed.outcomes[0].seq, observed.outcomes[0].stage), (3, Stage::Observed));
-    let late = desk.handle_report(report(&order, Progress::NotObserved));
+    let late = desk.handle_report(at(100), report(&order, Progress::NotObserved));
     assert!(late.outcomes.is_empty(), "after its end a command says nothing more");
 }
 
@@ -115,7 +130,7 @@ fn stages_are_numbered_from_zero_and_end_with_the_observation() {
 fn the_same_bytes_again_answer_with_the_stored_outcome_and_move_nothing() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
-    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let _ = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: false }));
     let again = desk.handle_command(at(100), open("a"), None);
     assert!(again.order.is_none());
     assert_eq!(stages(&again), [Stage::Actuated]);
@@ -160,7 +175,8 @@ fn a_command_for_another_run_is_unknown_and_learns_the_present_run() {
 
 #[test]
 fn closing_passes_the_restart_fence() {
-    let close = Command { boot: Some(id("run-1")), body: CommandBody::DoorClose { door: id("front") }, ..open("a") };
+    let close =
+        Command { boot: Some(id("run-1")), body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("a") };
     assert!(desk().handle_command(at(0), close, None).order.is_some());
 }
 
@@ -168,7 +184,7 @@ fn closing_passes_the_restart_fence() {
 fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
     let blind = Now { trust: ClockTrust::Untrusted, ..at(0) };
     assert_eq!(refusal(&desk().handle_command(blind, open("a"), None)), Some(Refusal::ClockUntrusted));
-    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("b") };
+    let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("b") };
     assert!(desk().handle_command(blind, close, None).order.is_some());
 }
 
@@ -176,7 +192,11 @@ fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
 fn what_moves_hardware_lives_for_a_minute_at_most() {
     let long = Command { exp: at(60_001).wall, ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), long, None)), Some(Refusal::LifetimeTooLong));
-    let ask = Command { exp: at(3_600_000).wall, body: CommandBody::DoorStateGet { door: id("front") }, ..open("b") };
+    let ask = Command {
+        exp: at(3_600_000).wall,
+        body: CommandBody::DoorStateGet(DoorArgs { door: id("front") }),
+        ..open("b")
+    };
     assert!(desk().handle_command(at(0), ask, None).order.is_some());
 }
 
@@ -220,7 +240,7 @@ fn authority_is_asked_of_the_mirror_and_a_refusal_is_an_event() {
 
 #[test]
 fn an_unknown_door_and_an_unsupported_command_say_so() {
-    let nowhere = Command { body: CommandBody::DoorOpen { door: id("attic") }, ..open("a") };
+    let nowhere = Command { body: CommandBody::DoorOpen(DoorArgs { door: id("attic") }), ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), nowhere, None)), Some(Refusal::UnknownTarget));
     let later = Command { body: CommandBody::Unsupported { name: "locker.open".to_owned() }, ..open("b") };
     assert_eq!(refusal(&desk().handle_command(at(0), later, None)), Some(Refusal::Unsupported));
@@ -233,7 +253,8 @@ fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
         assert!(desk.handle_command(at(0), open(jti), None).order.is_some());
     }
     assert_eq!(refusal(&desk.handle_command(at(1), open("e"), None)), Some(Refusal::Overloaded));
-    let other = Command { operator: id("max"), body: CommandBody::DoorOpen { door: id("back") }, ..open("f") };
+    let other =
+        Command { operator: id("max"), body: CommandBody::DoorOpen(DoorArgs { door: id("back") }), ..open("f") };
     assert!(desk.handle_command(at(1), other, None).order.is_some(), "another operator has room of their own");
 }
 
@@ -241,7 +262,7 @@ fn live_commands_are_never_forgotten_so_the_next_is_overloaded() {
 fn questions_that_live_long_leave_room_for_what_moves_a_door() {
     let mut desk = desk();
     let ask = |jti: &str| {
-        let body = CommandBody::DoorStateGet { door: id("front") };
+        let body = CommandBody::DoorStateGet(DoorArgs { door: id("front") });
         Command { exp: at(3_600_000).wall, body, ..open(jti) }
     };
     for jti in ["a", "b", "c"] {
@@ -270,7 +291,7 @@ fn a_command_that_was_refused_for_want_of_room_is_not_carried_out_when_there_is_
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let late = Command { iat: at(4000).wall, exp: at(9000).wall, ..open("e") };
     assert_eq!(refusal(&desk.handle_command(at(4000), late.clone(), None)), Some(Refusal::Overloaded));
@@ -283,10 +304,10 @@ fn a_clock_that_jumped_ahead_without_trust_makes_no_room() {
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let jumped = Now { trust: ClockTrust::Untrusted, ..at(86_400_000) };
-    let close = Command { body: CommandBody::DoorClose { door: id("front") }, ..open("e") };
+    let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("e") };
     let step = desk.handle_command(jumped, close, None);
     assert_eq!(step.outcomes.last().and_then(|outcome| outcome.reason), Some(Refusal::Overloaded));
     assert!(step.commit.writes.is_empty(), "nothing was forgotten: {:?}", step.commit.writes);
@@ -297,7 +318,7 @@ fn a_forgotten_id_stays_dead_even_when_the_clock_steps_back() {
     let mut desk = desk();
     for jti in ["a", "b", "c", "d"] {
         let order = desk.handle_command(at(0), open(jti), None).order.unwrap();
-        let _ = desk.handle_report(report(&order, Progress::Observed));
+        let _ = desk.handle_report(at(100), report(&order, Progress::Observed));
     }
     let fresh = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("e") };
     let step = desk.handle_command(at(6000), fresh, None);
@@ -331,7 +352,148 @@ fn when_the_door_loop_restarts_its_orders_end_as_unknown() {
     let mut desk = desk();
     let order = desk.handle_command(at(0), open("a"), None).order.unwrap();
     assert_eq!(stages(&desk.handle_doors_restarted(at(50).wall)), [Stage::Unknown]);
-    assert!(desk.handle_report(report(&order, Progress::Observed)).outcomes.is_empty());
+    assert!(desk.handle_report(at(100), report(&order, Progress::Observed)).outcomes.is_empty());
+}
+
+fn report_command(jti: &str) -> Command {
+    Command { body: CommandBody::ReportsQuery(crate::wire::report::ReportArgs::default()), ..open(jti) }
+}
+
+#[test]
+fn an_errand_is_not_the_doors_and_outlives_their_restart() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    assert!(desk.handle_doors_restarted(at(50).wall).outcomes.is_empty());
+    let done = Answer { ticket: errand.ticket, at: at(60).wall, answered: Answered::Done(None) };
+    assert_eq!(stages(&desk.handle_answer(at(0), done.clone())), [Stage::Done]);
+    assert!(desk.handle_answer(at(0), done).outcomes.is_empty(), "after its end a command says nothing more");
+}
+
+#[test]
+fn an_errand_carries_what_its_operator_may_see() {
+    let mut desk = desk();
+    let of_ada = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    assert_eq!(of_ada.scope.doors, None);
+    let of_max = Command { operator: id("max"), ..report_command("b") };
+    let of_max = desk.handle_command(at(0), of_max, None).errand.unwrap();
+    assert_eq!(of_max.scope.doors, Some([id("back")].into()));
+}
+
+#[test]
+fn a_large_answer_is_told_whole_and_remembered_in_a_word() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), report_command("a"), None).errand.unwrap();
+    let page = json!({ "report": "x".repeat(100_000) });
+    let answer = Answer { ticket: errand.ticket, at: at(1).wall, answered: Answered::Done(Some(page.clone())) };
+    let step = desk.handle_answer(at(0), answer);
+    assert_eq!(step.outcomes[0].detail, Some(page));
+    let Some(LedgerWrite::Command(record)) = step.commit.writes.last() else { panic!("not stored") };
+    assert!(serde_json::to_vec(record).unwrap().len() < 2048);
+    let again = desk.handle_command(at(2), report_command("a"), None);
+    assert_eq!(stages(&again), [Stage::Done]);
+    assert!(again.outcomes[0].detail.as_ref().unwrap()["message"].as_str().unwrap().contains("another jti"));
+}
+
+#[test]
+fn what_the_catalogues_have_and_the_contract_has_not_is_unsupported_for_those_who_might_use_it() {
+    let (records, version) = ([("ada", "automat.admin"), ("eve", "integrator")], SetVersion::default());
+    let records = records.map(|(name, role)| (id(name), Record::Operator(Operator::active(id(role)))));
+    let permissions = Permissions::compile(records, &topology(), &jiff::tz::TimeZone::UTC, version).unwrap();
+    let (mut desk, _) = Desk::new(config(), Arc::new(permissions), vec![], Wall::EPOCH, at(0));
+    let photo = |operator: &str| {
+        let body = CommandBody::Unsupported { name: "camera.front_photo".to_owned() };
+        Command { operator: id(operator), body, ..open(operator) }
+    };
+    assert_eq!(refusal(&desk.handle_command(at(0), photo("ada"), None)), Some(Refusal::Unsupported));
+    assert_eq!(refusal(&desk.handle_command(at(0), photo("eve"), None)), Some(Refusal::Forbidden));
+}
+
+fn edit_command(jti: &str) -> Command {
+    let body = CommandBody::Delete { kind: "person".to_owned(), id: id("pat") };
+    Command { boot: None, body, ..open(jti) }
+}
+
+fn made(jti: &str, revision: u64) -> EditMade {
+    let change = EditChange::Delete;
+    EditMade { operator: id("ada"), jti: id(jti), kind: id("person"), id: id("pat"), change, revision }
+}
+
+/// The edits that a commit tells of, and the mark up to which they are told.
+fn told(step: &DeskStep) -> (Vec<u64>, Option<u64>) {
+    let mut edits = Vec::new();
+    let mut mark = None;
+    for write in &step.commit.writes {
+        match write {
+            LedgerWrite::Event(Event { body: EventBody::OverlayEdited(made), .. }) => edits.push(made.revision),
+            LedgerWrite::Kept(Kept::EditsTold { revision }) => mark = Some(*revision),
+            _ => {}
+        }
+    }
+    (edits, mark)
+}
+
+#[test]
+fn an_edit_its_event_and_its_outcome_are_one_commit() {
+    let mut desk = desk();
+    let errand = desk.handle_command(at(0), edit_command("a"), None).errand.unwrap();
+    let answer = Answer { ticket: errand.ticket, at: at(1).wall, answered: Answered::Edited(made("a", 7)) };
+    let step = desk.handle_answer(at(1), answer);
+    assert_eq!(stages(&step), [Stage::Done]);
+    assert_eq!(told(&step), (vec![7], Some(7)));
+    assert!(matches!(step.commit.writes.last(), Some(LedgerWrite::Command(_))));
+    assert_eq!(step.outcomes[0].detail.as_ref().unwrap()["edit"]["revision"], 7);
+    // Found again in the mirror, it is not told again.
+    let found = desk.handle_edits(at(2), &[made("a", 7), made("b", 8)]);
+    assert_eq!(told(&found), (vec![8], Some(8)));
+}
+
+#[test]
+fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
+    let mut first = desk();
+    let mut records = Vec::new();
+    for jti in ["a", "b", "c"] {
+        let step = first.handle_command(at(0), edit_command(jti), None);
+        records.extend(step.commit.writes.into_iter().filter_map(|write| match write {
+            LedgerWrite::Command(record) => Some(record),
+            _ => None,
+        }));
+    }
+    // Of the second the command was never stored.
+    records.retain(|record| record.key.jti != id("b"));
+    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], told: 0 };
+    let config = DeskConfig { boot: id("run-3"), edits, ..config() };
+    let (mut second, step) = Desk::new(config.clone(), operators(), records.clone(), Wall::EPOCH, at(2000));
+    let ends: Vec<(&str, Stage)> = step.outcomes.iter().map(|outcome| (outcome.jti.as_str(), outcome.stage)).collect();
+    assert_eq!(ends, [("a", Stage::Done), ("c", Stage::Unknown)]);
+    assert_eq!(told(&step), (vec![1, 2], Some(2)));
+    assert_eq!(stages(&second.handle_command(at(2001), edit_command("a"), None)), [Stage::Done]);
+    let config = DeskConfig { edits: EditsAtStart { told: 1, ..config.edits.clone() }, ..config };
+    let (_, step) = Desk::new(config, operators(), records, Wall::EPOCH, at(2000));
+    assert_eq!(told(&step), (vec![2], Some(2)));
+}
+
+#[test]
+fn an_edit_that_is_refused_for_want_of_authority_is_an_event() {
+    let mut desk = desk();
+    let refused = |desk: &mut Desk, jti: &str, refusal| {
+        let errand = desk.handle_command(at(0), edit_command(jti), None).errand.unwrap();
+        let answered = Answered::Refused(refusal, json!({ "message": "reaches the vault" }));
+        let step = desk.handle_answer(at(1), Answer { ticket: errand.ticket, at: at(1).wall, answered });
+        assert_eq!(stages(&step), [Stage::Refused]);
+        step.commit.writes.into_iter().find_map(|write| match write {
+            LedgerWrite::Event(event) => Some(event.body),
+            _ => None,
+        })
+    };
+    let expected = EventBody::OperatorRefused {
+        operator: id("ada"),
+        jti: id("a"),
+        command: "person.delete".to_owned(),
+        reason: Refusal::OutOfScope,
+        detail: Some("reaches the vault".to_owned()),
+    };
+    assert_eq!(refused(&mut desk, "a", Refusal::OutOfScope), Some(expected));
+    assert_eq!(refused(&mut desk, "b", Refusal::Conflict), None);
 }
 
 #[test]
@@ -349,7 +511,7 @@ fn orders_that_nobody_owns_any_more_end_in_the_order_in_which_they_came() {
 #[test]
 fn a_stopping_node_takes_no_commands() {
     let mut desk = desk();
-    desk.handle_stop();
+    let _ = desk.handle_stop(at(0).wall);
     assert_eq!(refusal(&desk.handle_command(at(0), open("a"), None)), Some(Refusal::Overloaded));
 }
 
@@ -364,7 +526,7 @@ fn a_retained_command_is_refused_for_good_and_takes_back_nothing_that_was_done()
     assert_eq!(refusal(&without_the_flag), Some(Refusal::Retained), "the broker cannot revive it");
 
     let order = desk.handle_command(at(0), open("b"), None).order.unwrap();
-    let _ = desk.handle_report(report(&order, Progress::Actuated { observation_follows: false }));
+    let _ = desk.handle_report(at(100), report(&order, Progress::Actuated { observation_follows: false }));
     let with_the_flag = desk.handle_retained(at(100), open("b"), token);
     assert_eq!(stages(&with_the_flag), [Stage::Actuated], "nor have it called refused");
 }
@@ -394,7 +556,7 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     assert_eq!(stages(&step), [Stage::Cancelled]);
     assert_eq!(step.outcomes[0].jti, id("a"));
     let due = desk.handle_timeout(at(1000));
-    assert_eq!(due.order.unwrap().jti, id("b"));
+    assert_eq!(due.order.unwrap().by.cause(), Some(&id("b")));
     assert!(desk.next_deadline().is_none());
 }
 
@@ -402,7 +564,7 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
 fn a_closing_does_not_wait_for_its_nbf_by_a_clock_that_nobody_trusts() {
     let mut desk = desk();
     let nbf = Some(at(4000).wall);
-    let body = CommandBody::DoorClose { door: id("front") };
+    let body = CommandBody::DoorClose(DoorArgs { door: id("front") });
     let step = desk.handle_command(
         Now { trust: ClockTrust::Untrusted, wall: Wall::EPOCH, ..at(0) },
         Command { nbf, body, ..open("a") },

@@ -12,7 +12,8 @@
 //! end twice. Invariants: a desired state that came with an order takes force only when its write
 //! starts, so an order that expired or failed has changed nothing here: the state before it stays until
 //! the controller sends another; the level driven is a function of (in force, now), so `until` ends by
-//! itself. Tickets rise: one that is not higher than the highest seen is no new order.
+//! itself. Tickets rise, operators' and the node's own each for itself: one that is not higher than the
+//! highest seen is no new order.
 
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub struct Output {
     waiting: Option<Waiting>,
     written: Vec<Written>,
     newest: Option<Ticket>,
+    /// The same of the node's own.
+    newest_own: Option<Ticket>,
     /// The order that ended without effect: its desired state is not followed.
     dead: Option<Ticket>,
     /// Level at the last read-back since the board came (or echoed, where there is no read-back).
@@ -103,6 +106,7 @@ impl Output {
             waiting: None,
             written: Vec::new(),
             newest: None,
+            newest_own: None,
             dead: None,
             seen: None,
             unverified: None,
@@ -133,10 +137,12 @@ impl Output {
     }
 
     pub fn set_desired(&mut self, now: Mono, desired: &Desired, out: &mut Vec<BusReport>) {
+        // What is over by now is no company for what is wanted from now on.
+        self.tick(now, out);
         match desired.order {
             Some((ticket, _)) if self.dead == Some(ticket) => {}
-            Some((ticket, deadline)) if self.newest.is_none_or(|newest| ticket > newest) => {
-                self.newest = Some(ticket);
+            Some((ticket, deadline)) if self.newest_like(ticket).is_none_or(|newest| ticket > newest) => {
+                *self.newest_like(ticket) = Some(ticket);
                 if let Some(overtaken) = self.waiting.take() {
                     self.dead = Some(overtaken.ticket);
                     self.fail(overtaken.ticket, "overtaken by a later command before it was written", out);
@@ -171,6 +177,10 @@ impl Output {
             }
         }
         self.retarget(now);
+    }
+
+    fn newest_like(&mut self, ticket: Ticket) -> &mut Option<Ticket> {
+        if ticket.is_own() { &mut self.newest_own } else { &mut self.newest }
     }
 
     /// What time alone brings: orders expire, `until` passes.

@@ -59,6 +59,8 @@ impl Planned {
                 self.batch.extend(commands.iter().map(|key| KvWrite::Delete(keys::command(key))));
                 self.batch.push(keys::record(keys::FORGET_FLOOR.to_vec(), &TimeRecord { at: *floor })?);
             }
+            LedgerWrite::Kept(kept) => self.batch.push(keys::record(keys::kept(&kept.key()), kept)?),
+            LedgerWrite::Unkept(key) => self.batch.push(KvWrite::Delete(keys::kept(key))),
             LedgerWrite::Door { door, state } => self.batch.push(keys::record(keys::door(door), state)?),
             LedgerWrite::Acked { through } => {
                 // Never back, and never beyond what there is.

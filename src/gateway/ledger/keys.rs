@@ -6,13 +6,14 @@
 //! | `e/` number (8, big-endian) | an event, canonical JSON without `replayed` |
 //! | `c/` SHA-256 of the issuer (32) `/` jti | a command and its outcomes |
 //! | `d/` door | what of a door's state outlives a power cut |
+//! | `k/` name | what else outlives a power cut, one value each |
 //! | `meta/head` | log id, newest and oldest event |
 //! | `meta/acked` `meta/floor` `meta/clock` `meta/beat` `meta/clean` | single values |
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    domain::{ids::Id, time::Wall},
+    domain::{ids::Id, kept::KeptKey, time::Wall},
     gateway::{
         kv::{Kv, KvError, KvWrite},
         step::CommandKey,
@@ -34,6 +35,7 @@ pub const CLEAN: &[u8] = b"meta/clean";
 const EVENTS: &[u8] = b"e/";
 pub const COMMANDS: &[u8] = b"c/";
 pub const DOORS: &[u8] = b"d/";
+pub const KEPT: &[u8] = b"k/";
 
 pub fn event(seq: u64) -> Vec<u8> {
     [EVENTS, &seq.to_be_bytes()].concat()
@@ -64,6 +66,10 @@ pub fn command(key: &CommandKey) -> Vec<u8> {
 
 pub fn door(id: &Id) -> Vec<u8> {
     [DOORS, id.as_bytes()].concat()
+}
+
+pub fn kept(key: &KeptKey) -> Vec<u8> {
+    [KEPT, key.as_str().as_bytes()].concat()
 }
 
 /// The end of the keys that begin with `prefix`, which ends in `/`.

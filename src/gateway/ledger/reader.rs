@@ -60,6 +60,28 @@ impl<K: Kv> EventReader<K> {
         Ok(events)
     }
 
+    /// The oldest event that is kept; the number after the newest where there is none.
+    pub fn oldest_seq(&self) -> Result<u64, KvError> {
+        let through = self.durable_seq();
+        let mut oldest = None;
+        self.kv.scan(&keys::event(0), &keys::event(through.saturating_add(1)), &mut |key, _| {
+            oldest = keys::event_seq(key);
+            ControlFlow::Break(())
+        })?;
+        Ok(oldest.unwrap_or(through.saturating_add(1)))
+    }
+
+    /// Those of these numbers, both included, that are kept, durable and intact.
+    pub fn read_range(&self, from: u64, through: u64) -> Result<Vec<Sealed>, KvError> {
+        let through = through.min(self.durable_seq());
+        let mut events = Vec::new();
+        self.kv.scan(&keys::event(from), &keys::event(through.saturating_add(1)), &mut |key, framed| {
+            events.extend(keys::event_seq(key).and_then(|seq| open(seq, key, framed)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(events)
+    }
+
     /// Of a durable event that is still kept and intact: what an acknowledgement's `head_hash` is held against.
     pub fn hash_of(&self, seq: u64) -> Result<Option<[u8; 32]>, KvError> {
         if seq == 0 || seq > self.durable_seq() {

@@ -18,7 +18,12 @@ use super::{
     keys::{self, AckedRecord, BeatRecord, CleanRecord, HeadRecord, TimeRecord},
 };
 use crate::{
-    domain::{door::DurableDoor, ids::Id, time::Wall},
+    domain::{
+        door::DurableDoor,
+        ids::Id,
+        kept::{Kept, KeptKey},
+        time::Wall,
+    },
     gateway::{
         kv::{Kv, KvWrite},
         step::CommandRecord,
@@ -55,6 +60,7 @@ pub struct Recovered {
     pub first: u64,
     pub acked_through: u64,
     pub doors: BTreeMap<Id, DurableDoor>,
+    pub kept: BTreeMap<KeptKey, Kept>,
     pub commands: Vec<CommandRecord>,
     /// The last run stopped in order, or there was none.
     pub clean: bool,
@@ -88,15 +94,17 @@ impl<K: Kv> Ledger<K> {
         let floor: Option<TimeRecord> = opening.single(keys::FORGET_FLOOR)?;
         let clock: Option<TimeRecord> = opening.single(keys::CLOCK_FLOOR)?;
         let beat: Option<BeatRecord> = opening.single(keys::BEAT)?;
-        let (doors, commands) = (opening.doors()?, opening.commands()?);
+        let (doors, kept, commands) = (opening.doors()?, opening.kept()?, opening.commands()?);
 
-        let untouched = head.seq == 0 && commands.is_empty() && doors.is_empty() && opening.notes.is_empty();
+        let nothing_kept = doors.is_empty() && kept.is_empty();
+        let untouched = head.seq == 0 && commands.is_empty() && nothing_kept && opening.notes.is_empty();
         let recovered = Recovered {
             clean: untouched || clean_mark.is_some_and(|mark| mark.seq == head.seq),
             acked_through: acked.map_or(0, |acked| acked.through).min(head.seq),
             head: head.clone(),
             first,
             doors,
+            kept,
             commands,
             last_beat: beat.map(|b| LastBeat { at: b.at, epoch: b.epoch, generation: b.generation }),
             clock_floor: clock.map_or(Wall::EPOCH, |clock| clock.at),
@@ -165,6 +173,18 @@ impl<K: Kv> Opening<'_, K> {
             }
         }
         Ok(doors)
+    }
+
+    fn kept(&mut self) -> Result<BTreeMap<KeptKey, Kept>, LedgerError> {
+        let mut all = BTreeMap::new();
+        for (key, framed) in self.all(keys::KEPT)? {
+            match keys::decode::<Kept>(&key, &framed) {
+                Ok(kept) if keys::kept(&kept.key()) == key => drop(all.insert(kept.key(), kept)),
+                Ok(_) => self.cut_out(key, "stands under the name of another".to_owned()),
+                Err(damage) => self.cut_out(key, damage),
+            }
+        }
+        Ok(all)
     }
 
     fn commands(&mut self) -> Result<Vec<CommandRecord>, LedgerError> {

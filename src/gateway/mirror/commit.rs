@@ -2,17 +2,17 @@
 //! anchor, then the word to the outside; must never speak before the store has synced. Invariant: at every
 //! instant of a crash either the old set or the new one is whole in the store, and the anchor is not above it.
 
-use std::sync::Arc;
-
 use super::{
     Anchor, Applied, Chores, Held, Mirror, MirrorOutput, SecondCopy,
-    copy::{CopyError, LOG_DELTA, LOG_KEYS, Sink},
-    gather::{Gather, Gathered},
+    copy::{CopyError, LOG_DELTA, LOG_KEYS, LOG_OVERLAY, Sink},
+    gather::Understood,
+    overlay::{Overlay, OverlayVersion},
     recover::recover,
-    table::{Changes, Meta, StoredKeys, Table},
+    settle::{Settled, Unsettled},
+    table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError, View},
 };
 use crate::{
-    domain::{ids::Id, time::Now},
+    domain::{event::ConflictedEdit, ids::Id, time::Now},
     gateway::{kv::Kv, step::Durable},
     wire::set::{Digest, Summary, chunk},
 };
@@ -35,21 +35,23 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         out: &mut Vec<MirrorOutput>,
     ) {
         let version = meta.version();
-        let mut gather = Gather::default();
-        if let Err(error) = self.table.rows(&changes, |row| gather.add(row)) {
-            return self.fail(error.to_string(), out);
-        }
-        let gathered = match gather.finish(&meta.critical, &self.config.doors, &self.config.zone, version) {
-            Ok(gathered) => gathered,
-            Err(reasons) => return self.refuse(document, Some(version), reasons, out),
+        let settled = match self.settle(&changes, &meta, &absorbs) {
+            Ok(settled) => settled,
+            Err(Unsettled::Refused(reasons)) => return self.refuse(document, Some(version), reasons, out),
+            Err(Unsettled::Store(error)) => return self.fail(error.to_string(), out),
         };
-        let durable = match self.table.write(&changes, &meta) {
+        let change = settled.change.as_ref();
+        let after = change.map_or(self.overlay.version(), |change| self.overlay.version_after(change));
+        let overlay = OverlayWrite { change, after, conflicts: &settled.conflicts };
+        let durable = match self.table.write(&changes, &meta, overlay) {
             Ok(durable) => durable,
             Err(error) => return self.fail(error.to_string(), out),
         };
-        drop(changes);
+        let changed: Vec<Vec<u8>> = changes.into_keys().collect();
         let had_base = self.held.is_some();
-        self.held = Some(Held { version, summary });
+        let Settled { understood, layer, change, absorbed, conflicts, disputed } = settled;
+        let applied = applied(&understood, absorbed, conflicts, after, &durable);
+        self.held = Some(Held { version, summary, understood: Some(understood) });
         self.raise_anchor(&meta);
         let mark = self.anchor.mark();
         self.target = self.target.max(mark);
@@ -64,12 +66,21 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         }
         self.retry.reset();
         if is_delta && had_base && !self.chores.rewrite {
-            self.append_to_copy(now, LOG_DELTA, &meta.document, out);
+            self.append_to_copy(now, LOG_DELTA, meta.document.as_bytes(), out);
         } else {
             self.chores.rewrite = true;
         }
+        let layered: Vec<Vec<u8>> = self.layer.keys().chain(layer.keys()).cloned().collect();
+        (self.layer, self.disputed) = (layer, disputed);
+        if let Err(error) = self.update_directory(changed.iter().chain(&layered)) {
+            return self.fail(error.to_string(), out);
+        }
+        if let Some(change) = change {
+            self.overlay.apply(&change);
+            self.overlay_to_copy(now, &change, out);
+        }
         self.do_chores(now, false, out);
-        out.push(MirrorOutput::Applied(applied(gathered, absorbs, &durable)));
+        out.push(MirrorOutput::Applied(applied));
     }
 
     pub(super) fn commit_keys(&mut self, now: Now, keys: StoredKeys, out: &mut Vec<MirrorOutput>) {
@@ -79,7 +90,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         self.anchor.keys_version = self.anchor.keys_version.max(keys.version);
         self.chores.anchor = true;
         if self.held.is_some() && !self.chores.rewrite {
-            self.append_to_copy(now, LOG_KEYS, &keys.compact, out);
+            self.append_to_copy(now, LOG_KEYS, keys.compact.as_bytes(), out);
         }
         self.keys = Some(keys);
         self.do_chores(now, false, out);
@@ -93,14 +104,15 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             issued_at_ms: meta.issued_at_ms,
             set_seen: true,
             keys_version: self.anchor.keys_version,
+            overlay_revision: self.anchor.overlay_revision,
         };
         self.chores.anchor = true;
     }
 
-    fn append_to_copy(&mut self, now: Now, tag: u8, compact: &str, out: &mut Vec<MirrorOutput>) {
-        let mut entry = Vec::with_capacity(1 + compact.len());
+    pub(super) fn append_to_copy(&mut self, now: Now, tag: u8, content: &[u8], out: &mut Vec<MirrorOutput>) {
+        let mut entry = Vec::with_capacity(1 + content.len());
         entry.push(tag);
-        entry.extend_from_slice(compact.as_bytes());
+        entry.extend_from_slice(content);
         match self.copy.append_log(&entry) {
             Ok(()) => {
                 let (base, log) = self.copy.sizes();
@@ -146,7 +158,11 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
     fn copy_is_good(&mut self) -> bool {
         match recover(&mut self.copy, &*self.attest) {
-            Ok(Some(found)) => Some(found.meta.version()) == self.version() && found.cut_short.is_none(),
+            Ok(Some(found)) => {
+                Some(found.meta.version()) == self.version()
+                    && found.cut_short.is_none()
+                    && found.overlay == self.overlay
+            }
             Ok(None) => self.held.is_none(),
             Err(_) => false,
         }
@@ -154,7 +170,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 
     fn rewrite_copy(&mut self) -> Result<(), CopyError> {
         if let Some(held) = &self.held {
-            write_base(&self.table, &held.summary, &mut self.copy)?;
+            write_base(&self.table, &held.summary, &self.overlay, &mut self.copy)?;
             // Until the key set follows.
             self.chores.rewrite = true;
             if let Some(keys) = &self.keys {
@@ -175,28 +191,41 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 }
 
 /// The durable store vouches for what is handed out.
-fn applied(gathered: Gathered, absorbs: Vec<Id>, _: &Durable) -> Applied {
+fn applied(
+    understood: &Understood,
+    absorbed: u64,
+    conflicts: Vec<ConflictedEdit>,
+    overlay: OverlayVersion,
+    _: &Durable,
+) -> Applied {
     Applied {
-        version: *gathered.permissions.version(),
-        permissions: Arc::new(gathered.permissions),
-        records: gathered.records,
-        unknown_kinds: gathered.unknown_kinds,
-        absorbs,
+        version: *understood.permissions.version(),
+        permissions: understood.permissions.clone(),
+        records: understood.records,
+        unknown_kinds: understood.unknown_kinds(),
+        absorbed,
+        conflicts,
+        overlay,
     }
 }
 
-fn write_base<K: Kv>(table: &Table<K>, summary: &Summary, copy: &mut impl SecondCopy) -> Result<(), CopyError> {
-    let failed = |error: super::table::TableError| CopyError::Failed(error.to_string());
+fn write_base<K: Kv>(
+    table: &Table<K>,
+    summary: &Summary,
+    overlay: &Overlay,
+    copy: &mut impl SecondCopy,
+) -> Result<(), CopyError> {
+    let failed = |error: TableError| CopyError::Failed(error.to_string());
     let meta = table.meta().map_err(failed)?;
     let Some(meta) = meta else { return Err(CopyError::Failed("the store has no set".to_owned())) };
-    let nothing = Changes::new();
+    let edits = if overlay.revision() == 0 { Vec::new() } else { overlay.whole().entries() };
     copy.write_base(&mut |sink: &mut Sink<'_>| {
         sink(meta.keys.as_bytes())?;
         sink(meta.document.as_bytes())?;
         for (bucket, hash) in summary.iter() {
             let mut rows = Vec::new();
             table
-                .bucket_rows(bucket, &nothing, |row| {
+                .bucket_rows(bucket, View::STORED, |row| {
                     rows.push((row.kind.to_owned(), row.id.to_owned(), row.body.to_vec()));
                 })
                 .map_err(failed)?;
@@ -207,6 +236,9 @@ fn write_base<K: Kv>(table: &Table<K>, summary: &Summary, copy: &mut impl Second
                 CopyError::Failed(format!("bucket {} in the store is not what was applied", bucket.number()))
             })?;
             sink(&[&bucket.number().to_be_bytes()[..], &chunk].concat())?;
+        }
+        for edit in &edits {
+            sink(&[&[LOG_OVERLAY][..], edit].concat())?;
         }
         Ok(())
     })

@@ -4,10 +4,13 @@
 //! signed document to the digest over the records.
 //!
 //! - *base*: frames: the key set that the document was verified under, the document (delta or manifest)
-//!   that attests the digest, then for each bucket its number (u16, big-endian) and its chunk.
-//! - *log*: what was signed and taken in since, in order: `d` and a delta, or `k` and a key set.
-//! - *anchor*: the highest epoch and generation seen, with its digest, and the highest key set version.
-//!   Damage to the store cannot take the node below it.
+//!   that attests the digest, then for each bucket its number (u16, big-endian) and its chunk, then the edits
+//!   by command, each as `o` and JSON.
+//! - *log*: what was signed and taken in since, in order: `d` and a delta, or `k` and a key set; and as `o`
+//!   and JSON what became of the edits. These no key of the cloud's attests: the operator's authority was
+//!   judged when they were made.
+//! - *anchor*: the highest epoch and generation seen, with its digest, the highest key set version and the
+//!   highest revision of the edits. Damage to the store cannot take the node below it.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,8 @@ pub struct Anchor {
     /// False while only key sets have been seen.
     pub set_seen: bool,
     pub keys_version: u64,
+    #[serde(default)]
+    pub overlay_revision: u64,
 }
 
 impl Anchor {
@@ -46,6 +51,7 @@ impl Anchor {
             issued_at_ms: 0,
             set_seen: false,
             keys_version: 0,
+            overlay_revision: 0,
         }
     }
 
@@ -83,6 +89,8 @@ pub trait SecondCopy {
 
 pub const LOG_DELTA: u8 = b'd';
 pub const LOG_KEYS: u8 = b'k';
+/// Also in the base, where no chunk begins so: the high byte of a bucket's number is below four.
+pub const LOG_OVERLAY: u8 = b'o';
 
 /// A signed key set, as it was found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::{
     AHEAD_BYTES_MAX, AHEAD_MAX, Ignored, Mirror, MirrorOutput, REFUSED_MAX, Refused, SecondCopy,
     recover::{changes_of, meta_of},
     staging::{Staged, Staging},
-    table::{StoredKeys, Summing, parse_key},
+    table::{StoredKeys, Summing, View, parse_key},
 };
 use crate::{
     domain::{
@@ -165,7 +165,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut reasons = Vec::new();
         for bucket in buckets {
             let mut summing = Summing::default();
-            if let Err(error) = self.table.bucket_rows(bucket, &changes, |row| summing.add(row)) {
+            if let Err(error) = self.table.bucket_rows(bucket, View::changed(&changes), |row| summing.add(row)) {
                 return self.fail(error.to_string(), out);
             }
             let (hashed, bytes) = summing.finish();

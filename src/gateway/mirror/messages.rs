@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
+use super::overlay::{Body, OverlayVersion};
 use crate::{
     domain::{
+        event::{ConflictedEdit, EditMade, Refusal},
         ids::Id,
+        outputs::Ticket,
         permission::{Permissions, SetVersion},
         time::Wall,
     },
-    wire::set::{Digest, SetRequest, Want},
+    gateway::step::Durable,
+    wire::{
+        command::ListArgs,
+        edit::ListPage,
+        set::{Digest, SetRequest, Want},
+    },
 };
 
 /// All signatures have been verified by the session, which hands over what was signed.
@@ -35,6 +43,10 @@ pub enum MirrorInput {
         iat: Wall,
         version: SetVersion,
     },
+    /// A command that edits one record. Its answer always comes.
+    Edit(Box<EditRequest>),
+    /// A command that lists records. Its answer always comes.
+    List(Box<ListRequest>),
     LinkUp,
     LinkDown,
     /// Make a request now: the session wants a beat.
@@ -47,6 +59,13 @@ pub enum MirrorInput {
 pub enum MirrorOutput {
     /// Durable, and from now on in force.
     Applied(Applied),
+    /// An edit is durable, and from now on in force.
+    Edited(Edited),
+    /// To whoever asked.
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+    },
     /// The set in force stays. Told once for each document.
     Refused(Refused),
     /// Signed, but against what was seen before: an alarm.
@@ -70,6 +89,16 @@ pub enum MirrorOutput {
         set_aside: Option<(String, String)>,
         notes: Vec<String>,
     },
+    /// The store is open again, and holds more or fewer edits than were in force: the same set, with these.
+    Resumed {
+        permissions: Arc<Permissions>,
+        overlay: OverlayVersion,
+        edits: Vec<EditMade>,
+    },
+    /// Edits up to this revision were made and cannot all be found any more.
+    EditsLost {
+        through: u64,
+    },
     /// The copy outside the store cannot be written (an alarm) or can be again.
     CopyFailed {
         detail: String,
@@ -84,7 +113,71 @@ pub struct Applied {
     pub records: u64,
     /// Kinds in the set that this version does not understand.
     pub unknown_kinds: Vec<Id>,
-    pub absorbs: Vec<Id>,
+    /// Edits by command that the set has taken over or discarded.
+    pub absorbed: u64,
+    /// Edits that it left no room for.
+    pub conflicts: Vec<ConflictedEdit>,
+    pub overlay: OverlayVersion,
+}
+
+/// One record is to be as `body` says, or not to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditRequest {
+    pub ticket: Ticket,
+    pub jti: Id,
+    pub operator: Id,
+    pub kind: Id,
+    pub id: Id,
+    pub body: Option<Body>,
+}
+
+/// The set in force with one edit more.
+#[derive(Clone, Debug)]
+pub struct Edited {
+    pub permissions: Arc<Permissions>,
+    pub overlay: OverlayVersion,
+}
+
+impl MirrorInput {
+    /// Who waits for an answer to this.
+    pub fn asked(&self) -> Option<Ticket> {
+        match self {
+            MirrorInput::Edit(request) => Some(request.ticket),
+            MirrorInput::List(request) => Some(request.ticket),
+            _ => None,
+        }
+    }
+}
+
+impl Edited {
+    /// The durable store vouches for what is handed out.
+    pub(super) fn new(permissions: Arc<Permissions>, overlay: OverlayVersion, _: &Durable) -> Edited {
+        Edited { permissions, overlay }
+    }
+}
+
+/// Records of one kind, from a cursor on, as one operator may see them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListRequest {
+    pub ticket: Ticket,
+    pub operator: Id,
+    pub kind: Id,
+    pub args: ListArgs,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Edited(EditMade),
+    /// The record is as it was asked to be; nothing had to be done.
+    Unchanged {
+        revision: u64,
+    },
+    Listed(ListPage),
+    Refused(Refusal, Vec<String>),
+    /// The store failed before anything was changed.
+    Failed(String),
+    /// The store failed over the change itself.
+    Unknown(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

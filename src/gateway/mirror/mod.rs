@@ -5,7 +5,9 @@
 //!
 //! `judge` places what arrives against what is held, `staging` gathers a whole set chunk by chunk, `commit`
 //! makes a change durable and then visible, `table` is the store's layout, `copy` and `recover` are the
-//! second copy outside of it, `open` is the start.
+//! second copy outside of it, `open` is the start. `edit` takes edits by command into the `overlay`, `merge`
+//! lays each over the cloud's record, `settle` finds what of them stands over a new set, `list` shows records,
+//! `authority` says to whom both are allowed.
 //!
 //! ```text
 //!   delta, next in turn ──────────────► check digest ─► compile ─► store + sync ─► copy, anchor ─► Applied
@@ -19,19 +21,26 @@
 //! a new one, which starts from what is durable.
 
 mod attest;
+mod authority;
 mod commit;
 mod copy;
+mod edit;
 mod gather;
 mod judge;
+mod list;
+mod merge;
 mod messages;
+mod offline;
 mod open;
+mod overlay;
 mod recover;
 mod retry;
+mod settle;
 mod staging;
 mod table;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -40,17 +49,30 @@ use jiff::tz::TimeZone;
 
 pub use attest::RootAttest;
 pub use copy::{Anchor, Attest, AttestedKeys, CopyError, SecondCopy, Sink};
-pub use messages::{Applied, Ignored, MirrorInput, MirrorOutput, Refused, Wanted};
+pub use messages::{
+    Answer, Applied, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Refused, Wanted,
+};
+pub use offline::{CopyRead, read_copy};
 pub use open::{MirrorOpened, OpenError, Source};
+pub use overlay::{Body, EDITS_BYTES_MAX, EDITS_MAX, OverlayVersion};
 pub use table::StoredKeys;
 
-use self::{retry::Retry, staging::Staging, table::Table};
+use self::{
+    gather::Understood,
+    overlay::Overlay,
+    retry::Retry,
+    staging::Staging,
+    table::{Changes, Table},
+};
 use super::kv::Kv;
 use crate::{
     domain::{
-        ids::Id,
+        event::Refusal,
+        operator::Directory,
+        outputs::Ticket,
         permission::SetVersion,
         time::{Mono, Now, Wall},
+        topology::Topology,
     },
     wire::set::{Delta, Digest, Summary, Want},
 };
@@ -78,7 +100,7 @@ pub struct MirrorConfig {
     /// This node, as `org/node`.
     pub audience: String,
     /// The site's, in the order of their indices.
-    pub doors: Vec<Id>,
+    pub topology: Topology,
     pub zone: TimeZone,
     /// Spreads the retries of many nodes; any number that differs between nodes.
     pub seed: u64,
@@ -88,6 +110,8 @@ pub struct MirrorConfig {
 struct Held {
     version: SetVersion,
     summary: Summary,
+    /// `None`: this version does not understand it, and something else is in force.
+    understood: Option<Understood>,
 }
 
 pub struct Mirror<K, C> {
@@ -96,6 +120,14 @@ pub struct Mirror<K, C> {
     attest: Arc<dyn Attest>,
     config: MirrorConfig,
     held: Option<Held>,
+    /// Edits by command, as they are in the store.
+    overlay: Overlay,
+    /// What they make of the set held: of each record that is not as the set has it.
+    layer: Changes,
+    /// The records by which an edit's reach is told; made when the first edit or list asks for it.
+    directory: Option<Directory>,
+    /// Edits of which it was told that the set says otherwise.
+    disputed: BTreeSet<u64>,
     /// The high-water mark; on the disk once `anchor_due` is false.
     anchor: Anchor,
     keys: Option<StoredKeys>,
@@ -144,6 +176,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 MirrorInput::LinkUp => self.link_up = true,
                 MirrorInput::LinkDown => self.link_up = false,
                 MirrorInput::Ask | MirrorInput::Timeout => {}
+                _ if input.asked().is_some() => out.extend(input.asked().map(unavailable)),
                 _ => out.push(MirrorOutput::Ignored(Ignored::Unavailable)),
             }
             return out;
@@ -153,6 +186,8 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             MirrorInput::Document { payload, compact } => self.handle_document(now, &payload, compact, &mut out),
             MirrorInput::Chunk { name, bytes } => self.handle_chunk(now, name, bytes, &mut out),
             MirrorInput::Beat { iat, version } => self.handle_beat(iat, version, &mut out),
+            MirrorInput::Edit(request) => self.handle_edit(now, *request, &mut out),
+            MirrorInput::List(request) => self.handle_list(now, *request, &mut out),
             MirrorInput::LinkUp => {
                 self.link_up = true;
                 self.retry.reset();
@@ -184,6 +219,11 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     /// What is held, in force or (after a change of version) not understood.
     pub fn version(&self) -> Option<SetVersion> {
         self.held.as_ref().map(|held| held.version)
+    }
+
+    /// How far the edits by command have got.
+    pub fn overlay_version(&self) -> OverlayVersion {
+        self.overlay.version()
     }
 
     pub fn link_is_up(&self) -> bool {
@@ -262,4 +302,18 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     fn issued_at(&self) -> Wall {
         self.anchor.issued_at()
     }
+}
+
+/// What is said while the store is down.
+pub fn unavailable(ticket: Ticket) -> MirrorOutput {
+    overloaded(ticket, "the permission set's store has failed and is being opened again")
+}
+
+/// What is said when the mirror has no room for a request.
+pub fn busy(ticket: Ticket) -> MirrorOutput {
+    overloaded(ticket, "the permission set is busy: ask again")
+}
+
+fn overloaded(ticket: Ticket, why: &str) -> MirrorOutput {
+    MirrorOutput::Answer { ticket, answer: Answer::Refused(Refusal::Overloaded, vec![why.to_owned()]) }
 }

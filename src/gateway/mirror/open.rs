@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::{
     Anchor, CHORE_FIRST, CHORE_MOST, Chores, Held, Mirror, MirrorConfig, MirrorOutput, RETRY_FIRST, RETRY_MOST,
     copy::{Attest, SecondCopy},
-    gather::Gather,
+    overlay::{Edit, OverlayChange, OverlayVersion},
     recover::{Recovered, recover},
     retry::Retry,
-    table::{Changes, Meta, StoredKeys, Summing, Table, TableError},
+    settle::Unsettled,
+    table::{Changes, Meta, OverlayWrite, StoredKeys, Summing, Table, TableError, View},
 };
 use crate::{
     domain::{
+        event::{ConflictedEdit, EditFate, EditMade},
         ids::Id,
         permission::{Permissions, SetVersion},
         time::Now,
@@ -64,6 +66,15 @@ pub struct MirrorOpened {
     pub keys: Option<StoredKeys>,
     /// No key set below this version is to be taken.
     pub keys_version_min: u64,
+    /// Edits by command that stand.
+    pub overlay: OverlayVersion,
+    pub edits: Vec<EditMade>,
+    /// Those that did not fit the set as this version understands it.
+    pub conflicts: Vec<ConflictedEdit>,
+    /// Those that the set left no room for when it came, which may have been told then.
+    pub conflicts_then: Vec<ConflictedEdit>,
+    /// Edits up to this revision were made and cannot all be found any more.
+    pub edits_lost: Option<u64>,
     /// Why the stored set, though whole, is not in force: this version does not understand it.
     pub refused: Vec<String>,
     /// What was found on the way, for the journal.
@@ -74,7 +85,7 @@ pub struct MirrorOpened {
 struct Loaded {
     summary: Summary,
     meta: Meta,
-    gather: Gather,
+    records: u64,
 }
 
 impl<K: Kv, C: SecondCopy> Mirror<K, C> {
@@ -95,7 +106,16 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let anchor = anchor.unwrap_or_else(Anchor::nothing_seen);
         let mut keys = table.keys()?;
         let mut chores = Chores::default();
-        let (loaded, source) = match load(&table)? {
+        let mut overlay = table.overlay()?;
+        let loaded = load(&table)?;
+        if loaded.is_some() && overlay.revision() < anchor.overlay_revision {
+            return Err(OpenError::Damaged(format!(
+                "it holds revision {} of the edits by command, and revision {} was seen",
+                overlay.revision(),
+                anchor.overlay_revision
+            )));
+        }
+        let (loaded, source) = match loaded {
             Some(loaded) => {
                 not_below(&anchor, &loaded.meta)?;
                 chores.verify = true;
@@ -114,6 +134,10 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                     if keys.as_ref().is_none_or(|keys| keys.version < recovered.keys.version) {
                         table.write_keys(&recovered.keys)?;
                         keys = Some(recovered.keys.clone());
+                    }
+                    if overlay.revision() < recovered.overlay.revision() {
+                        overlay = recovered.overlay.clone();
+                        table.write_overlay(&overlay.whole(), overlay.version())?;
                     }
                 }
                 match recovered {
@@ -141,14 +165,29 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             source,
             keys_version_min: anchor.keys_version.max(keys.as_ref().map_or(0, |keys| keys.version)),
             keys: keys.clone(),
+            overlay: OverlayVersion::default(),
+            edits: Vec::new(),
+            conflicts: Vec::new(),
+            conflicts_then: Vec::new(),
+            edits_lost: (overlay.revision() < anchor.overlay_revision).then_some(anchor.overlay_revision),
             refused: Vec::new(),
             notes,
         };
+        // A revision is never given twice, also where the edits under it are lost.
+        let overlay = overlay.continued_from(anchor.overlay_revision);
+        if opened.edits_lost.is_some() {
+            // Told once: the store is from now on as good as it will ever be.
+            table.write_overlay(&OverlayChange::at(overlay.revision()), overlay.version())?;
+        }
         let mut mirror = Mirror {
             table,
             copy,
             attest,
             held: None,
+            overlay,
+            layer: Changes::new(),
+            directory: None,
+            disputed: Default::default(),
             target: anchor.mark(),
             anchor,
             keys,
@@ -167,23 +206,44 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             config,
         };
         mirror.anchor.keys_version = opened.keys_version_min;
-        if let Some(Loaded { summary, meta, gather }) = loaded {
+        if let Some(Loaded { summary, meta, records }) = loaded {
             let version = meta.version();
             if mirror.anchor.mark() != (meta.epoch, meta.generation) || !mirror.anchor.set_seen {
                 mirror.raise_anchor(&meta);
             }
             mirror.target = mirror.anchor.mark();
-            mirror.held = Some(Held { version, summary });
             opened.version = Some(version);
-            match gather.finish(&meta.critical, &mirror.config.doors, &mirror.config.zone, version) {
-                Ok(gathered) => {
-                    opened.permissions = Arc::new(gathered.permissions);
-                    opened.records = gathered.records;
-                    opened.unknown_kinds = gathered.unknown_kinds;
+            opened.conflicts_then = mirror.table.conflicts((version.epoch, version.generation))?;
+            let understood = match mirror.settle(&Changes::new(), &meta, &[]) {
+                Ok(settled) => {
+                    if let Some(change) = &settled.change {
+                        mirror.table.write_overlay(change, mirror.overlay.version_after(change))?;
+                        mirror.overlay.apply(change);
+                        mirror.anchor.overlay_revision = change.revision;
+                        mirror.chores.anchor = true;
+                        mirror.chores.rewrite = true;
+                    }
+                    (mirror.layer, mirror.disputed) = (settled.layer, settled.disputed);
+                    let understood = settled.understood;
+                    opened.permissions = understood.permissions.clone();
+                    opened.records = understood.records;
+                    opened.unknown_kinds = understood.unknown_kinds();
+                    // What a set says otherwise was told when it came.
+                    opened.conflicts = settled.conflicts;
+                    opened.conflicts.retain(|conflict| conflict.fate != EditFate::Disputed);
+                    Some(understood)
                 }
-                Err(reasons) => opened.refused = reasons,
-            }
+                Err(Unsettled::Refused(reasons)) => {
+                    opened.refused = reasons;
+                    opened.records = records;
+                    None
+                }
+                Err(Unsettled::Store(error)) => return Err(error.into()),
+            };
+            mirror.held = Some(Held { version, summary, understood });
         }
+        opened.overlay = mirror.overlay.version();
+        opened.edits = mirror.overlay.edits().map(Edit::made).collect();
         let mut out = Vec::new();
         mirror.do_chores(now, false, &mut out);
         for output in out {
@@ -210,11 +270,9 @@ fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
 fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
     let meta = table.meta()?;
     let mut summing = Summing::default();
-    let mut gather = Gather::default();
     let mut records = 0u64;
-    table.rows(&Changes::new(), |row| {
+    table.rows(View::STORED, |row| {
         summing.add(row);
-        gather.add(row);
         records += 1;
     })?;
     let (summary, _) = summing.finish();
@@ -224,12 +282,13 @@ fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
         Some(meta) if summary.digest() != meta.digest => {
             Err(OpenError::Damaged(format!("the records do not have the digest of generation {}", meta.generation)))
         }
-        Some(meta) => Ok(Some(Loaded { summary, meta, gather })),
+        Some(meta) => Ok(Some(Loaded { summary, meta, records })),
     }
 }
 
 fn fill<K: Kv>(table: &Table<K>, recovered: Recovered) -> Result<Loaded, OpenError> {
-    table.write(&recovered.rows, &recovered.meta)?;
+    let overlay = OverlayWrite { change: None, after: recovered.overlay.version(), conflicts: &[] };
+    table.write(&recovered.rows, &recovered.meta, overlay)?;
     drop(recovered);
     load(table)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
 }

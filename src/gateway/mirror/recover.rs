@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    copy::{Attest, CopyError, LOG_DELTA, LOG_KEYS, SecondCopy},
+    copy::{Attest, CopyError, LOG_DELTA, LOG_KEYS, LOG_OVERLAY, SecondCopy},
+    overlay::{Overlay, OverlayChange},
     table::{Changes, Meta, Row, StoredKeys, Summing, key_of, parse_key},
 };
 use crate::wire::set::{Bucket, Delta, Digest, Op, SetDocument, Summary, chunk};
@@ -17,6 +18,8 @@ pub struct Recovered {
     pub meta: Meta,
     /// The last key set in the copy.
     pub keys: StoredKeys,
+    /// The edits by command; also where the log breaks off for the set, for they do not build on it.
+    pub overlay: Overlay,
     /// The log holds entries past `meta` that do not follow or do not verify.
     pub cut_short: Option<String>,
 }
@@ -37,9 +40,11 @@ pub fn recover(copy: &mut impl SecondCopy, attest: &dyn Attest) -> Result<Option
     let mut entries = Vec::new();
     copy.read_log(&mut |entry| entries.push(entry.to_vec()))?;
     for entry in entries {
+        if recovered.cut_short.is_some() && entry.first() != Some(&LOG_OVERLAY) {
+            continue;
+        }
         if let Err(error) = recovered.replay(&entry, attest) {
-            recovered.cut_short = Some(error.to_string());
-            break;
+            recovered.cut_short.get_or_insert(error.to_string());
         }
     }
     Ok(Some(recovered))
@@ -58,7 +63,12 @@ fn read_base(copy: &mut impl SecondCopy, attest: &dyn Attest) -> Result<Option<R
     let signed = attest.document(keys, document)?;
     let mut rows = Changes::new();
     let mut summary = Summary::default();
+    let mut overlay = Overlay::default();
     for frame in chunks {
+        if let Some((&LOG_OVERLAY, json)) = frame.split_first() {
+            overlay.apply(&overlay_change(json)?);
+            continue;
+        }
         let bucket = frame.split_first_chunk::<2>().map(|(number, bytes)| (u16::from_be_bytes(*number), bytes));
         let Some((Some(bucket), bytes)) = bucket.map(|(number, bytes)| (Bucket::new(number), bytes)) else {
             return Err(CopyError::Damaged("a chunk without its bucket".to_owned()));
@@ -73,7 +83,11 @@ fn read_base(copy: &mut impl SecondCopy, attest: &dyn Attest) -> Result<Option<R
     }
     let keys = StoredKeys { version: attested.version, epoch: attested.epoch, compact: keys.to_owned() };
     let meta = meta_of(&signed, document, &keys.compact);
-    Ok(Some(Recovered { rows, summary, meta, keys, cut_short: None }))
+    Ok(Some(Recovered { rows, summary, meta, keys, overlay, cut_short: None }))
+}
+
+fn overlay_change(json: &[u8]) -> Result<OverlayChange, CopyError> {
+    serde_json::from_slice(json).map_err(|error| CopyError::Damaged(format!("an edit by command: {error}")))
 }
 
 /// What is stored beside a set that this document attests.
@@ -134,6 +148,10 @@ impl Recovered {
                 }
                 self.apply(delta)?;
                 self.meta = meta_of(&document, compact, &self.keys.compact);
+                Ok(())
+            }
+            Some((&LOG_OVERLAY, json)) => {
+                self.overlay.apply(&overlay_change(json)?);
                 Ok(())
             }
             _ => Err(CopyError::Damaged("a log entry of an unknown kind".to_owned())),

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::table::{Changes, Row, Table, TableError, key_of};
+use super::table::{Changes, Row, Table, TableError, View, key_of};
 use crate::{
     gateway::kv::Kv,
     wire::set::{Bucket, Digest, Manifest, Reasons, Summary, chunk},
@@ -111,7 +111,6 @@ impl Staging {
     ) -> Result<Result<Changes, Vec<String>>, TableError> {
         let mut changes = Changes::new();
         let mut reasons = Reasons::default();
-        let nothing = Changes::new();
         for bucket in self.wanted.differing(held) {
             let records = match self.chunks.remove(&bucket) {
                 None => Vec::new(),
@@ -124,7 +123,7 @@ impl Staging {
                 },
             };
             let mut next: Changes = records.into_iter().map(|r| (key_of(&r.kind, &r.id), Some(r.body))).collect();
-            table.bucket_rows(bucket, &nothing, |row: Row<'_>| {
+            table.bucket_rows(bucket, View::STORED, |row: Row<'_>| {
                 let key = key_of(row.kind, row.id);
                 match next.get(&key) {
                     Some(Some(body)) if body == row.body => drop(next.remove(&key)),
@@ -132,7 +131,8 @@ impl Staging {
                     None => drop(next.insert(key, None)),
                 }
             })?;
-            changes.append(&mut next);
+            // Not `append`, which would visit all that is there, for each bucket.
+            changes.extend(next);
         }
         self.bytes = self.chunks.values().map(Vec::len).sum();
         Ok(if reasons.is_empty() { Ok(changes) } else { Err(reasons.into_vec()) })

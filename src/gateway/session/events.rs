@@ -116,6 +116,11 @@ impl EventDrain {
         }
     }
 
+    /// The newest durable event.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
     /// Events that the cloud has not confirmed.
     pub fn backlog(&self) -> u64 {
         self.head - self.acked

@@ -8,9 +8,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Action, Confirmed, Session, SetMessage, bucket::Bucket};
+use super::{Action, Session, SetMessage};
 use crate::{
     domain::{
+        bucket::Bucket,
+        cloud::Confirmation,
         event::{EventBody, Refusal},
         time::{ClockTrust, Mono, Now, Wall},
     },
@@ -31,8 +33,11 @@ use crate::{
 /// A forged signature costs about 0.1 ms on a small processor: a flood takes a twentieth of it.
 const FORGERIES_AT_ONCE: u32 = 500;
 const FORGERY_EVERY: Duration = Duration::from_millis(2);
-/// A command has a handful of short claims; so have acknowledgements and beats.
-const COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// So many bytes are hashed in the time that a signature takes: what is larger costs as much more.
+const BYTES_AT_ONE_COST: usize = 16 * 1024;
+/// Most commands have a handful of short claims; one of them carries a whole site file.
+const COMMAND_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+/// Acknowledgements and beats have a handful of short claims.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
 
 /// The same bytes again are answered from the ledger, which costs: a broker that repeats one good
@@ -143,14 +148,15 @@ impl Session {
             return None;
         }
         let bucket = self.budgets.of(typ)?;
-        if !bucket.take(now.mono) {
+        let cost = u32::try_from(jws.len() / BYTES_AT_ONE_COST).unwrap_or(u32::MAX).saturating_add(1);
+        if !bucket.take_for(now.mono, cost) {
             self.rejects.count(topic, "dropped unchecked, too many forgeries");
             return None;
         }
         let at = if now.trust == ClockTrust::Trusted { now.wall } else { self.clock_floor };
         let verified = jws::verify(jws, typ, &self.keys, at);
         if verified.as_ref().err() != Some(&JwsError::BadSignature) {
-            bucket.refund();
+            bucket.refund(cost);
         }
         match verified {
             Ok(verified) => Some(verified),
@@ -262,7 +268,7 @@ impl Session {
         }
         let set = KeySet::from_signed(&jws, &self.root, self.topics.audience(), &self.keys);
         if !matches!(set, Err(KeysError::Jws(JwsError::BadSignature))) {
-            self.budgets.keys.refund();
+            self.budgets.keys.refund(1);
         }
         match set {
             Ok(set) if set.version() > self.keys.version() => {
@@ -306,7 +312,8 @@ impl Session {
         let held_is_current = self.set.generation > 0 && own == (beat.epoch, beat.generation, beat.digest);
         if held_is_current && beat.epoch == self.keys.epoch() {
             // From when it was asked: a broker that holds the answer back makes nothing fresher.
-            self.confirmed = Some(Confirmed::InThisRun(asked_at));
+            self.confirmed = Some(Confirmation::ThisRun(asked_at));
+            self.last_beat = self.confirmed;
             let mut commit = Commit::default();
             commit.writes.push(LedgerWrite::Beat { at: iat, epoch: beat.epoch, generation: beat.generation });
             out.push(Action::Commit(commit));

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::link::{LinkEvent, LinkOrder};
 use crate::{
     domain::{
-        door::DoorStatus,
         ids::Id,
         permission::SetVersion,
+        status::Status,
         time::{Mono, Wall},
     },
     gateway::{
         ledger::{LastBeat, Recovered},
-        mirror::MirrorOpened,
+        mirror::{MirrorOpened, OverlayVersion},
         step::{Commit, MessageToken},
     },
     wire::{
@@ -23,6 +23,7 @@ use crate::{
         keys::{KeySet, KeysError, RootKey},
         outcome::Outcome,
         set::{Digest, Want},
+        telemetry::Telemetry,
     },
 };
 
@@ -54,6 +55,7 @@ pub struct Restored {
     pub last_beat: Option<LastBeat>,
     pub clock_floor: Wall,
     pub set: SetVersion,
+    pub overlay: OverlayVersion,
 }
 
 impl Restored {
@@ -80,6 +82,7 @@ impl Restored {
             last_beat: recovered.last_beat,
             clock_floor: recovered.clock_floor,
             set: opened.version.filter(|_| opened.refused.is_empty()).unwrap_or_default(),
+            overlay: opened.overlay,
         };
         (restored, verdict)
     }
@@ -98,17 +101,26 @@ pub enum Input {
         from: u64,
         events: Vec<Sealed>,
     },
+    /// The answer to `ReadLive`.
+    LiveEvents {
+        from: u64,
+        events: Vec<Sealed>,
+    },
     /// The answer to `ReadEventHash`.
     EventHash {
         seq: u64,
         hash: Option<[u8; 32]>,
     },
     Outcome(Outcome),
-    Door(DoorStatus),
+    State(Status),
+    /// To be mentioned, if there is a link.
+    Telemetry(Box<Telemetry>),
     /// A message that was handed to the desk may be forgotten by the broker.
     AckMessage(MessageToken),
     /// The mirror applied a set; it is durable.
     SetApplied(SetVersion),
+    /// What of the edits by command stands.
+    Overlay(OverlayVersion),
     /// The mirror asks for something.
     SetWanted {
         want: Want,
@@ -135,6 +147,11 @@ pub enum Action {
     /// To the ledger.
     Commit(Commit),
     ReadEvents {
+        from: u64,
+        bytes_max: usize,
+    },
+    /// For those who watch: answered by [`Input::LiveEvents`].
+    ReadLive {
         from: u64,
         bytes_max: usize,
     },

@@ -14,7 +14,7 @@ pub struct Will {
     pub payload: Vec<u8>,
 }
 
-/// What the session wants of the link. All publishes have QoS 1.
+/// What the session wants of the link. What is published has QoS 1, but for what is only mentioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkOrder {
     /// One attempt; answered by one `Connected` or `Disconnected` with this number. Whatever
@@ -33,6 +33,11 @@ pub enum LinkOrder {
         topic: String,
         payload: Vec<u8>,
         retain: bool,
+    },
+    /// QoS 0, never answered: lost where there is no room.
+    Mention {
+        topic: String,
+        payload: Vec<u8>,
     },
     /// The broker may forget this message.
     Ack(MessageToken),

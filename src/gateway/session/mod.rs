@@ -18,7 +18,6 @@
 //! than it should.
 
 mod backoff;
-mod bucket;
 mod events;
 mod intake;
 mod interface;
@@ -41,19 +40,26 @@ use self::{
     rejects::Rejects,
 };
 pub use super::ledger::LastBeat;
+use super::{live::LiveEvents, reports::Places};
 use crate::{
     domain::{
+        cloud::Confirmation,
         event::{Event, EventBody},
         ids::Id,
         permission::SetVersion,
+        status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    gateway::step::{Commit, LedgerWrite, MessageToken},
+    gateway::{
+        mirror::OverlayVersion,
+        step::{Commit, LedgerWrite, MessageToken},
+    },
     wire::{
         canonical::hex,
         jws::Signer,
         keys::{KeySet, RootKey},
         set::{Digest, SetRequest, Want},
+        telemetry::Gauges,
         topics::Topics,
         upward::{NodeStatus, Sealer},
     },
@@ -97,10 +103,12 @@ pub struct Session {
     last_reason: String,
     outbox: Outbox,
     events: EventDrain,
+    live: LiveEvents,
     rejects: Rejects,
     receipts: Receipts,
     budgets: Budgets,
     set: SetVersion,
+    overlay: OverlayVersion,
     trust: ClockTrust,
     clock_floor: Wall,
     /// Requests without a beat yet.
@@ -109,13 +117,9 @@ pub struct Session {
     beat_at: Mono,
     /// What the present set was last confirmed by: when it was asked in this run, or when it was signed
     /// in an earlier one.
-    confirmed: Option<Confirmed>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Confirmed {
-    InThisRun(Mono),
-    Before(Wall),
+    confirmed: Option<Confirmation>,
+    /// The same of any set that was held: what staleness at the doors is counted from.
+    last_beat: Option<Confirmation>,
 }
 
 impl Session {
@@ -124,7 +128,7 @@ impl Session {
         let confirmed = restored
             .last_beat
             .filter(|beat| (beat.epoch, beat.generation) == (restored.set.epoch, restored.set.generation))
-            .map(|beat| Confirmed::Before(beat.at));
+            .map(|beat| Confirmation::Before(beat.at));
         Session {
             topics: Topics::new(&config.org, &config.node),
             sealer: Sealer::new(signer, config.boot.clone()),
@@ -141,17 +145,31 @@ impl Session {
             last_reason: "not connected since the start".to_owned(),
             outbox: Outbox::default(),
             events: EventDrain::new(restored.head, restored.acked_through),
+            live: LiveEvents::new(Places::default(), restored.head),
             rejects: Rejects::default(),
             receipts: Receipts::default(),
             budgets: Budgets::new(now.mono),
             set: restored.set,
+            overlay: restored.overlay,
             trust: now.trust,
             clock_floor: restored.clock_floor,
             nonces: VecDeque::new(),
             wanted: BTreeSet::new(),
             beat_at: now.mono,
             confirmed,
+            last_beat: confirmed,
         }
+    }
+
+    /// Which readers are at which doors, for those who watch the events of some doors only.
+    pub fn with_places(mut self, places: Places) -> Session {
+        self.live = LiveEvents::new(places, self.events.head());
+        self
+    }
+
+    /// Who watches what; whatever is changed there is sent with the next input.
+    pub fn live(&mut self) -> &mut LiveEvents {
+        &mut self.live
     }
 
     pub fn keys(&self) -> &KeySet {
@@ -162,6 +180,26 @@ impl Session {
         matches!(self.phase, Phase::Connected | Phase::Leaving { .. })
     }
 
+    /// What it holds, and whom it holds it for.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            backlog: self.events.backlog(),
+            outcomes_waiting: self.outbox.outcomes_waiting() as u64,
+            live_subscriptions: self.live.count() as u64,
+            ..Gauges::default()
+        }
+    }
+
+    /// Outcomes that newer ones pushed out.
+    pub fn outcomes_dropped(&self) -> u64 {
+        self.outbox.dropped
+    }
+
+    /// The present state of each thing, as it was said last.
+    pub fn states(&self) -> impl Iterator<Item = &Status> {
+        self.outbox.states()
+    }
+
     /// Events that the cloud has not confirmed.
     pub fn backlog(&self) -> u64 {
         self.events.backlog()
@@ -170,9 +208,14 @@ impl Session {
     /// Time since the cloud last confirmed the set that is in force; `None`: unknown, which is stale.
     pub fn staleness(&self, now: Now) -> Option<Duration> {
         match self.confirmed? {
-            Confirmed::InThisRun(asked) => Some(now.mono.since(asked)),
-            Confirmed::Before(at) => (now.trust == ClockTrust::Trusted).then(|| now.wall.since(at)),
+            Confirmation::ThisRun(asked) => Some(now.mono.since(asked)),
+            Confirmation::Before(at) => (now.trust == ClockTrust::Trusted).then(|| now.wall.since(at)),
         }
+    }
+
+    /// When the cloud last confirmed a set that this node held.
+    pub fn last_beat(&self) -> Option<Confirmation> {
+        self.last_beat
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
@@ -189,6 +232,7 @@ impl Session {
             self.lost_at,
             connected.then_some(self.beat_at),
             self.events.next_deadline(),
+            self.live.next_deadline(),
             self.rejects.next_deadline(),
             leaving,
         ]
@@ -208,16 +252,25 @@ impl Session {
         }
         match input {
             Input::Link(event) => self.handle_link(now, event, entropy, &mut out),
-            Input::DurableHead(head) => self.events.durable(head),
+            Input::DurableHead(head) => {
+                self.events.durable(head);
+                self.live.durable(head);
+            }
+            Input::LiveEvents { from, events } => self.live.read(now.mono, from, &events),
             Input::Events { from, events } => self.events.read(now.mono, from, events),
             Input::EventHash { seq, hash } => {
                 let verdict = self.events.hash_of(now.mono, seq, hash);
                 self.acked(verdict, &mut out);
             }
             Input::Outcome(outcome) => self.outbox.push_outcome(outcome),
-            Input::Door(status) => self.outbox.set_door(status),
+            Input::State(status) => self.outbox.set_state(status),
+            Input::Telemetry(telemetry) => self.mention(now, &telemetry, &mut out),
             Input::AckMessage(token) => self.ack_message(token, &mut out),
             Input::SetApplied(version) => self.set_applied(now, version, entropy),
+            Input::Overlay(version) => {
+                self.outbox.status_changed |= version != self.overlay;
+                self.overlay = version;
+            }
             Input::SetWanted { want, chunks } => self.request(now, want, chunks, entropy),
             Input::Timeout => {}
             Input::Stop => self.stop(now, &mut out),
@@ -247,11 +300,15 @@ impl Session {
                 if let Some(reason) = refused {
                     out.push(Action::Notice(format!("the broker refused a message: {reason}")));
                 }
-                if self.outbox.puback(handle) == Some(Sent::Events) {
-                    self.events.puback();
-                    if unheard {
-                        self.events.unheard(now.mono);
+                match self.outbox.puback(handle) {
+                    Some(Sent::Events) => {
+                        self.events.puback();
+                        if unheard {
+                            self.events.unheard(now.mono);
+                        }
                     }
+                    Some(Sent::Live(jti)) => self.live.puback(&jti),
+                    _ => {}
                 }
             }
             LinkEvent::Message { token, topic, payload, retain, .. } if token.connection == self.connection => {
@@ -276,12 +333,14 @@ impl Session {
         }
         self.outbox.connected(window);
         self.events.connected();
+        self.live.connected();
         self.request(now, Want::Update, Vec::new(), entropy);
     }
 
     fn disconnected(&mut self, now: Now, reason: String, entropy: Entropy<'_>, out: &mut Vec<Action>) {
         self.outbox.disconnected();
         self.events.disconnected();
+        self.live.disconnected();
         self.receipts.disconnected();
         self.wanted.clear();
         if matches!(self.phase, Phase::Leaving { .. }) {
@@ -322,6 +381,7 @@ impl Session {
             self.outbox.status_changed = true;
         }
         self.events.timeout(now.mono);
+        self.live.handle_timeout(now.mono);
         for body in self.rejects.due(now.mono) {
             self.commit_event(now, body, out);
         }

@@ -1,27 +1,33 @@
 //! What is to be sent besides events, and what is on the wire. Owns the window and the queues; must
 //! never put more on the wire than the window allows. Invariant: an outcome leaves the queue when the
-//! broker has it, or when it is pushed out by newer ones; of a door only the latest state waits.
+//! broker has it, or when it is pushed out by newer ones; of a thing only the latest state waits.
 //!
-//! When full: outcomes push out the oldest one (the cloud asks again with the same command and gets the
-//! stored outcomes from the ledger); door states cannot fill up, there is one per door; status and
+//! When full, by number or by bytes: outcomes push out the oldest one (the cloud asks again with the same
+//! command and gets the stored outcomes from the ledger); states cannot fill up, there is one per thing; status and
 //! request are one each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::link::Handle;
 use crate::{
-    domain::{door::DoorStatus, ids::Id},
+    domain::{ids::Id, status::Status},
     wire::{outcome::Outcome, set::SetRequest},
 };
 
+/// Kind and id, as in the topic.
+type StateKey = (&'static str, Id);
+
 pub const OUTCOMES_MAX: usize = 1024;
+/// Of the details of the outcomes that wait: a handful of pages of reports.
+pub const OUTCOME_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub struct Outbox {
     outcomes: VecDeque<WaitingOutcome>,
+    outcome_bytes: usize,
     next_outcome: u64,
-    doors: BTreeMap<Id, DoorStatus>,
-    doors_changed: BTreeSet<Id>,
+    states: BTreeMap<StateKey, Status>,
+    states_changed: BTreeSet<StateKey>,
     pub status_changed: bool,
     pub request: Option<SetRequest>,
     wire: VecDeque<OnWire>,
@@ -35,6 +41,7 @@ pub struct Outbox {
 struct WaitingOutcome {
     number: u64,
     outcome: Outcome,
+    bytes: usize,
     sent: bool,
 }
 
@@ -46,13 +53,15 @@ struct OnWire {
 }
 
 /// What a PUBACK is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     Outcome(u64),
     Status,
     Request,
-    Door,
+    State,
     Events,
+    /// Of this subscription.
+    Live(Id),
 }
 
 /// What to send next, without events.
@@ -61,22 +70,39 @@ pub enum Item {
     Outcome(u64, Outcome),
     Status,
     Request(SetRequest),
-    Door(DoorStatus),
+    State(Status),
 }
 
 impl Outbox {
     pub fn push_outcome(&mut self, outcome: Outcome) {
-        if self.outcomes.len() >= OUTCOMES_MAX {
-            self.outcomes.pop_front();
-            self.dropped += 1;
-        }
+        let bytes = outcome.detail.as_ref().map_or(0, |detail| detail.to_string().len());
         self.next_outcome += 1;
-        self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, sent: false });
+        self.outcomes.push_back(WaitingOutcome { number: self.next_outcome, outcome, bytes, sent: false });
+        self.outcome_bytes += bytes;
+        let too_many = |outbox: &Outbox| {
+            outbox.outcomes.len() > OUTCOMES_MAX
+                || outbox.outcome_bytes > OUTCOME_BYTES_MAX && outbox.outcomes.len() > 1
+        };
+        while too_many(self) {
+            if let Some(oldest) = self.outcomes.pop_front() {
+                self.outcome_bytes -= oldest.bytes;
+                self.dropped += 1;
+            }
+        }
     }
 
-    pub fn set_door(&mut self, status: DoorStatus) {
-        self.doors_changed.insert(status.door.clone());
-        self.doors.insert(status.door.clone(), status);
+    pub fn set_state(&mut self, status: Status) {
+        let key = (status.kind(), status.id().clone());
+        self.states_changed.insert(key.clone());
+        self.states.insert(key, status);
+    }
+
+    pub fn outcomes_waiting(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    pub fn states(&self) -> impl Iterator<Item = &Status> {
+        self.states.values()
     }
 
     /// Everything that is retained is said again, every outcome without PUBACK sent again.
@@ -84,7 +110,7 @@ impl Outbox {
         self.window = usize::from(window.max(1));
         self.wire.clear();
         self.outcomes.iter_mut().for_each(|o| o.sent = false);
-        self.doors_changed = self.doors.keys().cloned().collect();
+        self.states_changed = self.states.keys().cloned().collect();
         self.status_changed = true;
     }
 
@@ -100,7 +126,7 @@ impl Outbox {
         self.wire.len() < self.window
     }
 
-    /// In this order: what somebody waits for, what the node is, what it wants, how its doors are.
+    /// In this order: what somebody waits for, what the node is, what it wants, how its things are.
     pub fn next(&mut self) -> Option<Item> {
         if let Some(waiting) = self.outcomes.iter_mut().find(|o| !o.sent) {
             waiting.sent = true;
@@ -112,8 +138,8 @@ impl Outbox {
         if let Some(request) = self.request.take() {
             return Some(Item::Request(request));
         }
-        let door = self.doors_changed.pop_first()?;
-        self.doors.get(&door).cloned().map(Item::Door)
+        let key = self.states_changed.pop_first()?;
+        self.states.get(&key).cloned().map(Item::State)
     }
 
     pub fn put_on_wire(&mut self, what: Sent) -> Handle {
@@ -127,12 +153,13 @@ impl Outbox {
     pub fn puback(&mut self, handle: Handle) -> Option<Sent> {
         let on_wire = self.wire.iter_mut().find(|w| w.handle == handle && !w.acknowledged)?;
         on_wire.acknowledged = true;
-        let what = on_wire.what;
+        let what = on_wire.what.clone();
         while self.wire.front().is_some_and(|w| w.acknowledged) {
             self.wire.pop_front();
         }
         if let Sent::Outcome(number) = what {
             self.outcomes.retain(|o| o.number != number);
+            self.outcome_bytes = self.outcomes.iter().map(|o| o.bytes).sum();
         }
         Some(what)
     }

@@ -8,17 +8,21 @@ use super::{
     outbox::{Item, Sent},
 };
 use crate::{
-    domain::time::Now,
+    domain::{status::Status, time::Now},
     wire::{
         event_log::with_replayed,
+        telemetry::Telemetry,
         upward::{NodeStatus, Online},
     },
 };
 
 impl Session {
-    /// Fills the window: first what somebody waits for, then events.
+    /// Fills the window: first what somebody waits for, then events, which never take all of it, then what is
+    /// watched live.
     pub(super) fn send(&mut self, now: Now, out: &mut Vec<Action>) {
         if !self.is_connected() {
+            // Subscriptions see what happens meanwhile.
+            out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
             return;
         }
         while self.outbox.has_room() {
@@ -40,6 +44,26 @@ impl Session {
                 }
             }
         }
+        out.extend(self.live.next_read().map(|(from, bytes_max)| Action::ReadLive { from, bytes_max }));
+        while matches!(self.phase, Phase::Connected) && self.outbox.has_room() {
+            let Some((jti, update)) = self.live.next_message() else { break };
+            let sealed = self.sealer.seal_live(now.wall, &jti, update.missed, &update.events, update.ended);
+            self.publish(self.topics.live(&jti), sealed, false, Sent::Live(jti), out);
+        }
+    }
+
+    /// Said once, to whoever listens.
+    pub(super) fn mention(&mut self, now: Now, telemetry: &Telemetry, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Connected) {
+            return;
+        }
+        let topic = self.topics.telemetry();
+        match self.sealer.seal_telemetry(now.wall, telemetry) {
+            Ok(payload) => {
+                out.push(Action::Link(LinkOrder::Mention { topic, payload: payload.into_bytes() }));
+            }
+            Err(error) => out.push(Action::Notice(format!("could not write a message for {topic}: {error}"))),
+        }
     }
 
     fn send_item(&mut self, now: Now, item: Item, out: &mut Vec<Action>) {
@@ -57,10 +81,14 @@ impl Session {
                 let sealed = self.sealer.seal_request(now.wall, self.keys.version(), &request);
                 self.publish(self.topics.set_req(), sealed, false, Sent::Request, out);
             }
-            Item::Door(status) => {
-                let topic = self.topics.state("door", &status.door);
-                let sealed = self.sealer.seal_state(now.wall, &status);
-                self.publish(topic, sealed, true, Sent::Door, out);
+            Item::State(status) => {
+                let topic = self.topics.state(status.kind(), status.id());
+                let sealed = match status {
+                    // What MQTT takes for "retain nothing": it says nothing, so there is nothing to sign.
+                    Status::Gone(..) => Ok(String::new()),
+                    status => self.sealer.seal_state(now.wall, &status),
+                };
+                self.publish(topic, sealed, true, Sent::State, out);
             }
         }
     }
@@ -94,6 +122,8 @@ impl Session {
             epoch: self.set.epoch,
             generation: self.set.generation,
             digest: self.set.digest,
+            revision: self.overlay.revision,
+            edits: self.overlay.edits,
             keys_version: self.keys.version(),
             staleness_ms: staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
             clock: now.trust,

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::{
     super::{
         jws::{self, Typ, sign},
+        schema::args_of,
         testkit::*,
     },
     *,
@@ -65,7 +66,7 @@ fn the_example_of_the_contract_is_read_to_the_millisecond() {
         boot: Some(id("b7f3")),
         kid: id("cmd-1"),
         digest: sha256(compact.as_bytes()),
-        body: CommandBody::DoorOpenAndClose { door: id("front"), dwell_ms: Some(4000) },
+        body: CommandBody::DoorOpenAndClose(DoorOpenAndCloseArgs { door: id("front"), dwell_ms: Some(4000) }),
     };
     assert_eq!(parse(&verified, compact.as_bytes(), AUDIENCE), Ok(expected));
 }
@@ -84,17 +85,17 @@ fn a_command_signed_by_another_library_is_read() {
     let verified = jws::verify(compact.as_bytes(), Typ::Cmd, &keys(), NOW).unwrap();
     let command = parse(&verified, compact.as_bytes(), AUDIENCE).unwrap();
     assert_eq!(command.iat, Wall::from_millis(1_790_000_000_120));
-    assert_eq!((command.jti, command.body), (id("py-1"), CommandBody::DoorOpen { door: id("front") }));
+    assert_eq!((command.jti, command.body), (id("py-1"), CommandBody::DoorOpen(DoorArgs { door: id("front") })));
 }
 
 #[test]
 fn each_supported_command_is_read() {
     let door = id("front");
     let args = || json!({"door": "front"});
-    assert_eq!(of("door.open", args()).unwrap().body, CommandBody::DoorOpen { door: door.clone() });
-    assert_eq!(of("door.close", args()).unwrap().body, CommandBody::DoorClose { door: door.clone() });
-    assert_eq!(of("door.state.get", args()).unwrap().body, CommandBody::DoorStateGet { door: door.clone() });
-    let momentary = CommandBody::DoorOpenAndClose { door, dwell_ms: None };
+    assert_eq!(of("door.open", args()).unwrap().body, CommandBody::DoorOpen(DoorArgs { door: door.clone() }));
+    assert_eq!(of("door.close", args()).unwrap().body, CommandBody::DoorClose(DoorArgs { door: door.clone() }));
+    assert_eq!(of("door.state.get", args()).unwrap().body, CommandBody::DoorStateGet(DoorArgs { door: door.clone() }));
+    let momentary = CommandBody::DoorOpenAndClose(DoorOpenAndCloseArgs { door, dwell_ms: None });
     assert_eq!(of("door.open_and_close", args()).unwrap().body, momentary);
 }
 
@@ -143,7 +144,7 @@ fn whatever_moves_hardware_must_name_the_run() {
     let without_boot = |cmd: &str| {
         parse_claims(&changed(|c| {
             c["cmd"] = json!(cmd);
-            c["args"] = json!({"door": "front"});
+            c["args"] = args_of(cmd);
             c.as_object_mut().unwrap().remove("boot");
         }))
     };
@@ -187,16 +188,23 @@ fn a_dwell_outside_of_its_range_is_refused() {
     for ms in [100, 540_000] {
         assert!(of("door.open_and_close", json!({"door": "front", "dwell_ms": ms})).is_ok(), "{ms}");
     }
-    for ms in [json!(99), json!(540_001), json!(-1), json!(4000.5), json!("4000"), json!(null), json!(1e12)] {
+    for ms in [json!(99), json!(540_001)] {
         let refused = of("door.open_and_close", json!({"door": "front", "dwell_ms": ms})).unwrap_err();
-        assert_malformed(&refused, "args.dwell_ms: expected a whole number of milliseconds from 100 to 540000");
+        assert_malformed(&refused, "args.dwell_ms: expected a whole number from 100 to 540000");
+    }
+    for ms in [json!(-1), json!(4000.5), json!("4000"), json!(null), json!(1e12)] {
+        let refused = of("door.open_and_close", json!({"door": "front", "dwell_ms": ms})).unwrap_err();
+        assert_malformed(&refused, "args.dwell_ms: ");
     }
 }
 
 #[test]
 fn a_door_that_is_no_id_is_refused() {
-    for door in [json!(""), json!("a/b"), json!("#"), json!(7), json!("x".repeat(65))] {
-        assert_malformed(&of("door.open", json!({"door": door})).unwrap_err(), "args.door: expected the id of a door");
+    for door in [json!(""), json!("a/b"), json!("#"), json!("x".repeat(65))] {
+        assert_malformed(
+            &of("door.open", json!({"door": door})).unwrap_err(),
+            "args.door: an id is 1 to 64 characters",
+        );
     }
     assert_malformed(&of("door.open", json!({})).unwrap_err(), "args.door: missing");
 }
@@ -210,14 +218,76 @@ fn a_name_that_is_no_command_is_malformed() {
 }
 
 #[test]
-fn a_command_of_the_contract_that_this_version_lacks_is_known_by_name() {
-    for name in ["door.dnd", "lockdown.clear", "credential.delete", "reports.query", "node.diagnostics"] {
-        let command = of(name, json!({"anything": [1]})).unwrap();
-        assert_eq!(command.body, CommandBody::Unsupported { name: name.into() });
+fn every_command_of_the_contract_is_read_under_its_own_name() {
+    let door = json!({ "door": "front" });
+    let with = |more: Value| {
+        let mut args = door.as_object().cloned().unwrap_or_default();
+        args.extend(more.as_object().cloned().unwrap_or_default());
+        Value::Object(args)
+    };
+    let cases = [
+        ("door.open_with_delay", with(json!({ "delay_ms": 1000 }))),
+        ("door.close_with_delay", with(json!({ "delay_ms": 86_400_000 }))),
+        ("door.cancel_delay", with(json!({ "jti": "j-1" }))),
+        ("door.dnd", with(json!({ "set": "toggle", "expect_mode": "Locked" }))),
+        ("door.force_toggle", with(json!({ "expect_mode": "Locked" }))),
+        ("door.force", with(json!({ "state": "closed" }))),
+        ("door.virtual_read", with(json!({ "person": "ada" }))),
+        ("lockdown.set", json!({ "node": true })),
+        ("lockdown.clear", json!({ "doors": ["front"] })),
+        ("alarm.acknowledge", door.clone()),
+        ("apb.clear", json!({ "person": "ada" })),
+        ("floor.open", json!({ "floor_group": "lift" })),
+        ("floor.close", json!({ "floor_group": "lift", "floors": ["3"] })),
+        ("floor.open_and_close", json!({ "floor_group": "lift", "dwell_ms": 5000 })),
+        ("locker.open", json!({ "locker": "key-07" })),
+        ("output.pulse", json!({ "output": "bell", "pulse_ms": 500 })),
+        ("output.set", json!({ "output": "bell", "on": true })),
+        ("reports.query", json!({ "filter": { "types": ["access.*"] }, "format": "csv" })),
+        ("live_events.subscribe", json!({ "filter": { "doors": ["front"] } })),
+        ("live_events.unsubscribe", json!({ "jti": "j-1" })),
+        ("configuration.get", json!({})),
+        ("configuration.put", json!({ "toml": "", "confirm_within_s": 60 })),
+        ("configuration.confirm", json!({ "sha256": "00".repeat(32) })),
+        ("node.reboot", json!({})),
+        ("node.identify", json!({})),
+        ("node.diagnostics", json!({})),
+        ("person.put", json!({ "id": "ada", "body": {} })),
+        ("credential.delete", json!({ "id": "c-1" })),
+        ("door_policy.list", json!({ "limit": 10 })),
+    ];
+    for (name, args) in cases {
+        let command = of(name, args).unwrap_or_else(|rejected| panic!("{name}: {rejected}"));
         assert_eq!(command.body.name(), name);
     }
-    assert_eq!(known_commands().count(), 30 + 19 * 3);
+    let later = operator::WITHOUT_COMMAND;
+    assert_eq!(known_commands().count(), 30 + 19 * 3 + later.len());
+    for (name, _) in later {
+        let command = of(name, json!({ "anything": 1 })).unwrap();
+        assert_eq!(command.body, CommandBody::Unsupported { name: (*name).to_owned() });
+        assert!(!command.body.moves_hardware());
+    }
     assert!(known_commands().all(|name| is_known(&name)));
+}
+
+#[test]
+fn arguments_that_contradict_each_other_are_refused() {
+    for (name, args, detail) in [
+        ("door.dnd", json!({ "door": "front", "set": "toggle" }), "args.expect_mode: "),
+        ("door.dnd", json!({ "door": "front", "set": "on", "expect_mode": "Locked" }), "args.expect_mode: "),
+        ("lockdown.set", json!({}), "args: expected exactly one"),
+        ("lockdown.set", json!({ "node": false }), "args: expected exactly one"),
+        ("lockdown.set", json!({ "node": true, "doors": ["front"] }), "args: expected exactly one"),
+        ("lockdown.set", json!({ "doors": [] }), "args.doors: "),
+        ("alarm.acknowledge", json!({}), "args: expected either door or alarm"),
+        ("apb.clear", json!({ "person": "ada", "area": "hall" }), "args: expected person or area"),
+        ("door.open_with_delay", json!({ "door": "front", "delay_ms": 0 }), "args.delay_ms: "),
+        ("person.put", json!({ "id": "ada", "body": [] }), "args.body: expected an object"),
+        ("person.list", json!({ "after": "p-1" }), "args.after: expected `next`"),
+        ("person.list", json!({ "limit": 501 }), "args.limit: "),
+    ] {
+        assert_malformed(&of(name, args).unwrap_err(), detail);
+    }
 }
 
 #[test]
@@ -268,8 +338,13 @@ fn other_bytes_under_the_same_id_have_another_digest() {
 #[test]
 fn only_commands_that_secure_pass_the_fence() {
     let securing: Vec<String> =
-        known_commands().filter(|name| of(name, json!({"door": "front"})).unwrap().body.is_securing()).collect();
-    assert_eq!(securing, ["door.close", "lockdown.set"]);
+        known_commands().filter(|name| of(name, args_of(name)).unwrap().body.is_securing()).collect();
+    assert_eq!(securing, ["door.close", "door.force", "lockdown.set"], "the example forces a door closed");
+    let secures = |cmd: &str, args: Value| of(cmd, args).unwrap().body.is_securing();
+    assert!(secures("door.dnd", json!({ "door": "front", "set": "on" })));
+    assert!(!secures("door.dnd", json!({ "door": "front", "set": "off" })));
+    assert!(!secures("door.force", json!({ "door": "front", "state": "open" })));
+    assert!(!secures("door.force", json!({ "door": "front", "state": "released" })));
 }
 
 proptest! {

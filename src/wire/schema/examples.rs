@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use super::edit_examples;
 use crate::{
     domain::{event::Event, ids::Id},
     wire::{
-        canonical::{canonical, hex},
+        canonical::{canonical, hex, sha256},
         event_log::{self, Head},
         jws::{self, Signer, Typ},
         keys::Jwk,
@@ -25,6 +26,8 @@ const NODE: &str = "acme/hq-1";
 const BOOT: &str = "b7f3a1c09e5d4426";
 const NONCE: &str = "5f1c0a7be2994d10a3c8f60b7d2e4419";
 const LOG: &str = "log-51d0";
+/// The command that subscribed.
+const WATCHED: &str = "01JD3Y5T7V9ZS1";
 const AT: &str = "2026-09-21T14:13:20.120Z";
 const IAT: f64 = 1_790_000_000.12;
 const KEYS_EXPIRE: u64 = 1_830_000_000;
@@ -103,12 +106,79 @@ pub fn commands() -> Examples {
             "boot": BOOT, "cmd": cmd, "args": args
         })
     };
-    vec![
+    let mut commands = vec![
         ("momentary", command("01JD3Y5T7V9ZQ4", "door.open_and_close", json!({"door": "front", "dwell_ms": 4000}))),
         ("open", command("01JD3Y5T7V9ZQ5", "door.open", json!({"door": "front"}))),
         ("close", command("01JD3Y5T7V9ZQ6", "door.close", json!({"door": "front"}))),
+        (
+            "open_later",
+            command("01JD3Y5T7V9ZQ8", "door.open_with_delay", json!({"door": "front", "delay_ms": 600_000})),
+        ),
+        (
+            "close_later",
+            command("01JD3Y5T7V9ZQ9", "door.close_with_delay", json!({"door": "front", "delay_ms": 900_000})),
+        ),
+        (
+            "cancel_delay",
+            command("01JD3Y5T7V9ZQA", "door.cancel_delay", json!({"door": "front", "jti": "01JD3Y5T7V9ZQ8"})),
+        ),
+        ("do_not_disturb", command("01JD3Y5T7V9ZQB", "door.dnd", json!({"door": "front", "set": "on"}))),
+        (
+            "force_toggle",
+            command("01JD3Y5T7V9ZQC", "door.force_toggle", json!({"door": "front", "expect_mode": "Locked"})),
+        ),
+        ("force", command("01JD3Y5T7V9ZQD", "door.force", json!({"door": "front", "state": "released"}))),
+        ("virtual_read", command("01JD3Y5T7V9ZRA", "door.virtual_read", json!({"door": "front", "person": "ada"}))),
         ("state", command("01JD3Y5T7V9ZQ7", "door.state.get", json!({"door": "front"}))),
-    ]
+        ("lockdown", command("01JD3Y5T7V9ZQE", "lockdown.set", json!({"node": true}))),
+        ("end_of_lockdown", command("01JD3Y5T7V9ZQF", "lockdown.clear", json!({"doors": ["front"]}))),
+        ("acknowledge", command("01JD3Y5T7V9ZR1", "alarm.acknowledge", json!({"alarm": "alarm-1790000000120-1"}))),
+        ("forget_where", command("01JD3Y5T7V9ZRB", "apb.clear", json!({"person": "ada"}))),
+        ("pulse", command("01JD3Y5T7V9ZR2", "output.pulse", json!({"output": "siren", "pulse_ms": 2000}))),
+        ("set", command("01JD3Y5T7V9ZR3", "output.set", json!({"output": "siren", "on": false}))),
+        ("identify", command("01JD3Y5T7V9ZR4", "node.identify", json!({}))),
+        ("floors", command("01JD3Y5T7V9ZQK", "floor.open", json!({"floor_group": "lift", "floors": ["3"]}))),
+        ("floors_closed", command("01JD3Y5T7V9ZQG", "floor.close", json!({"floor_group": "lift"}))),
+        (
+            "floors_momentary",
+            command("01JD3Y5T7V9ZQH", "floor.open_and_close", json!({"floor_group": "lift", "dwell_ms": 5000})),
+        ),
+        ("locker", command("01JD3Y5T7V9ZQJ", "locker.open", json!({"locker": "key-07"}))),
+        (
+            "report",
+            command(
+                "01JD3Y5T7V9ZS2",
+                "reports.query",
+                json!({"from": "2026-09-21T00:00:00.000Z", "filter": {"types": ["access.*"], "doors": ["front"]}}),
+            ),
+        ),
+        (
+            "watch",
+            command(
+                WATCHED,
+                "live_events.subscribe",
+                json!({"filter": {"types": ["access.*", "door.forced"]}, "ttl_s": 900}),
+            ),
+        ),
+        ("configuration", command("01JD3Y5T7V9ZS4", "configuration.get", json!({}))),
+        (
+            "try",
+            command(
+                "01JD3Y5T7V9ZS5",
+                "configuration.put",
+                json!({"toml": "[node]\n", "expect_sha256": hex(&[0xab; 32]), "confirm_within_s": 120}),
+            ),
+        ),
+        ("confirm", command("01JD3Y5T7V9ZS6", "configuration.confirm", json!({"sha256": hex(&sha256(b"[node]\n"))}))),
+        ("unwatch", command("01JD3Y5T7V9ZS3", "live_events.unsubscribe", json!({"jti": WATCHED}))),
+        ("reboot", command("01JD3Y5T7V9ZS7", "node.reboot", json!({}))),
+        ("diagnostics", command("01JD3Y5T7V9ZS8", "node.diagnostics", json!({}))),
+    ];
+    let edit = |(n, (name, cmd, args)): (usize, (&'static str, &str, Value))| {
+        (name, command(&format!("01JD3Y5T7V9ZE{n}"), cmd, args))
+    };
+    commands.extend(edit_examples::edits().into_iter().enumerate().map(edit));
+    commands
 }
 
 fn envelope(n: u64, mut members: Value) -> Value {
@@ -128,6 +198,61 @@ pub fn outcomes() -> Examples {
         ("received", outcome(4, json!({"seq": 0, "stage": "received"}))),
         ("actuated", outcome(6, json!({"seq": 2, "stage": "actuated"}))),
         ("actuated_finally", outcome(6, json!({"seq": 2, "stage": "actuated", "detail": {"final": true}}))),
+        ("scheduled", outcome(6, json!({"seq": 2, "stage": "scheduled", "detail": {"due_at": AT}}))),
+        (
+            "partly",
+            outcome(
+                8,
+                json!({
+                    "seq": 2, "stage": "failed", "detail": {
+                        "message": "29 doors did it, 1 did not",
+                        "doors": {"store": {"stage": "failed", "message": "bus_down: the board of the lock does not answer"}}
+                    }
+                }),
+            ),
+        ),
+        (
+            "report",
+            outcome(
+                8,
+                json!({"seq": 2, "stage": "done", "detail": {"report": {
+                    "log_id": LOG, "events": [], "count": 0, "more": false, "scanned": 3, "oldest": 1, "newest": 3
+                }}}),
+            ),
+        ),
+        ("edited", outcome(7, json!({"seq": 2, "stage": "done", "detail": {"edit": {"revision": 12}}}))),
+        (
+            "listed",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "done", "detail": {"list": {
+                    "kind": "operator", "epoch": 1, "generation": 8, "revision": 12, "next": "operator/op-18",
+                    "records": [{"id": "op-18", "body": {
+                        "name": "(Invitation Pending)", "email": "mia@example.com", "role": "manager",
+                        "status": {"state": "invited", "invited_at": AT}, "partitions": ["west"]
+                    }}]
+                }}}),
+            ),
+        ),
+        (
+            "not_edited",
+            outcome(
+                7,
+                json!({"seq": 2, "stage": "refused", "reason": "conflict", "detail": {
+                    "message": "person bob: group cleaners does not exist",
+                    "reasons": ["person bob: group cleaners does not exist", "person eve: group cleaners does not exist"]
+                }}),
+            ),
+        ),
+        (
+            "on_trial",
+            outcome(
+                8,
+                json!({"seq": 2, "stage": "scheduled", "detail": {"configuration": {
+                    "sha256": hex(&sha256(b"[node]\n")), "confirm_by": "2026-09-21T14:15:20.120Z"
+                }}}),
+            ),
+        ),
         (
             "refused",
             outcome(
@@ -283,6 +408,72 @@ pub fn events() -> Examples {
     log().map(|log| ("events", batch(log))).into_iter().collect()
 }
 
+/// Arguments that fit a command.
+pub fn args_of(command: &str) -> Value {
+    let door = |more: Value| {
+        let mut args = json!({ "door": "front" });
+        if let (Some(args), Value::Object(more)) = (args.as_object_mut(), more) {
+            args.extend(more);
+        }
+        args
+    };
+    match command {
+        "door.open" | "door.close" | "door.state.get" | "door.cancel_delay" | "alarm.acknowledge" => door(json!({})),
+        "door.open_and_close" => door(json!({ "dwell_ms": 4000 })),
+        "door.open_with_delay" | "door.close_with_delay" => door(json!({ "delay_ms": 60_000 })),
+        "door.dnd" => door(json!({ "set": "toggle", "expect_mode": "Locked" })),
+        "door.force_toggle" => door(json!({ "expect_mode": "Locked" })),
+        "door.force" => door(json!({ "state": "closed" })),
+        "door.virtual_read" => door(json!({ "person": "ada" })),
+        "lockdown.set" => json!({ "node": true }),
+        "lockdown.clear" => json!({ "doors": ["front"] }),
+        "apb.clear" => json!({ "person": "ada" }),
+        "floor.open" | "floor.close" => json!({ "floor_group": "lift", "floors": ["3"] }),
+        "floor.open_and_close" => json!({ "floor_group": "lift", "floors": ["3"], "dwell_ms": 5000 }),
+        "locker.open" => json!({ "locker": "key-07" }),
+        "output.pulse" => json!({ "output": "bell", "pulse_ms": 500 }),
+        "output.set" => json!({ "output": "bell", "on": true }),
+        "reports.query" => json!({ "filter": { "types": ["access.*"], "doors": ["front"] }, "format": "csv" }),
+        "live_events.subscribe" => json!({ "filter": { "types": ["access.*", "door.forced"] }, "ttl_s": 900 }),
+        "live_events.unsubscribe" => json!({ "jti": WATCHED }),
+        "configuration.put" => json!({ "toml": "[node]\n", "confirm_within_s": 120 }),
+        "configuration.confirm" => json!({ "sha256": hex(&[0xab; 32]) }),
+        "node.diagnostics" => json!({ "explain": { "door": "front", "person": "ada" } }),
+        _ => match command.split_once('.') {
+            Some((_, "put")) => json!({ "id": "x-1", "body": {} }),
+            Some((_, "delete")) => json!({ "id": "x-1" }),
+            _ => json!({}),
+        },
+    }
+}
+
+pub fn live() -> Examples {
+    let update = |n: u64, update: Value| envelope(n, json!({ "live": update }));
+    let denials = |(_, events): (Head, Vec<Value>)| {
+        let seen: Vec<Value> = events.into_iter().filter(|event| event["type"] == "access.denied").collect();
+        update(13, json!({ "subscription": WATCHED, "missed": 2, "events": seen }))
+    };
+    let ended = update(14, json!({ "subscription": WATCHED, "events": [], "ended": "operator_suspended" }));
+    log().map(|log| ("events", denials(log))).into_iter().chain([("ended", ended)]).collect()
+}
+
+pub fn telemetry() -> Examples {
+    let quantiles = |count: u64, p50_us: u64| json!({"count": count, "p50_us": p50_us, "p90_us": 2 * p50_us, "p99_us": 3 * p50_us, "max_us": 4 * p50_us});
+    let telemetry = json!({
+        "uptime_s": 86_400, "interval_ms": 60_000,
+        "counters": {"events": 5120, "granted": 790, "denied": 12, "outcomes_dropped": 0, "lines_dropped": 0},
+        "gauges": {
+            "backlog": 3, "outcomes_waiting": 0, "commits_waiting": 0, "commands_open": 1, "commands_remembered": 40,
+            "live_subscriptions": 1, "memory_bytes": 21_000_000
+        },
+        "latencies": {
+            "decision": quantiles(7, 12), "command": quantiles(2, 4_100), "event_append": quantiles(20, 900)
+        },
+        "buses": [{"bus": "riser", "answered": 1180, "failed": 0, "transaction": quantiles(1180, 7_000)}]
+    });
+    vec![("figures", envelope(20, json!({ "telemetry": telemetry })))]
+}
+
 pub fn acks() -> Examples {
     let ack =
         |head: Head| json!({ "aud": NODE, "log_id": head.log_id, "through": head.seq, "head_hash": hex(&head.hash) });
@@ -293,13 +484,57 @@ pub fn doors() -> Examples {
     let door = json!({
         "door": "front", "mode": "Accessed", "contact": "closed", "lock": "unlocked", "alarm": "none", "since": AT
     });
-    vec![("accessed", envelope(7, json!({ "door": door })))]
+    let propped = json!({
+        "door": "front", "mode": "Locked", "contact": "open", "lock": "locked", "alarm": "propped",
+        "alarm_acknowledged": true, "since": AT,
+        "delays": [{"jti": "01JD3Y5T7V9ZQ8", "action": "open", "due_at": AT, "operator": "op-17"}]
+    });
+    vec![("accessed", envelope(7, json!({ "door": door }))), ("propped", envelope(7, json!({ "door": propped })))]
+}
+
+pub fn reader_states() -> Examples {
+    vec![("lost", envelope(8, json!({ "reader": { "reader": "front-in", "link": "lost" } })))]
+}
+
+pub fn board_states() -> Examples {
+    vec![("up", envelope(9, json!({ "board": { "board": "relays", "link": "up" } })))]
+}
+
+pub fn floor_group_states() -> Examples {
+    let floor = |floor: &str, cause: Option<&str>| {
+        let relay = if cause.is_some() { "enabled" } else { "disabled" };
+        let mut floor = json!({ "floor": floor, "enabled": cause.is_some(), "relay": relay });
+        if let Some(cause) = cause {
+            floor["cause"] = json!(cause);
+        }
+        floor
+    };
+    let floors = [floor("0", Some("public")), floor("1", None), floor("3", Some("read"))];
+    let state = json!({ "floor_group": "lift", "link": "up", "lockdown": false, "floors": floors, "since": AT });
+    vec![("riding", envelope(11, json!({ "floor_group": state })))]
+}
+
+pub fn locker_states() -> Examples {
+    let key = json!({
+        "state": "fetched", "key": "van-2", "contract": "ada-van", "person": "ada", "since": AT,
+        "due": "2026-09-21T18:00:00.000Z"
+    });
+    let contract = json!({ "contract": "ada-van", "state": "applied", "generation": 8 });
+    let state = json!({
+        "locker": "key-07", "cabinet": "keys", "number": 7, "occupied": false, "key": key,
+        "contract_sync": [contract]
+    });
+    vec![("fetched", envelope(12, json!({ "locker": state })))]
+}
+
+pub fn area_states() -> Examples {
+    vec![("occupied", envelope(10, json!({ "area": { "area": "lab", "count": 3, "limit": 12 } })))]
 }
 
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),
-        "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
+        "revision": 12, "edits": 2, "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
     });
     vec![
         ("online", envelope(0, json!({ "status": online }))),

@@ -21,6 +21,13 @@ pub struct Channel {
     pub messages: &'static [&'static str],
 }
 
+impl Channel {
+    /// What is lost of the node's figures is lost.
+    pub fn qos(&self) -> u8 {
+        if self.name == "telemetry" { 0 } else { 1 }
+    }
+}
+
 pub struct Message {
     pub name: &'static str,
     pub title: &'static str,
@@ -31,7 +38,7 @@ pub struct Message {
     pub examples: Vec<(&'static str, Value)>,
 }
 
-pub fn channels() -> [Channel; 9] {
+pub fn channels() -> [Channel; 16] {
     [
         Channel {
             name: "command",
@@ -112,6 +119,76 @@ pub fn channels() -> [Channel; 9] {
             description: "The door's present state, published at every change and whenever the link comes up.",
             retain: true,
             messages: &["DoorState"],
+        },
+        Channel {
+            name: "readerState",
+            address: "latchd/v1/{org}/{node}/state/reader/{reader}",
+            way: Way::Up,
+            operation: "sendReaderState",
+            summary: "Say how a reader is",
+            description: "Published when the reader is lost or heard again, and whenever the link comes up.",
+            retain: true,
+            messages: &["ReaderState"],
+        },
+        Channel {
+            name: "boardState",
+            address: "latchd/v1/{org}/{node}/state/board/{board}",
+            way: Way::Up,
+            operation: "sendBoardState",
+            summary: "Say how a board is",
+            description: "Published when the board is lost or answers again, and whenever the link comes up.",
+            retain: true,
+            messages: &["BoardState"],
+        },
+        Channel {
+            name: "liveEvents",
+            address: "latchd/v1/{org}/{node}/live/{jti}",
+            way: Way::Up,
+            operation: "sendLiveEvents",
+            summary: "Show events to one who watches",
+            description: "One topic for each live_events.subscribe, named by its jti. In order, but not without gaps: `missed` counts them.",
+            retain: false,
+            messages: &["Live"],
+        },
+        Channel {
+            name: "areaState",
+            address: "latchd/v1/{org}/{node}/state/area/{area}",
+            way: Way::Up,
+            operation: "sendAreaState",
+            summary: "Say how many people are in an area",
+            description: "Published at every change and whenever the link comes up; an empty message clears it when the permission set has no such area any more.",
+            retain: true,
+            messages: &["AreaState"],
+        },
+        Channel {
+            name: "floorGroupState",
+            address: "latchd/v1/{org}/{node}/state/floor_group/{floor_group}",
+            way: Way::Up,
+            operation: "sendFloorGroupState",
+            summary: "Say which floors of an elevator are enabled",
+            description: "Published at every change and whenever the link comes up.",
+            retain: true,
+            messages: &["FloorGroupState"],
+        },
+        Channel {
+            name: "lockerState",
+            address: "latchd/v1/{org}/{node}/state/locker/{locker}",
+            way: Way::Up,
+            operation: "sendLockerState",
+            summary: "Say where a key is and how far its contracts have got",
+            description: "Of each compartment, at every change and whenever the link comes up. Lock and contact are those of the door of the same id.",
+            retain: true,
+            messages: &["LockerState"],
+        },
+        Channel {
+            name: "telemetry",
+            address: "latchd/v1/{org}/{node}/telemetry",
+            way: Way::Up,
+            operation: "sendTelemetry",
+            summary: "Say how the node is running",
+            description: "Counters, gauges and latency quantiles, from time to time, as the node is configured.",
+            retain: false,
+            messages: &["Telemetry"],
         },
         Channel {
             name: "status",

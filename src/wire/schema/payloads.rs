@@ -6,20 +6,75 @@ use serde_json::{Map, Value, json};
 
 use super::{examples, messages::Message};
 use crate::{
-    domain::record::{AccessRule, Credential, Group, Holiday, Operator, Person, Role, Schedule},
+    domain::{
+        operator,
+        record::{
+            AccessRule, Area, AutoOpen, Credential, DoorPolicy, EmergencyCard, FloorGroup, Group, Holiday, Interlock,
+            KNOWN_KINDS, LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
+        },
+    },
     wire::{
         ack::EventAck,
         beat::Beat,
-        command::{self, CommandClaims, DoorArgs, DoorOpenAndCloseArgs},
+        command::{
+            self, AlarmAcknowledgeArgs, ApbClearArgs, CommandClaims, ConfigurationConfirmArgs, ConfigurationPutArgs,
+            DeleteArgs, DiagnosticsArgs, DndArgs, DoorArgs, DoorCancelDelayArgs, DoorDelayArgs, DoorOpenAndCloseArgs,
+            FloorArgs, FloorOpenAndCloseArgs, ForceArgs, ForceToggleArgs, ListArgs, LockdownArgs, LockerArgs, NoArgs,
+            OutputPulseArgs, OutputSetArgs, PutArgs, UnsubscribeArgs, VirtualReadArgs,
+        },
+        configuration::ConfigurationGetArgs,
         jws::Typ,
         keys::KeysDocument,
+        live::SubscribeArgs,
+        report::ReportArgs,
         set::{RecordPut, SetDocument, SetRequest},
-        upward::{DoorMessage, EventsMessage, OutcomeMessage, RequestMessage, StatusMessage},
+        upward::{
+            AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage, TelemetryMessage,
+        },
     },
 };
 
 /// The commands that this version carries out.
-pub const SUPPORTED: [&str; 4] = ["door.open", "door.close", "door.open_and_close", "door.state.get"];
+#[rustfmt::skip]
+pub const SUPPORTED: &[&str] = &[
+    "door.open",
+    "door.close",
+    "door.open_and_close",
+    "door.open_with_delay",
+    "door.close_with_delay",
+    "door.cancel_delay",
+    "door.dnd",
+    "door.force_toggle",
+    "door.force",
+    "door.virtual_read",
+    "door.state.get",
+    "floor.open",
+    "floor.close",
+    "floor.open_and_close",
+    "locker.open",
+    "lockdown.set",
+    "lockdown.clear",
+    "alarm.acknowledge",
+    "apb.clear",
+    "output.pulse",
+    "output.set",
+    "node.identify",
+    "reports.query",
+    "live_events.subscribe",
+    "live_events.unsubscribe",
+    "configuration.get",
+    "configuration.put",
+    "configuration.confirm",
+    "node.reboot",
+    "node.diagnostics",
+];
+
+/// Beside those, edits and lists of every kind that this version knows.
+pub fn is_supported(command: &str) -> bool {
+    let edits = |(kind, edit): (&str, &str)| KNOWN_KINDS.contains(&kind) && operator::EDITS.contains(&edit);
+    SUPPORTED.contains(&command) || command.split_once('.').is_some_and(edits)
+}
 
 /// The shared definitions, and the messages that refer to them.
 pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
@@ -27,7 +82,7 @@ pub fn schemas() -> (Map<String, Value>, Vec<Message>) {
     let mut generator = settings.into_generator();
     let mut messages = from_the_cloud(&mut generator);
     messages.extend(from_the_node(&mut generator));
-    let args = [of::<DoorArgs>(&mut generator), of::<DoorOpenAndCloseArgs>(&mut generator)];
+    let args = command_args(&mut generator);
     let bodies = record_bodies(&mut generator);
     let mut schemas = generator.take_definitions(true);
     bind(&mut schemas, "CommandClaims", command_rules(&args));
@@ -118,6 +173,22 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             examples: examples::events(),
         },
         Message {
+            name: "Live",
+            title: "Live events",
+            summary: "What one subscription sees, as soon as it is durable; the last one says why it ended.",
+            typ: Some(Typ::Up),
+            payload: of::<LiveMessage>(generator),
+            examples: examples::live(),
+        },
+        Message {
+            name: "Telemetry",
+            title: "Figures",
+            summary: "How much of what happened, and how long it took.",
+            typ: Some(Typ::Up),
+            payload: of::<TelemetryMessage>(generator),
+            examples: examples::telemetry(),
+        },
+        Message {
             name: "SetRequest",
             title: "A request",
             summary: "What the node holds, and what it asks for.",
@@ -134,6 +205,46 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
             examples: examples::doors(),
         },
         Message {
+            name: "ReaderState",
+            title: "A reader's state",
+            summary: "Whether a reader is heard.",
+            typ: Some(Typ::Up),
+            payload: of::<ReaderMessage>(generator),
+            examples: examples::reader_states(),
+        },
+        Message {
+            name: "BoardState",
+            title: "A board's state",
+            summary: "Whether a board answers.",
+            typ: Some(Typ::Up),
+            payload: of::<BoardMessage>(generator),
+            examples: examples::board_states(),
+        },
+        Message {
+            name: "AreaState",
+            title: "An area's state",
+            summary: "How many people are in an area, and how many may be.",
+            typ: Some(Typ::Up),
+            payload: of::<AreaMessage>(generator),
+            examples: examples::area_states(),
+        },
+        Message {
+            name: "FloorGroupState",
+            title: "A floor group's state",
+            summary: "Which floors of an elevator may be chosen, and why.",
+            typ: Some(Typ::Up),
+            payload: of::<FloorGroupMessage>(generator),
+            examples: examples::floor_group_states(),
+        },
+        Message {
+            name: "LockerState",
+            title: "A compartment's state",
+            summary: "Whether its key is in it, who has it, and how far each of its contracts has got.",
+            typ: Some(Typ::Up),
+            payload: of::<LockerMessage>(generator),
+            examples: examples::locker_states(),
+        },
+        Message {
             name: "Status",
             title: "The node's status",
             summary: "Online with what it holds, or offline.",
@@ -144,27 +255,76 @@ fn from_the_node(generator: &mut SchemaGenerator) -> Vec<Message> {
     ]
 }
 
-/// `cmd` is one of the known names; what moves hardware names a `boot`; each supported command has its `args`.
-fn command_rules([door, door_open_and_close]: &[Value; 2]) -> Map<String, Value> {
+/// The commands that take certain `args`, and whether they must.
+struct CommandArgs {
+    commands: Vec<String>,
+    required: bool,
+    schema: Value,
+}
+
+fn command_args(generator: &mut SchemaGenerator) -> Vec<CommandArgs> {
+    fn args<T: JsonSchema>(generator: &mut SchemaGenerator, required: bool, commands: &[&str]) -> CommandArgs {
+        let commands = commands.iter().map(|command| (*command).to_owned()).collect();
+        CommandArgs { commands, required, schema: of::<T>(generator) }
+    }
+    fn edits<T: JsonSchema>(generator: &mut SchemaGenerator, edit: &str, required: bool) -> CommandArgs {
+        let commands = operator::KINDS.iter().map(|(kind, ..)| format!("{kind}.{edit}")).collect();
+        CommandArgs { commands, required, schema: of::<T>(generator) }
+    }
+    let g = generator;
+    vec![
+        args::<DoorArgs>(g, true, &["door.open", "door.close", "door.state.get"]),
+        args::<DoorOpenAndCloseArgs>(g, true, &["door.open_and_close"]),
+        args::<DoorDelayArgs>(g, true, &["door.open_with_delay", "door.close_with_delay"]),
+        args::<DoorCancelDelayArgs>(g, true, &["door.cancel_delay"]),
+        args::<DndArgs>(g, true, &["door.dnd"]),
+        args::<ForceToggleArgs>(g, true, &["door.force_toggle"]),
+        args::<ForceArgs>(g, true, &["door.force"]),
+        args::<VirtualReadArgs>(g, true, &["door.virtual_read"]),
+        args::<LockdownArgs>(g, true, &["lockdown.set", "lockdown.clear"]),
+        args::<AlarmAcknowledgeArgs>(g, true, &["alarm.acknowledge"]),
+        args::<ApbClearArgs>(g, false, &["apb.clear"]),
+        args::<FloorArgs>(g, true, &["floor.open", "floor.close"]),
+        args::<FloorOpenAndCloseArgs>(g, true, &["floor.open_and_close"]),
+        args::<LockerArgs>(g, true, &["locker.open"]),
+        args::<OutputPulseArgs>(g, true, &["output.pulse"]),
+        args::<OutputSetArgs>(g, true, &["output.set"]),
+        args::<ReportArgs>(g, false, &["reports.query"]),
+        args::<SubscribeArgs>(g, false, &["live_events.subscribe"]),
+        args::<UnsubscribeArgs>(g, true, &["live_events.unsubscribe"]),
+        args::<ConfigurationPutArgs>(g, true, &["configuration.put"]),
+        args::<ConfigurationConfirmArgs>(g, true, &["configuration.confirm"]),
+        args::<DiagnosticsArgs>(g, false, &["node.diagnostics"]),
+        args::<ConfigurationGetArgs>(g, false, &["configuration.get"]),
+        args::<NoArgs>(g, false, &["node.reboot", "node.identify"]),
+        edits::<PutArgs>(g, "put", true),
+        edits::<DeleteArgs>(g, "delete", true),
+        edits::<ListArgs>(g, "list", false),
+    ]
+}
+
+/// `cmd` is one of the known names; what moves hardware names a `boot`; each command has its `args`.
+fn command_rules(args: &[CommandArgs]) -> Map<String, Value> {
     let when =
         |names: &[String], then: Value| json!({ "if": { "properties": { "cmd": { "enum": names } } }, "then": then });
     let (known, moving): (Vec<String>, Vec<String>) = (
         command::known_commands().collect(),
         command::known_commands().filter(|n| command::moves_hardware(n)).collect(),
     );
-    let with_args = |args: &Value| json!({ "required": ["args"], "properties": { "args": args } });
-    let plain: Vec<String> = ["door.open", "door.close", "door.state.get"].map(str::to_owned).into();
-    let rules = json!({ "allOf": [
-        { "properties": { "cmd": { "enum": known } } },
-        when(&moving, json!({ "required": ["boot"] })),
-        when(&plain, with_args(door)),
-        when(&["door.open_and_close".to_owned()], with_args(door_open_and_close)),
-    ] });
-    into_map(rules)
+    let mut rules =
+        vec![json!({ "properties": { "cmd": { "enum": known } } }), when(&moving, json!({ "required": ["boot"] }))];
+    rules.extend(args.iter().map(|args| {
+        let mut then = json!({ "properties": { "args": args.schema } });
+        if args.required {
+            then["required"] = json!(["args"]);
+        }
+        when(&args.commands, then)
+    }));
+    into_map(json!({ "allOf": rules }))
 }
 
 /// The kinds that this version understands.
-fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 8] {
+fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 18] {
     [
         ("person", of::<Person>(generator)),
         ("credential", of::<Credential>(generator)),
@@ -172,8 +332,18 @@ fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 8] 
         ("access_rule", of::<AccessRule>(generator)),
         ("schedule", of::<Schedule>(generator)),
         ("holiday", of::<Holiday>(generator)),
+        ("auto_open", of::<AutoOpen>(generator)),
+        ("system_event", of::<SystemEvent>(generator)),
+        ("partition", of::<Partition>(generator)),
+        ("area", of::<Area>(generator)),
+        ("floor_group", of::<FloorGroup>(generator)),
+        ("interlock", of::<Interlock>(generator)),
+        ("emergency_card", of::<EmergencyCard>(generator)),
         ("operator", of::<Operator>(generator)),
         ("role", of::<Role>(generator)),
+        ("organisation_unit", of::<OrganisationUnit>(generator)),
+        ("door_policy", of::<DoorPolicy>(generator)),
+        ("locker_contract", of::<LockerContract>(generator)),
     ]
 }
 
@@ -201,7 +371,6 @@ fn into_map(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::record::KNOWN_KINDS;
 
     #[test]
     fn every_kind_that_is_understood_has_its_schema() {

@@ -2,7 +2,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
 use crate::{
-    domain::{ids::Id, time::Wall},
+    domain::{ids::Id, record::KNOWN_KINDS, time::Wall},
     wire::{
         ack::EventAck,
         beat::Beat,
@@ -11,7 +11,10 @@ use crate::{
         jws::{self, PublicKey, Signer, Verified},
         keys::{KeySet, RootKey},
         set::{Bucket, Digest, SetDocument, SetRequest, chunk},
-        upward::{self, DoorMessage, EventsMessage, OutcomeMessage, RequestMessage, StatusMessage},
+        upward::{
+            self, AreaMessage, BoardMessage, DoorMessage, EventsMessage, FloorGroupMessage, LiveMessage, LockerMessage,
+            OutcomeMessage, ReaderMessage, RequestMessage, StatusMessage, TelemetryMessage,
+        },
     },
 };
 
@@ -120,11 +123,25 @@ fn channels_are_the_topics_of_the_node() {
     let topics = crate::wire::topics::Topics::new(&Id::new("acme").unwrap(), &Id::new("hq-1").unwrap());
     let hash = [0xab; 32];
     let mut expected = topics.subscriptions().to_vec();
-    expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status()]);
-    expected.push(topics.state("door", &Id::new("front").unwrap()));
+    expected.extend([topics.rsp(), topics.evt(), topics.set_req(), topics.status(), topics.telemetry()]);
+    for (kind, id) in [
+        ("door", "front"),
+        ("reader", "front-in"),
+        ("board", "relays"),
+        ("area", "lab"),
+        ("floor_group", "lift"),
+        ("locker", "key-07"),
+    ] {
+        expected.push(topics.state(kind, &Id::new(id).unwrap()));
+    }
+    expected.push(topics.live(&Id::new("j-1").unwrap()));
     let concrete = |address: &String| {
         let chunk = topics.set_chunk(&hash).replace(&crate::wire::canonical::hex(&hash), "+");
-        address.replace("{door}", "front").replace("latchd/v1/acme/hq-1/set/chunk/{sha256}", &chunk)
+        let address = address.replace("{door}", "front").replace("{reader}", "front-in").replace("{board}", "relays");
+        let address = address.replace("{jti}", "j-1");
+        let address = address.replace("{area}", "lab");
+        let address = address.replace("{floor_group}", "lift").replace("{locker}", "key-07");
+        address.replace("latchd/v1/acme/hq-1/set/chunk/{sha256}", &chunk)
     };
     let mut found: Vec<String> = addresses.iter().map(concrete).collect();
     found.sort();
@@ -140,26 +157,27 @@ fn the_example_commands_are_accepted() {
         .map(|(verified, compact)| command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap())
         .map(|command| command.body.name().to_owned())
         .collect();
-    let mut supported = payloads::SUPPORTED.map(str::to_owned).to_vec();
+    let mut supported = payloads::SUPPORTED.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     supported.sort();
-    let mut found = commands;
+    let is_edit = |name: &String| KNOWN_KINDS.contains(&name.split_once('.').unwrap().0);
+    let (mut edits, mut found): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_edit);
     found.sort();
     assert_eq!(found, supported, "one example for each");
+    let mut expected: Vec<String> = KNOWN_KINDS.iter().map(|kind| format!("{kind}.put")).collect();
+    expected.extend(["credential.delete".to_owned(), "credential.list".to_owned()]);
+    edits.sort();
+    expected.sort();
+    assert_eq!(edits, expected, "one edit for each kind");
 }
 
 #[test]
-fn the_supported_commands_are_those_that_are_read_as_such() {
-    let keys = Document::new().keys();
-    for name in command::known_commands() {
-        let args = serde_json::json!({"door": "front"});
-        let claims = serde_json::json!({
-            "iss": "i", "aud": AUDIENCE, "sub": "op", "jti": "j", "iat": 1, "exp": 2, "boot": "b", "cmd": name, "args": args
-        });
-        let compact = examples::signed(Typ::Cmd, &claims).unwrap();
-        let verified = jws::verify(compact.as_bytes(), Typ::Cmd, &keys, NOW).unwrap();
+fn the_example_edits_are_records() {
+    for (verified, compact) in Document::new().verified("Command", Typ::Cmd) {
         let command = command::parse(&verified, compact.as_bytes(), AUDIENCE).unwrap();
-        let unsupported = matches!(command.body, command::CommandBody::Unsupported { .. });
-        assert_eq!(unsupported, !payloads::SUPPORTED.contains(&name.as_str()), "{name}");
+        if let command::CommandBody::Put { kind, body, .. } = command.body {
+            let record = serde_json::json!({"kind": kind, "body": body});
+            serde_json::from_value::<crate::domain::record::Record>(record).unwrap();
+        }
     }
 }
 
@@ -207,7 +225,14 @@ fn the_other_examples_of_the_node_are_read_by_a_cloud() {
     let document = Document::new();
     document.opened::<OutcomeMessage>("Outcome");
     document.opened::<DoorMessage>("DoorState");
+    document.opened::<ReaderMessage>("ReaderState");
+    document.opened::<BoardMessage>("BoardState");
+    document.opened::<AreaMessage>("AreaState");
+    document.opened::<FloorGroupMessage>("FloorGroupState");
+    document.opened::<LockerMessage>("LockerState");
     document.opened::<StatusMessage>("Status");
+    document.opened::<LiveMessage>("Live");
+    document.opened::<TelemetryMessage>("Telemetry");
     document.opened::<RequestMessage<SetRequest>>("SetRequest");
 }
 

@@ -38,6 +38,8 @@ fn online() -> NodeStatus {
         epoch: 1,
         generation: 7,
         digest: [0xab; 32],
+        revision: 12,
+        edits: 2,
         keys_version: 3,
         staleness_ms: None,
         clock: ClockTrust::Trusted,
@@ -53,7 +55,9 @@ fn door() -> DoorStatus {
         contact: ContactState::Open,
         lock: LockState::Unlocked,
         alarm: Alarm::None,
+        alarm_acknowledged: false,
         since: NOW,
+        delays: Vec::new(),
     }
 }
 
@@ -62,7 +66,7 @@ fn each_message_is_read_back_by_who_knows_the_nodes_key() {
     let mut sealer = sealer();
     let message: OutcomeMessage = read(&sealer.seal_outcome(NOW, &outcome()).unwrap());
     assert_eq!(message, OutcomeMessage { boot: id("b7f3"), n: 0, at: NOW, outcome: outcome() });
-    let message: DoorMessage = read(&sealer.seal_state(NOW, &door()).unwrap());
+    let message: DoorMessage = read(&sealer.seal_state(NOW, &Status::Door(door())).unwrap());
     assert_eq!((message.n, message.door), (1, door()));
     for status in [online(), NodeStatus::Offline {}] {
         let message: StatusMessage = read(&sealer.seal_status(NOW, &status).unwrap());
@@ -120,7 +124,7 @@ fn a_message_of_another_node_or_changed_on_the_way_is_refused() {
 
 #[test]
 fn a_message_of_one_kind_is_none_of_another() {
-    let compact = sealer().seal_state(NOW, &door()).unwrap();
+    let compact = sealer().seal_state(NOW, &Status::Door(door())).unwrap();
     assert!(open::<OutcomeMessage>(compact.as_bytes(), &signer(NODE).public_key()).is_err());
     assert!(open::<StatusMessage>(compact.as_bytes(), &signer(NODE).public_key()).is_err());
 }

@@ -6,25 +6,38 @@ use std::{collections::BTreeMap, time::Duration};
 
 use latchd::{
     domain::{
-        door::{DurableDoor, StopPolicy},
-        event::EventBody,
+        door::{DelayAction, DurableDoor, HeldBy, StopPolicy},
+        event::{EventBody, Granted},
         fieldbus::BusReport,
         ids::{Id, InputRef},
-        order::{DoorAction, Order, Progress},
+        order::{DoorAction, Order, Progress, Task},
         outputs::{Level, Ticket},
         permission::SetVersion,
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Step},
+        controller::{Controller, Lasting, Step},
         fieldbus::{Link, Request},
         step::LedgerWrite,
     },
     wire::outcome::Stage,
 };
 
-use super::{Invariant, Oracle, events};
-use crate::world::{World, people, site::Site};
+use super::{
+    Invariant, Oracle,
+    authority::unlocks,
+    delays::is_asked,
+    events,
+    holds::{Holds, may_open, releases},
+};
+use crate::world::{
+    World,
+    set::{
+        Sets,
+        names::{SLOW_PERSON, person_id},
+    },
+    site::Site,
+};
 
 /// From the end of the last reason to the lock's fall, the bus being well.
 const FALLS_WITHIN: Duration = Duration::from_secs(3);
@@ -53,6 +66,12 @@ pub struct DoorWatch {
     grant_until: Mono,
     manual: bool,
     stop_unlocks: bool,
+    pub(super) stopping: bool,
+    /// As last handed to the ledger.
+    pub(super) holds: Holds,
+    closed: Option<HeldBy>,
+    /// As told.
+    pub(super) auto: bool,
     orders: Vec<OrderWatch>,
     /// Orders that ended; what was already on its way for them may still be written until then.
     ended: Vec<Mono>,
@@ -71,36 +90,51 @@ pub struct DoorWatch {
 
 impl DoorWatch {
     fn lasting_reason(&self, at: Mono, dwell: Duration) -> bool {
+        if self.holds.shut() {
+            return self.safety_at(at) || self.stop_unlocks;
+        }
         let confirmed = |order: &OrderWatch| match (order.action, order.confirmed) {
-            (DoorAction::Open, Some(_)) => true,
+            (DoorAction::Open | DoorAction::Delayed(DelayAction::Open), Some(_)) => true,
+            (action, Some(_)) if releases(action) => true,
             (DoorAction::OpenAndClose { dwell: asked }, Some(since)) => at < since + asked.unwrap_or(dwell),
             _ => false,
         };
         self.fire
             || self.rex
             || self.manual
+            || self.auto
+            || self.holds.forced_open()
             || self.stop_unlocks
             || at < self.rex_until
             || at < self.grant_until
             || self.orders.iter().any(confirmed)
     }
 
+    /// Fire or an exit button speaks.
+    pub fn safety_at(&self, at: Mono) -> bool {
+        self.fire || self.rex || at < self.rex_until
+    }
+
     /// Until something else is said.
     fn must_be_open(&self) -> bool {
-        self.fire || self.rex || self.manual
+        self.fire || self.rex || self.holds.forced_open() || (self.manual && !self.holds.shut())
+    }
+
+    /// Something lies over the door that an order under way may take away.
+    pub fn orders_release(&self) -> bool {
+        self.orders.iter().any(|order| releases(order.action))
     }
 
     /// An order's first write may start.
     fn waiting_order(&self, at: Mono) -> bool {
-        let waits =
-            |order: &OrderWatch| order.confirmed.is_none() && order.action != DoorAction::Close && at <= order.deadline;
+        let waits = |order: &OrderWatch| order.confirmed.is_none() && may_open(order.action) && at <= order.deadline;
         self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
     }
 
     fn end_order(&mut self, now: Mono, ticket: Ticket) {
         if let Some(at) = self.orders.iter().position(|order| order.ticket == ticket) {
             let order = self.orders.remove(at);
-            if order.confirmed.is_none() && order.action != DoorAction::Close {
+            if order.confirmed.is_none() && may_open(order.action) {
                 self.ended.push(order.deadline.min(now + WIRE_LAG));
                 self.late_order = Some(order.deadline);
             }
@@ -116,23 +150,23 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(
-        &mut self,
-        _site: &Site,
-        now: Mono,
-        version: SetVersion,
-        restored: &BTreeMap<Id, DurableDoor>,
-    ) {
+    pub fn doors_started(&mut self, site: &Site, now: Now, version: SetVersion, lasting: &Lasting) {
         self.rights_of_doors(version);
-        for (watch, door) in self.doors.iter_mut().zip(&_site.doors) {
+        self.auto.restarted(lasting.kept.values());
+        self.areas.restarted(now, lasting.kept.values());
+        self.stands_from_before(lasting.kept.values());
+        let restored = &lasting.doors;
+        for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             let manual = restored.get(&door.id).is_some_and(|durable| durable.manual_open.is_some());
             let restores = door.at_start == latchd::domain::door::StartPolicy::Restore;
             let stored = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref());
             *watch = DoorWatch {
                 manual: manual && restores,
-                reason_seen: now,
-                stored: stored.map(|open| open.jti.clone()),
+                reason_seen: now.mono,
+                stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
+                auto: self.auto.is_on(&door.id),
+                holds: Holds::started(restored.get(&door.id), restores),
                 ..DoorWatch::default()
             };
         }
@@ -144,7 +178,10 @@ impl Oracle {
     /// Modes that were reported as durable are there after a start.
     pub(super) fn check_promises(&mut self, site: &Site, restored: &BTreeMap<Id, DurableDoor>) {
         for (watch, door) in self.doors.iter().zip(&site.doors) {
-            let found = restored.get(&door.id).and_then(|durable| durable.manual_open.as_ref()).map(|open| &open.jti);
+            let found = restored
+                .get(&door.id)
+                .and_then(|durable| durable.manual_open.as_ref())
+                .and_then(|open| open.by.cause());
             if let Some(promised) = &watch.promised
                 && promised.as_ref() != found
             {
@@ -157,8 +194,13 @@ impl Oracle {
     /// An outcome goes to the cloud.
     pub(super) fn outcome(&mut self, jti: &Id, stage: Stage) {
         let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
-        let watch = &mut self.doors[asked.door];
-        match (stage, asked.action) {
+        let task = asked.task.clone();
+        self.delays.outcome(jti, stage);
+        self.output_outcome(&task, stage);
+        let Some([asked]) = self.asked.get(jti).map(Vec::as_slice) else { return };
+        let Some((door, action)) = asked.at_door() else { return };
+        let watch = &mut self.doors[door];
+        match (stage, action) {
             (Stage::Actuated, DoorAction::Open) if watch.stored.as_ref() == Some(jti) => {
                 watch.promised = Some(Some(jti.clone()));
             }
@@ -185,50 +227,79 @@ impl Oracle {
 
     pub fn stopping(&mut self, site: &Site) {
         self.rights_stop();
+        self.outputs_stop();
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             watch.grant_until = Mono::ZERO;
+            watch.stopping = true;
             match door.at_stop {
-                StopPolicy::Lock => watch.manual = false,
+                StopPolicy::Lock => (watch.manual, watch.auto) = (false, false),
                 StopPolicy::Unlock => watch.stop_unlocks = true,
                 StopPolicy::Keep => {}
             }
         }
     }
 
+    pub(super) fn board_is_ill(&self, now: Mono, board: usize) -> bool {
+        self.boards[board].well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN)
+    }
+
     // ---- orders ----
 
-    pub fn order_emitted(&mut self, now: Now, order: &Order) {
-        let asked = self.asked.get(&order.jti).into_iter().flatten();
-        let same = |asked: &&super::Asked| asked.door == order.door.index() && asked.action == order.action;
-        let Some(exp) = asked.filter(same).map(|asked| asked.exp).max() else {
-            let what = format!("nobody asked for {:?} at door {} as {}", order.action, order.door.0, order.jti);
+    pub fn order_emitted(&mut self, site: &Site, sets: &Sets, now: Now, order: &Order) {
+        let Some(jti) = order.by.cause() else { return };
+        let same = |asked: &&super::Asked| is_asked(asked, order);
+        let Some(asked) = self.asked.get(jti).into_iter().flatten().filter(same).max_by_key(|asked| asked.exp) else {
+            let what = format!("nobody asked for {:?} as {jti}", order.what);
             return self.fail(Invariant::CommandOnce, what);
         };
-        self.ordered.push(order.jti.clone());
+        let (operator, exp) = (asked.operator, asked.exp);
+        self.check_authority(site, sets, operator, &order.what);
+        self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
-        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
-        if trusted && unlocks && now.wall >= exp {
-            let what = format!("{} expired at {exp}, and is ordered at {}", order.jti, now.wall);
+        self.output_ordered(now.mono, now.mono_at(exp), order);
+        self.delay_emitted(now, order);
+        let jti = jti.clone();
+        if let Task::Lockdown { doors, on } = &order.what {
+            for door in doors {
+                if let Some(watch) = self.doors.get_mut(door.index()) {
+                    let (ticket, action, deadline) = (order.ticket, DoorAction::Lockdown(*on), order.deadline);
+                    watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
+                }
+            }
+        }
+        let Task::Door(door, action) = order.what else { return };
+        let delayed = matches!(action, DoorAction::Delayed(_));
+        if trusted && !delayed && unlocks(action) && now.wall >= exp {
+            let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
             return self.fail(Invariant::DeadlineAtTheWire, what);
         }
-        let deadline = now.mono_at(exp);
-        if let Some(watch) = self.doors.get_mut(order.door.index()) {
-            let Order { ticket, action, .. } = *order;
-            watch.orders.push(OrderWatch { ticket, jti: order.jti.clone(), action, deadline, confirmed: None });
+        // A delay has its own, from when it is due.
+        let deadline = if delayed { order.deadline } else { now.mono_at(exp) };
+        if let Some(watch) = self.doors.get_mut(door.index()) {
+            let ticket = order.ticket;
+            watch.orders.push(OrderWatch { ticket, jti: jti.clone(), action, deadline, confirmed: None });
         }
     }
 
-    pub fn order_delivered(&mut self, _now: Mono, order: &Order) {
-        let unlocks = matches!(order.action, DoorAction::Open | DoorAction::OpenAndClose { .. });
+    pub fn order_delivered(&mut self, now: Now, order: &Order) {
+        self.delay_delivered(now, order);
+        let now = now.mono;
+        self.reached.extend(order.by.cause().cloned());
+        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
+        let (door, action) = (*door, *action);
+        let watch = self.doors.get(door.index());
+        let mut known = watch.into_iter().flat_map(|watch| &watch.orders).filter(|known| known.ticket == order.ticket);
+        let late = known.any(|known| known.deadline < now);
+        self.late_order = (late && unlocks(action)).then_some(order.ticket);
         // What secures or only asks may pass the restart fence again, should its record be lost.
-        let delivered = if unlocks { &mut self.delivered } else { &mut self.delivered_in_run };
-        let what = format!("{} {:?} {:?}", order.jti, order.door, order.action);
+        let delivered = if unlocks(action) { &mut self.delivered } else { &mut self.delivered_in_run };
+        let what = format!("{} {:?} {:?}", jti, door, action);
         let count = delivered.entry(what).or_default();
         *count += 1;
         if *count > 1 {
             let count = *count;
-            let what = format!("command {} reaches the doors for the {count}. time", order.jti);
+            let what = format!("command {} reaches the doors for the {count}. time", jti);
             self.fail(Invariant::CommandOnce, what);
         }
     }
@@ -272,12 +343,23 @@ impl Oracle {
         }
     }
 
+    /// What came too late to the doors ends there.
+    pub(super) fn check_late_order(&mut self, step: &Step) {
+        let Some(ticket) = self.late_order.take() else { return };
+        let ended =
+            |report: &&latchd::domain::order::OrderReport| report.ticket == ticket && report.progress.is_final();
+        if step.reports.iter().find(ended).is_none() {
+            let what = format!("order {ticket:?} came to the doors after its deadline, and they took it");
+            self.fail(Invariant::DeadlineAtTheWire, what);
+        }
+    }
+
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted { door, person, .. } = &event.body
+            if let EventBody::AccessGranted(Granted { door: Some(door), person: Some(person), .. }) = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
-                let slow = **person == *people::name_of(people::SLOW_PERSON);
+                let slow = *person == person_id(SLOW_PERSON);
                 let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
                 let watch = &mut self.doors[at];
                 watch.grant_until = watch.grant_until.max(now + dwell);
@@ -306,20 +388,25 @@ impl Oracle {
     pub(super) fn door_write(&mut self, site: &Site, write: &LedgerWrite) {
         let LedgerWrite::Door { door, state } = write else { return };
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
+        self.holds_written(site, at, state);
         let watch = &mut self.doors[at];
-        watch.stored = state.manual_open.as_ref().map(|open| open.jti.clone());
+        watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
         watch.promised.take_if(|promised| *promised != watch.stored);
+        let closed = state.manual_close.is_some() && watch.closed != state.manual_close;
+        watch.closed = state.manual_close.clone();
         let Some(open) = &state.manual_open else {
             watch.manual = false;
-            watch.grant_until = Mono::ZERO;
+            if closed {
+                watch.grant_until = Mono::ZERO;
+            }
             return;
         };
-        let confirmed = |order: &&OrderWatch| order.jti == open.jti && order.confirmed.is_some();
+        let confirmed = |order: &&OrderWatch| Some(&order.jti) == open.by.cause() && order.confirmed.is_some();
         if watch.manual || watch.orders.iter().any(|order| confirmed(&order)) {
             watch.manual = true;
-            watch.orders.retain(|order| order.jti != open.jti);
+            watch.orders.retain(|order| Some(&order.jti) != open.by.cause());
         } else {
-            let what = format!("{door} is open for {} that no board has confirmed", open.jti);
+            let what = format!("{door} is open for {:?}, which no board has confirmed", open.by);
             self.fail(Invariant::StrikeFalls, what);
         }
     }
@@ -412,7 +499,9 @@ impl World {
             let config = &self.site.doors[door];
             let well_since = self.oracle.boards[config.lock.board.index()].well_since;
             let watch = &mut self.oracle.doors[door];
-            if unlocked || !watch.must_be_open() || well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN) {
+            // Behind another open door of the mantrap an opening waits.
+            let due = watch.must_be_open() && (watch.fire || watch.rex || !self.site.mantrap.contains(&door));
+            if unlocked || !due || well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN) {
                 watch.shut_since = None;
             } else if now.since(*watch.shut_since.get_or_insert(now)) > FALLS_WITHIN {
                 let what = format!("{} is locked although fire, REX or an opening holds", config.id);

@@ -4,8 +4,18 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod areas;
+mod authority;
+mod auto_open;
+mod consequences;
+mod delays;
 mod doors;
+mod holds;
+mod interlock;
 mod log;
+mod outputs;
+#[path = "../../../../tests/decision/reference.rs"]
+mod reference;
 mod rights;
 
 use std::{
@@ -15,23 +25,26 @@ use std::{
 
 use latchd::{
     domain::{
-        event::{Event, EventBody},
+        event::{DenialReason, Event, EventBody},
         fieldbus::RawCard,
         ids::Id,
-        order::DoorAction,
+        order::{DoorAction, Task},
         permission::SetVersion,
         time::{Mono, Now, Wall},
     },
     gateway::{
-        controller::{Controller, Step},
+        controller::{Controller, Lasting, Step},
         ledger::{Recovered, keys},
         mirror::MirrorOpened,
         step::{CommandKey, LedgerWrite, MessageToken},
     },
 };
 
-use self::{doors::DoorWatch, log::LogWatch, rights::RightsWatch};
-use super::{people::People, site::Site};
+use self::{
+    areas::AreaWatch, auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch,
+    outputs::OutputWatch, rights::RightsWatch,
+};
+use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +75,25 @@ pub enum Invariant {
     GenerationRises,
     /// Each decision is that of the naive model of the generation in force.
     RevokedIsDenied,
+    /// What the schedules unlock is unlocked by its auto open, and nothing else.
+    AutoOpens,
+    /// Of the mantrap's doors at most one is unlocked.
+    OneDoorAtATime,
+    /// A door under lockdown, DND or forced closed was ordered so, stays so through every crash, and is shut but for
+    /// fire and exit buttons.
+    HeldIsShut,
+    /// Nobody who is inside a hard area is let in again.
+    NobodyPassesBack,
+    /// No more people are inside an area than may be.
+    AreaNotOverfull,
+    /// What triggers a system event fires it in the same step, and nothing else does.
+    ConsequencesFollow,
+    /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
+    DelaysKeepTheirTime,
+    /// An output beside the doors is on only as it was ordered.
+    OutputsAsOrdered,
+    /// What reaches the field for an operator, the operator was allowed to ask for.
+    Authorised,
     /// The cloud never hears what an honest node does not say.
     HonestNode,
     /// After the faults have healed, all is in order within two minutes.
@@ -89,11 +121,23 @@ impl Violation {
 }
 
 /// What an operator asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
-    pub door: usize,
-    pub action: DoorAction,
+    pub operator: &'static str,
+    pub task: Task,
     pub exp: Wall,
+    /// Of a delayed command.
+    pub delay: Option<std::time::Duration>,
+}
+
+impl Asked {
+    /// If it is about one door.
+    fn at_door(&self) -> Option<(usize, DoorAction)> {
+        match self.task {
+            Task::Door(door, action) => Some((door.index(), action)),
+            _ => None,
+        }
+    }
 }
 
 pub struct Oracle {
@@ -120,6 +164,22 @@ pub struct Oracle {
     /// Commands that were written to a board for their own sake.
     written: BTreeSet<Id>,
     node_up: bool,
+    /// The generation by which the desk judges operators.
+    desk: u64,
+    auto: AutoWatch,
+    /// By door: the others of the mantrap, before the present step.
+    others: Vec<(Others, Option<DenialReason>, bool)>,
+    both_since: Option<Mono>,
+    /// Commands that reached the doors in the present run, also by way of an earlier one's promise.
+    reached: BTreeSet<Id>,
+    /// The node orders by itself, too: a system event.
+    own_orders: bool,
+    areas: AreaWatch,
+    delays: DelayWatch,
+    /// Was wrong when an earlier run ended, and this one has not heard of it.
+    standing: BTreeSet<latchd::domain::kept::Standing>,
+    late_order: Option<latchd::domain::outputs::Ticket>,
+    outputs: Vec<OutputWatch>,
 }
 
 impl Oracle {
@@ -140,6 +200,17 @@ impl Oracle {
             dropped: BTreeSet::new(),
             written: BTreeSet::new(),
             node_up: false,
+            desk: 0,
+            auto: AutoWatch::default(),
+            others: vec![(Others::Shut, None, false); site.doors.len()],
+            both_since: None,
+            reached: BTreeSet::new(),
+            own_orders: false,
+            areas: AreaWatch::default(),
+            delays: DelayWatch::default(),
+            standing: BTreeSet::new(),
+            late_order: None,
+            outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
         }
     }
 
@@ -160,13 +231,14 @@ impl Oracle {
 
     // ---- the life of the daemon ----
 
-    pub fn started(&mut self, site: &Site, now: Mono, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+    pub fn started(&mut self, site: &Site, now: Now, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
         self.ordered.clear();
         self.delivered_in_run.clear();
         self.came.clear();
         self.node_up = true;
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.rights.recovered(set, opened, &mut self.violation);
+        self.desk = opened.permissions.version().generation;
         let floor = recovered.forget_floor;
         let lost = self
             .forgotten
@@ -177,7 +249,9 @@ impl Oracle {
             self.fail(Invariant::Durable, what);
         }
         self.check_promises(site, &recovered.doors);
-        self.doors_started(site, now, set, &recovered.doors);
+        let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        self.outputs_started(lasting.kept.values(), true);
+        self.doors_started(site, now, set, &lasting);
     }
 
     pub fn died(&mut self) {
@@ -190,10 +264,6 @@ impl Oracle {
 
     pub fn asked(&mut self, jti: Id, asked: Asked) {
         self.asked.entry(jti).or_default().push(asked);
-    }
-
-    pub fn asked_otherwise(&mut self, jti: &Id, asked: Asked) {
-        self.asked(jti.clone(), asked);
     }
 
     /// `retain`: a copy that is refused whatever becomes of the others.
@@ -241,28 +311,49 @@ impl Oracle {
     }
 
     /// The step that [`Controller::new`] made.
-    pub fn first_step(&mut self, site: &Site, step: &Step, controller: Option<&Controller>) {
+    pub fn first_step(&mut self, site: &Site, now: Mono, step: &Step, controller: Option<&Controller>) {
         let Some(controller) = controller else { return };
         self.log.owe_doors(events(step));
-        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+        for event in events(step) {
+            self.auto.hear(&event.body);
+        }
+        for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             watch.mode = Some(status.mode);
         }
         for write in &step.commit.writes {
             self.door_write(site, write);
         }
+        self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
-    pub fn step(&mut self, site: &Site, people: &People, now: Now, what: &str, step: &Step, controller: &Controller) {
+    pub fn step(&mut self, site: &Site, sets: &Sets, now: Now, what: &str, step: &Step, controller: &Controller) {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
-        self.rights.decided((site, people), now, step, what, &mut self.violation);
+        let others = std::mem::take(&mut self.others);
+        self.rights.decided((site, sets), &others, now, step, what, &mut self.violation);
+        self.others = others;
+        self.check_late_order(step);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
+        let generation = sets.at(self.rights.generation()).cloned();
+        self.output_events(now.mono, events(step).map(|event| &event.body));
+        step.commit.writes.iter().for_each(|write| self.output_kept(write));
+        self.check_auto_open(
+            (&site.door_ids(), generation.as_deref()),
+            now,
+            what,
+            events(step).map(|event| &event.body),
+        );
+        self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
+        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.check_consequences(generation.as_deref(), what, &bodies);
+        self.check_holds(site, now.mono, controller.door_statuses(), what);
+        self.check_interlock(site, now.mono, controller.desired(), what);
     }
 
     fn check_modes(&mut self, step: &Step, controller: &Controller) {
         let mut wrong = None;
-        for (watch, status) in self.doors.iter_mut().zip(controller.statuses()) {
+        for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
             let mut mode = watch.mode.unwrap_or(status.mode);
             for event in events(step) {
                 if let EventBody::DoorModeChanged { door, from, to, .. } = &event.body

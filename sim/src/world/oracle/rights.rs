@@ -3,17 +3,21 @@
 
 use latchd::{
     domain::{
-        event::{DenialReason, EventBody},
+        event::{DenialReason, Denied, EventBody, Granted},
         fieldbus::RawCard,
-        permission::SetVersion,
+        permission::{Decision, SetVersion},
         time::Now,
+        topology::ReaderAt,
     },
     gateway::{controller::Step, mirror::MirrorOpened},
 };
 
-use super::{Invariant, Oracle, Violation, events};
+use super::{Invariant, Oracle, Violation, events, interlock::Others, reference::Reference};
 use crate::world::{
-    people::{People, Verdict},
+    set::{
+        Sets,
+        names::{tokens_of, zone},
+    },
     site::Site,
 };
 
@@ -33,6 +37,11 @@ fn mark(version: SetVersion) -> (u64, u64) {
 }
 
 impl RightsWatch {
+    /// In force at the doors.
+    pub fn generation(&self) -> u64 {
+        self.in_force.generation
+    }
+
     pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
         if mark(set) < mark(self.applied) {
             let what = format!(
@@ -48,7 +57,8 @@ impl RightsWatch {
 
     pub fn decided(
         &mut self,
-        (site, people): (&Site, &People),
+        (site, sets): (&Site, &Sets),
+        others: &[(Others, Option<DenialReason>, bool)],
         now: Now,
         step: &Step,
         what: &str,
@@ -65,23 +75,55 @@ impl RightsWatch {
             return;
         }
         let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
-        let door = &site.doors[site.readers[reader].door.index()].id;
-        let verdict = match people.at(self.in_force.generation) {
-            Some(model) => model.decide(card, door, now),
-            None => Verdict::Denied(DenialReason::StalePermissions),
+        let ReaderAt::Door(door) = site.readers[reader].at else { return };
+        let (others, held, unsure) = others.get(door.index()).copied().unwrap_or((Others::Shut, None, false));
+        let door = &site.doors[door.index()].id;
+        let verdict = match sets.at(self.in_force.generation) {
+            Some(generation) => {
+                let (tokens, well_formed) = tokens_of(card);
+                let naive = Reference { records: &generation.records, zone: &zone() };
+                naive.decide(&tokens, well_formed, door, now)
+            }
+            None => {
+                let reason = DenialReason::StalePermissions;
+                Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
+            }
         };
-        let said = match &event.body {
-            EventBody::AccessGranted { person, .. } => Verdict::Granted { person: person.to_string() },
-            EventBody::AccessDenied { reason, .. } => Verdict::Denied(*reason),
+        let verdict = match verdict {
+            Decision::Granted { person, credential, rule, .. } => (None, Some(person), credential, Some(rule)),
+            Decision::Denied { reason, person, credential, rule, .. } => (Some(reason), person, credential, rule),
+        };
+        let said = match event.body.clone() {
+            EventBody::AccessGranted(Granted { person, credential, rule, .. }) => (None, person, credential, rule),
+            EventBody::AccessDenied(Denied { reason, person, credential, rule, .. }) => {
+                (Some(reason), person, credential, rule)
+            }
             _ => return,
         };
+        // What lies over a door speaks before its rules do.
+        let by_mode = match (others, said.0) {
+            (Others::Open, _) | (Others::Doubtful, Some(DenialReason::Interlock)) => Some(DenialReason::Interlock),
+            // While an order to take it away is under way nobody knows.
+            (_, reason) if unsure => reason
+                .filter(|reason| matches!(reason, DenialReason::Forced | DenialReason::Dnd | DenialReason::LockedDown)),
+            _ => held,
+        };
+        // Whether they are right is for the areas' own watch to say.
+        let by_area = said.0.filter(|reason| matches!(reason, DenialReason::ApbViolation | DenialReason::AreaFull));
+        let by_mode = by_mode.or(by_area.filter(|_| verdict.0.is_none()));
+        let verdict = (by_mode.or(verdict.0), verdict.1, verdict.2, verdict.3);
         if said != verdict || event.generation != self.in_force.generation {
             let generation = self.in_force.generation;
             let what = format!(
                 "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
                 card.value, event.generation
             );
-            violation.get_or_insert(Violation::new(Invariant::RevokedIsDenied, what));
+            let invariant = match by_mode {
+                Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
+                Some(_) => Invariant::HeldIsShut,
+                None => Invariant::RevokedIsDenied,
+            };
+            violation.get_or_insert(Violation::new(invariant, what));
         }
     }
 }

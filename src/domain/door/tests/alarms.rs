@@ -84,7 +84,7 @@ fn unlocking_the_door_clears_its_alarm() {
 #[test]
 fn a_lockdown_does_not_make_a_later_opening_rightful() {
     let mut bench = Bench::new();
-    bench.tell(grant()).set(Override::Lockdown(true)).wait(2_000).opens();
+    bench.tell(grant()).hold(DoorAction::Lockdown(true)).wait(2_000).opens();
     assert_eq!(bench.alarm(), Alarm::Forced);
 }
 
@@ -119,4 +119,40 @@ fn an_opening_while_the_board_was_lost_is_recorded_but_nobody_is_accused() {
     bench.told();
     bench.tell(DoorInput::Contact(ContactState::Unknown)).opens();
     assert_eq!((bench.alarm(), bench.told()), (Alarm::None, vec!["door.opened".to_owned()]));
+}
+
+#[test]
+fn an_alarm_that_was_acknowledged_stands_until_it_clears_by_itself_and_the_next_one_is_unseen() {
+    let mut bench = Bench::new();
+    bench.opens();
+    bench.told();
+    let ticket = bench.order(DoorAction::AcknowledgeAlarm);
+    assert_eq!(bench.reports_of(ticket), [&Progress::Done]);
+    let status = bench.door.status();
+    assert_eq!((status.alarm, status.alarm_acknowledged), (Alarm::Forced, true));
+    let again = bench.order(DoorAction::AcknowledgeAlarm);
+    assert_eq!(bench.reports_of(again), [&Progress::Done]);
+    assert_eq!(bench.told(), ["door.alarm_acknowledged"], "seen once");
+    bench.closes();
+    let status = bench.door.status();
+    assert_eq!((status.alarm, status.alarm_acknowledged), (Alarm::None, false));
+    bench.opens();
+    assert!(!bench.door.status().alarm_acknowledged);
+}
+
+#[test]
+fn a_warning_that_was_acknowledged_says_nothing_of_the_propped_alarm_after_it() {
+    let mut bench = Bench::new();
+    bench.tell(grant()).opens().wait(OPEN_TIME - PRE_ALARM);
+    bench.order(DoorAction::AcknowledgeAlarm);
+    assert!(bench.door.status().alarm_acknowledged);
+    bench.wait(PRE_ALARM);
+    assert_eq!((bench.alarm(), bench.door.status().alarm_acknowledged), (Alarm::Propped, false));
+}
+
+#[test]
+fn where_no_alarm_stands_there_is_nothing_to_acknowledge() {
+    let mut bench = Bench::new();
+    let ticket = bench.order(DoorAction::AcknowledgeAlarm);
+    assert_eq!(bench.refusal_of(ticket), Some(crate::domain::event::Refusal::Conflict));
 }

@@ -1,6 +1,7 @@
 //! Free egress and fire.
 
 use super::*;
+use crate::domain::event::Refusal;
 
 #[test]
 fn the_exit_button_releases_while_held_and_one_dwell_longer() {
@@ -17,18 +18,24 @@ fn the_exit_button_releases_while_held_and_one_dwell_longer() {
 
 #[test]
 fn the_exit_button_releases_in_every_mode_in_the_same_step() {
-    let changes = [
-        Override::Interlock(true),
-        Override::Lockdown(true),
-        Override::Force(Some(Force::Open)),
-        Override::Force(Some(Force::Closed)),
-        Override::Dnd(true),
-        Override::AutoOpen(true),
+    let machines = [Override::Interlock(true), Override::AutoOpen(true)];
+    let holds = [
+        DoorAction::Lockdown(true),
+        DoorAction::Force(ForceState::Open),
+        DoorAction::Force(ForceState::Closed),
+        DoorAction::Dnd(Switch::On),
     ];
-    for change in changes {
+    for change in machines {
         let mut bench = Bench::new();
         bench.set(change).tell(DoorInput::Rex(true));
         assert!(bench.unlocked(), "{change:?}");
+    }
+    for action in holds {
+        let mut bench = Bench::new();
+        bench.hold(action).tell(DoorInput::Rex(true));
+        assert!(bench.unlocked(), "{action:?}");
+        bench.tell(DoorInput::Rex(false)).wait(DWELL);
+        assert_eq!(bench.unlocked(), action == DoorAction::Force(ForceState::Open), "{action:?}");
     }
 }
 
@@ -79,7 +86,7 @@ fn a_button_whose_board_is_lost_counts_as_let_go() {
 #[test]
 fn fire_holds_the_door_released_over_everything_and_resets_by_itself() {
     let mut bench = Bench::new();
-    bench.set(Override::Lockdown(true)).tell(DoorInput::Fire(true));
+    bench.hold(DoorAction::Lockdown(true)).tell(DoorInput::Fire(true));
     assert_eq!((bench.unlocked(), bench.mode(), bench.desired().until), (true, Mode::LockedOpen, None));
     bench.wait(3_600_000);
     assert!(bench.unlocked());
@@ -102,4 +109,38 @@ fn a_request_to_exit_at_a_door_unlocked_for_the_day_does_not_flicker_its_mode() 
     bench.told();
     bench.tell(DoorInput::Rex(true)).tell(DoorInput::Rex(false)).wait(DWELL);
     assert_eq!(bench.told(), ["rex.activated"]);
+}
+
+fn reset_by_hand() -> DoorConfig {
+    let fire = config().fire.map(|fire| Fire { reset: FireReset::Manual, ..fire });
+    DoorConfig { fire, ..config() }
+}
+
+#[test]
+fn a_release_by_fire_that_is_reset_by_hand_outlasts_its_input_and_a_restart() {
+    let mut bench = Bench::with(reset_by_hand());
+    bench.hold(DoorAction::Lockdown(true)).tell(DoorInput::Fire(true));
+    let too_early = bench.order(DoorAction::AcknowledgeAlarm);
+    assert_eq!(bench.refusal_of(too_early), Some(Refusal::Conflict));
+    bench.tell(DoorInput::Fire(false)).wait(3_600_000);
+    assert_eq!((bench.unlocked(), bench.mode()), (true, Mode::LockedOpen));
+
+    let mut next = bench.restart(reset_by_hand());
+    assert_eq!((next.unlocked(), next.mode()), (true, Mode::LockedOpen));
+    next.tell(DoorInput::Fire(false));
+    assert!(next.unlocked());
+    next.told();
+    let reset = next.order(DoorAction::AcknowledgeAlarm);
+    assert_eq!(next.held_of(reset), [&Progress::Done]);
+    assert_eq!((next.unlocked(), next.mode()), (false, Mode::LockedDown));
+    assert_eq!(next.told(), ["fire.reset", "LockedOpen->LockedDown"]);
+    assert_eq!(next.restart(reset_by_hand()).mode(), Mode::LockedDown);
+}
+
+#[test]
+fn a_door_that_resets_by_itself_from_now_on_waits_for_nobody() {
+    let mut bench = Bench::with(reset_by_hand());
+    bench.tell(DoorInput::Fire(true));
+    let next = bench.restart(config());
+    assert_eq!((next.unlocked(), next.mode()), (false, Mode::Locked));
 }

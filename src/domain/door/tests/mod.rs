@@ -2,6 +2,7 @@
 
 mod alarms;
 mod exits;
+mod holds;
 mod modes;
 mod operators;
 mod random;
@@ -13,9 +14,10 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     event::{Actor, EventBody},
-    ids::{BoardIx, DoorIx},
-    order::{DoorAction, Order, Progress},
+    ids::BoardIx,
+    order::{DoorAction, Order, Progress, Switch},
     outputs::Ticket,
+    record::ForceState,
     time::{ClockTrust, Mono, Now},
 };
 
@@ -29,6 +31,14 @@ pub fn id(text: &str) -> Id {
     Id::new(text).expect("a valid id")
 }
 
+fn person(person: &str, credential: &str) -> Actor {
+    Actor::Person { person: id(person), credential: id(credential) }
+}
+
+pub fn operator(jti: &str) -> Actor {
+    Actor::Operator { operator: id("op-1"), jti: id(jti) }
+}
+
 /// A fail-secure strike with contact, exit button and fire input.
 pub fn config() -> DoorConfig {
     let board = BoardIx(0);
@@ -38,7 +48,7 @@ pub fn config() -> DoorConfig {
         unlocked_level: Level::Energised,
         contact: Some(Contact { input: InputRef { board, input: 0 }, closed_value: true }),
         rex: Some(Rex { input: InputRef { board, input: 1 }, active_value: true, releases: true }),
-        fire: Some(Fire { input: InputRef { board, input: 2 }, active_value: true }),
+        fire: Some(Fire { input: InputRef { board, input: 2 }, active_value: true, reset: FireReset::Auto }),
         dwell: Duration::from_millis(DWELL),
         dwell_extended: Duration::from_millis(DWELL_EXTENDED),
         relock: Relock::AfterDwell,
@@ -47,15 +57,16 @@ pub fn config() -> DoorConfig {
         pre_alarm: Duration::from_millis(PRE_ALARM),
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
 }
 
 pub fn grant() -> DoorInput {
-    DoorInput::Grant(Grant { person: id("p-1"), credential: id("c-1"), extended: false })
+    DoorInput::Grant(Grant { actor: person("p-1", "c-1"), extended: false })
 }
 
 pub fn extended_grant() -> DoorInput {
-    DoorInput::Grant(Grant { person: id("p-2"), credential: id("c-2"), extended: true })
+    DoorInput::Grant(Grant { actor: person("p-2", "c-2"), extended: true })
 }
 
 /// The door, the instant, and what came out so far.
@@ -66,6 +77,7 @@ pub struct Bench {
     pub reports: Vec<(u64, Progress)>,
     pub held: Vec<(u64, Progress)>,
     pub durable: Option<DurableDoor>,
+    pub closed: Option<Closed>,
     tickets: u64,
 }
 
@@ -78,8 +90,16 @@ impl Bench {
             trust: ClockTrust::Trusted,
         };
         let (door, effects) = Door::new(config, restored, now);
-        let mut bench =
-            Bench { door, now, events: Vec::new(), reports: Vec::new(), held: Vec::new(), durable: None, tickets: 0 };
+        let mut bench = Bench {
+            door,
+            now,
+            events: Vec::new(),
+            reports: Vec::new(),
+            held: Vec::new(),
+            durable: None,
+            closed: None,
+            tickets: 0,
+        };
         bench.keep(effects);
         bench
     }
@@ -110,10 +130,41 @@ impl Bench {
         if effects.durable.is_some() {
             self.durable = effects.durable;
         }
+        if effects.closed.is_some() {
+            self.closed = effects.closed;
+        }
     }
 
     pub fn set(&mut self, change: Override) -> &mut Bench {
         self.tell(DoorInput::Override(change, Actor::Node))
+    }
+
+    /// Orders what lasts, and has the board confirm it.
+    pub fn hold(&mut self, action: DoorAction) -> &mut Bench {
+        let ticket = self.order(action);
+        assert_eq!(self.refusal_of(ticket), None, "{action:?}: {:?}", self.reports_of(ticket));
+        if self.desired().order.is_some() {
+            self.confirm();
+        }
+        self
+    }
+
+    /// What the next run would begin with.
+    pub fn restart(&self, config: DoorConfig) -> Bench {
+        let mut next = Bench::cold(config, self.durable.clone().unwrap_or_default());
+        next.now = self.now;
+        next
+    }
+
+    /// The same door in the next run; orders that were under way are nobody's any more.
+    pub fn crash(&mut self) -> &mut Bench {
+        let restored = self.durable.clone().unwrap_or_default();
+        let (door, effects) = Door::new(self.door.config().clone(), restored, self.now);
+        self.door = door;
+        self.events.clear();
+        self.keep(effects);
+        self.events.clear();
+        self
     }
 
     /// Lets time pass, waking the door whenever it asks for it.
@@ -173,12 +224,10 @@ impl Bench {
         self.tickets += 1;
         let order = Order {
             ticket: Ticket(self.tickets),
-            door: DoorIx(0),
-            action,
+            what: action,
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at,
-            operator: id("op-1"),
-            jti: id(&format!("j-{}", self.tickets)),
+            by: operator(&format!("j-{}", self.tickets)),
         };
         self.tell(DoorInput::Order(order));
         self.tickets

@@ -18,7 +18,7 @@ fn an_open_is_actuated_when_the_board_confirmed_it_and_the_report_waits_for_the_
     assert_eq!(bench.desired().order, None);
     assert_eq!((bench.reports_of(ticket), bench.held_of(ticket)), (vec![], vec![&FOLLOWS]));
     let durable = bench.durable.clone().and_then(|door| door.manual_open).expect("durable with the confirmation");
-    assert_eq!(durable.jti, id("j-1"));
+    assert_eq!(durable.by, operator("j-1"));
     bench.opens();
     assert_eq!((bench.reports_of(ticket), bench.held_of(ticket)), (vec![], vec![&FOLLOWS, &Progress::Observed]));
 }
@@ -94,15 +94,29 @@ fn an_order_past_its_deadline_is_expired_before_anything_else_is_looked_at() {
     let mut bench = Bench::new();
     let order = Order {
         ticket: Ticket(77),
-        door: DoorIx(0),
-        action: DoorAction::Open,
+        what: DoorAction::Open,
         deadline: bench.now.mono,
         issued_at: bench.now.wall,
-        operator: id("op-1"),
-        jti: id("late"),
+        by: operator("late"),
     };
     bench.wait(1).tell(DoorInput::Order(order));
     assert_eq!((bench.reports_of(77), bench.unlocked()), (vec![&Progress::Expired], false));
+}
+
+/// The cloud's clock may be ahead of the node's by the skew that is allowed.
+#[test]
+fn what_a_system_event_does_is_never_older_than_a_command() {
+    let mut bench = Bench::new();
+    let ahead = bench.now.wall + Duration::from_secs(4);
+    bench.order_issued(DoorAction::Open, ahead, 5_000);
+    bench.confirm();
+    let author = Some(id("op-1"));
+    let by = Actor::SystemEvent { system_event: id("night"), author };
+    let (deadline, issued_at) = (bench.now.mono + Duration::from_secs(5), bench.now.wall);
+    bench.tell(DoorInput::Order(Order { ticket: Ticket::own(1), what: DoorAction::Close, deadline, issued_at, by }));
+    assert!(!bench.unlocked());
+    let ticket = bench.order_issued(DoorAction::Open, issued_at, 5_000);
+    assert_eq!(bench.refusal_of(ticket), Some(Refusal::Conflict), "the newest command still counts");
 }
 
 #[test]
@@ -121,22 +135,35 @@ fn what_an_older_command_says_never_undoes_a_newer_one() {
 
 #[test]
 fn an_opening_under_a_higher_cause_is_a_conflict_and_remembered_nowhere() {
-    let causes = [
-        (Override::Interlock(true), Override::Interlock(false)),
-        (Override::Lockdown(true), Override::Lockdown(false)),
-        (Override::Force(Some(Force::Open)), Override::Force(None)),
-        (Override::Force(Some(Force::Closed)), Override::Force(None)),
-        (Override::Dnd(true), Override::Dnd(false)),
+    let holds = [
+        (DoorAction::Lockdown(true), DoorAction::Lockdown(false)),
+        (DoorAction::Force(ForceState::Open), DoorAction::Force(ForceState::Released)),
+        (DoorAction::Force(ForceState::Closed), DoorAction::Force(ForceState::Released)),
+        (DoorAction::Dnd(Switch::On), DoorAction::Dnd(Switch::Off)),
     ];
-    for (on, off) in causes {
+    let refuses = |bench: &mut Bench, what: &str| {
+        let orders = [
+            bench.open(),
+            bench.open_and_close(60_000),
+            bench.order(DoorAction::Admit(DelayAction::Open)),
+            bench.order(DoorAction::Delayed(DelayAction::Open)),
+        ];
+        for ticket in orders {
+            assert_eq!(bench.refusal_of(ticket), Some(Refusal::Conflict), "{what}");
+        }
+    };
+    for (on, off) in holds {
         let mut bench = Bench::new();
-        bench.set(on);
-        let (open, momentary) = (bench.open(), bench.open_and_close(60_000));
-        assert_eq!(bench.refusal_of(open), Some(Refusal::Conflict), "{on:?}");
-        assert_eq!(bench.refusal_of(momentary), Some(Refusal::Conflict), "{on:?}");
-        bench.set(off);
+        bench.hold(on);
+        refuses(&mut bench, &format!("{on:?}"));
+        bench.hold(off);
         assert_eq!((bench.mode(), bench.unlocked()), (Mode::Locked, false), "{on:?}");
     }
+    let mut bench = Bench::new();
+    bench.set(Override::Interlock(true));
+    refuses(&mut bench, "interlock");
+    bench.set(Override::Interlock(false));
+    assert_eq!((bench.mode(), bench.unlocked()), (Mode::Locked, false));
 }
 
 #[test]
@@ -145,17 +172,17 @@ fn a_close_is_a_conflict_only_where_the_door_is_held_open() {
     bench.tell(DoorInput::Fire(true));
     let under_fire = bench.close();
     assert_eq!(bench.refusal_of(under_fire), Some(Refusal::Conflict));
-    bench.tell(DoorInput::Fire(false)).set(Override::Force(Some(Force::Open)));
+    bench.tell(DoorInput::Fire(false)).hold(DoorAction::Force(ForceState::Open));
     let under_force = bench.close();
     assert_eq!(bench.refusal_of(under_force), Some(Refusal::Conflict));
 
     let mut bench = Bench::new();
     bench.open();
-    bench.confirm().set(Override::Lockdown(true));
+    bench.confirm().hold(DoorAction::Lockdown(true));
     let ticket = bench.close();
     bench.confirm();
     assert_eq!(bench.held_of(ticket), [&ENDS]);
-    bench.set(Override::Lockdown(false));
+    bench.hold(DoorAction::Lockdown(false));
     assert_eq!(bench.mode(), Mode::Locked);
 }
 
@@ -163,9 +190,9 @@ fn a_close_is_a_conflict_only_where_the_door_is_held_open() {
 fn a_lockdown_cancels_the_orders_that_it_overrules() {
     let mut bench = Bench::new();
     let ticket = bench.open();
-    bench.set(Override::Lockdown(true));
+    bench.hold(DoorAction::Lockdown(true));
     assert_eq!((bench.reports_of(ticket), bench.unlocked()), (vec![&Progress::Cancelled], false));
-    bench.set(Override::Lockdown(false));
+    bench.hold(DoorAction::Lockdown(false));
     assert!(!bench.unlocked());
 }
 
@@ -304,7 +331,7 @@ fn the_sixty_fifth_order_is_refused_as_overloaded_and_a_close_never_is() {
 fn the_state_is_reported_without_touching_the_door() {
     let mut bench = Bench::new();
     bench.told();
-    bench.set(Override::Lockdown(true)).tell(DoorInput::LockBoard(false));
+    bench.hold(DoorAction::Lockdown(true)).tell(DoorInput::LockBoard(false));
     let ticket = bench.order(DoorAction::Report);
     match bench.reports_of(ticket).as_slice() {
         [Progress::Reported(status)] => assert_eq!(**status, bench.door.status()),

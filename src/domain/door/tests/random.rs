@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[derive(Clone, Debug)]
+const MOMENTARY: DoorAction = DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(1_000)) };
+
+#[derive(Clone, Debug, PartialEq)]
 enum Act {
     Contact(ContactState),
     Rex(bool),
@@ -14,7 +16,10 @@ enum Act {
     Board(bool),
     Grant(bool),
     Set(Override),
-    Order(u8, u16),
+    Order(DoorAction, u16),
+    Boundary,
+    /// A crash: the next run begins with what was durable.
+    Restart,
     Confirm,
     Lie(bool),
     End(u8),
@@ -25,13 +30,22 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let contact = prop_oneof![Just(ContactState::Open), Just(ContactState::Closed), Just(ContactState::Unknown)];
-    let force = prop_oneof![Just(None), Just(Some(Force::Open)), Just(Some(Force::Closed))];
-    let change = prop_oneof![
-        any::<bool>().prop_map(Override::Interlock),
-        any::<bool>().prop_map(Override::Lockdown),
-        force.prop_map(Override::Force),
-        any::<bool>().prop_map(Override::Dnd),
-        any::<bool>().prop_map(Override::AutoOpen),
+    let change = prop_oneof![any::<bool>().prop_map(Override::Interlock), any::<bool>().prop_map(Override::AutoOpen)];
+    let mode = prop_oneof![Just(Mode::Locked), Just(Mode::Blocked), Just(Mode::LockedOpen), Just(Mode::LockedDown)];
+    let action = prop_oneof![
+        2 => Just(DoorAction::Open),
+        2 => Just(DoorAction::Close),
+        2 => Just(MOMENTARY),
+        1 => Just(DoorAction::Report),
+        2 => prop_oneof![Just(Switch::On), Just(Switch::Off)].prop_map(DoorAction::Dnd),
+        1 => mode.clone().prop_map(|expect| DoorAction::Dnd(Switch::Toggle { expect })),
+        2 => prop_oneof![Just(ForceState::Open), Just(ForceState::Closed), Just(ForceState::Released)]
+            .prop_map(DoorAction::Force),
+        1 => mode.prop_map(|expect| DoorAction::ForceToggle { expect }),
+        2 => any::<bool>().prop_map(DoorAction::Lockdown),
+        1 => Just(DoorAction::AcknowledgeAlarm),
+        1 => prop_oneof![Just(DelayAction::Open), Just(DelayAction::Close)].prop_map(DoorAction::Delayed),
+        1 => Just(DoorAction::Admit(DelayAction::Open)),
     ];
     prop_oneof![
         3 => contact.prop_map(Act::Contact),
@@ -40,7 +54,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => prop::bool::weighted(0.8).prop_map(Act::Board),
         2 => any::<bool>().prop_map(Act::Grant),
         2 => change.prop_map(Act::Set),
-        5 => (0..4u8, 0..20_000u16).prop_map(|(action, deadline)| Act::Order(action, deadline)),
+        7 => (action, 0..20_000u16).prop_map(|(action, deadline)| Act::Order(action, deadline)),
+        1 => Just(Act::Boundary),
+        1 => Just(Act::Restart),
         4 => Just(Act::Confirm),
         1 => any::<bool>().prop_map(Act::Lie),
         2 => (0..3u8).prop_map(Act::End),
@@ -59,17 +75,16 @@ fn perform(bench: &mut Bench, act: &Act) {
         Act::Grant(extended) => bench.tell(if *extended { extended_grant() } else { grant() }),
         Act::Set(change) => bench.set(*change),
         Act::Order(action, deadline) => {
-            let action = match action {
-                0 => DoorAction::Open,
-                1 => DoorAction::Close,
-                2 => DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(1_000)) },
-                _ => DoorAction::Report,
-            };
             // Some arrive out of the order in which they were issued.
             let issued_at = bench.now.wall.saturating_sub(Duration::from_millis(u64::from(*deadline % 3)));
-            bench.order_issued(action, issued_at, u64::from(*deadline));
+            bench.order_issued(*action, issued_at, u64::from(*deadline));
             bench
         }
+        Act::Boundary => {
+            let at = bench.now.wall.saturating_sub(Duration::from_millis(1));
+            bench.tell(DoorInput::Boundary { at, actor: Actor::Node })
+        }
+        Act::Restart => bench.crash(),
         Act::Confirm => bench.confirm(),
         Act::Lie(energised) => {
             bench.tell(DoorInput::Lock { level: Level::from_energised(*energised), order: Some(Ticket(1)) })
@@ -108,6 +123,8 @@ struct World {
     /// Until when something momentary may hold the strike.
     momentary_until: Mono,
     mode: Option<Mode>,
+    /// Orders up to this one were cut off by a crash.
+    orders_lost: u64,
 }
 
 impl World {
@@ -115,12 +132,13 @@ impl World {
         let longest = |millis: u64| bench.now.mono + Duration::from_millis(millis);
         match act {
             Act::Fire(active) => self.fire = *active,
+            Act::Restart => *self = World { mode: Some(bench.mode()), orders_lost: bench.tickets, ..World::default() },
             Act::Rex(active) => {
                 self.rex = *active;
                 self.momentary_until = self.momentary_until.max(longest(DWELL));
             }
             Act::Grant(_) => self.momentary_until = self.momentary_until.max(longest(DWELL_EXTENDED)),
-            Act::Order(2, deadline) => {
+            Act::Order(MOMENTARY, deadline) => {
                 self.momentary_until = self.momentary_until.max(longest(u64::from(*deadline) + 1_000));
             }
             _ => {}
@@ -136,15 +154,27 @@ proptest! {
         acts in prop::collection::vec(act(), 1..80),
         relock in prop_oneof![Just(Relock::OnOpen), Just(Relock::OnClose), Just(Relock::AfterDwell)],
         at_stop in prop_oneof![Just(StopPolicy::Lock), Just(StopPolicy::Unlock), Just(StopPolicy::Keep)],
+        at_start in prop_oneof![Just(StartPolicy::Restore), Just(StartPolicy::Lock)],
+        reset in prop_oneof![Just(FireReset::Auto), Just(FireReset::Manual)],
         magnet in any::<bool>(),
     ) {
         let unlocked_level = if magnet { Level::Released } else { Level::Energised };
-        let mut bench = Bench::with(DoorConfig { relock, at_stop, unlocked_level, ..config() });
+        let fire = config().fire.map(|fire| Fire { reset, ..fire });
+        let mut bench = Bench::with(DoorConfig { relock, at_start, at_stop, unlocked_level, fire, ..config() });
         let mut world = World::default();
         for act in acts.iter().chain([&Act::Stop]) {
             perform(&mut bench, act);
             world.note(&bench, act);
 
+            // What secures was durable in the step in which it took effect.
+            if *act == Act::Restart {
+                let durable = bench.durable.clone().unwrap_or_default();
+                let forced = |state| durable.force.as_ref().is_some_and(|force| force.state == state);
+                let opens = durable.fire_latched || forced(Force::Open) && durable.lockdown.is_none();
+                if durable.lockdown.is_some() || forced(Force::Closed) || durable.dnd.is_some() {
+                    prop_assert_eq!(bench.unlocked(), opens, "after {:?}", durable);
+                }
+            }
             // Fire and exit release in the same step.
             if world.fire || world.rex {
                 prop_assert!(bench.unlocked(), "fire or exit, and still locked after {act:?}");
@@ -175,8 +205,8 @@ proptest! {
             }
         }
         // The stop above ended every order; each has exactly one final report, and it came last.
-        let mut finals: BTreeMap<u64, usize> = (1..=bench.tickets).map(|ticket| (ticket, 0)).collect();
-        for ticket in 1..=bench.tickets {
+        let mut finals: BTreeMap<u64, usize> = (world.orders_lost + 1..=bench.tickets).map(|ticket| (ticket, 0)).collect();
+        for ticket in world.orders_lost + 1..=bench.tickets {
             let (held, now) = (bench.held_of(ticket), bench.reports_of(ticket));
             prop_assert!(held.is_empty() || now.is_empty(), "reports of one order could overtake each other");
             let all: Vec<_> = held.into_iter().chain(now).collect();

@@ -83,9 +83,9 @@ fn a_door_that_stands_open_is_unlocked_all_the_same() {
 #[test]
 fn a_grant_under_a_lockdown_moves_nothing_and_is_over_when_its_dwell_is() {
     let mut bench = Bench::new();
-    bench.tell(grant()).set(Override::Lockdown(true));
+    bench.tell(grant()).hold(DoorAction::Lockdown(true));
     assert!(!bench.unlocked());
-    bench.wait(DWELL).set(Override::Lockdown(false));
+    bench.wait(DWELL).hold(DoorAction::Lockdown(false));
     assert!(!bench.unlocked());
 }
 

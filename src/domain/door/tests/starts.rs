@@ -3,9 +3,11 @@
 use super::*;
 
 fn opened_before() -> DurableDoor {
+    let since = Wall::from_millis(1_789_999_999_100);
     DurableDoor {
-        manual_open: Some(ManualOpen { operator: id("op-1"), jti: id("j-0") }),
+        manual_open: Some(HeldBy { by: operator("j-0"), since }),
         level_issued_at_ms: 1_789_999_999_000,
+        ..DurableDoor::default()
     }
 }
 
@@ -69,6 +71,21 @@ fn stopping_ends_a_momentary_unlock_even_where_the_relay_is_to_stay() {
 }
 
 #[test]
+fn a_door_that_only_pauses_keeps_its_relay_whatever_it_does_at_a_stop() {
+    for at_stop in [StopPolicy::Lock, StopPolicy::Unlock, StopPolicy::Keep] {
+        let mut closed = Bench::with(DoorConfig { at_stop, ..config() });
+        closed.confirm();
+        closed.tell(DoorInput::Pause);
+        assert!(!closed.unlocked() && closed.door.stopped(), "{at_stop:?}");
+        let mut open = Bench::with(DoorConfig { at_stop, ..config() });
+        open.open();
+        open.confirm();
+        open.tell(DoorInput::Pause);
+        assert!(open.unlocked() && open.door.stopped(), "{at_stop:?}");
+    }
+}
+
+#[test]
 fn fire_and_exit_release_a_stopping_door() {
     let mut bench = Bench::new();
     bench.tell(DoorInput::Stop).tell(DoorInput::Rex(true));
@@ -107,4 +124,56 @@ fn a_request_to_exit_releases_a_stopping_door_that_was_unlocked_before() {
     assert_eq!((bench.mode(), bench.unlocked()), (Mode::Accessed, true));
     bench.tell(DoorInput::Rex(false)).wait(DWELL);
     assert!(!bench.unlocked());
+}
+
+#[test]
+fn what_secures_a_door_outlives_every_start_policy_and_what_opens_it_only_a_restoring_one() {
+    let holds = [
+        (DoorAction::Lockdown(true), Mode::LockedDown, Mode::LockedDown),
+        (DoorAction::Force(ForceState::Closed), Mode::LockedDown, Mode::LockedDown),
+        (DoorAction::Dnd(Switch::On), Mode::Blocked, Mode::Blocked),
+        (DoorAction::Force(ForceState::Open), Mode::LockedOpen, Mode::Locked),
+    ];
+    for (action, restored, locked) in holds {
+        let mut bench = Bench::new();
+        bench.hold(action);
+        let mut next = bench.restart(config());
+        assert_eq!((next.mode(), next.told()), (restored, Vec::new()), "{action:?}");
+        let next = bench.restart(DoorConfig { at_start: StartPolicy::Lock, ..config() });
+        assert_eq!(next.mode(), locked, "{action:?}");
+        assert_eq!(next.unlocked(), locked == Mode::LockedOpen, "{action:?}");
+    }
+}
+
+#[test]
+fn an_open_beneath_a_lockdown_is_what_holds_when_the_next_run_clears_it() {
+    let mut bench = Bench::new();
+    bench.hold(DoorAction::Open).hold(DoorAction::Dnd(Switch::On)).hold(DoorAction::Lockdown(true));
+    let mut next = bench.restart(config());
+    next.tell(DoorInput::LockBoard(true)).confirm();
+    assert_eq!(next.mode(), Mode::LockedDown);
+    next.hold(DoorAction::Lockdown(false));
+    assert_eq!(next.mode(), Mode::Blocked);
+    next.hold(DoorAction::Dnd(Switch::Off));
+    assert_eq!((next.mode(), next.unlocked()), (Mode::Unlocked, true));
+}
+
+#[test]
+fn a_stop_unlocks_no_door_that_is_locked_down_forced_closed_or_not_to_be_disturbed() {
+    for action in [DoorAction::Lockdown(true), DoorAction::Force(ForceState::Closed), DoorAction::Dnd(Switch::On)] {
+        let mut bench = Bench::with(DoorConfig { at_stop: StopPolicy::Unlock, ..config() });
+        bench.hold(action).tell(DoorInput::Stop);
+        assert!(!bench.unlocked(), "{action:?}");
+        bench.tell(DoorInput::Rex(true));
+        assert!(bench.unlocked(), "{action:?}");
+    }
+}
+
+#[test]
+fn an_order_that_is_in_the_state_at_a_stop_is_not_called_cancelled() {
+    let mut bench = Bench::new();
+    let ticket = bench.order(DoorAction::Lockdown(true));
+    bench.tell(DoorInput::Stop);
+    assert!(matches!(bench.reports_of(ticket).as_slice(), [Progress::Failed(_)]));
+    assert!(bench.durable.as_ref().is_some_and(|durable| durable.lockdown.is_some()));
 }

@@ -1,6 +1,7 @@
 //! From the card to the door, or to the reason why not.
 
 use super::*;
+use crate::domain::{event::Actor, order::Switch, record::ForceState};
 
 #[test]
 fn a_granted_card_unlocks_its_door_in_the_step_of_its_event() {
@@ -8,7 +9,7 @@ fn a_granted_card_unlocks_its_door_in_the_step_of_its_event() {
     let step = bench.present(GOOD);
     assert_eq!(types(&step), ["access.granted", "door.mode_changed"]);
     assert_eq!((bench.unlocked(FRONT), bench.unlocked(BACK)), (true, false));
-    assert_eq!(step.changed, [FRONT]);
+    assert_eq!(step.changed, [Thing::Door(FRONT)]);
     let granted = serde_json::to_value(events(&step)[0]).expect("an event");
     for (member, value) in [("person", "p-1"), ("credential", "c-1"), ("rule", "r-1"), ("reader", "front-in")] {
         assert_eq!(granted[member], value, "{member}");
@@ -63,24 +64,25 @@ fn a_new_set_decides_the_next_card_and_a_revocation_leaves_an_open_door_its_dwel
 
 #[test]
 fn a_mode_that_denies_overrides_the_rules_and_still_names_the_person() {
-    use crate::domain::door::{Override, precedence::PRECEDENCE};
-    use crate::domain::event::Actor;
-    let overrides = [
-        Override::Interlock(true),
-        Override::Lockdown(true),
-        Override::Force(Some(crate::domain::door::Force::Closed)),
-        Override::Dnd(true),
+    let holds = [
+        (DoorAction::Lockdown(true), "locked_down"),
+        (DoorAction::Force(ForceState::Closed), "forced"),
+        (DoorAction::Dnd(Switch::On), "dnd"),
     ];
-    let reasons = PRECEDENCE.iter().filter(|row| !row.unlocks).filter_map(|row| row.denies);
-    for (change, reason) in overrides.into_iter().zip(reasons) {
+    for (action, reason) in holds {
         let mut bench = Bench::new();
-        let mut step = Step::default();
-        bench.controller.tell(bench.now, FRONT, DoorInput::Override(change, Actor::Node), &mut step);
+        let _ = bench.order(FRONT, action);
         let denied = only(&bench.present(GOOD));
-        assert_eq!(denied["reason"], serde_json::to_value(reason).expect("a reason"), "{change:?}");
-        assert_eq!(denied["person"], "p-1");
+        assert_eq!((&denied["reason"], &denied["person"]), (&reason.into(), &"p-1".into()), "{action:?}");
         assert!(!bench.unlocked(FRONT));
     }
+    let mut bench = Bench::new();
+    let mut step = Step::default();
+    let interlock = DoorInput::Override(crate::domain::door::Override::Interlock(true), Actor::Node);
+    bench.controller.tell(bench.now, FRONT, interlock, &mut step);
+    let denied = only(&bench.present(GOOD));
+    assert_eq!((&denied["reason"], &denied["person"]), (&"interlock".into(), &"p-1".into()));
+    assert!(!bench.unlocked(FRONT));
 }
 
 #[test]

@@ -1,11 +1,20 @@
 //! Two doors, two boards, two readers: a strike with everything on board `relays`, a magnet on board
 //! `gate` whose fire input is the strike's.
 
+mod auto_open;
+mod beside;
 mod boards;
 mod cards;
 mod commands;
+mod elevators;
+mod floods;
+mod hall;
+mod lockers;
+mod machines;
 mod on_a_bus;
+mod people;
 mod random;
+mod system_events;
 
 use std::time::Duration;
 
@@ -13,7 +22,9 @@ use super::*;
 use crate::{
     domain::{
         credential,
-        door::{Contact, Fire, Relock, Rex, StartPolicy, StopPolicy},
+        door::{Contact, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
+        event::Actor,
+        field::FieldConfig,
         fieldbus::{
             CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
             RegisterTable,
@@ -28,6 +39,8 @@ use crate::{
     wire::token::token,
 };
 
+pub const NOW: Now =
+    Now { mono: Mono::from_millis(1_000_000), wall: Wall::from_millis(1_790_000_000_000), trust: ClockTrust::Trusted };
 pub const FRONT: DoorIx = DoorIx(0);
 pub const BACK: DoorIx = DoorIx(1);
 pub const RELAYS: BoardIx = BoardIx(0);
@@ -90,7 +103,7 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
         unlocked_level,
         contact: Some(Contact { input: InputRef { board, input: CONTACT }, closed_value: true }),
         rex: Some(Rex { input: InputRef { board, input: REX }, active_value: true, releases: true }),
-        fire: Some(Fire { input: InputRef { board: RELAYS, input: FIRE }, active_value: true }),
+        fire: Some(Fire { input: InputRef { board: RELAYS, input: FIRE }, active_value: true, reset: FireReset::Auto }),
         dwell: Duration::from_secs(5),
         dwell_extended: Duration::from_secs(10),
         relock: Relock::OnOpen,
@@ -99,7 +112,17 @@ fn door(name: &str, board: BoardIx, unlocked_level: Level) -> DoorConfig {
         pre_alarm: Duration::ZERO,
         at_start: StartPolicy::Restore,
         at_stop: StopPolicy::Lock,
+        momentary_only: false,
     }
+}
+
+pub fn topology() -> Topology {
+    topology_with(ReaderAt::Door(FRONT))
+}
+
+fn topology_with(at: ReaderAt) -> Topology {
+    let readers = vec![(id("front-in"), at), (id("back-in"), ReaderAt::Door(BACK))];
+    Topology { readers, ..Topology::of_doors(&[id("front"), id("back")]) }
 }
 
 /// A set under which the good card opens the front door, or (`revoked`) no longer does.
@@ -108,13 +131,11 @@ pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
     let token: Token = token(&key(), &text);
     let rule = AccessRule {
         effect: if revoked { RuleEffect::Deny } else { RuleEffect::Allow },
-        groups: Vec::new(),
         persons: vec![id("p-1")],
         doors: vec![id("front")],
-        schedule: None,
+        ..AccessRule::new(RuleEffect::Allow)
     };
-    let credential =
-        Credential { person: id("p-1"), token, state: Default::default(), active_from: None, expires_at: None };
+    let credential = Credential::card(id("p-1"), token);
     let records = [
         (id("p-1"), Record::Person(Person::default())),
         (id("c-1"), Record::Credential(credential)),
@@ -122,7 +143,7 @@ pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
     ];
     let version = SetVersion { epoch: 3, generation, digest: [0; 32] };
     let zone = jiff::tz::TimeZone::UTC;
-    Arc::new(Permissions::compile(records, &[id("front"), id("back")], &zone, version).expect("a valid set"))
+    Arc::new(Permissions::compile(records, &topology(), &zone, version).expect("a valid set"))
 }
 
 pub struct Bench {
@@ -134,23 +155,47 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
-        let now = Now {
-            mono: Mono::from_millis(1_000_000),
-            wall: Wall::from_millis(1_790_000_000_000),
-            trust: ClockTrust::Trusted,
-        };
-        let (controller, step) = Controller::new(
-            vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
-            vec![
-                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), door: FRONT, card_block: Some((RELAYS, 0)) },
-                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), door: BACK, card_block: None },
+        Bench::cold_with(super::machines(&FieldConfig::default()), ReaderAt::Door(FRONT), Lasting::default())
+    }
+
+    /// As after an earlier run.
+    pub fn lasting(machines: Vec<Box<dyn Machine>>, lasting: Lasting) -> Bench {
+        Bench::cold_with(machines, ReaderAt::Door(FRONT), lasting).0
+    }
+
+    /// With these machines, and the reader on the board of the front door there.
+    pub fn with(machines: Vec<Box<dyn Machine>>, at: ReaderAt) -> Bench {
+        Bench::cold_with(machines, at, Lasting::default()).0
+    }
+
+    fn cold_with(machines: Vec<Box<dyn Machine>>, at: ReaderAt, lasting: Lasting) -> (Bench, Step) {
+        Bench::start(NOW, machines, at, lasting, topology_with(at), permissions(41, false))
+    }
+
+    pub fn start(
+        now: Now,
+        machines: Vec<Box<dyn Machine>>,
+        at: ReaderAt,
+        lasting: Lasting,
+        topology: Topology,
+        permissions: Arc<Permissions>,
+    ) -> (Bench, Step) {
+        let setup = Setup {
+            doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
+            readers: vec![
+                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), at, card_block: Some((RELAYS, 0)) },
+                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
             ],
-            &[board("relays", RELAYS), board("gate", GATE)],
-            key(),
-            permissions(41, false),
-            BTreeMap::new(),
-            now,
-        );
+            boards: &[board("relays", RELAYS), board("gate", GATE)],
+            topology: Arc::new(topology),
+            credential_key: key(),
+            spare_cards: Arc::default(),
+            permissions,
+            cloud: CloudState::default(),
+            lasting,
+            machines,
+        };
+        let (controller, step) = Controller::new(setup, now);
         (Bench { controller, now, tickets: 0 }, step)
     }
 
@@ -196,12 +241,10 @@ impl Bench {
         self.tickets += 1;
         let order = Order {
             ticket: Ticket(self.tickets),
-            door,
-            action,
+            what: Task::Door(door, action),
             deadline: self.now.mono + Duration::from_millis(deadline_ms),
             issued_at: self.now.wall,
-            operator: id("op-1"),
-            jti: id("j"),
+            by: Actor::Operator { operator: id("op-1"), jti: id("j") },
         };
         (self.tickets, self.tell(Input::Order(order)))
     }

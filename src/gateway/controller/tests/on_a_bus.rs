@@ -82,7 +82,7 @@ impl World {
         let held = step.commit.held.release(&crate::gateway::step::Durable::synced());
         let held = held.into_iter().filter_map(|effect| match effect {
             Effect::Report(report) => Some(report),
-            Effect::AckMessage(_) | Effect::Publish(_) => None,
+            Effect::Fence(_) | Effect::AckMessage(_) | Effect::Publish(_) => None,
         });
         let reports = step.reports.into_iter().chain(held);
         self.progress.extend(reports.map(|report| (report.ticket.0, report.progress)));
@@ -259,7 +259,7 @@ proptest! {
             let forgotten = all.iter().any(|end| matches!(end, Progress::Unknown(detail) if detail.starts_with("the bus did not say")));
             prop_assert!(!forgotten, "the bus forgot order {}", ticket);
         }
-        for (door, status) in [FRONT, BACK].into_iter().zip(world.bench.controller.statuses()) {
+        for (door, status) in [FRONT, BACK].into_iter().zip(world.bench.controller.door_statuses().iter()) {
             let unlocks = status.mode == crate::domain::door::Mode::Unlocked;
             prop_assert_eq!(world.open(door), unlocks, "{:?}", status);
             prop_assert!(unlocks || status.mode == crate::domain::door::Mode::Locked);

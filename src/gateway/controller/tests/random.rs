@@ -85,7 +85,7 @@ proptest! {
         let mut finals = std::collections::BTreeMap::<u64, u32>::new();
         let mut modes: Vec<String> = vec!["Locked".to_owned(); 2];
         for act in acts.into_iter().map(Some).chain([None]) {
-            let before: Vec<DoorStatus> = bench.controller.statuses().cloned().collect();
+            let before: Vec<DoorStatus> = bench.controller.door_statuses().to_vec();
             let step = match act {
                 Some(Act::Bus(report)) => bench.bus(report),
                 Some(Act::Confirm(front)) => bench.confirm(if front { FRONT } else { BACK }),
@@ -112,9 +112,9 @@ proptest! {
             // Desired is complete and current; a deadline that has passed waits for one more call at most.
             prop_assert_eq!(bench.controller.desired().len(), 2);
             // A status is named as changed exactly when it changed.
-            let now: Vec<DoorStatus> = bench.controller.statuses().cloned().collect();
+            let now: Vec<DoorStatus> = bench.controller.door_statuses().to_vec();
             for (ix, (was, is)) in (0..).map(DoorIx).zip(before.iter().zip(&now)) {
-                prop_assert_eq!(was != is, step.changed.contains(&ix));
+                prop_assert_eq!(was != is, step.changed.contains(&Thing::Door(ix)));
             }
             // Mode changes form a chain without a gap, door by door.
             for event in events(&step) {

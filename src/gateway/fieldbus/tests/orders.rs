@@ -360,3 +360,26 @@ fn without_read_back_a_lost_answer_is_settled_by_the_echo_of_a_second_write() {
     assert_eq!(rig.reported(), [confirmed(LOCK, Energised, Some(1))]);
     assert_eq!(rig.writes().len(), 2);
 }
+
+/// A system event acted in between; what an operator orders afterwards is as new as ever.
+#[test]
+fn orders_of_the_node_and_of_operators_do_not_make_each_other_old() {
+    let mut rig = Rig::up(1);
+    let deadline = soon(&rig);
+    rig.desire(order(LOCK, Energised, 7, deadline));
+    rig.run(300);
+    let own = Ticket::own(1);
+    rig.desire(Desired { order: Some((own, deadline)), ..level(LOCK, Released) });
+    rig.run(300);
+    rig.desire(order(LOCK, Energised, 8, deadline));
+    rig.run(300);
+    rig.desire(order(LOCK, Energised, 7, deadline));
+    rig.desire(Desired { order: Some((own, deadline)), ..level(LOCK, Energised) });
+    rig.run(300);
+    let confirmed_own = BusReport::Output { output: LOCK, level: Released, order: Some(own) };
+    assert_eq!(
+        rig.reported(),
+        [confirmed(LOCK, Energised, Some(7)), confirmed_own, confirmed(LOCK, Energised, Some(8))]
+    );
+    assert_eq!(rig.writes().len(), 3);
+}

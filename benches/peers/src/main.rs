@@ -1,0 +1,219 @@
+//! One question, six answers: may the holder of this card pass this door now? latchd's compiled decision,
+//! the naive evaluator of its tests, and the crates cedar-policy, regorus and casbin, in one run over one set.
+//!
+//! ```console
+//! $ cargo run --release --manifest-path benches/peers/Cargo.toml
+//! ```
+//!
+//! Owns the order of things and the figures; must never state a figure of an engine that gave another answer.
+//! Each engine is loaded once, outside of the time that is taken. A question is a token, a door and an instant:
+//! making the engine's own request of it belongs to the answer. `--scale N` divides the set by N.
+
+mod casbin;
+mod cedar;
+mod model;
+#[path = "../../../tests/decision/reference.rs"]
+mod reference;
+mod rego;
+#[path = "../../decision/set.rs"]
+mod set;
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use latchd::domain::{
+    permission::{Decision, Permissions},
+    record::Token,
+};
+
+use self::{
+    model::{Asked, Local, Model, Peer},
+    reference::Reference,
+    set::{FULL, Question, Site},
+};
+
+/// Questions to latchd; it is asked all of them several times over.
+const QUESTIONS: usize = 65_536;
+const ROUNDS: usize = 32;
+/// So many are asked of the others at least: equal answers to fewer would say little.
+const SAMPLE_MIN: usize = 2_000;
+/// An engine that is quick is asked on until this time is up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Figures {
+    name: &'static str,
+    helped_by: &'static str,
+    load: Duration,
+    asked: usize,
+    a_second: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Figures {
+    /// From single calls, in any order.
+    fn of(name: &'static str, helped_by: &'static str, load: Duration, mut calls: Vec<Duration>) -> Figures {
+        let total: Duration = calls.iter().sum();
+        calls.sort_unstable();
+        let quantile = |q: f64| calls.get((calls.len() as f64 * q) as usize).copied().unwrap_or_default();
+        let a_second = calls.len() as f64 / total.as_secs_f64();
+        Figures { name, helped_by, load, asked: calls.len(), a_second, p50: quantile(0.5), p99: quantile(0.99) }
+    }
+}
+
+/// What reading the clock costs, at its median.
+fn clock_cost() -> Duration {
+    let mut reads: Vec<Duration> = (0..100_000).map(|_| Instant::now().elapsed()).collect();
+    reads.sort_unstable();
+    reads.get(50_000).copied().unwrap_or_default()
+}
+
+/// Asks one question after the other until there are enough answers, each timed by itself.
+fn ask<A>(questions: &[Question], clock: Duration, mut answer: impl FnMut(&Question) -> A) -> (Vec<A>, Vec<Duration>) {
+    let (mut answers, mut calls, begin) = (Vec::new(), Vec::new(), Instant::now());
+    for question in questions {
+        if calls.len() >= SAMPLE_MIN && begin.elapsed() >= PATIENCE {
+            break;
+        }
+        let before = Instant::now();
+        let given = answer(question);
+        calls.push(before.elapsed().saturating_sub(clock));
+        answers.push(given);
+    }
+    (answers, calls)
+}
+
+fn latchd(set: &Permissions, load: Duration, questions: &[Question], clock: Duration) -> Figures {
+    // Throughput without a clock between the calls, latency with one.
+    let begin = Instant::now();
+    for _ in 0..ROUNDS {
+        for question in questions {
+            black_box(set.decide(black_box(&question.card), question.door, question.now));
+        }
+    }
+    let a_second = (ROUNDS * questions.len()) as f64 / begin.elapsed().as_secs_f64();
+    let mut calls = Vec::with_capacity(4 * questions.len());
+    for _ in 0..4 {
+        for question in questions {
+            let before = Instant::now();
+            black_box(set.decide(black_box(&question.card), question.door, question.now));
+            calls.push(before.elapsed().saturating_sub(clock));
+        }
+    }
+    Figures { a_second, ..Figures::of("latchd", "", load, calls) }
+}
+
+fn granted(decision: &Decision) -> bool {
+    matches!(decision, Decision::Granted { .. })
+}
+
+fn timed<T>(make: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    let made = make();
+    (made, begin.elapsed())
+}
+
+fn site_of_arguments() -> Site {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let scale = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => 1,
+        ["--scale", number] => number.parse().ok().filter(|scale| *scale > 0).expect("--scale takes a number from 1"),
+        _ => panic!("expected nothing or --scale N, found {arguments:?}"),
+    };
+    Site {
+        people: FULL.people / scale,
+        credentials: FULL.credentials / scale,
+        doors: (FULL.doors / scale).max(20),
+        groups: (FULL.groups / scale).max(10),
+        rules: (FULL.rules / scale).max(10),
+        schedules: (FULL.schedules / scale).max(5),
+    }
+}
+
+fn main() {
+    let site = site_of_arguments();
+    let (records, zone, doors) = (set::records(site), set::zone(), set::doors(site));
+    let questions = set::questions(site, QUESTIONS);
+    let clock = clock_cost();
+    let (compiled, load) = timed(|| set::compile(site));
+    let decisions: Vec<Decision> =
+        questions.iter().map(|question| compiled.decide(&question.card, question.door, question.now)).collect();
+    let share = decisions.iter().filter(|decision| granted(decision)).count() * 100 / decisions.len();
+    eprintln!("{site:?}: {share}% of {QUESTIONS} questions are granted");
+    let mut figures = vec![latchd(&compiled, load, &questions, clock)];
+
+    let naive = Reference { records: &records, zone: &zone };
+    let (answers, calls) = ask(&questions, clock, |question| {
+        naive.decide(question.card.as_slice(), question.card.well_formed(), &doors[question.door.index()], question.now)
+    });
+    for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
+        assert_eq!(answer, decision, "question {number} to the naive evaluator");
+    }
+    figures.push(Figures::of("naive evaluator", "", Duration::ZERO, calls));
+
+    let model = Model::new(&records);
+    let tokens: Vec<String> =
+        questions.iter().flat_map(|question| question.card.as_slice().first()).map(Token::to_string).collect();
+    let mut measure = |make: &dyn Fn() -> Box<dyn Peer>| {
+        let (mut peer, load) = timed(make);
+        let mut number = 0;
+        let (answers, calls) = ask(&questions, clock, |question| {
+            let (token, door) = (&tokens[number], &doors[question.door.index()]);
+            number += 1;
+            peer.passes(&Asked { token, door, local: Local::at(question.now.wall, &zone) })
+        });
+        for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
+            assert_eq!(*answer, granted(decision), "question {number} to {}: {decision:?}", peer.name());
+        }
+        eprintln!("{}: {} equal answers", peer.name(), answers.len());
+        figures.push(Figures::of(peer.name(), peer.helped_by(), load, calls));
+    };
+    measure(&|| Box::new(rego::Machine::new(&rego::data(&model))));
+    measure(&|| Box::new(rego::Interpreter::new(&rego::data(&model))));
+    measure(&|| Box::new(cedar::Cedar::new(&model, &doors)));
+    measure(&|| Box::new(casbin::Casbin::new(&model)));
+    print(site, &figures);
+}
+
+fn print(site: Site, figures: &[Figures]) {
+    println!(
+        "\n{} people, {} credentials, {} doors, {} groups, {} rules, {} schedules; one thread; clock taken off.",
+        site.people, site.credentials, site.doors, site.groups, site.rules, site.schedules
+    );
+    println!("Answers equal to latchd's on every question asked: the naive evaluator's down to reason and rule,");
+    println!("the others' as far as they have one, granted or not.\n");
+    println!("| | decisions/s | p50 | p99 | questions | loaded in | is helped with |");
+    println!("|---|---:|---:|---:|---:|---:|---|");
+    for one in figures {
+        println!(
+            "| {} | {} | {} | {} | {} | {:.2} s | {} |",
+            one.name,
+            thousands(one.a_second),
+            micros(one.p50),
+            micros(one.p99),
+            thousands(one.asked as f64),
+            one.load.as_secs_f64(),
+            one.helped_by
+        );
+    }
+}
+
+fn micros(duration: Duration) -> String {
+    let micros = duration.as_nanos() as f64 / 1_000.0;
+    if micros < 10.0 { format!("{micros:.2} us") } else { format!("{} us", thousands(micros)) }
+}
+
+/// 2 345 678
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,68 @@
+//! Delayed commands. Owns when each was admitted; must never know when the desk believes that it is due. Invariant:
+//! a delayed command reaches its door after its delay and not before, once, and never after it was cancelled.
+
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+
+use latchd::{
+    domain::{
+        ids::Id,
+        order::{DoorAction, Order, Task},
+        time::Now,
+    },
+    wire::outcome::Stage,
+};
+
+use super::{Asked, Invariant, Oracle};
+
+/// Wall time is told in full milliseconds.
+const LAG: Duration = Duration::from_millis(2);
+
+#[derive(Debug, Default)]
+pub struct DelayWatch {
+    /// By command: when its door was first asked whether it would be taken.
+    admitted: BTreeMap<Id, Now>,
+    cancelled: BTreeSet<Id>,
+}
+
+impl DelayWatch {
+    pub fn outcome(&mut self, jti: &Id, stage: Stage) {
+        if stage == Stage::Cancelled {
+            self.cancelled.insert(jti.clone());
+        }
+    }
+}
+
+/// Whether an order is what was asked for: of a delay, first whether it would be taken.
+pub fn is_asked(asked: &Asked, order: &Order) -> bool {
+    match (&asked.task, &order.what) {
+        (Task::Door(at, DoorAction::Delayed(action)), Task::Door(door, DoorAction::Admit(asked))) => {
+            at == door && action == asked
+        }
+        (task, what) => task == what,
+    }
+}
+
+impl Oracle {
+    pub(super) fn delay_emitted(&mut self, now: Now, order: &Order) {
+        if let (Task::Door(_, DoorAction::Admit(_)), Some(jti)) = (&order.what, order.by.cause()) {
+            self.delays.admitted.entry(jti.clone()).or_insert(now);
+        }
+    }
+
+    /// By either of its clocks: one of them may have been set meanwhile, or stood still while the node was off.
+    pub(super) fn delay_delivered(&mut self, now: Now, order: &Order) {
+        let (Task::Door(_, DoorAction::Delayed(_)), Some(jti)) = (&order.what, order.by.cause()) else { return };
+        let delay = self.asked.get(jti).into_iter().flatten().filter_map(|asked| asked.delay).min();
+        let (Some(delay), Some(admitted)) = (delay, self.delays.admitted.get(jti)) else {
+            return self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was never admitted as a delay"));
+        };
+        let waited = now.mono.since(admitted.mono).max(now.wall.since(admitted.wall));
+        if waited + LAG < delay {
+            let what = format!("{jti} reaches its door after {waited:?}, its delay is {delay:?}");
+            return self.fail(Invariant::DelaysKeepTheirTime, what);
+        }
+        if self.delays.cancelled.contains(jti) {
+            self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was cancelled, and reaches its door"));
+        }
+    }
+}

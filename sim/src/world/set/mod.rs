@@ -1,0 +1,117 @@
+//! The permission set of the world, generation by generation: as records for the cloud, and as records for the
+//! oracle's naive reading of them. Owns what each generation says; must never ask the daemon's rules. Invariant: a
+//! generation never changes once it was made.
+//!
+//! `names` cards and ids, `first` what the node starts with, `edits` what people change at random.
+
+mod edits;
+mod first;
+pub mod names;
+
+pub use first::{STREET, ids};
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use latchd::domain::{
+    ids::Id,
+    permission::{Permissions, SetVersion},
+    record::Record,
+};
+
+use super::{World, site::Site};
+use crate::cloud::set::{delete, put};
+
+/// Records by kind and id.
+#[derive(Clone, Debug, Default)]
+pub struct Records(BTreeMap<(&'static str, Id), Record>);
+
+impl Records {
+    pub fn put(&mut self, id: &Id, record: impl Into<Record>) {
+        let record = record.into();
+        self.0.insert((record.kind(), id.clone()), record);
+    }
+
+    /// Whether it was there.
+    pub fn delete(&mut self, kind: &'static str, id: &Id) -> bool {
+        self.0.remove(&(kind, id.clone())).is_some()
+    }
+
+    pub fn get(&self, kind: &'static str, id: &Id) -> Option<&Record> {
+        self.0.get(&(kind, id.clone()))
+    }
+
+    pub fn list(&self) -> Vec<(Id, Record)> {
+        self.0.iter().map(|((_, id), record)| (id.clone(), record.clone())).collect()
+    }
+
+    /// What leads from here to there.
+    fn ops_to(&self, other: &Records) -> Vec<latchd::wire::set::Op> {
+        let gone = self.0.keys().filter(|key| !other.0.contains_key(*key)).map(|(kind, id)| delete(kind, id));
+        let changed = other.0.iter().filter(|(key, record)| self.0.get(*key) != Some(*record));
+        gone.chain(changed.map(|((_, id), record)| put(id, record))).collect()
+    }
+}
+
+pub struct Generation {
+    pub records: Vec<(Id, Record)>,
+    /// Takes something away from somebody.
+    revokes: bool,
+}
+
+impl Generation {
+    pub fn without(&self, ignored: impl Fn(&Record) -> bool) -> Generation {
+        let records = self.records.iter().filter(|(_, record)| !ignored(record)).cloned().collect();
+        Generation { records, revokes: self.revokes }
+    }
+
+    /// With another generation's records of one kind.
+    pub fn with(&self, kind: &str, of: &Generation) -> Generation {
+        let mut records = self.records.clone();
+        records.retain(|(_, record)| record.kind() != kind);
+        records.extend(of.records.iter().filter(|(_, record)| record.kind() == kind).cloned());
+        Generation { records, revokes: self.revokes }
+    }
+
+    /// As the set would be compiled that says this and nothing else.
+    pub fn compile(&self, site: &Site, version: SetVersion) -> Option<Permissions> {
+        Permissions::compile(self.records.iter().cloned(), &site.topology(), &names::zone(), version).ok()
+    }
+}
+
+#[derive(Default)]
+pub struct Sets {
+    current: Records,
+    generations: BTreeMap<u64, Arc<Generation>>,
+}
+
+impl Sets {
+    pub fn at(&self, generation: u64) -> Option<&Arc<Generation>> {
+        self.generations.get(&generation)
+    }
+
+    pub fn is_revocation(&self, generation: u64) -> bool {
+        self.at(generation).is_some_and(|generation| generation.revokes)
+    }
+}
+
+impl World {
+    /// The cloud's next generation. `silently`: the node learns of it by asking, and needs a manifest.
+    fn change_set(&mut self, next: Records, revokes: bool, silently: bool) {
+        let ops = self.sets.current.ops_to(&next);
+        if ops.is_empty() {
+            return;
+        }
+        let wall = self.wall();
+        if silently {
+            self.cloud.change_silently(&ops);
+        } else {
+            let delta = self.cloud.change(wall, ops);
+            self.cloud_sends(delta);
+        }
+        let generation = self.cloud.set.generation;
+        self.line(format_args!("cloud: set {generation}, revokes {revokes}, silently {silently}"));
+        self.count("sets changed");
+        self.sets.generations.insert(generation, Arc::new(Generation { records: next.list(), revokes }));
+        self.sets.current = next;
+    }
+}

@@ -1,0 +1,137 @@
+//! What operators ask for, at random: every command of the contract that moves something. Owns how often each is
+//! asked for; must never know how it goes.
+
+use std::time::Duration;
+
+use latchd::domain::{
+    door::{DelayAction, Mode},
+    ids::{DoorIx, Id},
+    order::{DoorAction, OutputAction, Switch, Task},
+    record::ForceState,
+};
+use serde_json::{Value, json};
+
+use super::{
+    World,
+    oracle::Asked,
+    set::{STREET, ids},
+};
+use crate::cloud::Wish;
+
+type Wished = (&'static str, Value, Task);
+
+impl World {
+    pub(super) fn wish(&mut self) -> (Wish, Asked) {
+        let operator = match self.rng.below(20) {
+            0 => "op-3",
+            1 => "op-4",
+            2 => "op-9",
+            3 | 4 => "op-5",
+            5..9 => "op-2",
+            _ => "op-1",
+        };
+        let delay = self.rng.permille(60).then(|| self.rng.millis(1, 12_000));
+        let (cmd, args, task) = match (delay, self.rng.below(20)) {
+            (Some(delay), _) => self.delay_wish(delay),
+            (None, 0) => self.output_wish(),
+            _ => self.door_wish(),
+        };
+        let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
+        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
+    }
+
+    fn door_wish(&mut self) -> Wished {
+        let at = self.rng.index(self.site.doors.len());
+        let id = self.site.doors[at].id.clone();
+        // As the cloud believes, which may be wrong by now.
+        let expect = self.cloud.doors.get(&id).map_or(Mode::Locked, |status| status.mode);
+        let (cmd, args, action) = match self.rng.below(24) {
+            0..4 => ("door.open", json!({ "door": id }), DoorAction::Open),
+            4..8 => ("door.close", json!({ "door": id }), DoorAction::Close),
+            8..16 => {
+                let dwell_ms = self.rng.between(200, 5_000);
+                let action = DoorAction::OpenAndClose { dwell: Some(Duration::from_millis(dwell_ms)) };
+                ("door.open_and_close", json!({ "door": id, "dwell_ms": dwell_ms }), action)
+            }
+            16..18 => ("door.state.get", json!({ "door": id }), DoorAction::Report),
+            18 | 19 => self.dnd(&id, expect),
+            20 | 21 => self.force(&id, expect),
+            _ => return self.lockdown_wish(at),
+        };
+        (cmd, args, Task::Door(DoorIx(at as u16), action))
+    }
+
+    fn delay_wish(&mut self, delay: Duration) -> Wished {
+        let at = self.rng.index(self.site.doors.len());
+        let door = self.site.doors[at].id.clone();
+        let (cmd, action) = if self.rng.permille(600) {
+            ("door.open_with_delay", DelayAction::Open)
+        } else {
+            ("door.close_with_delay", DelayAction::Close)
+        };
+        let args = json!({ "door": door, "delay_ms": delay.as_millis() as u64 });
+        (cmd, args, Task::Door(DoorIx(at as u16), DoorAction::Delayed(action)))
+    }
+
+    /// Takes back a delay, or all of a door; whatever was ordered is not an order of its own.
+    pub(super) fn cancel_wish(&mut self) -> Wish {
+        let door = self.site.doors[self.rng.index(self.site.doors.len())].id.clone();
+        let args = match self.life.sent.last().filter(|_| self.rng.permille(500)) {
+            Some((jti, _)) => json!({ "door": door, "jti": jti }),
+            None => json!({ "door": door }),
+        };
+        Wish::new("op-1", "door.cancel_delay", args)
+    }
+
+    fn output_wish(&mut self) -> Wished {
+        let outputs = self.site.field.outputs.len();
+        let output = self.site.field.outputs[self.rng.index(outputs)].id.clone();
+        let (cmd, args, action) = match self.rng.below(4) {
+            0 => ("output.set", json!({ "output": output, "on": true }), OutputAction::Set(true)),
+            1 => ("output.set", json!({ "output": output, "on": false }), OutputAction::Set(false)),
+            _ => {
+                let pulse_ms = self.rng.between(200, 4_000);
+                let action = OutputAction::Pulse(Duration::from_millis(pulse_ms));
+                ("output.pulse", json!({ "output": output, "pulse_ms": pulse_ms }), action)
+            }
+        };
+        (cmd, args, Task::Output { output, action })
+    }
+
+    fn dnd(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {
+        let (args, switch) = match self.rng.below(4) {
+            0 => (json!({ "door": door, "set": "on" }), Switch::On),
+            1 => (json!({ "door": door, "set": "toggle", "expect_mode": expect }), Switch::Toggle { expect }),
+            _ => (json!({ "door": door, "set": "off" }), Switch::Off),
+        };
+        ("door.dnd", args, DoorAction::Dnd(switch))
+    }
+
+    fn force(&mut self, door: &Id, expect: Mode) -> (&'static str, Value, DoorAction) {
+        let state = match self.rng.below(6) {
+            0 => {
+                let action = DoorAction::ForceToggle { expect };
+                return ("door.force_toggle", json!({ "door": door, "expect_mode": expect }), action);
+            }
+            1 => ForceState::Open,
+            2 => ForceState::Closed,
+            _ => ForceState::Released,
+        };
+        ("door.force", json!({ "door": door, "state": state }), DoorAction::Force(state))
+    }
+
+    /// Of one door, a partition or the node; cleared more often than set.
+    fn lockdown_wish(&mut self, at: usize) -> Wished {
+        let on = self.rng.permille(350);
+        let cmd = if on { "lockdown.set" } else { "lockdown.clear" };
+        let (args, names) = match self.rng.below(if on { 6 } else { 3 }) {
+            0 => (json!({ "node": true }), self.site.door_ids()),
+            1 => (json!({ "partition": "street" }), ids(STREET)),
+            _ => (json!({ "doors": [self.site.doors[at].id] }), vec![self.site.doors[at].id.clone()]),
+        };
+        let topology = self.site.topology();
+        let doors = names.iter().filter_map(|door| topology.door(door)).collect();
+        (cmd, args, Task::Lockdown { doors, on })
+    }
+}

@@ -1,0 +1,280 @@
+//! `latchd explain`: why somebody is, or is not, let in. Owns what is asked and the answer's form; must never
+//! judge by itself (that is `domain::permission`, as at the doors), and never write to the node's state.
+//! Invariant: the set is the signed second copy in the state directory, so it works offline and beside the
+//! running daemon.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+
+use crate::{
+    adapters::store::second_copy::SecondCopyFiles,
+    config::{self, site::Site},
+    domain::{
+        credential::{CardTokens, decode},
+        fieldbus::RawCard,
+        ids::Id,
+        permission::{Explanation, Permissions, Request, Restriction, RuleExplained, RuleOutcome, Target},
+        record::{ClockFallback, WhenStale},
+        time::{ClockTrust, Mono, Now, Wall},
+    },
+    gateway::mirror::{RootAttest, read_copy},
+    runtime::secrets::Secrets,
+    wire::token::{CredentialKey, token},
+};
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("who").required(true)), group(ArgGroup::new("where").required(true)))]
+pub struct Arguments {
+    /// At this door
+    #[arg(long, value_name = "ID", group = "where")]
+    door: Option<String>,
+    /// In the cab of this elevator
+    #[arg(long, value_name = "ID", group = "where")]
+    floor_group: Option<String>,
+    /// As if this credential of the set were presented
+    #[arg(long, value_name = "ID", group = "who")]
+    credential: Option<Id>,
+    /// As a virtual read of this person
+    #[arg(long, value_name = "ID", group = "who")]
+    person: Option<Id>,
+    /// As if a reader had delivered these bits, such as 26:2f623ae
+    #[arg(long, value_name = "BITS:HEX", group = "who")]
+    card: Option<String>,
+    /// As if this text had been read, such as h10301:123:4567 or plate:KAB1234
+    #[arg(long, value_name = "TEXT", group = "who")]
+    card_text: Option<String>,
+    /// The PIN that is typed after the card
+    #[arg(long, value_name = "DIGITS")]
+    pin: Option<String>,
+    /// The credential of the person who came before, for a two-person rule
+    #[arg(long, value_name = "ID")]
+    companion: Option<Id>,
+    /// RFC 3339, such as 2026-01-31T08:00:00Z; absent: now
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+    /// As if the clock were not trusted
+    #[arg(long)]
+    clock_untrusted: bool,
+    /// As if the cloud had been gone for longer than the door's policy allows
+    #[arg(long)]
+    stale: bool,
+    /// The whole reasoning as JSON, with every rule of the set
+    #[arg(long)]
+    json: bool,
+    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let site = load(&arguments.config)?;
+    let secrets = Secrets::read(&site)?;
+    let set = read_set(&site, &secrets)?;
+    let wall = match arguments.at {
+        Some(at) => Wall::from_millis(at.as_millisecond()),
+        None => crate::adapters::clock::wall(),
+    };
+    let explanation = explain(arguments, &set, &site, &secrets.credential_key, wall)?;
+    let text = if arguments.json {
+        format!("{}\n", serde_json::to_string_pretty(&explanation)?)
+    } else {
+        render(&explanation)
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Site> {
+    let environment = config::Environment::of_process();
+    let loaded = config::load_from(&config::Disk, path, &environment, config::Purpose::Check);
+    loaded.site.with_context(|| format!("{} has mistakes: see `latchd check`", path.display()))
+}
+
+fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
+    let directory = site.node.state_dir.join("set-copy");
+    anyhow::ensure!(directory.is_dir(), "{}: no permission set was ever received here", directory.display());
+    let mut copy = SecondCopyFiles::open(&directory).with_context(|| directory.display().to_string())?;
+    let attest = RootAttest { root: secrets.root.clone(), audience: format!("{}/{}", site.node.org, site.node.id) };
+    let read = read_copy(&mut copy, &attest, &site.topology(), &site.node.time_zone)
+        .with_context(|| format!("{}: the copy of the permission set", directory.display()))?;
+    let read = read.with_context(|| format!("{}: no permission set was ever received here", directory.display()))?;
+    if let Some(why) = read.cut_short {
+        eprintln!(
+            "latchd: the copy of the set ends early ({why}); this is about generation {}",
+            read.permissions.version().generation
+        );
+    }
+    Ok((*read.permissions).clone())
+}
+
+fn explain(
+    arguments: &Arguments,
+    set: &Permissions,
+    site: &Site,
+    key: &CredentialKey,
+    wall: Wall,
+) -> anyhow::Result<Explanation> {
+    let topology = site.topology();
+    let target = match (&arguments.door, &arguments.floor_group) {
+        (Some(door), _) => {
+            Target::Door(topology.door(door).with_context(|| format!("there is no door {door} in the configuration"))?)
+        }
+        (_, Some(group)) => Target::Cab(
+            topology
+                .floor_group(group)
+                .with_context(|| format!("there is no floor group {group} in the configuration"))?,
+        ),
+        _ => anyhow::bail!("expected --door or --floor-group"),
+    };
+    let trust = if arguments.clock_untrusted { ClockTrust::Untrusted } else { ClockTrust::Trusted };
+    let now = Now { mono: Mono::ZERO, wall, trust };
+    let restriction = restriction(arguments, set);
+    if let Some(person) = &arguments.person {
+        anyhow::ensure!(set.person_exists(person), "there is no person {person} in the set");
+        return Ok(set.explain_person(person, target, now, restriction));
+    }
+    let card_of = |credential: &Id| {
+        let token =
+            set.token_of(credential).with_context(|| format!("there is no credential {credential} in the set"))?;
+        anyhow::Ok(CardTokens::single(token))
+    };
+    let (card, formats) = match (&arguments.credential, &arguments.card, &arguments.card_text) {
+        (Some(credential), ..) => (card_of(credential)?, Vec::new()),
+        (_, Some(bits), _) => {
+            let presented = decode(raw_card(bits)?);
+            (presented.tokens(|text| token(key, text)), presented.evidence.formats)
+        }
+        (.., Some(text)) => {
+            let format = text.split(':').next().and_then(|format| Id::new(format).ok());
+            (CardTokens::single(token(key, text)), format.into_iter().collect())
+        }
+        _ => anyhow::bail!("expected one of --credential, --person, --card and --card-text"),
+    };
+    let companion = arguments.companion.as_ref().map(card_of).transpose()?;
+    let mut request = Request { restriction, companion: companion.as_ref(), ..Request::card(&card, target, now) };
+    if let (Some(digits), Some(person)) = (&arguments.pin, set.holder_of(&card)) {
+        request.pin = Some(token(key, &format!("pin:{person}:{digits}")));
+    }
+    Ok(set.explain(&request, &formats))
+}
+
+/// As the door's policy says, where the question is about a node that is left alone.
+fn restriction(arguments: &Arguments, set: &Permissions) -> Restriction {
+    let door = arguments.door.as_deref().unwrap_or_default();
+    let policy = set.site().door_policies.values().find(|policy| policy.doors.iter().any(|id| id.as_str() == door));
+    Restriction {
+        clock: policy.map_or(ClockFallback::AlwaysRules, |policy| policy.clock_untrusted),
+        stale: policy.filter(|_| arguments.stale).map_or(WhenStale::Keep, |policy| policy.when_stale),
+    }
+}
+
+fn raw_card(text: &str) -> anyhow::Result<RawCard> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(bits, hex)| Some(RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(hex, 16).ok()? }));
+    parsed.with_context(|| format!("{text:?}: expected BITS:HEX, such as 26:2f623ae"))
+}
+
+/// For people: the answer, what led to it, and what would change it.
+fn render(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    // Writing into a String does not fail.
+    let _ = render_into(explanation, &mut text);
+    text
+}
+
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
+    let answer = &explanation.answer;
+    let place = explanation.place.as_ref().map(Id::to_string).unwrap_or_default();
+    match &answer.reason {
+        None => write!(out, "granted at {place}")?,
+        Some(reason) => write!(out, "denied at {place}: {}", word(reason))?,
+    }
+    if let Some(rule) = &answer.rule {
+        write!(out, ", by rule {rule}")?;
+    }
+    if answer.duress {
+        write!(out, ", under duress")?;
+    }
+    writeln!(out)?;
+    if !answer.floors.is_empty() {
+        writeln!(out, "floors: {}", joined(&answer.floors))?;
+    }
+    let (epoch, generation) = (explanation.epoch, explanation.generation);
+    writeln!(
+        out,
+        "at {} (clock {}), generation {generation} of epoch {epoch}",
+        explanation.at,
+        word(&explanation.clock)
+    )?;
+    for format in &explanation.formats {
+        let credential = format.credential.as_ref().map_or("no credential".to_owned(), |id| format!("credential {id}"));
+        writeln!(out, "read as {}: {credential}", format.format)?;
+    }
+    for candidate in &explanation.candidates {
+        writeln!(out)?;
+        write!(out, "person {}", candidate.person)?;
+        if let (Some(credential), Some(medium)) = (&candidate.credential, &candidate.medium) {
+            write!(out, ", credential {credential} ({})", word(medium))?;
+        }
+        writeln!(
+            out,
+            ", groups: {}",
+            if candidate.groups.is_empty() { "none".to_owned() } else { joined(&candidate.groups) }
+        )?;
+        for check in &candidate.checks {
+            let result = check.reason.as_ref().map_or("passed".to_owned(), word);
+            writeln!(out, "  {:<18} {result}", check.check)?;
+        }
+        let mut elsewhere = 0;
+        for rule in &candidate.rules {
+            match rule.outcome {
+                RuleOutcome::OtherPlaceAndPeople => elsewhere += 1,
+                _ => render_rule(rule, out)?,
+            }
+        }
+        if elsewhere > 0 {
+            writeln!(out, "  {elsewhere} rules are about other people and other places")?;
+        }
+    }
+    if !explanation.would_grant.is_empty() {
+        writeln!(out, "\nfor a grant:")?;
+        for hint in &explanation.would_grant {
+            writeln!(out, "  {hint}")?;
+        }
+    }
+    Ok(())
+}
+
+fn render_rule(rule: &RuleExplained, out: &mut String) -> std::fmt::Result {
+    write!(out, "  rule {:<13} {:<5} {}", rule.rule, word(&rule.effect), word(&rule.outcome))?;
+    if let Some(authentication) = &rule.authentication {
+        write!(out, ", asks for {}", word(authentication))?;
+    }
+    if !rule.through.is_empty() {
+        write!(out, ", through {}", joined(&rule.through))?;
+    }
+    if let Some(schedule) = &rule.schedule {
+        write!(out, ", schedule {schedule}")?;
+    }
+    if let Some(at) = rule.changes_at {
+        write!(out, " (changes at {at})")?;
+    }
+    writeln!(out)
+}
+
+fn joined(ids: &[Id]) -> String {
+    ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
+}

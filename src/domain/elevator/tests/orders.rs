@@ -1,0 +1,138 @@
+//! Operators' orders: staged outcomes, one for all floors of an order.
+
+use super::*;
+
+#[test]
+fn an_order_is_actuated_when_the_board_has_confirmed_each_of_its_floors() {
+    let mut rig = Rig::new();
+    let (ticket, effects) = rig.order(FloorAction::Open, &[FIRST, ROOF]);
+    assert_eq!(types(&effects), ["floor.enabled"]);
+    assert!(effects.reports.is_empty() && effects.durable.is_none());
+    for (floor, left) in [(FIRST, true), (ROOF, false)] {
+        let level = Level::Energised;
+        let effects = rig.tell(ElevatorInput::Relay { floor, level, order: Some(ticket) });
+        assert!(effects.durable.is_some(), "an open that the board took outlives a power cut");
+        let done = [(ticket, Progress::Actuated { observation_follows: false })];
+        assert_eq!(effects.held, if left { [].to_vec() } else { done.to_vec() });
+    }
+    let again = Rig::cold(FailPolicy::Secure, rig.durable.clone().unwrap());
+    assert_eq!(again.enabled(), set(&[FIRST, ROOF]));
+}
+
+#[test]
+fn an_open_that_no_board_took_in_time_leaves_nothing_behind() {
+    let mut rig = Rig::new();
+    let (ticket, _) = rig.order(FloorAction::Open, &[FIRST, SECOND]);
+    rig.pass(5_001);
+    for floor in [FIRST, SECOND] {
+        let _ = rig.tell(ElevatorInput::OrderEnded { floor, ticket, end: OrderEnd::Expired });
+    }
+    let effects = rig.tell(ElevatorInput::Timeout);
+    assert_eq!((rig.enabled(), effects.reports.len()), (FloorSet::NONE, 0));
+    assert_eq!(rig.durable, None);
+}
+
+#[test]
+fn an_order_that_one_floor_did_not_take_has_failed_and_names_it() {
+    let mut rig = Rig::new();
+    let (ticket, _) = rig.order(FloorAction::Open, &[FIRST, SECOND]);
+    let _ = rig.tell(ElevatorInput::Relay { floor: FIRST, level: Level::Energised, order: Some(ticket) });
+    let end = OrderEnd::Failed("exception 4".to_owned());
+    let effects = rig.tell(ElevatorInput::OrderEnded { floor: SECOND, ticket, end });
+    assert_eq!(effects.held, [(ticket, Progress::Failed("floor second: exception 4".to_owned()))]);
+    assert_eq!(rig.enabled(), set(&[FIRST]));
+}
+
+#[test]
+fn an_order_of_which_nothing_happened_in_time_is_expired() {
+    let mut rig = Rig::new();
+    let (ticket, _) = rig.order(FloorAction::OpenAndClose { dwell: None }, &[GROUND, ROOF]);
+    let _ = rig.tell(ElevatorInput::OrderEnded { floor: GROUND, ticket, end: OrderEnd::Expired });
+    let effects = rig.tell(ElevatorInput::OrderEnded { floor: ROOF, ticket, end: OrderEnd::Expired });
+    assert_eq!(effects.reports, [(ticket, Progress::Expired)]);
+}
+
+#[test]
+fn an_order_that_the_bus_never_answers_for_ends_as_unknown() {
+    let mut rig = Rig::new();
+    let (ticket, _) = rig.order(FloorAction::Open, &[FIRST]);
+    rig.pass(5_000 + 10_000);
+    let effects = rig.tell(ElevatorInput::Timeout);
+    assert!(matches!(effects.held.as_slice(), [(of, Progress::Unknown(_))] if *of == ticket), "{effects:?}");
+    assert_eq!(rig.enabled(), FloorSet::NONE);
+}
+
+#[test]
+fn a_momentary_order_is_observed_where_a_floor_tells_that_it_was_chosen() {
+    let mut rig = Rig::new();
+    let _ = rig.tell(ElevatorInput::Selected { floor: FIRST, active: false });
+    let dwell = Some(Duration::from_secs(3));
+    let (first, _) = rig.order(FloorAction::OpenAndClose { dwell }, &[FIRST]);
+    let effects = rig.confirm();
+    assert_eq!(effects.reports, [(first, Progress::Actuated { observation_follows: true })]);
+    assert_eq!(rig.desired()[FIRST].until, Some(rig.now.mono + Duration::from_secs(3)));
+    let effects = rig.tell(ElevatorInput::Selected { floor: FIRST, active: true });
+    assert_eq!(effects.reports, [(first, Progress::Observed)]);
+    let _ = rig.tell(ElevatorInput::Selected { floor: FIRST, active: false });
+    let (second, _) = rig.order(FloorAction::OpenAndClose { dwell }, &[FIRST]);
+    let _ = rig.confirm();
+    rig.pass(4_000);
+    assert_eq!(rig.tell(ElevatorInput::Timeout).reports, [(second, Progress::NotObserved)]);
+    let (third, _) = rig.order(FloorAction::OpenAndClose { dwell }, &[ROOF]);
+    assert_eq!(rig.confirm().reports, [(third, Progress::Actuated { observation_follows: false })]);
+}
+
+#[test]
+fn a_close_ends_what_enables_the_floor_and_cancels_an_opening_that_waits() {
+    let mut rig = Rig::new();
+    let _ = rig.ride("ada", &[FIRST]);
+    let (open, _) = rig.order(FloorAction::Open, &[FIRST]);
+    let (close, effects) = rig.order(FloorAction::Close, &[FIRST]);
+    assert_eq!(effects.held, [(open, Progress::Cancelled)]);
+    assert!(effects.durable.is_some());
+    assert_eq!(rig.enabled(), FloorSet::NONE);
+    assert_eq!(rig.confirm().held, [(close, Progress::Actuated { observation_follows: false })]);
+}
+
+#[test]
+fn a_close_that_overlaps_in_part_supersedes_only_those_floors() {
+    let mut rig = Rig::new();
+    let (open, _) = rig.order(FloorAction::Open, &[FIRST, SECOND]);
+    let (close, _) = rig.order(FloorAction::Close, &[FIRST]);
+    let effects = rig.confirm();
+    let said = Progress::Failed("floor first: overruled by a later command".to_owned());
+    assert_eq!(effects.held, [(close, Progress::Actuated { observation_follows: false }), (open, said)]);
+    assert_eq!(rig.enabled(), set(&[SECOND]));
+}
+
+#[test]
+fn a_command_issued_before_the_last_one_applied_is_a_conflict() {
+    let mut rig = Rig::new();
+    let _ = rig.order(FloorAction::Close, &[FIRST]);
+    rig.now.wall = Wall::from_millis(rig.now.wall.as_millis() - 1);
+    let (_, effects) = rig.order(FloorAction::Open, &[FIRST, SECOND]);
+    let conflict = |effects: &Effects| {
+        matches!(effects.reports.as_slice(), [(_, Progress::Refused(crate::domain::event::Refusal::Conflict, _))])
+    };
+    assert!(conflict(&effects), "{effects:?}");
+    let (_, effects) = rig.order(FloorAction::Open, &[SECOND]);
+    assert!(effects.reports.is_empty(), "{effects:?}");
+}
+
+#[test]
+fn two_orders_for_one_floor_are_confirmed_one_after_the_other() {
+    let mut rig = Rig::new();
+    let (first, _) = rig.order(FloorAction::Open, &[FIRST]);
+    let (second, _) = rig.order(FloorAction::Open, &[FIRST]);
+    assert_eq!(rig.desired()[FIRST].order.map(|(ticket, _)| ticket), Some(first));
+    assert_eq!(rig.confirm().held.len(), 1);
+    assert_eq!(rig.desired()[FIRST].order.map(|(ticket, _)| ticket), Some(second));
+    assert_eq!(rig.confirm().held, [(second, Progress::Actuated { observation_follows: false })]);
+}
+
+#[test]
+fn an_order_too_many_is_refused() {
+    let mut rig = Rig::new();
+    let refused = (0..100).map(|_| rig.order(FloorAction::Open, &[FIRST]).1.reports.len()).sum::<usize>();
+    assert_eq!(refused, 100 - super::super::orders::ORDERS_MAX);
+}

@@ -1,0 +1,51 @@
+//! What a command reaches by way of records: the places of a partition, of a person, of an area. Owns the
+//! way from names to doors; must never decide whose they are (that is `domain::operator`). Invariant: what
+//! the set does not hold is `None`, and within no limited scope.
+
+use super::Permissions;
+use crate::domain::{
+    ids::Id,
+    operator::{Reaches, Scope, of_partition},
+    topology::ReaderAt,
+};
+
+impl Reaches for Permissions {
+    fn partition(&self, partition: &Id) -> Option<Scope> {
+        self.site.partitions.get(partition).map(of_partition)
+    }
+
+    /// The doors of every rule that names them or one of their groups, and the compartments of their contracts.
+    fn person(&self, person: &Id) -> Option<Scope> {
+        let at = self.people.persons.find(person)?;
+        let groups = self.people.persons.cell(at).map(|cell| cell.groups.as_slice()).unwrap_or_default();
+        let topology = self.places.topology();
+        let mut scope = Scope::nothing();
+        for body in self.rule_bodies.values() {
+            if body.persons.contains(&at) || body.groups.iter().any(|group| groups.contains(group)) {
+                scope.add_doors(body.doors.iter().filter_map(|door| topology.door_id(*door)));
+            }
+        }
+        let contracts = self.site.locker_contracts.values().filter(|contract| contract.person.as_ref() == Some(person));
+        contracts.for_each(|contract| scope.add_doors([&contract.locker]));
+        Some(scope)
+    }
+
+    fn area(&self, area: &Id) -> Option<Scope> {
+        let area = self.site.areas.get(area)?;
+        let topology = self.places.topology();
+        let mut scope = Scope::nothing();
+        for reader in area.entry_readers.iter().chain(&area.exit_readers) {
+            match topology.readers.iter().find(|(id, _)| id == reader).map(|(_, at)| at) {
+                Some(ReaderAt::Door(door)) => scope.add_doors(topology.door_id(*door)),
+                Some(ReaderAt::Cab(cab)) => {
+                    let group = topology.floor_groups.get(usize::from(*cab));
+                    group.into_iter().for_each(|group| scope.add_floor_group(&group.id));
+                }
+                Some(ReaderAt::Cabinet(_)) => scope.add(Scope::Everything),
+                // Of another node.
+                None => {}
+            }
+        }
+        Some(scope)
+    }
+}

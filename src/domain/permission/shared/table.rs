@@ -1,0 +1,226 @@
+//! Cells under names. Owns the place of each name and who refers to it; must never lose a name that
+//! something refers to. Invariant: a place stays that of its name as long as the name is defined or referred
+//! to, so whoever refers keeps a number.
+//!
+//! A name that is referred to before, or after, it is defined has a place all the same: the set is read in
+//! any order, and judged when it is complete.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use super::{Chunks, Hash, Index};
+use crate::domain::ids::Id;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Table<C> {
+    cells: Chunks<C>,
+    names: Chunks<Name>,
+    by_name: Index<u32>,
+    /// The first of the places that are free; each names the next.
+    free: Option<u32>,
+    defined: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Free { next: Option<u32> },
+    Taken { id: Id, refs: u32, defined: bool },
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Name::Free { next: None }
+    }
+}
+
+impl<C> Default for Table<C> {
+    fn default() -> Self {
+        Table { cells: Chunks::default(), names: Chunks::default(), by_name: Index::default(), free: None, defined: 0 }
+    }
+}
+
+/// SipHash under a fixed key: names come from a cloud that signs them.
+fn hash(id: &str) -> Hash {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(id.as_bytes());
+    Hash::new(hasher.finish())
+}
+
+impl<C> Table<C> {
+    /// The cell at a place, defined or not.
+    #[inline]
+    pub(crate) fn cell(&self, at: u32) -> Option<&C> {
+        self.cells.get(at)
+    }
+
+    #[inline]
+    pub(crate) fn name(&self, at: u32) -> Option<&Id> {
+        match self.names.get(at)? {
+            Name::Taken { id, .. } => Some(id),
+            Name::Free { .. } => None,
+        }
+    }
+
+    /// Where a name has its place, defined or only referred to.
+    pub(crate) fn place(&self, id: &str) -> Option<u32> {
+        self.by_name.candidates(hash(id)).find(|at| self.name(*at).is_some_and(|name| name.as_str() == id))
+    }
+
+    pub(crate) fn is_defined(&self, at: u32) -> bool {
+        matches!(self.names.get(at), Some(Name::Taken { defined: true, .. }))
+    }
+
+    /// The place of a name that is defined.
+    pub(crate) fn find(&self, id: &str) -> Option<u32> {
+        self.place(id).filter(|at| self.is_defined(*at))
+    }
+
+    /// Referred to without being defined.
+    pub(crate) fn is_missing(&self, at: u32) -> bool {
+        matches!(self.names.get(at), Some(Name::Taken { defined: false, .. }))
+    }
+
+    /// How many are defined.
+    pub(crate) fn len(&self) -> u32 {
+        self.defined
+    }
+
+    /// What is defined, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Id, &C)> {
+        self.names.iter().zip(self.cells.iter()).filter_map(|((at, name), (_, cell))| match name {
+            Name::Taken { id, defined: true, .. } => Some((at, id, cell)),
+            _ => None,
+        })
+    }
+}
+
+impl<C: Clone + Default> Table<C> {
+    /// Where a name has its place, which it gets if it has none.
+    fn place_for(&mut self, id: &Id) -> u32 {
+        if let Some(at) = self.place(id) {
+            return at;
+        }
+        let taken = Name::Taken { id: id.clone(), refs: 0, defined: false };
+        let at = match self.free {
+            Some(at) => {
+                if let Some(name) = self.names.get_mut(at)
+                    && let Name::Free { next } = std::mem::replace(name, taken)
+                {
+                    self.free = next;
+                }
+                at
+            }
+            None => {
+                self.cells.push(C::default());
+                self.names.push(taken)
+            }
+        };
+        self.by_name.insert(hash(id), at);
+        at
+    }
+
+    /// Defines a name, or defines it anew: its place, and the cell that it had.
+    pub(crate) fn define(&mut self, id: &Id, cell: C) -> (u32, Option<C>) {
+        let at = self.place_for(id);
+        let before = self.cells.get_mut(at).map(|place| std::mem::replace(place, cell));
+        let was_defined = match self.names.get_mut(at) {
+            Some(Name::Taken { defined, .. }) => std::mem::replace(defined, true),
+            _ => false,
+        };
+        self.defined += u32::from(!was_defined);
+        (at, before.filter(|_| was_defined))
+    }
+
+    /// The cell that the name had. Its place remains until it is let go.
+    pub(crate) fn undefine(&mut self, id: &str) -> Option<(u32, C)> {
+        let at = self.find(id)?;
+        if let Some(Name::Taken { defined, .. }) = self.names.get_mut(at) {
+            *defined = false;
+        }
+        self.defined -= 1;
+        Some((at, self.cells.get_mut(at).map(std::mem::take)?))
+    }
+
+    /// The place of a name, which is from now on referred to once more.
+    pub(crate) fn refer(&mut self, id: &Id) -> u32 {
+        let at = self.place_for(id);
+        if let Some(Name::Taken { refs, .. }) = self.names.get_mut(at) {
+            *refs += 1;
+        }
+        at
+    }
+
+    /// One reference less.
+    pub(crate) fn unrefer(&mut self, at: u32) {
+        if let Some(Name::Taken { refs, .. }) = self.names.get_mut(at) {
+            *refs = refs.saturating_sub(1);
+        }
+    }
+
+    /// Frees the place of a name that is neither defined nor referred to. False if it is missed: referred to
+    /// and not defined.
+    pub(crate) fn let_go(&mut self, at: u32) -> bool {
+        let (hash, refs) = match self.names.get(at) {
+            Some(Name::Taken { id, refs, defined: false }) => (hash(id), *refs),
+            _ => return true,
+        };
+        if refs > 0 {
+            return false;
+        }
+        self.by_name.remove(hash, at);
+        if let Some(name) = self.names.get_mut(at) {
+            *name = Name::Free { next: self.free.replace(at) };
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Id {
+        Id::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_keeps_its_place_from_the_first_reference_to_the_last() {
+        let mut table: Table<u8> = Table::default();
+        let ada = table.refer(&id("ada"));
+        assert!(table.is_missing(ada) && table.find("ada").is_none());
+        assert!(!table.let_go(ada));
+        assert_eq!(table.define(&id("ada"), 1), (ada, None));
+        assert_eq!(table.define(&id("ada"), 2), (ada, Some(1)));
+        assert_eq!((table.find("ada"), table.len()), (Some(ada), 1));
+        let before = table.clone();
+        assert_eq!(table.undefine("ada"), Some((ada, 2)));
+        assert_eq!(table.undefine("ada"), None);
+        assert!(!table.let_go(ada), "somebody refers to it");
+        table.unrefer(ada);
+        assert!(table.let_go(ada));
+        assert_eq!((table.place("ada"), table.len()), (None, 0));
+        assert_eq!((before.find("ada"), before.cell(ada), before.len()), (Some(ada), Some(&2), 1));
+    }
+
+    #[test]
+    fn free_places_are_given_out_again() {
+        let mut table: Table<u8> = Table::default();
+        for name in ["a", "b", "c"] {
+            table.define(&id(name), 0);
+        }
+        for name in ["a", "c"] {
+            let (at, _) = table.undefine(name).unwrap();
+            assert!(table.let_go(at));
+        }
+        for name in ["d", "e", "f"] {
+            table.define(&id(name), 1);
+        }
+        assert_eq!((table.names.iter().count(), table.len()), (4, 4));
+        let mut names: Vec<&str> = table.iter().map(|(_, id, _)| id.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["b", "d", "e", "f"]);
+        for name in ["b", "d", "e", "f"] {
+            let at = table.find(name).unwrap();
+            assert_eq!(table.name(at).map(Id::as_str), Some(name));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The machine of the alarms that stand until somebody acknowledges them. Owns which stand; must never let one
+//! go silently. Invariant: each alarm has one event when it is raised and one when it ends, and what stands
+//! outlives a power cut.
+
+use std::collections::VecDeque;
+
+use super::machine::{Deed, Deeds, Happening, Machine, View};
+use crate::domain::{
+    event::{Actor, AlarmSource, EventBody, Refusal},
+    ids::Id,
+    kept::{Kept, KeptKey},
+    order::{Order, Progress, Task},
+    outputs::Ticket,
+    time::{Now, Wall},
+};
+
+/// Alarms that stand at a time; the oldest makes room, with an event that says so.
+pub const STANDING_MAX: usize = 256;
+
+#[derive(Debug)]
+struct Standing {
+    alarm: Id,
+    source: AlarmSource,
+    text: Option<String>,
+    raised_at: Wall,
+    times: u32,
+}
+
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// The oldest first.
+    standing: VecDeque<Standing>,
+    raised: u64,
+}
+
+impl Standing {
+    fn kept(&self) -> Kept {
+        Kept::Alarm {
+            alarm: self.alarm.clone(),
+            source: self.source.clone(),
+            text: self.text.clone(),
+            raised_at: self.raised_at,
+            times: self.times,
+        }
+    }
+
+    fn event(&self) -> EventBody {
+        let (alarm, source, text) = (self.alarm.clone(), self.source.clone(), self.text.clone());
+        EventBody::AlarmRaised { alarm, source, text, times: self.times }
+    }
+}
+
+impl Alarms {
+    fn restore(&mut self, kept: &[Kept]) {
+        for value in kept {
+            if let Kept::Alarm { alarm, source, text, raised_at, times } = value.clone() {
+                self.standing.push_back(Standing { alarm, source, text, raised_at, times });
+            }
+        }
+        self.standing.make_contiguous().sort_by_key(|standing| standing.raised_at);
+    }
+
+    fn raise(&mut self, now: Now, source: &AlarmSource, text: Option<&str>, deeds: &mut Deeds) {
+        let same = |standing: &&mut Standing| standing.source == *source && standing.text.as_deref() == text;
+        if let Some(known) = self.standing.iter_mut().find(same) {
+            known.times = known.times.saturating_add(1);
+            deeds.event(known.event());
+            deeds.push(Deed::Keep(known.kept()));
+            return;
+        }
+        if self.standing.len() >= STANDING_MAX
+            && let Some(oldest) = self.standing.pop_front()
+        {
+            deeds.push(Deed::Unkeep(KeptKey::alarm(&oldest.alarm)));
+            deeds.event(EventBody::AlarmForgotten { alarm: oldest.alarm });
+        }
+        let Some(alarm) = self.new_id(now.wall) else { return };
+        let (source, text) = (source.clone(), text.map(str::to_owned));
+        let new = Standing { alarm, source, text, raised_at: now.wall, times: 1 };
+        deeds.event(new.event());
+        deeds.push(Deed::Keep(new.kept()));
+        self.standing.push_back(new);
+    }
+
+    /// A name that no alarm of this or an earlier run has: a clock that went back must not give one again to
+    /// another alarm while the first still stands.
+    fn new_id(&mut self, now: Wall) -> Option<Id> {
+        loop {
+            self.raised += 1;
+            let id = Id::new(&format!("alarm-{}-{}", now.as_millis(), self.raised)).ok()?;
+            if self.standing.iter().all(|standing| standing.alarm != id) {
+                return Some(id);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, ticket: Ticket, alarm: &Id, actor: Actor, deeds: &mut Deeds) {
+        let Some(at) = self.standing.iter().position(|standing| standing.alarm == *alarm) else {
+            let detail = format!("no alarm {alarm} stands: it was acknowledged, or never raised here");
+            return deeds.push(Deed::Report(ticket, Progress::Refused(Refusal::UnknownTarget, detail)));
+        };
+        self.standing.remove(at);
+        deeds.event(EventBody::AlarmAcknowledged { alarm: alarm.clone(), actor });
+        deeds.push(Deed::Unkeep(KeptKey::alarm(alarm)));
+        deeds.push(Deed::Held(ticket, Progress::Done));
+    }
+}
+
+impl Machine for Alarms {
+    fn handle(&mut self, now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
+        match happening {
+            Happening::Start(kept) => self.restore(kept),
+            Happening::Alarm(source, text) => self.raise(now, source, text, deeds),
+            Happening::Order(Order { ticket, what: Task::AcknowledgeAlarm { alarm }, by, .. }) => {
+                self.acknowledge(*ticket, alarm, by.clone(), deeds);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The elevators of the node: from reads, boards, schedules and orders to floors. Owns the routing between them
+//! and the plain machines in `domain::elevator`; must never say yes by itself: the rules decide. Invariant: each
+//! read in a cab has exactly one event, under the generation that decided it.
+//!
+//! Without a trusted clock no schedule is believed: floors that are public at certain times are not, those that
+//! are public always stay so.
+
+use std::collections::HashMap;
+
+use super::machine::{Deed, Deeds, Happening, Machine, View};
+use crate::{
+    domain::{
+        credential,
+        door::OrderEnd,
+        elevator::{
+            DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride,
+        },
+        event::{Actor, Denied, EventBody, Granted, Refusal},
+        fieldbus::{BusReport, CardRead},
+        ids::{DoorIx, Id, InputRef, OutputRef},
+        kept::Kept,
+        keypad::Key,
+        order::{Order, Progress, Task},
+        outputs::Desired,
+        permission::{Decision, Request, Target},
+        record::{Partition, PublicFloors},
+        status::{Status, Thing},
+        time::{ClockTrust, Mono, Now, Wall},
+        topology::ReaderAt,
+    },
+    wire::token::token,
+};
+
+#[derive(Debug)]
+pub struct Elevators {
+    configs: Vec<FloorGroupConfig>,
+    groups: Vec<Group>,
+    outputs: HashMap<OutputRef, (usize, usize)>,
+    /// With the value that counts.
+    inputs: HashMap<InputRef, (usize, usize, bool)>,
+    deadline: Option<Mono>,
+}
+
+#[derive(Debug)]
+struct Group {
+    elevator: Elevator,
+    /// As told last.
+    status: FloorGroupStatus,
+    /// When what is public may change.
+    boundary: Option<Wall>,
+}
+
+impl Elevators {
+    pub fn new(configs: &[FloorGroupConfig]) -> Elevators {
+        let (mut outputs, mut inputs) = (HashMap::new(), HashMap::new());
+        for (group, config) in configs.iter().enumerate() {
+            for (at, floor) in config.floors.iter().enumerate() {
+                outputs.insert(floor.output, (group, at));
+                inputs.extend(floor.selected.map(|selected| (selected.input, (group, at, selected.active_value))));
+            }
+        }
+        Elevators { configs: configs.to_vec(), groups: Vec::new(), outputs, inputs, deadline: None }
+    }
+
+    fn start(&mut self, now: Now, kept: &[Kept]) {
+        let durable = |id: &Id| {
+            let mine = |kept: &Kept| match kept {
+                Kept::FloorGroup { floor_group, state } if floor_group == id => Some(state.clone()),
+                _ => None,
+            };
+            kept.iter().find_map(mine).unwrap_or_default()
+        };
+        let group = |config: &FloorGroupConfig| {
+            let elevator = Elevator::new(config.clone(), durable(&config.id), now);
+            Group { status: elevator.status(now.mono), elevator, boundary: None }
+        };
+        self.groups = self.configs.iter().map(group).collect();
+    }
+
+    fn tell(&mut self, now: Now, group: usize, input: ElevatorInput, deeds: &mut Deeds) {
+        let Some(slot) = self.groups.get_mut(group) else { return };
+        let Effects { events, reports, held, durable } = slot.elevator.handle(now, input);
+        events.into_iter().for_each(|event| deeds.event(event));
+        let keep = |state: DurableFloors| Kept::FloorGroup { floor_group: slot.elevator.config().id.clone(), state };
+        durable.into_iter().for_each(|state| deeds.push(Deed::Keep(keep(state))));
+        reports.into_iter().for_each(|(ticket, progress)| deeds.push(Deed::Report(ticket, progress)));
+        held.into_iter().for_each(|(ticket, progress)| deeds.push(Deed::Held(ticket, progress)));
+        let status = slot.elevator.status(now.mono);
+        if slot.status != status {
+            slot.status = status;
+            deeds.push(Deed::Changed(Thing::FloorGroup(group as u16)));
+        }
+    }
+
+    fn tell_all(&mut self, now: Now, input: &ElevatorInput, deeds: &mut Deeds) {
+        (0..self.groups.len()).for_each(|group| self.tell(now, group, input.clone(), deeds));
+    }
+
+    /// What the records make public now.
+    fn publish(&mut self, now: Now, view: &View<'_>, deeds: &mut Deeds) {
+        for group in 0..self.groups.len() {
+            let Some(slot) = self.groups.get_mut(group) else { continue };
+            let config = slot.elevator.config();
+            let record = view.permissions.site().floor_groups.get(&config.id);
+            let entries = record.map_or(&[][..], |record| record.public.as_slice());
+            let public = public(now, view, config, entries);
+            slot.boundary = public.next.values().min().copied();
+            self.tell(now, group, ElevatorInput::Public(public), deeds);
+        }
+    }
+
+    fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
+        let Some((reader, ReaderAt::Cab(at))) = view.topology.reader_at(read.reader) else { return };
+        let Some(slot) = self.groups.get(usize::from(at)) else { return };
+        // A keypad in a cab asks for nothing.
+        if Key::of(read.card).is_some() {
+            return;
+        }
+        let presented = credential::decode(read.card);
+        let tokens = presented.tokens(|text| token(view.credential_key, text));
+        let (floor_group, reader, card) = (slot.elevator.config().id.clone(), reader.clone(), presented.evidence);
+        let denied = |reason, person, credential, rule| {
+            let (floor_group, reader, card) = (Some(floor_group.clone()), Some(reader.clone()), Some(card.clone()));
+            EventBody::AccessDenied(Denied {
+                floor_group,
+                reader,
+                person,
+                credential,
+                rule,
+                card,
+                ..Denied::new(reason)
+            })
+        };
+        let request = Request::card(&tokens, Target::Cab(at), now);
+        match (slot.elevator.denies(), view.permissions.judge(&request).cloned()) {
+            (Some(reason), Decision::Granted { person, credential, rule, .. }) => {
+                deeds.event(denied(reason, Some(person), credential, Some(rule)));
+            }
+            (Some(reason), Decision::Denied { person, credential, rule, .. })
+            | (None, Decision::Denied { reason, person, credential, rule, .. }) => {
+                deeds.event(denied(reason, person, credential, rule));
+            }
+            (None, Decision::Granted { person, credential, rule, extended, floors, .. }) => {
+                // Of a card there is always one.
+                let Some(credential) = credential else { return };
+                let floors: FloorSet = floors.iter().collect();
+                deeds.event(EventBody::AccessGranted(Granted {
+                    floor_group: Some(floor_group),
+                    floors: slot.elevator.config().names(floors),
+                    reader: Some(reader),
+                    person: Some(person.clone()),
+                    credential: Some(credential.clone()),
+                    rule: Some(rule),
+                    card: Some(card),
+                    ..Granted::default()
+                }));
+                let enable = view.permissions.site().floor_groups.get(&slot.elevator.config().id);
+                let enable = enable.and_then(|record| record.enable_s);
+                let ride = Ride { floors, person, credential, extended, enable_s: enable };
+                self.tell(now, usize::from(at), ElevatorInput::Ride(ride), deeds);
+            }
+        }
+    }
+
+    fn hear_bus(&mut self, now: Now, report: &BusReport, deeds: &mut Deeds) {
+        let ended = |floor, ticket, end| ElevatorInput::OrderEnded { floor, ticket, end };
+        let (output, input): (OutputRef, Box<dyn FnOnce(usize) -> ElevatorInput>) = match report.clone() {
+            BusReport::BoardUp { board } => {
+                return self.tell_all(now, &ElevatorInput::Board { board, up: true }, deeds);
+            }
+            BusReport::BoardLost { board, .. } => {
+                return self.tell_all(now, &ElevatorInput::Board { board, up: false }, deeds);
+            }
+            BusReport::Input { input, energised } => {
+                if let Some((group, floor, active_value)) = self.inputs.get(&input).copied() {
+                    let active = energised == active_value;
+                    self.tell(now, group, ElevatorInput::Selected { floor, active }, deeds);
+                }
+                return;
+            }
+            BusReport::Card { .. } => return,
+            BusReport::Output { output, level, order } => {
+                (output, Box::new(move |floor| ElevatorInput::Relay { floor, level, order }))
+            }
+            BusReport::OutputMismatch { output, level } => {
+                (output, Box::new(move |floor| ElevatorInput::Mismatch { floor, level }))
+            }
+            BusReport::OrderExpired { output, ticket } => {
+                (output, Box::new(move |floor| ended(floor, ticket, OrderEnd::Expired)))
+            }
+            BusReport::OrderFailed { output, ticket, detail } => {
+                (output, Box::new(move |floor| ended(floor, ticket, OrderEnd::Failed(detail))))
+            }
+            BusReport::OrderUnknown { output, ticket, detail } => {
+                (output, Box::new(move |floor| ended(floor, ticket, OrderEnd::Unknown(detail))))
+            }
+        };
+        if let Some((group, floor)) = self.outputs.get(&output).copied() {
+            self.tell(now, group, input(floor), deeds);
+        }
+    }
+
+    /// A lockdown of the whole node, or of all doors of a partition that the elevator belongs to, is one of the
+    /// elevator too.
+    fn lock_down(&mut self, now: Now, view: &View<'_>, doors: &[DoorIx], (on, by): (bool, &Actor), deeds: &mut Deeds) {
+        let all = |named: &mut dyn Iterator<Item = DoorIx>| {
+            let mut named = named.peekable();
+            named.peek().is_some() && named.all(|door| doors.contains(&door))
+        };
+        let node = all(&mut (0..).map(DoorIx).take(view.topology.doors.len()));
+        for group in 0..self.configs.len() {
+            let Some(config) = self.configs.get(group) else { continue };
+            let mut partitions = view.permissions.site().partitions.values();
+            let in_partition = |partition: &Partition| {
+                let known =
+                    partition.doors.iter().chain(&partition.lockers).filter_map(|door| view.topology.door(door));
+                partition.floor_groups.contains(&config.id) && all(&mut known.into_iter())
+            };
+            if node || partitions.any(in_partition) {
+                self.tell(now, group, ElevatorInput::Lockdown(on, by.clone()), deeds);
+            }
+        }
+    }
+
+    fn order(&mut self, now: Now, order: &Order<Task>, deeds: &mut Deeds) {
+        let Task::Floor { floor_group, floors, action } = &order.what else { return };
+        let refused = |what: String| Deed::Report(order.ticket, Progress::Refused(Refusal::UnknownTarget, what));
+        let Some(group) = self.configs.iter().position(|config| config.id == *floor_group) else {
+            return deeds.push(refused(format!("the node has no floor group {floor_group}")));
+        };
+        let Some(config) = self.configs.get(group) else { return };
+        let mut set = if floors.is_empty() { config.all() } else { FloorSet::NONE };
+        for floor in floors {
+            match config.position(floor) {
+                Some(at) => set = set.or(FloorSet::one(at)),
+                None => return deeds.push(refused(format!("floor group {floor_group} has no floor {floor}"))),
+            }
+        }
+        self.tell(now, group, ElevatorInput::Order { order: order.with(*action), floors: set }, deeds);
+    }
+}
+
+fn public(now: Now, view: &View<'_>, config: &FloorGroupConfig, entries: &[PublicFloors]) -> Public {
+    let mut public = Public::default();
+    for entry in entries {
+        let floors: FloorSet = entry.floors.iter().filter_map(|floor| config.position(floor)).collect();
+        public.governed = public.governed.or(floors);
+        let holds = match &entry.schedule {
+            None => true,
+            Some(_) if now.trust == ClockTrust::Untrusted => false,
+            Some(schedule) => {
+                let next = view.permissions.schedule_next_change(schedule, now.wall);
+                for floor in floors.iter() {
+                    let known = public.next.get(&floor).copied();
+                    public.next.extend(known.into_iter().chain(next).min().map(|at| (floor, at)));
+                }
+                view.permissions.schedule_holds(schedule, now.wall).unwrap_or(false)
+            }
+        };
+        if holds {
+            public.holds = public.holds.or(floors);
+        }
+    }
+    public
+}
+
+impl Machine for Elevators {
+    fn handle(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
+        if self.configs.is_empty() {
+            if let Happening::Order(order) = happening {
+                self.order(now, order, deeds);
+            }
+            return;
+        }
+        match happening {
+            Happening::Start(kept) => {
+                self.start(now, kept);
+                self.publish(now, view, deeds);
+            }
+            Happening::Permissions | Happening::Clock => self.publish(now, view, deeds),
+            Happening::Read(read) => self.read(now, view, read, deeds),
+            Happening::Bus(report) => self.hear_bus(now, report, deeds),
+            Happening::Order(order) => self.order(now, order, deeds),
+            Happening::Lockdown { doors, on, by } => self.lock_down(now, view, doors, (on, by), deeds),
+            Happening::Timeout => {
+                let over = |group: &Group| group.boundary.is_some_and(|at| at <= now.wall);
+                if self.groups.iter().any(over) {
+                    self.publish(now, view, deeds);
+                }
+                self.tell_all(now, &ElevatorInput::Timeout, deeds);
+            }
+            Happening::Stop => self.tell_all(now, &ElevatorInput::Stop, deeds),
+            _ => return,
+        }
+        let boundary = |group: &Group| group.boundary.filter(|_| now.trust == ClockTrust::Trusted);
+        let due = |group: &Group| {
+            let boundary = boundary(group).map(|at| now.mono_at(at));
+            group.elevator.next_deadline(now).into_iter().chain(boundary).min()
+        };
+        self.deadline = self.groups.iter().filter_map(due).min();
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.deadline
+    }
+
+    fn things(&self) -> Vec<Thing> {
+        (0..).take(self.configs.len()).map(Thing::FloorGroup).collect()
+    }
+
+    fn status(&self, thing: &Thing) -> Option<Status> {
+        let Thing::FloorGroup(group) = thing else { return None };
+        self.groups.get(usize::from(*group)).map(|group| Status::FloorGroup(group.status.clone()))
+    }
+
+    fn desired(&self, now: Mono, out: &mut Vec<Desired>) {
+        self.groups.iter().for_each(|group| group.elevator.desired(now, out));
+    }
+
+    fn stopped(&self) -> bool {
+        self.groups.iter().all(|group| group.elevator.stopped())
+    }
+}

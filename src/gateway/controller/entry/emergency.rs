@@ -1,0 +1,114 @@
+//! Emergency cards at a reader. Owns the events and the alarm of each use; must never ask the permission set,
+//! which may be gone. Invariant: a use is counted and told in the step that opens the door.
+
+use super::{
+    Entry,
+    here::{Here, Refused},
+    waiting::{Waiting, Who},
+};
+use crate::{
+    domain::{
+        credential::CardTokens,
+        door::{DoorInput, Grant},
+        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, EventBody, Granted},
+        ids::Id,
+        kept::PinOwner,
+        keypad::{Digits, Keypad},
+        record::{EmergencyCard, Token},
+    },
+    gateway::controller::machine::{Deed, Deeds},
+    wire::token::token,
+};
+
+impl Entry {
+    pub(super) fn emergency_card(
+        &mut self,
+        here: &Here<'_>,
+        id: &Id,
+        tokens: CardTokens,
+        card: CardEvidence,
+        deeds: &mut Deeds,
+    ) {
+        let needs_pin = match self.judge_emergency_card(here, id) {
+            Ok(record) => record.pin.is_some(),
+            Err(reason) => return deeds.event(here.deny_emergency_card(id, reason, card)),
+        };
+        if !needs_pin {
+            return self.open_by_emergency_card(here, id, card, deeds);
+        }
+        let lacks = DenialReason::PinRequired;
+        if self.locks.is_locked(&PinOwner::EmergencyCard(id.clone()), here.now.mono) {
+            deeds.event(here.deny_emergency_card(id, DenialReason::PinLockedOut, card));
+        } else if self.keypad(here) == Keypad::None {
+            deeds.event(here.deny_emergency_card(id, lacks, card));
+        } else {
+            self.wait(here, Waiting { who: Who::EmergencyCard(id.clone()), tokens, card, lacks });
+        }
+    }
+
+    pub(super) fn emergency_pin(
+        &mut self,
+        here: &Here<'_>,
+        id: &Id,
+        digits: &Digits,
+        card: CardEvidence,
+        deeds: &mut Deeds,
+    ) {
+        let owner = PinOwner::EmergencyCard(id.clone());
+        let typed = digits.text().map(|digits| token(here.view.credential_key, &format!("pin:{id}:{digits}")));
+        let answer = match self.judge_emergency_card(here, id) {
+            _ if self.locks.is_locked(&owner, here.now.mono) => Err(DenialReason::PinLockedOut),
+            Ok(record) if pin_is(record, typed.as_ref()) => Ok(()),
+            Ok(_) => Err(DenialReason::WrongPin),
+            Err(reason) => Err(reason),
+        };
+        match answer {
+            Ok(()) => {
+                deeds.0.extend(self.locks.right(&owner).map(Deed::Unkeep));
+                self.open_by_emergency_card(here, id, card, deeds);
+            }
+            Err(reason) => {
+                deeds.event(here.deny_emergency_card(id, reason, card));
+                if reason == DenialReason::WrongPin {
+                    self.wrong_pin(here, owner, deeds);
+                }
+            }
+        }
+    }
+
+    fn judge_emergency_card(&self, here: &Here<'_>, id: &Id) -> Result<&EmergencyCard, DenialReason> {
+        match here.door_denies() {
+            Some(mode) => Err(mode),
+            None => self.cards.judge(id, &here.door_id, here.regime.emergency_cards, here.now, &self.certain),
+        }
+    }
+
+    fn open_by_emergency_card(&mut self, here: &Here<'_>, id: &Id, card: CardEvidence, deeds: &mut Deeds) {
+        let uses_max = self.cards.get(id).and_then(|record| record.uses_max);
+        let (uses, kept) = self.cards.used(id);
+        deeds.push(Deed::Keep(kept));
+        let emergency_card = id.clone();
+        let granted = Granted { emergency_card: Some(emergency_card.clone()), ..here.granted(Some(card)) };
+        deeds.event(EventBody::AccessGranted(granted));
+        let door = here.door_id.clone();
+        if let Some(reader) = here.reader_id() {
+            let (emergency_card, door) = (emergency_card.clone(), door.clone());
+            deeds.event(EventBody::EmergencyUsed { emergency_card, door, reader, uses, uses_max });
+        }
+        deeds.push(Deed::Alarm(AlarmSource::EmergencyCard { emergency_card: emergency_card.clone(), door }, None));
+        let actor = Actor::EmergencyCard { emergency_card };
+        deeds.door(here.door, DoorInput::Grant(Grant { actor, extended: false }));
+    }
+}
+
+/// A card without a PIN has none that is right.
+fn pin_is(record: &EmergencyCard, typed: Option<&Token>) -> bool {
+    record.pin.as_ref().zip(typed).is_some_and(|(pin, typed)| pin.matches(typed))
+}
+
+impl Here<'_> {
+    pub(super) fn deny_emergency_card(&self, id: &Id, reason: DenialReason, card: CardEvidence) -> EventBody {
+        let denied = self.denied(Refused::nobody(reason), Some(card));
+        EventBody::AccessDenied(Denied { emergency_card: Some(id.clone()), ..denied })
+    }
+}

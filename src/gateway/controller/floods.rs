@@ -1,0 +1,135 @@
+//! Readers that babble and contacts that flap. Owns how many events of one source are told one by one; must never
+//! hold back a decision, a relay or an alarm at a door, only the telling. Invariant: whatever one wire does, it
+//! cannot push what the cloud has not acknowledged out of the log, and what was not told is counted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::domain::{
+    bucket::Bucket,
+    event::{EventBody, FlappingInput},
+    ids::Id,
+    time::Mono,
+};
+
+/// Events of one source at once, and how soon another one is earned.
+const BURST: u32 = 60;
+const EARNED_EVERY: Duration = Duration::from_secs(2);
+/// A source that was silent for so long has come to rest.
+const QUIET: Duration = Duration::from_secs(10);
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// The same credential granted again at the same reader within this time is the same person still standing there.
+const REPEAT: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Reader(Id),
+    Contact(Id),
+    Rex(Id),
+    Input(Id),
+}
+
+/// ```text
+///   calm --budget spent--> flooding (counted, told at once and then every minute) --quiet--> calm
+/// ```
+#[derive(Debug)]
+struct Flow {
+    bucket: Bucket,
+    flooding: Option<Flooding>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flooding {
+    count: u64,
+    last: Mono,
+    told_at: Mono,
+}
+
+/// By source: as many as the site has.
+#[derive(Debug, Default)]
+pub struct Floods {
+    flows: BTreeMap<Source, Flow>,
+    /// The last grant of each reader.
+    granted: BTreeMap<Id, (Id, Mono)>,
+}
+
+impl Floods {
+    /// Whether this event is told by itself; else it is counted.
+    pub fn admit(&mut self, now: Mono, body: &EventBody) -> bool {
+        let Some(source) = self.source(now, body) else { return true };
+        let new = || Flow { bucket: Bucket::new(BURST, EARNED_EVERY, now), flooding: None };
+        let flow = self.flows.entry(source).or_insert_with(new);
+        if let Some(flooding) = &mut flow.flooding {
+            flooding.count += 1;
+            flooding.last = now;
+            return false;
+        }
+        if flow.bucket.take(now) {
+            return true;
+        }
+        flow.flooding = Some(Flooding { count: 1, last: now, told_at: now });
+        false
+    }
+
+    /// A grant is always told, but for the same one again at once.
+    fn source(&mut self, now: Mono, body: &EventBody) -> Option<Source> {
+        Some(match body {
+            EventBody::AccessDenied(denied) => Source::Reader(denied.reader.clone()?),
+            EventBody::AccessGranted(granted) => {
+                let (reader, credential) = (granted.reader.clone()?, granted.credential.clone()?);
+                let before = self.granted.insert(reader.clone(), (credential.clone(), now));
+                let (last, at) = before?;
+                (last == credential && now.since(at) < REPEAT).then_some(Source::Reader(reader))?
+            }
+            EventBody::DoorOpened { door }
+            | EventBody::DoorClosed { door }
+            | EventBody::DoorForced { door }
+            | EventBody::DoorAlarmCleared { door } => Source::Contact(door.clone()),
+            EventBody::RexActivated { door } => Source::Rex(door.clone()),
+            EventBody::PowerLost { input }
+            | EventBody::PowerRestored { input }
+            | EventBody::TamperActivated { input, .. }
+            | EventBody::TamperCleared { input, .. }
+            | EventBody::InputActivated { input }
+            | EventBody::InputCleared { input } => Source::Input(input.clone()),
+            _ => return None,
+        })
+    }
+
+    /// What was counted and is due to be told.
+    pub fn due(&mut self, now: Mono) -> Vec<EventBody> {
+        let mut told = Vec::new();
+        for (source, flow) in &mut self.flows {
+            let Some(flooding) = &mut flow.flooding else { continue };
+            let over = flooding.last + QUIET <= now;
+            if flooding.count > 0 && (over || flooding.told_at <= now) {
+                told.push(event(source, std::mem::take(&mut flooding.count)));
+                flooding.told_at = now + TOLD_EVERY;
+            }
+            flow.flooding.take_if(|_| over);
+        }
+        told
+    }
+
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let due = |flooding: Flooding| {
+            let quiet = flooding.last + QUIET;
+            if flooding.count > 0 { quiet.min(flooding.told_at) } else { quiet }
+        };
+        self.flows.values().filter_map(|flow| flow.flooding.map(due)).min()
+    }
+}
+
+fn event(source: &Source, count: u64) -> EventBody {
+    let flapping = |door: Option<&Id>, input: Option<&Id>, what| EventBody::InputFlapping {
+        what,
+        door: door.cloned(),
+        input: input.cloned(),
+        count,
+    };
+    match source {
+        Source::Reader(reader) => EventBody::ReaderBabbling { reader: reader.clone(), count },
+        Source::Contact(door) => flapping(Some(door), None, FlappingInput::Contact),
+        Source::Rex(door) => flapping(Some(door), None, FlappingInput::Rex),
+        Source::Input(input) => flapping(None, Some(input), FlappingInput::Input),
+    }
+}

@@ -1,0 +1,385 @@
+//! At a cabinet's reader and keypad: who opens which compartment. Owns what was presented and typed and not decided
+//! yet; must never open by a code that it has not looked up, nor twice by a backup code. Invariant: each card and
+//! each code that was entered has exactly one event.
+//!
+//! - A card of a cardholder with one contract in force opens its compartment; with several, the keypad is waited
+//!   for: `NUMBER#` chooses.
+//! - `CODE#`, or `NUMBER*CODE#` for one compartment: the PIN of a contract, a return code, a backup code.
+//! - A contract whose end has come still lets its key be brought back: by card or return code, only while the
+//!   compartment is empty.
+
+use super::{Deeds, Lockers, Place};
+use crate::{
+    domain::{
+        credential,
+        door::{DoorInput, Grant},
+        event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
+        fieldbus::CardRead,
+        ids::{DoorIx, Id},
+        kept::{Kept, KeptKey},
+        keypad::Key,
+        locker::{CONSUMED_MAX, Lockout, Means, Opening, Standing, Typed, Typing, standing},
+        permission::{Decision, Restriction, Target},
+        record::Token,
+        time::{Mono, Now},
+        topology::ReaderAt,
+    },
+    gateway::controller::machine::{Deed, View},
+    wire::token::token,
+};
+
+/// How long the use of a backup code may take to become durable; then nothing is opened.
+const DURABLE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+/// Compartments that one person chooses from.
+const CHOICES_MAX: usize = 64;
+
+/// What is going on at one cabinet.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    typing: Typing,
+    lockout: Lockout,
+    choosing: Option<Choosing>,
+    pending: Option<Pending>,
+}
+
+/// Several compartments are meant: which?
+#[derive(Debug)]
+struct Choosing {
+    until: Mono,
+    choices: Vec<Choice>,
+    asked: Asked,
+}
+
+/// A compartment that may be opened, and why.
+#[derive(Clone, Debug)]
+struct Choice {
+    place: Place,
+    door: DoorIx,
+    number: u16,
+    contract: Id,
+    means: Means,
+    /// Of a backup code.
+    code: Option<Token>,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+struct Asked {
+    cabinet: Id,
+    reader: Id,
+    holder: Option<(Id, Id, bool)>,
+    card: Option<CardEvidence>,
+}
+
+/// A backup code whose use is on its way to the disk.
+#[derive(Debug)]
+struct Pending {
+    key: KeptKey,
+    until: Mono,
+    choice: Choice,
+    asked: Asked,
+}
+
+/// Whether this person is active and no deny rule holds for them there. What the rules lack a contract makes good.
+fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
+    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, Restriction::NONE);
+    match decision {
+        Decision::Denied { reason, rule, .. } if rule.is_none() && reason != DenialReason::NoRule => {
+            Err((reason, None))
+        }
+        Decision::Denied { reason: DenialReason::ExplicitDeny, rule, .. } => {
+            Err((DenialReason::ExplicitDeny, rule.cloned()))
+        }
+        Decision::Denied { .. } | Decision::Granted { .. } => Ok(()),
+    }
+}
+
+impl Desk {
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        let choosing = self.choosing.as_ref().map(|choosing| choosing.until);
+        choosing.into_iter().chain(self.pending.as_ref().map(|pending| pending.until)).min()
+    }
+}
+
+impl Asked {
+    fn denied(&self, door: Option<&Id>, contract: Option<&Id>, reason: DenialReason, rule: Option<Id>) -> EventBody {
+        let (person, credential) = self.holder.clone().map(|(person, credential, _)| (person, credential)).unzip();
+        EventBody::AccessDenied(Denied {
+            door: door.cloned(),
+            cabinet: Some(self.cabinet.clone()),
+            reader: Some(self.reader.clone()),
+            person,
+            credential,
+            rule,
+            contract: contract.cloned(),
+            card: self.card.clone(),
+            ..Denied::new(reason)
+        })
+    }
+}
+
+impl Lockers {
+    pub(super) fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
+        let Some((reader, ReaderAt::Cabinet(at))) = view.topology.reader_at(read.reader) else { return };
+        let at = usize::from(at);
+        let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        let asked = Asked { cabinet: cabinet.config.id.clone(), reader: reader.clone(), holder: None, card: None };
+        match Key::of(read.card) {
+            None => self.card(now, view, at, asked, read, deeds),
+            Some(key) => {
+                let timeout = cabinet.config.keypad_timeout;
+                if let Some(typed) = cabinet.desk.typing.press(now.mono, key, timeout) {
+                    self.typed(now, view, at, asked, &typed, deeds);
+                }
+            }
+        }
+    }
+
+    /// What waited too long.
+    pub(super) fn pass_time(&mut self, now: Now, deeds: &mut Deeds) {
+        for cabinet in &mut self.cabinets {
+            let desk = &mut cabinet.desk;
+            if let Some(choosing) = desk.choosing.take_if(|choosing| choosing.until <= now.mono) {
+                deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
+            }
+            // The disk did not take it: it counts as used, and opens nothing.
+            if let Some(Pending { choice, asked, .. }) = desk.pending.take_if(|pending| pending.until <= now.mono) {
+                deeds.event(asked.denied(None, Some(&choice.contract), DenialReason::NoRule, None));
+            }
+        }
+    }
+
+    fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
+        let presented = credential::decode(read.card);
+        let tokens = presented.tokens(|text| token(view.credential_key, text));
+        let asked = Asked { card: Some(presented.evidence), ..asked };
+        let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        cabinet.desk.typing.clear();
+        if let Some(choosing) = cabinet.desk.choosing.take() {
+            deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
+        }
+        let Some(first) = cabinet.config.compartments.first().map(|compartment| compartment.door) else { return };
+        // Who it is: what the rules of the first compartment lack, a contract makes good.
+        let (person, credential, extended) = match view.permissions.decide(&tokens, first, now) {
+            Decision::Granted { person, credential: Some(credential), extended, .. } => (person, credential, extended),
+            Decision::Granted { .. } => return,
+            Decision::Denied { reason, person: Some(person), credential: Some(credential), rule, .. }
+                if rule.is_some() || reason == DenialReason::NoRule =>
+            {
+                (person, credential, false)
+            }
+            Decision::Denied { reason, person, credential, rule, .. } => {
+                let holder = person.zip(credential).map(|(person, credential)| (person, credential, false));
+                return deeds.event(Asked { holder, ..asked }.denied(None, None, reason, rule));
+            }
+        };
+        let (choices, refused) = self.contracts_of(now, view, at, &person);
+        let asked = Asked { holder: Some((person, credential, extended)), ..asked };
+        match choices.as_slice() {
+            [] => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+            [choice] => self.open(now, view, choice.clone(), &asked, deeds),
+            _ => self.ask(now, at, choices, asked),
+        }
+    }
+
+    /// What this person may open; if nothing, why not.
+    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<DenialReason>) {
+        let Some(cabinet) = self.cabinets.get(at) else { return (Vec::new(), None) };
+        let (mut choices, mut refused) = (Vec::new(), None);
+        let theirs = |contract: &crate::domain::record::LockerContract| contract.person.as_ref() == Some(person);
+        for (id, contract) in view.permissions.site().locker_contracts.iter().filter(|(_, contract)| theirs(contract)) {
+            let slots = cabinet.config.compartments.iter().enumerate();
+            for (slot, compartment) in slots.filter(|(_, compartment)| compartment.id == contract.locker) {
+                let held = cabinet.slots.get(slot).and_then(|slot| slot.key.as_ref());
+                let theirs_is_out = held.is_some_and(|key| key.contract.as_ref() == Some(id) && key.is_out());
+                let means = match standing(contract, now) {
+                    Standing::InForce => Means::Card,
+                    // The key may still be brought back.
+                    Standing::Over if theirs_is_out => Means::ReturnCode,
+                    other => {
+                        refused = refused.or(other.denial());
+                        continue;
+                    }
+                };
+                let (place, door) = (Place { cabinet: at, slot }, compartment.door);
+                let (number, contract) = (compartment.number, id.clone());
+                choices.push(Choice { place, door, number, contract, means, code: None });
+            }
+        }
+        // Two contracts of one compartment are one choice.
+        choices.dedup_by_key(|choice| choice.place);
+        choices.truncate(CHOICES_MAX);
+        (choices, refused)
+    }
+
+    fn ask(&mut self, now: Now, at: usize, choices: Vec<Choice>, asked: Asked) {
+        if let Some(cabinet) = self.cabinets.get_mut(at) {
+            let until = now.mono + cabinet.config.keypad_timeout;
+            cabinet.desk.choosing = Some(Choosing { until, choices, asked });
+        }
+    }
+
+    fn typed(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, typed: &Typed, deeds: &mut Deeds) {
+        let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        if let Some(choosing) = cabinet.desk.choosing.take().filter(|choosing| now.mono < choosing.until) {
+            let number: Option<u16> = typed.digits.parse().ok().filter(|_| typed.number.is_none());
+            let chosen = choosing.choices.into_iter().find(|choice| Some(choice.number) == number);
+            return match chosen {
+                Some(choice) => self.open(now, view, choice, &choosing.asked, deeds),
+                None => deeds.event(choosing.asked.denied(None, None, DenialReason::NoRule, None)),
+            };
+        }
+        if cabinet.desk.lockout.is_locked(now.mono) {
+            return deeds.event(asked.denied(None, None, DenialReason::PinLockedOut, None));
+        }
+        let (choices, refused) = self.codes(now, view, at, typed);
+        let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        if choices.is_empty() && refused.is_none() {
+            cabinet.desk.lockout.wrong(now.mono, cabinet.config.code_tries, cabinet.config.lockout);
+            return deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
+        }
+        cabinet.desk.lockout.right();
+        match (choices.as_slice(), refused) {
+            ([choice], _) => self.open(now, view, choice.clone(), &asked, deeds),
+            ([], refused) => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+            _ => self.ask(now, at, choices, asked),
+        }
+    }
+
+    /// What these digits open. The token of each possible text is looked up, so that nothing is ever compared in
+    /// clear.
+    fn codes(&self, now: Now, view: &View<'_>, at: usize, typed: &Typed) -> (Vec<Choice>, Option<DenialReason>) {
+        let (mut choices, mut refused) = (Vec::new(), None);
+        let Some(cabinet) = self.cabinets.get(at).filter(|_| !typed.digits.is_empty()) else {
+            return (choices, refused);
+        };
+        let contracts = &view.permissions.site().locker_contracts;
+        let compartments = cabinet.config.compartments.iter().enumerate();
+        for (slot, compartment) in
+            compartments.filter(|(_, compartment)| typed.number.is_none_or(|number| number == compartment.number))
+        {
+            let mut of_it = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id).peekable();
+            if of_it.peek().is_none() {
+                continue;
+            }
+            let text = |kind: &str| token(view.credential_key, &format!("{kind}:{}:{}", compartment.id, typed.digits));
+            let (pin, back, backup) = (text("pin"), text("return"), text("backup"));
+            for (id, contract) in of_it {
+                let means = if contract.pin == Some(pin) {
+                    Means::Pin
+                } else if contract.return_code == Some(back) {
+                    Means::ReturnCode
+                } else if contract.backup_codes.contains(&backup) && !self.consumed.contains_key(&backup) {
+                    Means::BackupCode
+                } else {
+                    continue;
+                };
+                let standing = standing(contract, now);
+                let may_return = means == Means::ReturnCode && standing != Standing::NotYet;
+                match standing.denial().filter(|_| !may_return) {
+                    Some(reason) => refused = Some(reason),
+                    None => choices.push(Choice {
+                        place: Place { cabinet: at, slot },
+                        door: compartment.door,
+                        number: compartment.number,
+                        contract: id.clone(),
+                        means,
+                        code: (means == Means::BackupCode).then_some(backup),
+                    }),
+                }
+            }
+        }
+        choices.dedup_by_key(|choice| choice.place);
+        choices.truncate(CHOICES_MAX);
+        (choices, refused)
+    }
+
+    fn open(&mut self, now: Now, view: &View<'_>, choice: Choice, asked: &Asked, deeds: &mut Deeds) {
+        if let Err((reason, rule)) = self.may_open(now, view, &choice, asked) {
+            let door = view.door_id(choice.door);
+            return deeds.event(asked.denied(door, Some(&choice.contract), reason, rule));
+        }
+        let Some(code) = choice.code else { return self.opened(view, &choice, asked, deeds) };
+        let Some(cabinet) = self.cabinets.get_mut(choice.place.cabinet) else { return };
+        if cabinet.desk.pending.is_some() || self.consumed.len() >= CONSUMED_MAX * 2 {
+            return deeds.event(asked.denied(None, Some(&choice.contract), DenialReason::NoRule, None));
+        }
+        // Used up from here on; it opens when that is durable.
+        self.consumed.insert(code, now.wall);
+        let (key, until) = (Kept::backup_code(&code), now.mono + DURABLE_WITHIN);
+        cabinet.desk.pending = Some(Pending { key, until, choice, asked: asked.clone() });
+        deeds.push(Deed::KeepFirst(Kept::BackupCode { code, used_at: now.wall }));
+    }
+
+    pub(super) fn durable(&mut self, now: Now, view: &View<'_>, key: &KeptKey, deeds: &mut Deeds) {
+        let desks = self.cabinets.iter_mut().map(|cabinet| &mut cabinet.desk);
+        let pending = desks.into_iter().find_map(|desk| desk.pending.take_if(|pending| pending.key == *key));
+        let Some(Pending { choice, asked, .. }) = pending else { return };
+        match self.may_open(now, view, &choice, &asked) {
+            Ok(()) => self.opened(view, &choice, &asked, deeds),
+            Err((reason, rule)) => {
+                deeds.event(asked.denied(view.door_id(choice.door), Some(&choice.contract), reason, rule));
+            }
+        }
+    }
+
+    fn may_open(
+        &self,
+        now: Now,
+        view: &View<'_>,
+        choice: &Choice,
+        asked: &Asked,
+    ) -> Result<(), (DenialReason, Option<Id>)> {
+        let contract = view.permissions.site().locker_contracts.get(&choice.contract);
+        let contract = contract.ok_or((DenialReason::NoRule, None))?;
+        if let Some(reason) = view.denies(choice.door, now.mono) {
+            return Err((reason, None));
+        }
+        // A deny rule overrides a contract as it overrides an allow rule.
+        let person = asked.holder.as_ref().map(|(person, ..)| person).or(contract.person.as_ref());
+        if let Some(person) = person {
+            holder_may(view, person, choice.door, now)?;
+        }
+        let slot = self.cabinets.get(choice.place.cabinet).and_then(|cabinet| cabinet.slots.get(choice.place.slot));
+        let empty = slot.is_some_and(|slot| slot.occupied == Some(false));
+        if choice.means == Means::ReturnCode && !empty {
+            return Err((DenialReason::AreaFull, None));
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, view: &View<'_>, choice: &Choice, asked: &Asked, deeds: &mut Deeds) {
+        let contracts = &view.permissions.site().locker_contracts;
+        let contract = contracts.get(&choice.contract);
+        let (person, credential) = match &asked.holder {
+            Some((person, credential, _)) => (Some(person.clone()), Some(credential.clone())),
+            None => (contract.and_then(|contract| contract.person.clone()), None),
+        };
+        deeds.event(EventBody::AccessGranted(Granted {
+            door: view.door_id(choice.door).cloned(),
+            reader: Some(asked.reader.clone()),
+            person: person.clone(),
+            credential,
+            contract: Some(choice.contract.clone()),
+            card: asked.card.clone(),
+            ..Granted::default()
+        }));
+        let actor = match asked.holder.clone() {
+            Some((person, credential, extended)) => {
+                let actor = Actor::Person { person, credential };
+                deeds.door(choice.door, DoorInput::Grant(Grant { actor: actor.clone(), extended }));
+                actor
+            }
+            None => {
+                let actor = Actor::Contract { contract: choice.contract.clone(), person: person.clone() };
+                deeds.door(choice.door, DoorInput::Admit(actor.clone()));
+                actor
+            }
+        };
+        let due = contract.and_then(|contract| contract.until);
+        let opening = Opening { actor, contract: Some(choice.contract.clone()), person, due };
+        if let Some((_, slot)) = self.at(choice.place) {
+            slot.opening = Some((opening, None));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Which machines stand beside the doors, and in which order they hear of things. Owns that list and what
+//! they are made of; must never hold their state.
+
+use super::{
+    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
+    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
+};
+use crate::domain::field::FieldConfig;
+
+/// All of them, new.
+pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
+    vec![
+        Box::new(Entry::new(config)),
+        Box::<AutoOpenMachine>::default(),
+        Box::<InterlockMachine>::default(),
+        Box::new(FreeOutputs::new(config)),
+        Box::new(Elevators::new(&config.floor_groups)),
+        Box::new(Lockers::new(&config.cabinets)),
+        Box::new(NodeInputs::new(config)),
+        Box::<Alarms>::default(),
+        Box::<SystemEvents>::default(),
+    ]
+}

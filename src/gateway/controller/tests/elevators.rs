@@ -1,0 +1,176 @@
+//! In the cab and at the floors' relays, through the controller.
+
+use serde_json::{Value, json};
+
+use super::{
+    hall::{Hall, access, ada, names},
+    *,
+};
+use crate::domain::order::FloorAction;
+
+fn rule(name: &str, body: Value) -> Value {
+    json!({"kind": "access_rule", "id": name, "body": body})
+}
+
+fn riders() -> Vec<Value> {
+    let floors = json!([{"floor_group": "lift", "floors": ["floor-0", "floor-2"]}]);
+    [ada(), vec![rule("r-1", json!({"effect": "allow", "persons": ["ada"], "floors": floors}))]].concat()
+}
+
+fn order(hall: &mut Hall, number: u64, floors: &[&str], action: FloorAction) -> Vec<(Ticket, Progress)> {
+    let order = Order {
+        ticket: Ticket(number),
+        what: Task::Floor { floor_group: id("lift"), floors: floors.iter().map(|floor| id(floor)).collect(), action },
+        deadline: hall.now.mono + Duration::from_secs(5),
+        issued_at: hall.now.wall,
+        by: crate::domain::event::Actor::Operator { operator: id("op-1"), jti: id("j") },
+    };
+    let step = hall.controller.handle(hall.now, Input::Order(order));
+    step.reports.into_iter().map(|report| (report.ticket, report.progress)).collect()
+}
+
+#[test]
+fn one_read_in_the_cab_enables_every_floor_of_its_holder_and_has_one_event() {
+    let mut hall = Hall::new(riders());
+    let told = hall.in_cab(GOOD);
+    let event = access(&told);
+    assert_eq!(event["type"], "access.granted");
+    assert_eq!((&event["floor_group"], &event["floors"]), (&json!("lift"), &json!(["floor-0", "floor-2"])));
+    assert_eq!((&event["person"], &event["rule"], &event["reader"]), (&json!("ada"), &json!("r-1"), &json!("cab-in")));
+    assert_eq!(event.get("door"), None);
+    assert_eq!(hall.floors(), [true, false, true]);
+    let chosen = hall.input(RELAYS, 2, true);
+    assert_eq!((names(&chosen), &chosen[0]["person"]), (vec!["floor.selected"], &json!("ada")));
+    assert_eq!(names(&hall.input(RELAYS, 1, true)), ["floor.selected_without_right"]);
+    hall.pass(10_000);
+    assert_eq!(hall.floors(), [false; 3]);
+}
+
+#[test]
+fn who_may_go_nowhere_is_told_why_and_moves_nothing() {
+    let nowhere = json!([{"floor_group": "lift", "floors": ["floor-9"]}, {"floor_group": "other"}]);
+    let all = json!([{"floor_group": "lift"}]);
+    let allow = |more: Value| {
+        let mut body = json!({"effect": "allow", "persons": ["ada"], "floors": all});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        vec![rule("r-1", body)]
+    };
+    let never = json!({"kind": "schedule", "id": "never", "body": {"dates": []}});
+    let deny = rule("r-0", json!({"effect": "deny", "persons": ["ada"], "floors": all}));
+    for (records, reason) in [
+        (vec![], "no_rule"),
+        (vec![rule("r-1", json!({"effect": "allow", "persons": ["ada"], "floors": nowhere}))], "no_rule"),
+        ([allow(json!({})), vec![deny]].concat(), "explicit_deny"),
+        ([allow(json!({"schedule": "never"})), vec![never]].concat(), "outside_schedule"),
+        (allow(json!({"authentication": "card_and_pin"})), "pin_required"),
+        (allow(json!({"authentication": "two_person"})), "second_person_required"),
+    ] {
+        let mut hall = Hall::new([ada(), records].concat());
+        let event = access(&hall.in_cab(GOOD));
+        assert_eq!((&event["type"], &event["reason"]), (&json!("access.denied"), &json!(reason)), "{event}");
+        assert_eq!((&event["floor_group"], &event["person"]), (&json!("lift"), &json!("ada")));
+        assert_eq!(hall.floors(), [false; 3], "{reason}");
+    }
+    let mut hall = Hall::new(riders());
+    assert_eq!(access(&hall.in_cab(UNKNOWN))["reason"], "unknown_credential");
+}
+
+#[test]
+fn a_deny_for_one_floor_leaves_the_others() {
+    let floors = |floors: &[&str]| json!([{"floor_group": "lift", "floors": floors}]);
+    let rules = vec![
+        rule("r-1", json!({"effect": "allow", "persons": ["ada"], "floors": [{"floor_group": "lift"}]})),
+        rule("r-2", json!({"effect": "deny", "persons": ["ada"], "floors": floors(&["floor-1"])})),
+    ];
+    let mut hall = Hall::new([ada(), rules].concat());
+    let _ = hall.in_cab(GOOD);
+    assert_eq!(hall.floors(), [true, false, true]);
+}
+
+#[test]
+fn public_floors_follow_their_schedule_and_are_not_public_by_a_clock_that_nobody_believes() {
+    // From 14:00 to 15:00; it is 14:13:20.
+    let days = json!(["monday", "tuesday", "wednesday", "thursday", "friday"]);
+    let schedule = json!({"weekly": [{"days": days, "from": "14:00", "to": "15:00"}]});
+    let public = json!({"public": [{"floors": ["floor-0"]}, {"floors": ["floor-1"], "schedule": "open"}]});
+    let records = vec![
+        json!({"kind": "schedule", "id": "open", "body": schedule}),
+        json!({"kind": "floor_group", "id": "lift", "body": public}),
+    ];
+    let mut hall = Hall::new([riders(), records].concat());
+    assert_eq!(hall.floors(), [true, true, false]);
+    let until_three = Duration::from_secs(46 * 60 + 40);
+    assert!(hall.controller.next_deadline().is_some_and(|due| due <= hall.now.mono + until_three));
+    hall.now.trust = ClockTrust::Untrusted;
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(hall.floors(), [true, false, false]);
+    hall.now.trust = ClockTrust::Trusted;
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(hall.floors(), [true, true, false]);
+    hall.pass(until_three.as_millis() as u64);
+    assert_eq!(names(&hall.tell(Input::Timeout)), ["floor.disabled"]);
+    assert_eq!(hall.floors(), [true, false, false]);
+    let status = hall.status(&Thing::FloorGroup(0));
+    assert_eq!((&status["floors"][0]["cause"], &status["link"]), (&json!("public"), &json!("up")));
+    let _ = hall.replace(riders());
+    assert_eq!(hall.floors(), [false; 3]);
+}
+
+#[test]
+fn a_floor_command_is_reported_actuated_only_with_the_write_that_makes_it_last() {
+    let mut hall = Hall::new(riders());
+    assert_eq!(order(&mut hall, 1, &["floor-1"], FloorAction::Open), []);
+    assert_eq!(hall.floors(), [false, true, false]);
+    let _ = hall.confirm();
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(hall.floors(), [false, true, false], "an open outlives a power cut");
+    assert_eq!(order(&mut hall, 2, &[], FloorAction::Close), []);
+    assert_eq!(hall.floors(), [false; 3]);
+    let unknown = order(&mut hall, 3, &["floor-7"], FloorAction::Close);
+    assert!(matches!(unknown.as_slice(), [(Ticket(3), Progress::Refused(Refusal::UnknownTarget, _))]));
+}
+
+#[test]
+fn a_lockdown_of_the_whole_node_or_of_its_partition_takes_the_elevator_along() {
+    let partition = json!({"kind": "partition", "id": "vault", "body": {"doors": ["key-1"], "floor_groups": ["lift"]}});
+    let mut hall = Hall::new([riders(), vec![partition]].concat());
+    let mut number = 0;
+    let mut lockdown = |hall: &mut Hall, doors: &[u16], on: bool| {
+        number += 1;
+        let order = Order {
+            ticket: Ticket(number),
+            what: Task::Lockdown { doors: doors.iter().copied().map(DoorIx).collect(), on },
+            deadline: hall.now.mono + Duration::from_secs(5),
+            issued_at: hall.now.wall,
+            by: crate::domain::event::Actor::Operator { operator: id("op-1"), jti: id("j") },
+        };
+        let _ = hall.tell(Input::Order(order));
+        hall.status(&Thing::FloorGroup(0))["lockdown"] == true
+    };
+    assert!(!lockdown(&mut hall, &[1], true), "another door's is none of the elevator");
+    assert!(lockdown(&mut hall, &[0], true));
+    assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down");
+    assert_eq!(hall.floors(), [false; 3]);
+    assert!(!lockdown(&mut hall, &[0], false));
+    assert!(lockdown(&mut hall, &[0, 1], true));
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down", "it outlives a restart");
+    assert!(!lockdown(&mut hall, &[0, 1], false));
+    assert_eq!(access(&hall.in_cab(GOOD))["type"], "access.granted");
+}
+
+#[test]
+fn floors_fail_as_configured_when_their_board_is_lost_and_are_told_when_it_is_back() {
+    let mut hall = Hall::new(riders());
+    let _ = hall.in_cab(GOOD);
+    let told = hall.bus(BusReport::BoardLost { board: RELAYS, detail: "no answer".to_owned() });
+    assert!(names(&told).contains(&"floor.lost") && names(&told).contains(&"board.lost"), "{told:?}");
+    assert_eq!(hall.status(&Thing::FloorGroup(0))["link"], "lost");
+    let refused = order(&mut hall, 1, &["floor-1"], FloorAction::Open);
+    assert!(matches!(refused.as_slice(), [(_, Progress::Refused(Refusal::BusDown, _))]), "{refused:?}");
+    let told = hall.bus(BusReport::BoardUp { board: RELAYS });
+    assert!(names(&told).contains(&"floor.restored"), "{told:?}");
+    assert_eq!(hall.floors(), [false; 3]);
+}

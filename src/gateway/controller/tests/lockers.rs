@@ -1,0 +1,266 @@
+//! At the cabinet, through the controller.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    hall::{Hall, access, ada, hashed, named, names, set},
+    *,
+};
+
+fn contract(name: &str, body: Value) -> Value {
+    json!({"kind": "locker_contract", "id": name, "body": body})
+}
+
+/// Ada's contract for the first compartment.
+fn of_ada(more: &Value) -> Vec<Value> {
+    let mut body = json!({"locker": "key-1", "person": "ada", "key": "van"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    [ada(), vec![contract("c-1", body)]].concat()
+}
+
+fn locked_again(hall: &mut Hall) {
+    hall.pass(5_000);
+    let _ = hall.tell(Input::Timeout);
+    let _ = hall.confirm();
+    assert!(!hall.unlocked(0) && !hall.unlocked(1));
+}
+
+#[test]
+fn a_card_with_one_contract_opens_its_compartment_and_the_key_is_followed() {
+    let mut hall = Hall::new(of_ada(&json!({})));
+    let added = hall.occupy(0, true);
+    assert_eq!((names(&added), &added[0]["key"]), (vec!["key.added"], &json!("van")));
+    let event = access(&hall.at_cabinet(GOOD));
+    assert_eq!(
+        (&event["type"], &event["door"], &event["contract"]),
+        (&json!("access.granted"), &json!("key-1"), &json!("c-1"))
+    );
+    assert!(hall.unlocked(0) && !hall.unlocked(1));
+    let fetched = hall.occupy(0, false);
+    assert_eq!((names(&fetched), &fetched[0]["person"]), (vec!["key.fetched"], &json!("ada")));
+    locked_again(&mut hall);
+    let _ = hall.at_cabinet(GOOD);
+    let returned = hall.occupy(0, true);
+    assert_eq!((names(&returned), &returned[0]["person"]), (vec!["key.returned"], &json!("ada")));
+    let status = hall.status(&Thing::Locker(DoorIx(0)));
+    assert_eq!((&status["occupied"], &status["key"]["state"]), (&json!(true), &json!("returned")));
+    assert_eq!(status["contract_sync"], json!([{"contract": "c-1", "state": "applied", "generation": 41}]));
+}
+
+#[test]
+fn a_key_that_is_out_when_its_contract_ends_is_told_once_and_may_still_come_back() {
+    let until = "2026-09-21T15:00:00.000Z";
+    let mut hall = Hall::new(of_ada(&json!({ "until": until })));
+    let _ = hall.occupy(0, true);
+    let _ = hall.at_cabinet(GOOD);
+    let _ = hall.occupy(0, false);
+    locked_again(&mut hall);
+    assert!(hall.controller.next_deadline().is_some());
+    hall.pass(3_000_000);
+    let told = hall.tell(Input::Timeout);
+    let overdue: Vec<&Value> = told.iter().filter(|event| named(event) == "key.not_returned").collect();
+    assert!(matches!(overdue.as_slice(), [event] if event["contract"] == "c-1"), "{told:?}");
+    let _ = hall.sync();
+    hall.crash();
+    assert!(hall.tell(Input::Timeout).is_empty(), "it is told once");
+    let event = access(&hall.at_cabinet(GOOD));
+    assert_eq!(event["type"], "access.granted");
+    assert_eq!(names(&hall.occupy(0, true)), ["key.returned"]);
+    locked_again(&mut hall);
+    // It is back: the contract is over.
+    let event = access(&hall.at_cabinet(GOOD));
+    assert_eq!((&event["type"], &event["reason"]), (&json!("access.denied"), &json!("expired")));
+}
+
+#[test]
+fn with_several_contracts_the_keypad_says_which() {
+    let second = contract("c-2", json!({"locker": "key-2", "person": "ada"}));
+    let mut hall = Hall::new([of_ada(&json!({})), vec![second]].concat());
+    assert!(hall.at_cabinet(GOOD).is_empty());
+    let event = access(&hall.types("2#"));
+    assert_eq!(
+        (&event["type"], &event["door"], &event["person"]),
+        (&json!("access.granted"), &json!("key-2"), &json!("ada"))
+    );
+    assert!(!hall.unlocked(0) && hall.unlocked(1));
+    locked_again(&mut hall);
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(access(&hall.types("3#"))["reason"], "no_rule");
+    let _ = hall.at_cabinet(GOOD);
+    hall.pass(10_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "pin_required");
+    assert!(!hall.unlocked(0) && !hall.unlocked(1));
+}
+
+#[test]
+fn a_pin_opens_the_compartment_of_its_contract_and_wrong_codes_lock_the_keypad() {
+    let records = vec![contract("c-1", json!({"locker": "key-2", "pin": hashed("pin:key-2:1234")}))];
+    let mut hall = Hall::new(records);
+    let event = access(&hall.types("1234#"));
+    assert_eq!((&event["door"], &event["contract"], event.get("person")), (&json!("key-2"), &json!("c-1"), None));
+    assert!(hall.unlocked(1));
+    locked_again(&mut hall);
+    // The same for this compartment, and not for another.
+    assert_eq!(access(&hall.types("2*1234#"))["type"], "access.granted");
+    locked_again(&mut hall);
+    for _ in 0..3 {
+        assert_eq!(access(&hall.types("1*1234#"))["reason"], "wrong_pin");
+    }
+    assert_eq!(access(&hall.types("1234#"))["reason"], "pin_locked_out");
+    hall.pass(60_000);
+    assert_eq!(access(&hall.types("1234#"))["type"], "access.granted");
+}
+
+#[test]
+fn a_return_code_opens_only_an_empty_compartment() {
+    let mut hall = Hall::new(of_ada(&json!({ "return_code": hashed("return:key-1:77") })));
+    let _ = hall.occupy(0, true);
+    let event = access(&hall.types("77#"));
+    assert_eq!((&event["reason"], &event["door"]), (&json!("area_full"), &json!("key-1")));
+    assert!(!hall.unlocked(0));
+    let _ = hall.occupy(0, false);
+    assert_eq!(access(&hall.types("77#"))["type"], "access.granted");
+    assert!(hall.unlocked(0));
+    assert_eq!(names(&hall.occupy(0, true)), ["key.returned"]);
+    locked_again(&mut hall);
+    // Nobody knows what is in a compartment whose board is lost.
+    let _ = hall.occupy(0, false);
+    let _ = hall.bus(BusReport::BoardLost { board: GATE, detail: String::new() });
+    assert_eq!(access(&hall.types("77#"))["reason"], "area_full");
+}
+
+#[test]
+fn a_backup_code_opens_once_its_use_is_durable_and_never_again() {
+    let mut hall =
+        Hall::new(of_ada(&json!({ "backup_codes": [hashed("backup:key-1:9001"), hashed("backup:key-1:9002")] })));
+    assert!(hall.types("9001#").is_empty());
+    assert!(!hall.unlocked(0), "its use is not on the disk yet");
+    assert_eq!(access(&hall.sync())["contract"], "c-1");
+    assert!(hall.unlocked(0));
+    locked_again(&mut hall);
+    assert_eq!(access(&hall.types("9001#"))["reason"], "wrong_pin");
+    hall.crash();
+    assert_eq!(access(&hall.types("9001#"))["reason"], "wrong_pin", "nor after a restart");
+    assert!(hall.types("9002#").is_empty());
+    hall.pass(10_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "no_rule", "a disk that takes nothing opens nothing");
+    let _ = hall.sync();
+    assert!(!hall.unlocked(0));
+}
+
+#[test]
+fn a_door_that_is_locked_down_and_a_rule_that_denies_stop_a_contract() {
+    let deny =
+        json!({"kind": "access_rule", "id": "r-1", "body": {"effect": "deny", "persons": ["ada"], "doors": ["key-1"]}});
+    let mut hall = Hall::new([of_ada(&json!({})), vec![deny]].concat());
+    let event = access(&hall.at_cabinet(GOOD));
+    assert_eq!((&event["reason"], &event["rule"]), (&json!("explicit_deny"), &json!("r-1")));
+    let expired = json!({"kind": "person", "id": "ada", "body": {"expires_at": "2026-01-01T00:00:00.000Z"}});
+    let records = of_ada(&json!({ "pin": hashed("pin:key-1:55") }));
+    let mut hall = Hall::new(
+        records.into_iter().map(|record| if record["kind"] == "person" { expired.clone() } else { record }).collect(),
+    );
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "expired");
+    assert_eq!(access(&hall.types("55#"))["reason"], "expired");
+}
+
+#[test]
+fn contracts_that_exclude_each_other_are_refused_with_both_named() {
+    let from = |name: &str, from: &str, until: &str, sharing: &str| {
+        contract(name, json!({"locker": "key-1", "person": "ada", "from": from, "until": until, "sharing": sharing}))
+    };
+    let (noon, six, night) = ("2026-09-21T12:00:00.000Z", "2026-09-21T18:00:00.000Z", "2026-09-21T23:00:00.000Z");
+    let load = |records: &[Value]| set([ada(), records.to_vec()].concat()).map(drop);
+    assert_eq!(load(&[from("a", noon, six, "exclusive"), from("b", six, night, "exclusive")]), Ok(()));
+    assert_eq!(load(&[from("a", noon, night, "shared"), from("b", six, night, "shared")]), Ok(()));
+    for sharing in ["shared", "exclusive"] {
+        let faults = load(&[from("a", noon, night, sharing), from("b", six, night, "exclusive")]).unwrap_err();
+        assert_eq!(
+            faults,
+            ["locker_contract b: overlaps with locker_contract a at locker key-1, and one of them is exclusive"]
+        );
+    }
+    let nobody = load(&[contract("a", json!({"locker": "key-1"}))]).unwrap_err();
+    assert_eq!(nobody, ["locker_contract a: names neither person nor pin"]);
+}
+
+#[test]
+fn a_contract_that_has_not_begun_or_cannot_be_judged_is_pending() {
+    let mut hall = Hall::new(of_ada(&json!({ "from": "2026-09-22T00:00:00.000Z" })));
+    let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][0]["state"].clone();
+    assert_eq!(sync(&hall), "pending");
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "not_yet_active");
+    hall.pass(86_400_000);
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(sync(&hall), "applied");
+    hall.now.trust = ClockTrust::Untrusted;
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(sync(&hall), "pending");
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "clock_untrusted");
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Card,
+    Type(&'static str),
+    Occupy(bool),
+    Pass(u64),
+    Sync,
+    Crash,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Whatever happens and whenever the power goes.
+    #[test]
+    fn no_backup_code_opens_twice_and_no_return_code_opens_what_is_occupied(
+        acts in proptest::collection::vec(prop_oneof![
+            Just(Act::Card),
+            prop_oneof![Just("9001#"), Just("9002#"), Just("1*9001#"), Just("77#"), Just("1*77#"), Just("12#"), Just("*"), Just("9")]
+                .prop_map(Act::Type),
+            any::<bool>().prop_map(Act::Occupy),
+            (1u64..30_000).prop_map(Act::Pass),
+            Just(Act::Sync),
+            Just(Act::Crash),
+        ], 1..60),
+    ) {
+        // Codes alone open: Ada has no card here.
+        let codes = json!({
+            "pin": hashed("pin:key-2:4711"), "return_code": hashed("return:key-1:77"),
+            "backup_codes": [hashed("backup:key-1:9001"), hashed("backup:key-1:9002")]
+        });
+        let mut hall = Hall::new(of_ada(&codes).into_iter().filter(|record| record["kind"] != "credential").collect());
+        let (mut granted, mut occupied) = (0, false);
+        for act in acts {
+            let typed = if let Act::Type(keys) = &act { Some(*keys) } else { None };
+            let told = match act {
+                Act::Card => hall.at_cabinet(GOOD),
+                Act::Type(keys) => hall.types(keys),
+                Act::Occupy(on) => {
+                    occupied = on;
+                    hall.occupy(0, on)
+                }
+                Act::Pass(millis) => {
+                    hall.pass(millis);
+                    hall.tell(Input::Timeout)
+                }
+                Act::Sync => hall.sync(),
+                Act::Crash => {
+                    hall.crash();
+                    // What the input shows after the start.
+                    occupied = false;
+                    Vec::new()
+                }
+            };
+            let opened = told.iter().filter(|event| named(event) == "access.granted").count();
+            if typed.is_some_and(|keys| keys.ends_with("77#")) && opened > 0 {
+                prop_assert!(!occupied, "a return code opened an occupied compartment");
+            } else {
+                granted += opened;
+            }
+        }
+        prop_assert!(granted <= 2, "{granted} openings by two backup codes");
+    }
+}

@@ -1,0 +1,63 @@
+//! `latchd explain` beside the running daemon, and without it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::world::World;
+
+/// What it prints, and whether it ended well.
+fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_latchd"))
+        .arg("explain")
+        .args(arguments)
+        .arg("--config")
+        .arg(world.site.config())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_reasoning_is_told_beside_the_daemon_and_without_it() {
+    let mut world = World::running();
+    let noon = ["--at", "2026-11-23T12:00:00Z"];
+    let ask = |world: &World, who: &[&str]| explain(world, &[&["--door", "front"], who, &noon[..]].concat());
+    for _ in 0..2 {
+        let (ok, text) = ask(&world, &["--credential", "ada-card"]);
+        assert!(ok && text.starts_with("granted at front, by rule "), "{text}");
+        assert!(text.contains("person ada, credential ada-card (card), groups: staff"), "{text}");
+        assert!(!text.contains("for a grant:"), "{text}");
+
+        let (ok, by_text) = ask(&world, &["--card-text", "h10301:10:1001"]);
+        assert!(ok && by_text.contains("read as h10301: credential ada-card"), "{by_text}");
+
+        let (ok, text) = ask(&world, &["--credential", "ben-card"]);
+        assert!(ok && text.starts_with("denied at front: outside_schedule"), "{text}");
+        assert!(text.contains("another time: rule"), "{text}");
+
+        let (ok, json) = ask(&world, &["--person", "ben", "--json"]);
+        let told: Value = serde_json::from_str(&json).unwrap();
+        assert!(ok && told["answer"]["reason"] == "outside_schedule" && told["generation"] == 1, "{json}");
+        assert!(told["candidates"][0]["rules"].as_array().is_some_and(|rules| rules.len() > 1), "{json}");
+
+        let (ok, text) = ask(&world, &["--card", "26:0000001"]);
+        assert!(ok && text.contains("read as raw: no credential"), "{text}");
+
+        let (ok, text) = ask(&world, &["--person", "nobody"]);
+        assert!(!ok && text.contains("there is no person nobody in the set"), "{text}");
+        let (ok, text) = explain(&world, &["--door", "moon", "--person", "ada"]);
+        assert!(!ok && text.contains("there is no door moon"), "{text}");
+        if world.is_running() {
+            assert_eq!(world.stop(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn without_a_set_there_is_nothing_to_explain() {
+    let world = World::new();
+    let (ok, text) = explain(&world, &["--door", "front", "--person", "ada"]);
+    assert!(!ok && text.contains("no permission set was ever received here"), "{text}");
+}
