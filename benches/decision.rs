@@ -1,4 +1,5 @@
-//! How fast a card is decided: 10 000 people, 100 doors, a mix of grants and of every common denial.
+//! How fast a card is decided, at the size of a building and of a campus: a mix of grants and of every common
+//! denial; by plain rules, and with every kind of rule switched on (PINs, two persons, floors, fallbacks).
 //! `cargo bench --bench decision` prints divan's table (throughput and allocations) and then, because
 //! divan has no percentiles, the latency of single calls.
 
@@ -11,9 +12,14 @@ use std::{
 };
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use latchd::domain::permission::{Decision, Permissions, SetVersion};
+use latchd::domain::{
+    ids::Id,
+    permission::{Decision, Permissions, Request, Restriction, SetVersion, Target},
+    record::{Authentication, ClockFallback, Effect, FloorGrant, Medium, Record, Token, WhenStale},
+    topology::{FloorGroupPlace, Topology},
+};
 
-use self::set::{FULL, Site, compile, records, topology, zone};
+use self::set::{FULL, Question, Site, compile, id, records, token, topology, zone};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -21,6 +27,72 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 /// A building, where [`FULL`] is a campus.
 const NORMAL: Site = Site { people: 10_000, credentials: 20_000, doors: 100, groups: 200, rules: 400, schedules: 20 };
 const QUESTIONS: usize = 65_536;
+
+const FLOORS: u64 = 40;
+
+/// What no card has.
+fn pin_of(person: u64) -> Token {
+    token(1_000_000_000 + person)
+}
+
+/// The number in `card-000012`.
+fn number(id: &Id) -> u64 {
+    id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The same set with every kind of rule in it: half of the allow rules ask for more than a card, a quarter of
+/// all rules are about floors too, everybody has a PIN, one credential in ten is a PIN, and so on.
+fn every_kind(site: Site) -> Permissions {
+    use Authentication::*;
+    let mut records = records(site);
+    for (id, record) in &mut records {
+        let n = number(id);
+        match record {
+            Record::Person(person) => {
+                (person.pin, person.apb_exempt) = (Some(pin_of(n)), n.is_multiple_of(20));
+                person.duress_pin = n.is_multiple_of(3).then(|| pin_of(n + site.people));
+                person.extended_access = n.is_multiple_of(30);
+            }
+            Record::Credential(credential) if n % 10 == 9 => credential.medium = Medium::Pin,
+            Record::Group(group) => group.critical = n.is_multiple_of(10),
+            Record::AccessRule(rule) => {
+                let asks =
+                    [Some(CardOrPin), Some(CardAndPin), Some(Pin), Some(TwoPerson), None, None, None, Some(Card)];
+                rule.authentication = asks[(n % 8) as usize].filter(|_| rule.effect == Effect::Allow);
+                if n.is_multiple_of(4) {
+                    let floors = (0..6).map(|floor| self::id("floor", (n + floor * 5) % FLOORS)).collect();
+                    rule.floors.push(FloorGrant { floor_group: self::id("tower", n % 4), floors: Some(floors) });
+                }
+            }
+            _ => {}
+        }
+    }
+    let floors: Vec<Id> = (0..FLOORS).map(|n| id("floor", n)).collect();
+    let towers = (0..4).map(|n| FloorGroupPlace { id: id("tower", n), floors: floors.clone() });
+    let topology = Topology { floor_groups: towers.collect(), ..topology(site) };
+    Permissions::compile(records, &topology, &zone(), SetVersion::default()).expect("a set without faults")
+}
+
+/// One in four with a PIN, one in eight in a cab, one in eight with somebody before, one in sixteen while the
+/// node is left alone.
+fn request<'a>(questions: &'a [Question], at: usize, site: Site) -> Request<'a> {
+    let question = &questions[at];
+    let other = &questions[(at + 1) % questions.len()];
+    let mut request = question.request();
+    if at.is_multiple_of(4) {
+        request.pin = Some(pin_of(at as u64 % site.people));
+    }
+    if at % 8 == 1 {
+        request.target = Target::Cab((at / 8 % 4) as u16);
+    }
+    if at % 8 == 3 {
+        request.companion = Some(&other.card);
+    }
+    if at % 16 == 5 {
+        request.restriction = Restriction { clock: ClockFallback::IgnoreSchedules, stale: WhenStale::CriticalGroups };
+    }
+    request
+}
 
 fn throughput(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
@@ -61,6 +133,17 @@ fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
     throughput_borrowed(bencher, FULL);
 }
 
+#[divan::bench]
+fn judge_65536_with_every_kind_of_rule_at_100k_people_500_doors(bencher: Bencher) {
+    let (set, questions) = (every_kind(FULL), set::questions(FULL, QUESTIONS));
+    let requests: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, FULL)).collect();
+    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
+        for request in &requests {
+            black_box(set.judge(black_box(request)));
+        }
+    });
+}
+
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn compile_10k_people_100_doors(bencher: Bencher) {
     let (topology, zone) = (topology(NORMAL), zone());
@@ -70,20 +153,19 @@ fn compile_10k_people_100_doors(bencher: Bencher) {
 }
 
 /// Times every call by itself, and takes off what reading the clock costs at its median.
-fn latencies(site: Site) {
+fn latencies(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
     const CALLS: usize = 400_000;
-    let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     let mut clock: Vec<Duration> = (0..CALLS).map(|_| Instant::now().elapsed()).collect();
     clock.sort_unstable();
     let overhead = clock.get(CALLS / 2).copied().unwrap_or_default();
     let mut granted = 0usize;
-    let mut calls: Vec<Duration> = questions
+    let mut calls: Vec<Duration> = requests
         .iter()
         .cycle()
         .take(CALLS)
-        .map(|question| {
+        .map(|request| {
             let begin = Instant::now();
-            let decision = set.decide(black_box(&question.card), question.door, question.now);
+            let decision = set.judge(black_box(request));
             let took = begin.elapsed();
             granted += usize::from(matches!(black_box(&decision), Decision::Granted { .. }));
             took.saturating_sub(overhead)
@@ -92,7 +174,7 @@ fn latencies(site: Site) {
     calls.sort_unstable();
     let quantile = |q: f64| calls.get((CALLS as f64 * q) as usize).copied().unwrap_or_default().as_nanos();
     println!(
-        "{:>7} people {:>4} doors {:>5} rules: p50 {} ns, p99 {} ns, p99.9 {} ns, max {} ns ({}% granted, clock {} ns taken off)",
+        "{:>7} people {:>4} doors {:>5} rules, {what}: p50 {} ns, p99 {} ns, p99.9 {} ns, max {} ns ({}% granted, clock {} ns taken off)",
         site.people,
         site.doors,
         site.rules,
@@ -110,7 +192,12 @@ fn main() {
     // cargo test runs benches once, for their compiling and not for their figures.
     if std::env::args().any(|argument| argument == "--bench") {
         println!("\nlatency of single decisions, caches as they come:");
-        latencies(NORMAL);
-        latencies(FULL);
+        for site in [NORMAL, FULL] {
+            let questions = set::questions(site, QUESTIONS);
+            let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
+            latencies("plain", site, &compile(site), &plain);
+            let all: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, site)).collect();
+            latencies("every kind", site, &every_kind(site), &all);
+        }
     }
 }

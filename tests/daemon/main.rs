@@ -8,6 +8,7 @@ mod cellar;
 mod commands;
 mod configuration;
 mod doors;
+mod edits;
 mod explain;
 mod life;
 mod live;

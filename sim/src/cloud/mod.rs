@@ -94,6 +94,8 @@ pub struct Cloud {
     pub keys: CloudKeys,
     node: PublicKey,
     pub set: SetStore,
+    /// Edits by command that every document of the set from now on takes over or discards.
+    pub absorbs: Vec<Id>,
     pub epoch: u64,
     pub keys_version: u64,
     signed_keys: Option<((u64, u64), Outgoing)>,
@@ -135,6 +137,7 @@ impl Cloud {
             keys,
             node,
             set: SetStore::default(),
+            absorbs: Vec::new(),
             epoch: 1,
             keys_version: 1,
             signed_keys: None,
@@ -196,7 +199,7 @@ impl Cloud {
             to: self.set.generation,
             digest: self.set.digest(),
             critical: Vec::new(),
-            absorbs: Vec::new(),
+            absorbs: self.absorbs.clone(),
             ops,
         });
         let out = self.signed(Typ::Set, self.topics.set(), &set::json(&delta), false);
@@ -218,7 +221,7 @@ impl Cloud {
             generation: self.set.generation,
             digest: self.set.digest(),
             critical: Vec::new(),
-            absorbs: Vec::new(),
+            absorbs: self.absorbs.clone(),
             chunks: self.set.summary().clone().into_chunks(),
         });
         self.signed(Typ::Set, self.topics.set(), &set::json(&manifest), false)

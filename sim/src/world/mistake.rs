@@ -9,10 +9,11 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
+        kept::Kept,
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{Effect, Record},
+        record::{Area, Effect, Record},
     },
     gateway::{
         controller::Lasting,
@@ -66,10 +67,14 @@ pub enum Mistake {
     DelayIgnored,
     /// The doors hear of no system event.
     SystemEventIgnored,
+    /// Nobody is in the hall after a restart.
+    WhereaboutsForgotten,
+    /// The doors hear of no limit to the people inside.
+    LimitIgnored,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 17] = [
+    pub const ALL: [Mistake; 19] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -87,6 +92,8 @@ impl Mistake {
         Mistake::HoldsForgotten,
         Mistake::DelayIgnored,
         Mistake::SystemEventIgnored,
+        Mistake::WhereaboutsForgotten,
+        Mistake::LimitIgnored,
     ];
 
     /// What must catch it.
@@ -108,6 +115,8 @@ impl Mistake {
             Mistake::HoldsForgotten => Invariant::HeldIsShut,
             Mistake::DelayIgnored => Invariant::DelaysKeepTheirTime,
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
+            Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
+            Mistake::LimitIgnored => Invariant::AreaNotOverfull,
         }
     }
 
@@ -222,6 +231,13 @@ impl Shim {
                 (state.lockdown, state.dnd, state.force) = (None, None, None);
             }
         }
+        if self.is(Mistake::WhereaboutsForgotten) {
+            for kept in lasting.kept.values_mut() {
+                if let Kept::Whereabouts { areas, .. } = kept {
+                    areas.retain(|presence| presence.area.as_str() != "hall");
+                }
+            }
+        }
         lasting
     }
 
@@ -256,13 +272,19 @@ impl Shim {
                 sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
             }
             Some(mistake) => {
+                let unlimited = |record: Record| match record {
+                    Record::Area(body) if mistake == Mistake::LimitIgnored => {
+                        Record::Area(Area { occupancy_max: None, ..body })
+                    }
+                    record => record,
+                };
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
                     Record::SystemEvent(_) => mistake == Mistake::SystemEventIgnored,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation).map(|generation| generation.without(ignored))
+                sets.at(version.generation).map(|generation| generation.without(ignored).map(unlimited))
             }
             None => None,
         };

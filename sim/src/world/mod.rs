@@ -10,7 +10,8 @@
 //!
 //! Every hand-over between two threads of the daemon is an event of its own with a small delay, in order
 //! within its channel; so a crash "at any event" is a crash at every barrier, and between any two threads.
-//! The wiring in `node*` repeats that of `latchd::runtime` without its threads. Mistakes are planted on
+//! What is held after every event, and the mistake that each invariant catches, stands in `sim/README.md`. The
+//! wiring in `node*` repeats that of `latchd::runtime` without its threads. Mistakes are planted on
 //! these hand-overs, never in the machines.
 
 mod board;

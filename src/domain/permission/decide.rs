@@ -202,7 +202,7 @@ impl Permissions {
     ) -> Decision<&'a Id> {
         let subject = self.subject(holding.person, credential, request, companion);
         let judged = self.judge_subject(&subject, Some(credential));
-        self.answer(&subject, self.people.credentials.name(holding.credential), judged)
+        self.answer(&subject, self.people.credentials.name_of_taken(holding.credential), judged)
     }
 
     pub(super) fn subject(
@@ -242,7 +242,8 @@ impl Permissions {
 
     fn answer<'a>(&'a self, subject: &Subject, credential: Option<&'a Id>, judged: Judged) -> Decision<&'a Id> {
         let people = &self.people;
-        let (Some(person), Some(cell)) = (people.persons.name(subject.person), people.persons.cell(subject.person))
+        let (Some(person), Some(cell)) =
+            (people.persons.name_of_taken(subject.person), people.persons.cell(subject.person))
         else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };

@@ -14,7 +14,7 @@ impl Reaches for Permissions {
         self.site.partitions.get(partition).map(of_partition)
     }
 
-    /// The doors of every rule that names them or one of their groups, and the compartments of their contracts.
+    /// The places of every rule that names them or one of their groups, and the compartments of their contracts.
     fn person(&self, person: &Id) -> Option<Scope> {
         let at = self.people.persons.find(person)?;
         let groups = self.people.persons.cell(at).map(|cell| cell.groups.as_slice()).unwrap_or_default();
@@ -23,6 +23,8 @@ impl Reaches for Permissions {
         for body in self.rule_bodies.values() {
             if body.persons.contains(&at) || body.groups.iter().any(|group| groups.contains(group)) {
                 scope.add_doors(body.doors.iter().filter_map(|door| topology.door_id(*door)));
+                let cabs = body.floors.iter().filter_map(|(cab, _)| topology.floor_groups.get(usize::from(*cab)));
+                cabs.for_each(|cab| scope.add_floor_group(&cab.id));
             }
         }
         let contracts = self.site.locker_contracts.values().filter(|contract| contract.person.as_ref() == Some(person));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{
-    event::{AutoOpenEnd, DenialReason, Denied, EventBody, Granted},
+    event::{AutoOpenEnd, DenialReason, Denied, EventBody, Granted, PassageWay},
     ids::Id,
     record::{Partition, SystemEvent, Trigger},
     time::Mono,
@@ -49,7 +49,27 @@ fn pairs() -> Vec<(&'static str, EventBody)> {
         ("granted", granted()),
         ("denied", denied(DenialReason::NoRule)),
         ("unknown_credential", denied(DenialReason::UnknownCredential)),
-        ("apb_violation", denied(DenialReason::ApbViolation)),
+        (
+            "apb_violation",
+            EventBody::ApbViolated {
+                door: door.clone(),
+                reader: None,
+                person: id("ada"),
+                area: id("lab"),
+                way: PassageWay::Entry,
+                denied: true,
+            },
+        ),
+        (
+            "duress",
+            EventBody::AccessDuress {
+                door: door.clone(),
+                reader: None,
+                person: id("ada"),
+                credential: None,
+                granted: true,
+            },
+        ),
         ("reader_lost", EventBody::ReaderLost { reader: reader.clone(), detail: String::new() }),
         ("reader_restored", EventBody::ReaderRestored { reader }),
         ("board_lost", EventBody::BoardLost { board: board.clone(), detail: String::new() }),

@@ -42,7 +42,9 @@ pub fn fires(
         | (Trigger::Rex { doors }, EventBody::RexActivated { door })
         | (Trigger::AutoOpenOn { doors }, EventBody::AutoOpenStarted { door, .. })
         | (Trigger::AutoOpenOff { doors }, EventBody::AutoOpenEnded { door, .. }) => at(doors, door),
-        (Trigger::FirstIn { doors }, EventBody::AutoOpenFirstPersonCame { door, person, .. }) => {
+        (Trigger::FirstIn { doors }, EventBody::AutoOpenFirstPersonCame { door, person, .. })
+        | (Trigger::Duress { doors }, EventBody::AccessDuress { door, person, .. })
+        | (Trigger::ApbViolation { doors }, EventBody::ApbViolated { door, person, .. }) => {
             at(doors, door).map(|cause| Cause { person: Some(person.clone()), ..cause })
         }
         (Trigger::Granted { doors, groups, persons }, EventBody::AccessGranted(granted)) => {
@@ -61,10 +63,6 @@ pub fn fires(
         }
         (Trigger::UnknownCredential { doors }, EventBody::AccessDenied(denied)) => {
             let fits = denied.reason == DenialReason::UnknownCredential && among(doors, denied.door.as_ref());
-            fits.then(|| by(&denied.door, &denied.person))
-        }
-        (Trigger::ApbViolation { doors }, EventBody::AccessDenied(denied)) => {
-            let fits = denied.reason == DenialReason::ApbViolation && among(doors, denied.door.as_ref());
             fits.then(|| by(&denied.door, &denied.person))
         }
         (Trigger::ReaderLost { readers }, EventBody::ReaderLost { reader, .. })

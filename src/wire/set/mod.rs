@@ -29,6 +29,15 @@
 //! - both may carry `critical` (kinds: a node that does not understand one of them refuses the set) and
 //!   `absorbs` (the `jti`s of edits made by command that this set takes over or discards).
 //!
+//! An edit by command lies over the set until a document lists it in `absorbs`, and is then forgotten: from
+//! there on the records of the set are the whole truth about it. Absorbing an edit absorbs the earlier ones of
+//! the same record. A node may get a manifest in place of the delta that listed an edit, so list an edit in
+//! every document until the status of the node (`revision`, `edits`) shows that it has gone. Digests never
+//! include edits. Where a set and an edit that it does not absorb say different things, member by member: what
+//! only one side changed is as that side has it; of two states, dates or effects the stricter holds; of two
+//! lists what either took away is gone; anything else stays as edited. A record that the set deletes stays
+//! deleted. What cannot be kept is told in `overlay.conflicted`; no edit ever holds a set up.
+//!
 //! Documents may arrive late, twice, out of order or never: the node applies a delta only on the generation
 //! that it starts from, keeps a few that are ahead of their turn, ignores what it already has, and asks
 //! again with back-off for what is missing. Retain at most one document; one that is older than what the

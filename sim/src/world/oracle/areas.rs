@@ -65,7 +65,7 @@ impl AreaWatch {
         }
         for presence in areas.iter().filter(|presence| presence.inside) {
             let people = self.inside.entry(presence.area.clone()).or_default();
-            if people.insert(person.clone(), now).is_none() {
+            if people.insert(person.clone(), Now { wall: presence.since, ..now }).is_none() {
                 entered.insert(presence.area.clone());
             }
         }

@@ -118,7 +118,7 @@ impl RightsWatch {
                 "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
                 card.value, event.generation
             );
-            let invariant = match by_mode {
+            let invariant = match by_mode.filter(|reason| said.0 != Some(*reason)) {
                 Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
                 Some(_) => Invariant::HeldIsShut,
                 None => Invariant::RevokedIsDenied,

@@ -63,10 +63,18 @@ fn automatic(set: &mut Records) {
         entry_readers: ids(&["front-in"]),
         exit_readers: ids(&["front-out"]),
         anti_passback: AntiPassback::Hard,
-        forgive_after_s: Some(20),
-        occupancy_max: Some(3),
+        forgive_after_s: Some(60),
+        occupancy_max: None,
+    };
+    let vault = Area {
+        entry_readers: ids(&["glass-in"]),
+        exit_readers: ids(&["store-in"]),
+        anti_passback: AntiPassback::Off,
+        occupancy_max: Some(2),
+        ..hall.clone()
     };
     set.put(&id("hall"), Record::Area(hall));
+    set.put(&id("vault"), Record::Area(vault));
     let pulse = |output: &str, pulse_ms| vec![SystemAction::OutputPulse { output: id(output), pulse_ms }];
     let tell = vec![SystemAction::Notify { text: Some("somebody came in at the back".to_owned()) }];
     for (name, when, actions) in [

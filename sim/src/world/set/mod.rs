@@ -64,6 +64,11 @@ impl Generation {
         Generation { records, revokes: self.revokes }
     }
 
+    pub fn map(&self, change: impl Fn(Record) -> Record) -> Generation {
+        let records = self.records.iter().map(|(id, record)| (id.clone(), change(record.clone()))).collect();
+        Generation { records, revokes: self.revokes }
+    }
+
     /// With another generation's records of one kind.
     pub fn with(&self, kind: &str, of: &Generation) -> Generation {
         let mut records = self.records.clone();

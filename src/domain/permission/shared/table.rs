@@ -5,7 +5,10 @@
 //! A name that is referred to before, or after, it is defined has a place all the same: the set is read in
 //! any order, and judged when it is complete.
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::{
+    hash::{DefaultHasher, Hasher as _},
+    sync::LazyLock,
+};
 
 use super::{Chunks, Hash, Index};
 use crate::domain::ids::Id;
@@ -21,14 +24,24 @@ pub(crate) struct Table<C> {
 }
 
 #[derive(Clone, Debug)]
-enum Name {
-    Free { next: Option<u32> },
-    Taken { id: Id, refs: u32, defined: bool },
+struct Name {
+    /// Of a free place: nothing's.
+    id: Id,
+    place: Place,
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Free { next: Option<u32> },
+    Taken { refs: u32, defined: bool },
+}
+
+/// What stands in the places that are nobody's.
+static NOBODY: LazyLock<Id> = LazyLock::new(|| Id::new("-").unwrap_or_else(|_| unreachable!("it is valid")));
 
 impl Default for Name {
     fn default() -> Self {
-        Name::Free { next: None }
+        Name { id: NOBODY.clone(), place: Place::Free { next: None } }
     }
 }
 
@@ -54,9 +67,20 @@ impl<C> Table<C> {
 
     #[inline]
     pub(crate) fn name(&self, at: u32) -> Option<&Id> {
-        match self.names.get(at)? {
-            Name::Taken { id, .. } => Some(id),
-            Name::Free { .. } => None,
+        self.names.get(at).filter(|name| matches!(name.place, Place::Taken { .. })).map(|name| &name.id)
+    }
+
+    /// The name of a place that is taken, without a look at it: in a large table that look is a cache miss, and
+    /// whoever is given the name seldom reads it.
+    #[inline]
+    pub(crate) fn name_of_taken(&self, at: u32) -> Option<&Id> {
+        self.names.get(at).map(|name| &name.id)
+    }
+
+    fn taken(&self, at: u32) -> Option<(u32, bool)> {
+        match self.names.get(at)?.place {
+            Place::Taken { refs, defined } => Some((refs, defined)),
+            Place::Free { .. } => None,
         }
     }
 
@@ -66,7 +90,7 @@ impl<C> Table<C> {
     }
 
     pub(crate) fn is_defined(&self, at: u32) -> bool {
-        matches!(self.names.get(at), Some(Name::Taken { defined: true, .. }))
+        matches!(self.taken(at), Some((_, true)))
     }
 
     /// The place of a name that is defined.
@@ -76,7 +100,7 @@ impl<C> Table<C> {
 
     /// Referred to without being defined.
     pub(crate) fn is_missing(&self, at: u32) -> bool {
-        matches!(self.names.get(at), Some(Name::Taken { defined: false, .. }))
+        matches!(self.taken(at), Some((_, false)))
     }
 
     /// How many are defined.
@@ -86,8 +110,8 @@ impl<C> Table<C> {
 
     /// What is defined, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Id, &C)> {
-        self.names.iter().zip(self.cells.iter()).filter_map(|((at, name), (_, cell))| match name {
-            Name::Taken { id, defined: true, .. } => Some((at, id, cell)),
+        self.names.iter().zip(self.cells.iter()).filter_map(|((at, name), (_, cell))| match name.place {
+            Place::Taken { defined: true, .. } => Some((at, &name.id, cell)),
             _ => None,
         })
     }
@@ -99,11 +123,11 @@ impl<C: Clone + Default> Table<C> {
         if let Some(at) = self.place(id) {
             return at;
         }
-        let taken = Name::Taken { id: id.clone(), refs: 0, defined: false };
+        let taken = Name { id: id.clone(), place: Place::Taken { refs: 0, defined: false } };
         let at = match self.free {
             Some(at) => {
                 if let Some(name) = self.names.get_mut(at)
-                    && let Name::Free { next } = std::mem::replace(name, taken)
+                    && let Place::Free { next } = std::mem::replace(name, taken).place
                 {
                     self.free = next;
                 }
@@ -122,8 +146,8 @@ impl<C: Clone + Default> Table<C> {
     pub(crate) fn define(&mut self, id: &Id, cell: C) -> (u32, Option<C>) {
         let at = self.place_for(id);
         let before = self.cells.get_mut(at).map(|place| std::mem::replace(place, cell));
-        let was_defined = match self.names.get_mut(at) {
-            Some(Name::Taken { defined, .. }) => std::mem::replace(defined, true),
+        let was_defined = match self.names.get_mut(at).map(|name| &mut name.place) {
+            Some(Place::Taken { defined, .. }) => std::mem::replace(defined, true),
             _ => false,
         };
         self.defined += u32::from(!was_defined);
@@ -133,7 +157,7 @@ impl<C: Clone + Default> Table<C> {
     /// The cell that the name had. Its place remains until it is let go.
     pub(crate) fn undefine(&mut self, id: &str) -> Option<(u32, C)> {
         let at = self.find(id)?;
-        if let Some(Name::Taken { defined, .. }) = self.names.get_mut(at) {
+        if let Some(Place::Taken { defined, .. }) = self.names.get_mut(at).map(|name| &mut name.place) {
             *defined = false;
         }
         self.defined -= 1;
@@ -143,7 +167,7 @@ impl<C: Clone + Default> Table<C> {
     /// The place of a name, which is from now on referred to once more.
     pub(crate) fn refer(&mut self, id: &Id) -> u32 {
         let at = self.place_for(id);
-        if let Some(Name::Taken { refs, .. }) = self.names.get_mut(at) {
+        if let Some(Place::Taken { refs, .. }) = self.names.get_mut(at).map(|name| &mut name.place) {
             *refs += 1;
         }
         at
@@ -151,7 +175,7 @@ impl<C: Clone + Default> Table<C> {
 
     /// One reference less.
     pub(crate) fn unrefer(&mut self, at: u32) {
-        if let Some(Name::Taken { refs, .. }) = self.names.get_mut(at) {
+        if let Some(Place::Taken { refs, .. }) = self.names.get_mut(at).map(|name| &mut name.place) {
             *refs = refs.saturating_sub(1);
         }
     }
@@ -160,7 +184,7 @@ impl<C: Clone + Default> Table<C> {
     /// and not defined.
     pub(crate) fn let_go(&mut self, at: u32) -> bool {
         let (hash, refs) = match self.names.get(at) {
-            Some(Name::Taken { id, refs, defined: false }) => (hash(id), *refs),
+            Some(Name { id, place: Place::Taken { refs, defined: false } }) => (hash(id), *refs),
             _ => return true,
         };
         if refs > 0 {
@@ -168,7 +192,7 @@ impl<C: Clone + Default> Table<C> {
         }
         self.by_name.remove(hash, at);
         if let Some(name) = self.names.get_mut(at) {
-            *name = Name::Free { next: self.free.replace(at) };
+            *name = Name { place: Place::Free { next: self.free.replace(at) }, ..Name::default() };
         }
         true
     }
