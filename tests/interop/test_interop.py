@@ -150,9 +150,10 @@ def test_what_must_not_be_done_is_refused_with_its_reason(cloud, board, reason, 
     assert coils_since(board, mark) == []
 
 
-def test_an_unsupported_command_says_so(cloud):
-    jti = cloud.send("lockdown.set", {"doors": ["front"]})
-    assert cloud.wait_stage(jti, "refused")["reason"] == "unsupported"
+@pytest.mark.parametrize(("command", "reason"), [("door.demolish", "malformed"), ("camera.front_photo", "forbidden")])
+def test_a_command_that_no_door_carries_out_is_answered_with_its_reason(cloud, command, reason):
+    jti = cloud.send(command, {"door": "front"})
+    assert cloud.wait_stage(jti, "refused")["reason"] == reason
 
 
 def test_an_expired_command_moves_nothing(cloud, board):
