@@ -198,7 +198,7 @@ fn closed_door() -> DoorStatus {
 }
 
 fn card() -> CardEvidence {
-    CardEvidence { bits: 26, raw: "2180159".into(), formats: vec![id("h10301")], parity_ok: true }
+    CardEvidence { bits: 26, raw: "2180159".into(), formats: vec![id("h10301")], parity_ok: true, ambiguous: false }
 }
 
 fn bodies() -> Vec<EventBody> {

@@ -17,7 +17,7 @@ use crate::{
     adapters::store::second_copy::SecondCopyFiles,
     config::{self, site::Site},
     domain::{
-        credential::{CardTokens, decode},
+        card_format::{CardTokens, Fit, Tried},
         fieldbus::RawCard,
         ids::Id,
         permission::{Explanation, Permissions, Request, Restriction, RuleExplained, RuleOutcome, Target},
@@ -149,13 +149,21 @@ fn explain(
     let (card, formats) = match (&arguments.credential, &arguments.card, &arguments.card_text) {
         (Some(credential), ..) => (card_of(credential)?, Vec::new()),
         (_, Some(bits), _) => {
-            let presented = decode(raw_card(bits)?);
-            (presented.tokens(|text| token(key, text)), presented.evidence.formats)
+            let reading = set.card_formats().read(raw_card(bits)?);
+            (reading.tokens(|text| token(key, text)), reading.tried())
         }
-        (.., Some(text)) => {
-            let format = text.split(':').next().and_then(|format| Id::new(format).ok());
-            (CardTokens::single(token(key, text)), format.into_iter().collect())
-        }
+        (.., Some(text)) => match set.card_formats().encode(text) {
+            // The bits that a reader would send for it: they may mean something else as well.
+            Some(bits) => {
+                let reading = set.card_formats().read(bits);
+                (reading.tokens(|text| token(key, text)), reading.tried())
+            }
+            None => {
+                let format = text.split(':').next().and_then(|format| Id::new(format).ok());
+                let tried = format.map(|format| Tried { format, fit: Fit::Fits });
+                (CardTokens::single(token(key, text)), tried.into_iter().collect())
+            }
+        },
         _ => anyhow::bail!("expected one of --credential, --person, --card and --card-text"),
     };
     let companion = arguments.companion.as_ref().map(card_of).transpose()?;
@@ -220,8 +228,13 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         word(&explanation.clock)
     )?;
     for format in &explanation.formats {
+        if format.fit != Fit::Fits {
+            writeln!(out, "not {}: {}", format.format, word(&format.fit))?;
+            continue;
+        }
         let credential = format.credential.as_ref().map_or("no credential".to_owned(), |id| format!("credential {id}"));
-        writeln!(out, "read as {}: {credential}", format.format)?;
+        let passed_over = if format.passed_over { ", passed over for an earlier format" } else { "" };
+        writeln!(out, "read as {}: {credential}{passed_over}", format.format)?;
     }
     for candidate in &explanation.candidates {
         writeln!(out)?;

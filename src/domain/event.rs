@@ -62,10 +62,14 @@ pub struct CardEvidence {
     pub bits: u16,
     /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
     pub raw: String,
-    /// `h10301`, `raw`, … in the order tried; more than one means that the read is ambiguous.
+    /// The card formats that fit, in the order in which they are asked about; last `raw`, the bits themselves,
+    /// which is all there is where none fits.
     pub formats: Vec<Id>,
-    /// False where a format of this length has parity bits and they do not fit.
+    /// False where no format fits and one of this length has parity bits that say so.
     pub parity_ok: bool,
+    /// Several formats fit: the first of them under which the set knows a credential is what was meant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
 }
 
 /// Why a site file that came by command is no longer in force.

@@ -13,6 +13,7 @@ use super::{
     rules::{Gate, RULES_MAX, RuleBody, Rules},
 };
 use crate::domain::{
+    card_format::CardFormats,
     ids::{DoorIx, Id},
     record::{self, Effect, Record, Token},
 };
@@ -26,6 +27,7 @@ pub(super) struct Draft {
     rules: bool,
     operators: bool,
     site: bool,
+    card_formats: bool,
     /// Something went that records of the site may name.
     gone: bool,
     /// Groups and persons that something may miss now.
@@ -51,6 +53,7 @@ impl Draft {
             rules: false,
             operators: false,
             site: false,
+            card_formats: false,
             gone: false,
             groups: Vec::new(),
             persons: Vec::new(),
@@ -77,6 +80,7 @@ impl Draft {
             }
             other => {
                 self.site = true;
+                self.card_formats |= matches!(other, Record::CardFormat(_));
                 Arc::make_mut(&mut self.set.site).insert(id, other)
             }
         }
@@ -124,6 +128,7 @@ impl Draft {
             _ => {
                 if self.set.site.has(kind, id) {
                     self.site = true;
+                    self.card_formats |= kind == "card_format";
                     Arc::make_mut(&mut self.set.site).remove(kind, id);
                 }
             }
@@ -294,6 +299,9 @@ impl Draft {
         if self.rules || self.calendar.any() {
             let Permissions { rule_bodies, calendar, places, .. } = &self.set;
             self.set.rules = Arc::new(Rules::new(rule_bodies, calendar, places));
+        }
+        if self.card_formats {
+            self.set.card_formats = Arc::new(CardFormats::new(&self.set.site.card_formats));
         }
         Ok(Permissions { version, present: true, ..self.set })
     }

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::{
     domain::{
-        credential,
         door::OrderEnd,
         elevator::{
             DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride,
@@ -116,9 +115,9 @@ impl Elevators {
         if Key::of(read.card).is_some() {
             return;
         }
-        let presented = credential::decode(read.card);
-        let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let (floor_group, reader, card) = (slot.elevator.config().id.clone(), reader.clone(), presented.evidence);
+        let reading = view.permissions.card_formats().read(read.card);
+        let tokens = reading.tokens(|text| token(view.credential_key, text));
+        let (floor_group, reader, card) = (slot.elevator.config().id.clone(), reader.clone(), reading.evidence());
         let denied = |reason, person, credential, rule| {
             let (floor_group, reader, card) = (Some(floor_group.clone()), Some(reader.clone()), Some(card.clone()));
             EventBody::AccessDenied(Denied {

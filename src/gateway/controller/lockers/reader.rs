@@ -11,7 +11,6 @@
 use super::{Deeds, Lockers, Place};
 use crate::{
     domain::{
-        credential,
         door::{DoorInput, Grant},
         event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fieldbus::CardRead,
@@ -150,9 +149,9 @@ impl Lockers {
     }
 
     fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
-        let presented = credential::decode(read.card);
-        let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let asked = Asked { card: Some(presented.evidence), ..asked };
+        let reading = view.permissions.card_formats().read(read.card);
+        let tokens = reading.tokens(|text| token(view.credential_key, text));
+        let asked = Asked { card: Some(reading.evidence()), ..asked };
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         cabinet.desk.typing.clear();
         if let Some(choosing) = cabinet.desk.choosing.take() {
