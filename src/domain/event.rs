@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     door::{Alarm, Hold, Mode},
     elevator::FailPolicy,
+    fieldbus::LineTrouble,
     ids::Id,
     record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
@@ -150,6 +151,8 @@ pub enum FlappingInput {
     Rex,
     /// `input`.
     Input,
+    /// A supervised line, `input` as its board names it.
+    Line,
 }
 
 /// What raised an alarm that stands until it is acknowledged.
@@ -165,6 +168,16 @@ pub enum AlarmSource {
     EmergencyCard {
         emergency_card: Id,
         door: Id,
+    },
+    /// A supervised line of this board is short, cut or faulty.
+    Line {
+        board: Id,
+        input: Id,
+        trouble: LineTrouble,
+    },
+    /// Outputs of this board stay as they are when the daemon dies.
+    Board {
+        board: Id,
     },
 }
 
@@ -393,6 +406,10 @@ pub enum EventBody {
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    /// It refuses its timer or its watchdog: what its profile promises for the time after the daemon's death
+    /// does not hold.
+    #[serde(rename = "board.degraded")]
+    BoardDegraded { board: Id, detail: String },
     /// A reader repeats itself: so many reads were decided and not told one by one.
     #[serde(rename = "reader.babbling")]
     ReaderBabbling { reader: Id, count: u64 },
@@ -433,6 +450,19 @@ pub enum EventBody {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
     },
+    /// A supervised line is short, cut or has a value that means nothing: its input counts as neither state.
+    #[serde(rename = "tamper.line_faulted")]
+    TamperLineFaulted {
+        board: Id,
+        /// As the board's profile names it.
+        input: Id,
+        trouble: LineTrouble,
+        /// Where something depends on it.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        doors: Vec<Id>,
+    },
+    #[serde(rename = "tamper.line_restored")]
+    TamperLineRestored { board: Id, input: Id },
     #[serde(rename = "input.activated")]
     InputActivated { input: Id },
     #[serde(rename = "input.cleared")]

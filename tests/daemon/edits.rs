@@ -311,7 +311,7 @@ fn a_card_format_by_command_is_how_the_next_card_is_read() {
             { "bit": 29, "parity": "odd", "mask": "000000000000000111111111111110" }
         ]
     });
-    let card = || world.site.field.front.present_card(30, 0x2000_0002 | 77 << 15);
+    let card = || world.site.field.front.present_card(30, 77 << 15 | 2);
     card();
     world.denied("unknown_credential", 1);
     world.edited("op-ada", "person.put", "bob", bob());

@@ -10,6 +10,7 @@ mod configuration;
 mod doors;
 mod edits;
 mod explain;
+mod guards;
 mod life;
 mod live;
 mod node;

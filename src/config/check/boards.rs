@@ -188,6 +188,8 @@ impl Checker<'_> {
                 profile: profile?,
                 poll,
                 lost_after,
+                // Armed once it is known what hangs on it.
+                watchdog: None,
             },
         })
     }

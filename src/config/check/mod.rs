@@ -6,6 +6,7 @@ mod doors;
 mod field;
 mod keypads;
 mod places;
+mod watchdogs;
 
 use std::{
     collections::BTreeMap,
@@ -86,7 +87,7 @@ impl Checker<'_> {
         let node = raw.node.take().map(|node| self.node(node));
         let cloud = raw.cloud.take().map(|cloud| self.cloud(cloud));
         let buses = self.buses(&raw.buses);
-        let boards = self.boards(&raw.boards, &raw.buses, &buses);
+        let mut boards = self.boards(&raw.boards, &raw.buses, &buses);
         let mut doors = self.doors(&raw.doors, &boards);
         let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
         let places = places::Places::new(&raw);
@@ -99,11 +100,11 @@ impl Checker<'_> {
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw.buses, &raw.boards, &doors);
         }
+        let (floor_groups, cabinets) = floors_and_cabinets?;
+        let field = FieldConfig { floor_groups, cabinets, ..free? };
+        self.watchdogs(&raw.boards, &mut boards.boards, &doors.doors, &field);
         Some(Site {
-            field: {
-                let (floor_groups, cabinets) = floors_and_cabinets?;
-                FieldConfig { floor_groups, cabinets, ..free? }
-            },
+            field,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,

@@ -70,11 +70,7 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             name: id("test"),
             outputs: points
                 .clone()
-                .map(|n| OutputPoint {
-                    name: id(&format!("relay-{}", n + 1)),
-                    address: OutputAddress::Coil(n),
-                    reads_back: true,
-                })
+                .map(|n| OutputPoint::plain(id(&format!("relay-{}", n + 1)), OutputAddress::Coil(n)))
                 .collect(),
             inputs: points
                 .map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) })
@@ -90,9 +86,11 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             }],
             read_bits_max: 128,
             read_registers_max: 32,
+            watchdog: None,
         },
         poll: Duration::from_millis(50),
         lost_after: Duration::from_millis(1_000),
+        watchdog: None,
     }
 }
 
