@@ -74,8 +74,10 @@ fn a_kill_in_the_middle_of_a_momentary_unlocking_leaves_no_door_open() {
         board.take_writes().into_iter().map(|(_, write)| write).collect()
     };
     let (strike, magnet) = (writes(&front), writes(&glass));
-    assert!(matches!(strike[..], [Write::Timer { address: FLASH_ON, count: 20..=32 }]), "{strike:?}");
-    assert!(matches!(magnet[..], [Write::Timer { address: FLASH_OFF, count: 20..=32 }]), "{magnet:?}");
+    // Until the relay has been read back the timer is set for what the command may last at most.
+    assert!(matches!(strike.last(), Some(Write::Timer { address: FLASH_ON, count: 20..=32 })), "{strike:?}");
+    assert!(matches!(magnet.last(), Some(Write::Timer { address: FLASH_OFF, count: 20..=32 })), "{magnet:?}");
+    assert!(strike.iter().chain(&magnet).all(|write| matches!(write, Write::Timer { .. })), "{strike:?} {magnet:?}");
     world.coil(&front, false);
     world.coil(&glass, true);
     assert_eq!((writes(&front), writes(&glass)), (vec![], vec![]), "nobody told them");

@@ -121,9 +121,9 @@ impl Checker<'_> {
             (Some(against), None) => {
                 let finding = Diagnostic::warning(format!("the watchdog of board `{}` is not armed", board.config.id));
                 self.sink.add(
-                    finding
-                        .at(span, against)
-                        .help(format!("{why} it would release every output; `watchdog_ms = 0` if that is known")),
+                    finding.at(span, against).help(format!(
+                        "{why} it would release every output; `watchdog_ms = 0` says that this is known"
+                    )),
                 );
             }
         }
