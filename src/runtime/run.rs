@@ -55,6 +55,7 @@ use crate::{
         clerk::{Clerk, Office},
         clock::Clock,
         cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
+        control::Control,
         configuration::{Begin, Keeper, SharedKeeper},
         doors_thread::{Doors, DoorsSetup},
         event_line,
@@ -276,6 +277,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
+    let (control, installer) = Control::start(&site.node.state_dir);
     let setup = DoorsSetup {
         site: site.clone(),
         vitals: vitals.clone(),
@@ -291,6 +293,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             mirror_lost: !opened.permissions.is_present(),
         },
         durable,
+        installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -369,6 +372,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
     });
     let doors = outlets.doors.join();
+    if let Some(control) = control {
+        control.stop();
+    }
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
