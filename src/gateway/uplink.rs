@@ -448,11 +448,11 @@ impl Uplink {
                 self.record(now, EventBody::StorageRestored { store }, act);
                 notes.into_iter().for_each(|note| act(Action::Notice(note)));
             }
-            MirrorOutput::CopyFailed { detail } => {
-                self.record(now, EventBody::StorageFailed { store: "second copy".to_owned(), detail }, act);
+            MirrorOutput::CopyFailed { copy, detail } => {
+                self.record(now, EventBody::StorageFailed { store: copy.as_str().to_owned(), detail }, act);
             }
-            MirrorOutput::CopyRestored => {
-                self.record(now, EventBody::StorageRestored { store: "second copy".to_owned() }, act);
+            MirrorOutput::CopyRestored { copy } => {
+                self.record(now, EventBody::StorageRestored { store: copy.as_str().to_owned() }, act);
             }
             // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
             MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}

@@ -282,6 +282,7 @@ impl Desk {
                 store("ledger.sled", failing),
                 store("mirror.sled", if figures.set.generation == 0 { no_set() } else { None }),
                 store("set-copy", None),
+                store("emergency-cards", None),
             ],
             event_log: log(),
         }
