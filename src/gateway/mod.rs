@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod live;
 pub mod mirror;
 pub mod reports;
+pub mod scan;
 pub mod session;
 pub mod step;
 pub mod uplink;
