@@ -13,7 +13,7 @@ use super::{
     report::ReportPage,
     telemetry::Diagnostics,
 };
-use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
+use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, permission::Explanation, time::Wall};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,6 +124,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Diagnostics")]
     pub diagnostics: Option<Box<Diagnostics>>,
+    /// The same, where `explain` was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Explanation")]
+    pub explanation: Option<Box<Explanation>>,
     /// With `refused`: everything that is wrong, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
