@@ -142,7 +142,8 @@ async fn show(daemon: &mut Conversation, arguments: &Arguments) -> anyhow::Resul
 fn told(now: &Snapshot, before: Option<&Snapshot>) -> String {
     let mut text = String::new();
     if let Some(left) = now.mode_left_s {
-        let _ = writeln!(text, "INSTALLER MODE, {} min {} s left: outputs of doors can be tried\n", left / 60, left % 60);
+        let _ =
+            writeln!(text, "INSTALLER MODE, {} min {} s left: outputs of doors can be tried\n", left / 60, left % 60);
     }
     for board in &now.boards {
         let link = match board.link {

@@ -187,7 +187,13 @@ impl Actor {
             | Actor::AutoOpen { .. }
             | Actor::Interlock { .. }
             | Actor::Contract { .. } => None,
-            Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Installer { .. } | Actor::Node => None,
+            Actor::Rex
+            | Actor::Fire
+            | Actor::Door
+            | Actor::FloorGroup
+            | Actor::PublicFloors
+            | Actor::Installer { .. }
+            | Actor::Node => None,
         }
     }
 }

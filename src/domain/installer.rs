@@ -55,7 +55,11 @@ impl OutputUse {
 }
 
 /// All points of all boards, with what each serves.
-pub fn points<'a>(boards: impl Iterator<Item = &'a BoardConfig>, doors: &[DoorConfig], field: &FieldConfig) -> Vec<BoardPoints> {
+pub fn points<'a>(
+    boards: impl Iterator<Item = &'a BoardConfig>,
+    doors: &[DoorConfig],
+    field: &FieldConfig,
+) -> Vec<BoardPoints> {
     let mut inputs: BTreeMap<InputRef, String> = BTreeMap::new();
     let mut outputs: BTreeMap<OutputRef, OutputUse> = BTreeMap::new();
     for (ix, door) in (0..).map(DoorIx).zip(doors) {
@@ -67,9 +71,10 @@ pub fn points<'a>(boards: impl Iterator<Item = &'a BoardConfig>, doors: &[DoorCo
         }
         // One release often serves many doors.
         if let Some(fire) = &door.fire {
-            inputs.entry(fire.input).and_modify(|what| *what += &format!(", {}", door.id)).or_insert_with(|| {
-                format!("fire release of {}", door.id)
-            });
+            inputs
+                .entry(fire.input)
+                .and_modify(|what| *what += &format!(", {}", door.id))
+                .or_insert_with(|| format!("fire release of {}", door.id));
         }
     }
     for group in &field.floor_groups {

@@ -27,7 +27,10 @@ use crate::{
     runtime::{
         clock::Clock,
         control::{Asked, Awaited},
-        heartbeat::Heartbeat, ledger_queue::LedgerQueue, news_queue::NewsQueue, reader_loop::ReaderReport,
+        heartbeat::Heartbeat,
+        ledger_queue::LedgerQueue,
+        news_queue::NewsQueue,
+        reader_loop::ReaderReport,
     },
 };
 

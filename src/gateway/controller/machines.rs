@@ -2,8 +2,9 @@
 //! they are made of; must never hold their state.
 
 use super::{
-    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs, installer::Installer,
-    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
+    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
+    installer::Installer, interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs,
+    system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 

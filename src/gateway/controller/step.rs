@@ -29,6 +29,10 @@ pub struct Step {
 
 impl Step {
     pub fn is_empty(&self) -> bool {
-        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty() && self.closed.is_empty() && self.answers.is_empty()
+        self.commit.is_empty()
+            && self.reports.is_empty()
+            && self.changed.is_empty()
+            && self.closed.is_empty()
+            && self.answers.is_empty()
     }
 }
