@@ -9,6 +9,7 @@ pub mod kv;
 pub mod ledger;
 pub mod live;
 pub mod mirror;
+pub mod osdp;
 pub mod reports;
 pub mod session;
 pub mod step;
