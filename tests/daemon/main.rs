@@ -17,6 +17,7 @@ mod house;
 mod life;
 mod live;
 mod node;
+mod operators;
 mod people;
 mod reports;
 mod sets;
