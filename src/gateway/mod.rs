@@ -4,6 +4,7 @@
 pub mod clock_trust;
 pub mod controller;
 pub mod desk;
+pub mod explain;
 pub mod fieldbus;
 pub mod kv;
 pub mod ledger;

@@ -17,6 +17,7 @@ use crate::domain::{
     door::DoorStatus,
     event::{DenialReason, Refusal},
     ids::Id,
+    permission::Explanation,
     time::Wall,
 };
 
@@ -133,6 +134,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Diagnostics")]
     pub diagnostics: Option<Box<Diagnostics>>,
+    /// The same, where `explain` was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Explanation")]
+    pub explanation: Option<Box<Explanation>>,
     /// With `refused`: everything that is wrong, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
