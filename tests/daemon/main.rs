@@ -13,6 +13,7 @@ mod doors;
 mod edits;
 mod explain;
 mod fallbacks;
+mod hours;
 mod house;
 mod life;
 mod live;
