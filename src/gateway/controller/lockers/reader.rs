@@ -62,6 +62,14 @@ struct Choice {
     code: Option<Token>,
 }
 
+/// A contract that was meant and does not count now.
+#[derive(Debug)]
+struct Missed {
+    reason: DenialReason,
+    door: DoorIx,
+    contract: Id,
+}
+
 /// Who asks, and how.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -102,6 +110,14 @@ impl Desk {
 }
 
 impl Asked {
+    /// Nothing may be opened; `missed` is what would come closest.
+    fn missed(&self, view: &View<'_>, missed: Option<Missed>) -> EventBody {
+        match missed {
+            Some(Missed { reason, door, contract }) => self.denied(view.door_id(door), Some(&contract), reason, None),
+            None => self.denied(None, None, DenialReason::NoRule, None),
+        }
+    }
+
     fn denied(&self, door: Option<&Id>, contract: Option<&Id>, reason: DenialReason, rule: Option<Id>) -> EventBody {
         let (person, credential) = self.holder.clone().map(|(person, credential, _)| (person, credential)).unzip();
         EventBody::AccessDenied(Denied {
@@ -173,19 +189,19 @@ impl Lockers {
                 return deeds.event(Asked { holder, ..asked }.denied(None, None, reason, rule));
             }
         };
-        let (choices, refused) = self.contracts_of(now, view, at, &person);
+        let (choices, missed) = self.contracts_of(now, view, at, &person);
         let asked = Asked { holder: Some((person, credential, extended)), ..asked };
         match choices.as_slice() {
-            [] => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+            [] => deeds.event(asked.missed(view, missed)),
             [choice] => self.open(now, view, choice.clone(), &asked, deeds),
             _ => self.ask(now, at, choices, asked),
         }
     }
 
     /// What this person may open; if nothing, why not.
-    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<DenialReason>) {
+    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<Missed>) {
         let Some(cabinet) = self.cabinets.get(at) else { return (Vec::new(), None) };
-        let (mut choices, mut refused) = (Vec::new(), None);
+        let (mut choices, mut missed) = (Vec::new(), None);
         let theirs = |contract: &crate::domain::record::LockerContract| contract.person.as_ref() == Some(person);
         for (id, contract) in view.permissions.site().locker_contracts.iter().filter(|(_, contract)| theirs(contract)) {
             let slots = cabinet.config.compartments.iter().enumerate();
@@ -197,7 +213,8 @@ impl Lockers {
                     // The key may still be brought back.
                     Standing::Over if theirs_is_out => Means::ReturnCode,
                     other => {
-                        refused = refused.or(other.denial());
+                        let miss = |reason| Missed { reason, door: compartment.door, contract: id.clone() };
+                        missed = missed.or(other.denial().map(miss));
                         continue;
                     }
                 };
@@ -209,7 +226,7 @@ impl Lockers {
         // Two contracts of one compartment are one choice.
         choices.dedup_by_key(|choice| choice.place);
         choices.truncate(CHOICES_MAX);
-        (choices, refused)
+        (choices, missed)
     }
 
     fn ask(&mut self, now: Now, at: usize, choices: Vec<Choice>, asked: Asked) {
@@ -232,26 +249,26 @@ impl Lockers {
         if cabinet.desk.lockout.is_locked(now.mono) {
             return deeds.event(asked.denied(None, None, DenialReason::PinLockedOut, None));
         }
-        let (choices, refused) = self.codes(now, view, at, typed);
+        let (choices, missed) = self.codes(now, view, at, typed);
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
-        if choices.is_empty() && refused.is_none() {
+        if choices.is_empty() && missed.is_none() {
             cabinet.desk.lockout.wrong(now.mono, cabinet.config.code_tries, cabinet.config.lockout);
             return deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
         }
         cabinet.desk.lockout.right();
-        match (choices.as_slice(), refused) {
-            ([choice], _) => self.open(now, view, choice.clone(), &asked, deeds),
-            ([], refused) => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+        match choices.as_slice() {
+            [choice] => self.open(now, view, choice.clone(), &asked, deeds),
+            [] => deeds.event(asked.missed(view, missed)),
             _ => self.ask(now, at, choices, asked),
         }
     }
 
     /// What these digits open. The token of each possible text is looked up, so that nothing is ever compared in
     /// clear.
-    fn codes(&self, now: Now, view: &View<'_>, at: usize, typed: &Typed) -> (Vec<Choice>, Option<DenialReason>) {
-        let (mut choices, mut refused) = (Vec::new(), None);
+    fn codes(&self, now: Now, view: &View<'_>, at: usize, typed: &Typed) -> (Vec<Choice>, Option<Missed>) {
+        let (mut choices, mut missed) = (Vec::new(), None);
         let Some(cabinet) = self.cabinets.get(at).filter(|_| !typed.digits.is_empty()) else {
-            return (choices, refused);
+            return (choices, missed);
         };
         let contracts = &view.permissions.site().locker_contracts;
         let compartments = cabinet.config.compartments.iter().enumerate();
@@ -277,7 +294,9 @@ impl Lockers {
                 let standing = standing(contract, now);
                 let may_return = means == Means::ReturnCode && standing != Standing::NotYet;
                 match standing.denial().filter(|_| !may_return) {
-                    Some(reason) => refused = Some(reason),
+                    Some(reason) => {
+                        missed = Some(Missed { reason, door: compartment.door, contract: id.clone() });
+                    }
                     None => choices.push(Choice {
                         place: Place { cabinet: at, slot },
                         door: compartment.door,
@@ -291,7 +310,7 @@ impl Lockers {
         }
         choices.dedup_by_key(|choice| choice.place);
         choices.truncate(CHOICES_MAX);
-        (choices, refused)
+        (choices, missed)
     }
 
     fn open(&mut self, now: Now, view: &View<'_>, choice: Choice, asked: &Asked, deeds: &mut Deeds) {

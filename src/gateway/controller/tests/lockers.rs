@@ -190,7 +190,9 @@ fn a_contract_that_has_not_begun_or_cannot_be_judged_is_pending() {
     let mut hall = Hall::new(of_ada(&json!({ "from": "2026-09-22T00:00:00.000Z" })));
     let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][0]["state"].clone();
     assert_eq!(sync(&hall), "pending");
-    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "not_yet_active");
+    let denied = access(&hall.at_cabinet(GOOD));
+    assert_eq!((&denied["reason"], &denied["door"]), (&json!("not_yet_active"), &json!("key-01")));
+    assert!(denied["contract"].is_string(), "which contract has not begun: {denied}");
     hall.pass(86_400_000);
     let _ = hall.tell(Input::Timeout);
     assert_eq!(sync(&hall), "applied");
