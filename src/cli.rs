@@ -22,6 +22,7 @@ use crate::{config, runtime, wire};
 
 mod check;
 mod explain;
+mod io;
 mod scan;
 mod schedule;
 
@@ -66,6 +67,8 @@ enum Task {
     Explain(Box<explain::Arguments>),
     /// Find what answers on a bus, at which address and speed; only reads, so no relay moves
     Scan(scan::Arguments),
+    /// Show the points of the running daemon, live, and try outputs one by one
+    Io(io::Arguments),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -103,6 +106,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => failed(&error),
         },
         Task::Explain(arguments) => match explain::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Io(arguments) => match io::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },

@@ -172,7 +172,8 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
     let environment = config::Environment::of_process();
     let loaded = config::load_from(&config::Disk, path, &environment, config::Purpose::CheckWithoutFiles);
     let Some(site) = loaded.site else {
-        bail!("{} has mistakes: `latchd check` tells which; a port such as /dev/ttyUSB0 needs no file", path.display());
+        eprint!("{}", loaded.report.render(false));
+        bail!("`{name}` is neither a serial port nor HOST:PORT, and without a sound site file it is no bus either");
     };
     match site.buses.into_iter().find(|bus| bus.id.as_str() == name) {
         Some(bus) => Ok((bus.line, true)),

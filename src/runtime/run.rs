@@ -60,6 +60,7 @@ use crate::{
         clock::Clock,
         cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
         configuration::{Begin, Keeper, SharedKeeper},
+        control::Control,
         doors_thread::{Doors, DoorsSetup},
         event_line,
         figures::{OrderTimes, Reporter, Sources},
@@ -282,6 +283,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
+    let (control, installer) = Control::start(&site.node.state_dir);
     let setup = DoorsSetup {
         site: site.clone(),
         vitals: vitals.clone(),
@@ -297,6 +299,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             mirror_lost: !opened.permissions.is_present(),
         },
         durable,
+        installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -375,6 +378,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
     });
     let doors = outlets.doors.join();
+    if let Some(control) = control {
+        control.stop();
+    }
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Decision, Permissions, Request, Restriction, Target,
     judge::{Check, Factor, Observer, Outcome, Subject},
-    people::{CredentialCell, Holding, Life},
+    people::{CredentialCell, Life},
     rules::{Gate, RuleBody},
 };
 use crate::domain::{
@@ -177,12 +177,12 @@ impl Permissions {
         let mut tried = Vec::new();
         for (number, token) in request.card.as_slice().iter().enumerate() {
             let found = self.people.holding(token).filter(|_| self.present);
-            let credential = found.and_then(|(holding, _)| self.people.credentials.name(holding.credential)).cloned();
+            let credential = found.and_then(|cell| self.people.credentials.name(cell.credential)).cloned();
             let format = formats.get(number).map_or_else(|| "token".to_owned(), Id::to_string);
             tried.push(TriedFormat { format, credential });
-            if let Some((holding, cell)) = found {
-                let subject = self.subject(holding.person, cell, request, companion);
-                candidates.extend(self.candidate(&subject, Some((holding, cell))));
+            if let Some(cell) = found {
+                let subject = self.subject(cell, request, companion);
+                candidates.extend(self.candidate(&subject, Some(cell)));
             }
         }
         self.explained(request.target, request.now, self.judge(request), tried, candidates)
@@ -258,9 +258,9 @@ impl Permissions {
         }
     }
 
-    fn candidate(&self, subject: &Subject, credential: Option<(Holding, &CredentialCell)>) -> Option<Candidate> {
+    fn candidate(&self, subject: &Subject, credential: Option<&CredentialCell>) -> Option<Candidate> {
         let mut recorder = Recorder::default();
-        let judged = self.judge_observed(subject, credential.map(|(_, cell)| cell), &mut recorder);
+        let judged = self.judge_observed(subject, credential, &mut recorder);
         let people = &self.people;
         let cell = people.persons.cell(subject.person)?;
         let groups: Vec<Id> =
@@ -272,8 +272,8 @@ impl Permissions {
         });
         Some(Candidate {
             person: people.persons.name(subject.person)?.clone(),
-            credential: credential.and_then(|(holding, _)| people.credentials.name(holding.credential)).cloned(),
-            medium: credential.map(|(_, cell)| cell.medium),
+            credential: credential.and_then(|cell| people.credentials.name(cell.credential)).cloned(),
+            medium: credential.map(|cell| cell.medium),
             groups,
             rules: rules.collect(),
             rules_left_out: 0,
@@ -373,7 +373,7 @@ impl Permissions {
 
     fn check_hint(&self, candidate: &Candidate, check: &str, reason: DenialReason) -> String {
         let credential = candidate.credential.as_ref();
-        let cell = credential.and_then(|id| self.people.credentials.cell(self.people.credentials.find(id)?));
+        let cell = credential.and_then(|id| self.people.credential(self.people.credentials.find(id)?));
         let person = self.people.persons.find(&candidate.person).and_then(|at| self.people.persons.cell(at));
         let name = credential.map(Id::to_string).unwrap_or_default();
         match check {

@@ -9,6 +9,7 @@ mod elevators;
 mod entry;
 mod floods;
 mod inputs;
+mod installer;
 mod interlock;
 mod lasting;
 mod lockdown;
@@ -37,7 +38,7 @@ use self::{
     routes::{Role, Routes},
     standing::StandingSet,
 };
-pub use self::{lasting::Lasting, machines::machines, step::Step};
+pub use self::{installer::Question, lasting::Lasting, machines::machines, step::Step};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -67,6 +68,8 @@ pub enum Input {
     ReaderLost(ReaderIx, String),
     ReaderRestored(ReaderIx),
     Order(Order),
+    /// From the installer on the spot.
+    Installer(Question),
     /// A new permission set: the next card is decided by it, what was granted stays granted.
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
@@ -217,6 +220,7 @@ impl Controller {
             Input::ReaderLost(reader, detail) => self.reader(now, reader, Some(&detail), &mut step),
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
+            Input::Installer(question) => self.tell_machines(now, Happening::Installer(&question), &mut step),
             Input::Permissions(permissions) => {
                 self.permissions = permissions;
                 self.tell_machines(now, Happening::Permissions, &mut step);
@@ -543,6 +547,7 @@ impl Controller {
                 Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
                 Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
                 Deed::Changed(thing) => changed(step, thing),
+                Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }
         }
     }
