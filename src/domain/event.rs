@@ -243,6 +243,9 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A contract of the set cannot be enforced on this node, and is not.
+    #[serde(rename = "contract.refused")]
+    ContractRefused { contract: Id, locker: Id, reason: String },
     /// A key was put into its compartment for the first time.
     #[serde(rename = "key.added")]
     KeyAdded {

@@ -337,7 +337,7 @@ fn a_site_file_as_large_as_a_message_can_carry_is_put_and_told_in_parts() {
 fn revoking_the_key_that_signed_it_ends_a_trial_at_once() {
     let world = World::running();
     let before = world.boot();
-    let toml = changed(&world, "beat_every_s = 1", "beat_every_s = 2");
+    let toml = changed(&world, "dwell_ms = 1000", "dwell_ms = 3000");
     let jti = put(&world, &toml, 600);
     world.stage(&jti, Stage::Scheduled);
     let on_trial = begun_anew(&world, &before);
