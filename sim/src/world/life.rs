@@ -9,8 +9,8 @@ use super::{
     What, World,
     field::FieldEvent,
     oracle::Asked,
-    set::names::{PERSONS, card_of},
-    site::id,
+    set::names::{PERSONS, card_of, emergency_card_of},
+    site::{CAB, id},
 };
 use crate::cloud::{Outgoing, Wish};
 
@@ -27,7 +27,7 @@ pub struct Life {
 
 impl Life {
     pub fn new(seed: u64) -> Life {
-        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 40 + seed % 5 * 60 }
+        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 30 + seed % 5 * 40 }
     }
 
     /// The id of a command by its bytes.
@@ -41,7 +41,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(100) {
+        match self.rng.below(140) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -58,7 +58,10 @@ impl World {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
             }
-            _ => self.odd_command(),
+            97..100 => self.odd_command(),
+            100..118 => self.visit_pad(),
+            118..127 => self.visit_lift(),
+            _ => self.visit_lockers(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
         self.post(pause, What::Act);
@@ -66,8 +69,9 @@ impl World {
 
     fn present_card(&mut self) {
         // The front door leads into the hall, where people are counted.
-        let reader = if self.rng.permille(300) { 0 } else { self.rng.index(self.site.readers.len()) };
-        let card = card_of(self.rng.below(PERSONS + 1));
+        let reader = if self.rng.permille(300) { 0 } else { self.rng.index(CAB) };
+        let emergency = self.rng.permille(60);
+        let card = if emergency { emergency_card_of(0) } else { card_of(self.rng.below(PERSONS + 1)) };
         self.present(reader, card);
     }
 

@@ -13,7 +13,7 @@ use latchd::{
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{Area, Effect, Record},
+        record::{AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, Record},
     },
     gateway::{
         controller::Lasting,
@@ -71,10 +71,32 @@ pub enum Mistake {
     WhereaboutsForgotten,
     /// The doors hear of no limit to the people inside.
     LimitIgnored,
+    /// For the doors a card is enough where the rules ask for a PIN as well.
+    PinIgnored,
+    /// For the doors no number of wrong PINs is too many.
+    PinLockIgnored,
+    /// For the doors one person is enough where the rules ask for two.
+    PairIgnored,
+    /// For the doors no PIN means duress.
+    DuressSilenced,
+    /// What was to be a virtual read reaches the door as an opening.
+    VirtualReadUnjudged,
+    /// For the doors no set is ever stale.
+    StalenessIgnored,
+    /// After a restart no emergency card was ever used.
+    EmergencyUsesForgotten,
+    /// For the doors who may go to one floor may go to all.
+    EveryFloor,
+    /// The end of a floor's enabling is lost on the way to the bus, and so is the disabling.
+    FloorLeftEnabled,
+    /// After a restart no backup code was ever used.
+    BackupCodesForgotten,
+    /// Whether something is in a compartment never reaches the doors.
+    KeyUnseen,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 19] = [
+    pub const ALL: [Mistake; 30] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -94,6 +116,17 @@ impl Mistake {
         Mistake::SystemEventIgnored,
         Mistake::WhereaboutsForgotten,
         Mistake::LimitIgnored,
+        Mistake::PinIgnored,
+        Mistake::PinLockIgnored,
+        Mistake::PairIgnored,
+        Mistake::DuressSilenced,
+        Mistake::VirtualReadUnjudged,
+        Mistake::StalenessIgnored,
+        Mistake::EmergencyUsesForgotten,
+        Mistake::EveryFloor,
+        Mistake::FloorLeftEnabled,
+        Mistake::BackupCodesForgotten,
+        Mistake::KeyUnseen,
     ];
 
     /// What must catch it.
@@ -117,11 +150,47 @@ impl Mistake {
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
             Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
             Mistake::LimitIgnored => Invariant::AreaNotOverfull,
+            Mistake::PinIgnored => Invariant::PinAsked,
+            Mistake::PinLockIgnored => Invariant::PinLocksOut,
+            Mistake::PairIgnored => Invariant::TwoTogether,
+            Mistake::DuressSilenced => Invariant::DuressIsTold,
+            Mistake::VirtualReadUnjudged => Invariant::VirtualReadJudged,
+            Mistake::StalenessIgnored => Invariant::FallbackNarrows,
+            Mistake::EmergencyUsesForgotten => Invariant::EmergencyLast,
+            Mistake::EveryFloor | Mistake::FloorLeftEnabled => Invariant::FloorsAsGranted,
+            Mistake::BackupCodesForgotten => Invariant::LockersByContract,
+            Mistake::KeyUnseen => Invariant::KeysAreFollowed,
         }
     }
 
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// A record as the doors are made to read it.
+fn bent(mistake: Mistake, record: Record) -> Record {
+    let rule = |body: &AccessRule, authentication| AccessRule { authentication: Some(authentication), ..body.clone() };
+    match (mistake, record) {
+        (Mistake::LimitIgnored, Record::Area(body)) => Record::Area(Area { occupancy_max: None, ..body }),
+        (Mistake::PinIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::CardAndPin) => {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PairIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::TwoPerson) => {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PinLockIgnored, Record::DoorPolicy(body)) => {
+            Record::DoorPolicy(DoorPolicy { pin_tries: u32::MAX, ..body })
+        }
+        (Mistake::DuressSilenced, Record::Credential(body)) => Record::Credential(Credential { duress: false, ..body }),
+        (Mistake::EveryFloor, Record::AccessRule(mut body)) => {
+            body.floors.iter_mut().for_each(|grant| grant.floors = None);
+            Record::AccessRule(body)
+        }
+        (Mistake::StalenessIgnored, Record::DoorPolicy(body)) => {
+            Record::DoorPolicy(DoorPolicy { stale_after_s: None, ..body })
+        }
+        (_, record) => record,
     }
 }
 
@@ -171,9 +240,15 @@ impl Shim {
                 *last = Some(*one);
             }
         }
-        if self.is(Mistake::PulseWithoutEnd) {
+        let (doors, outputs) = (site.doors.len(), site.field.outputs.len());
+        let left_on = match self.mistake {
+            Some(Mistake::PulseWithoutEnd) => doors..doors + outputs,
+            Some(Mistake::FloorLeftEnabled) => doors + outputs..handed.len(),
+            _ => 0..0,
+        };
+        if !left_on.is_empty() {
             self.last_desired.resize(handed.len(), None);
-            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).skip(site.doors.len()) {
+            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).take(left_on.end).skip(left_on.start) {
                 match last.filter(|last: &Desired| last.level == Level::Energised && one.order.is_none()) {
                     Some(last) => *one = Desired { order: None, until: None, ..last },
                     None => one.until = None,
@@ -189,7 +264,11 @@ impl Shim {
         let fire = |input: latchd::domain::ids::InputRef| {
             input.input == FIRE && site.doors.iter().any(|door| door.fire.is_some_and(|fire| fire.input == input))
         };
+        let occupied = |input: latchd::domain::ids::InputRef| {
+            site.compartments().any(|compartment| compartment.occupied.input == input)
+        };
         match report {
+            BusReport::Input { input, .. } if self.is(Mistake::KeyUnseen) && occupied(input) => None,
             BusReport::Input { input, energised: true } if self.is(Mistake::FireIgnored) && fire(input) => None,
             report => Some(report),
         }
@@ -220,6 +299,9 @@ impl Shim {
             Task::Door(door, DoorAction::Admit(action)) if self.is(Mistake::DelayIgnored) => {
                 Order { what: Task::Door(door, DoorAction::Delayed(action)), ..order }
             }
+            Task::VirtualRead { door, .. } if self.is(Mistake::VirtualReadUnjudged) => {
+                Order { what: Task::Door(door, DoorAction::OpenAndClose { dwell: None }), ..order }
+            }
             _ => order,
         }
     }
@@ -237,6 +319,12 @@ impl Shim {
                     areas.retain(|presence| presence.area.as_str() != "hall");
                 }
             }
+        }
+        if self.is(Mistake::BackupCodesForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::BackupCode { .. }));
+        }
+        if self.is(Mistake::EmergencyUsesForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::EmergencyUses { .. }));
         }
         lasting
     }
@@ -272,19 +360,14 @@ impl Shim {
                 sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
             }
             Some(mistake) => {
-                let unlimited = |record: Record| match record {
-                    Record::Area(body) if mistake == Mistake::LimitIgnored => {
-                        Record::Area(Area { occupancy_max: None, ..body })
-                    }
-                    record => record,
-                };
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
                     Record::SystemEvent(_) => mistake == Mistake::SystemEventIgnored,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation).map(|generation| generation.without(ignored).map(unlimited))
+                sets.at(version.generation)
+                    .map(|generation| generation.without(ignored).map(|record| bent(mistake, record)))
             }
             None => None,
         };

@@ -74,6 +74,7 @@ impl World {
         if let Some(node) = &mut self.node {
             node.cloud = cloud;
         }
+        self.oracle.cloud_known(cloud);
         self.doors_input(Input::Cloud(cloud), "cloud");
     }
 

@@ -156,7 +156,7 @@ impl World {
             boot: boot.clone(),
             version: "simulated".to_owned(),
             issuer: ISSUER.to_owned(),
-            beat_every: Duration::from_secs(10),
+            beat_every: Duration::from_secs(4),
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(4),
         };
@@ -195,6 +195,7 @@ impl World {
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
+        self.oracle.cloud_known(cloud);
         self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {

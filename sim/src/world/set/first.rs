@@ -11,6 +11,7 @@ use latchd::domain::{
 
 use super::{
     Records,
+    cellar::{cellar, pins},
     names::{PERSONS, SLOW_PERSON, card_id, card_of, person_id, tokens_of},
 };
 use crate::world::{World, site::id};
@@ -116,7 +117,8 @@ fn people(set: &mut Records) {
     for number in 0..PERSONS {
         let groups = ids(if number % 3 == 2 { &["night"] } else { &["staff"] });
         let extended_access = number == SLOW_PERSON;
-        set.put(&person_id(number), Record::Person(Person { groups, extended_access, ..Person::default() }));
+        let person = Person { groups, extended_access, ..Person::default() };
+        set.put(&person_id(number), Record::Person(pins(number, person)));
         set.put(&card_id(number), Record::Credential(card(number)));
     }
 }
@@ -169,6 +171,7 @@ impl World {
         set.put(&id("street"), Record::Partition(street));
         people(&mut set);
         rules(&mut set);
+        cellar(&mut set);
         operators(&mut set);
         self.change_set(set, false, false);
     }

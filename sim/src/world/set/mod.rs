@@ -2,8 +2,11 @@
 //! oracle's naive reading of them. Owns what each generation says; must never ask the daemon's rules. Invariant: a
 //! generation never changes once it was made.
 //!
-//! `names` cards and ids, `first` what the node starts with, `edits` what people change at random.
+//! `names` cards and ids, `first` and `cellar` what the node starts with, `edits` what people change at random,
+//! `cellar_edits` of it what is in `cellar`.
 
+pub mod cellar;
+mod cellar_edits;
 mod edits;
 mod first;
 pub mod names;
@@ -15,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use latchd::domain::{
     ids::Id,
     permission::{Permissions, SetVersion},
-    record::Record,
+    record::{Person, Record},
 };
 
 use super::{World, site::Site};
@@ -62,6 +65,17 @@ impl Generation {
     pub fn without(&self, ignored: impl Fn(&Record) -> bool) -> Generation {
         let records = self.records.iter().filter(|(_, record)| !ignored(record)).cloned().collect();
         Generation { records, revokes: self.revokes }
+    }
+
+    pub fn has(&self, kind: &str, id: &Id) -> bool {
+        self.records.iter().any(|(other, record)| other == id && record.kind() == kind)
+    }
+
+    pub fn person(&self, person: &Id) -> Option<&Person> {
+        self.records.iter().find_map(|(id, record)| match record {
+            Record::Person(body) if id == person => Some(body),
+            _ => None,
+        })
     }
 
     pub fn map(&self, change: impl Fn(Record) -> Record) -> Generation {
