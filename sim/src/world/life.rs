@@ -9,7 +9,10 @@ use super::{
     What, World,
     field::FieldEvent,
     oracle::Asked,
-    set::names::{PERSONS, card_of, emergency_card_of},
+    set::{
+        GUESTS,
+        names::{PERSONS, card_of, emergency_card_of, guest_card_of},
+    },
     site::{CAB, id},
 };
 use crate::cloud::{Outgoing, Wish};
@@ -41,7 +44,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(140) {
+        match self.rng.below(150) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -61,7 +64,8 @@ impl World {
             97..100 => self.odd_command(),
             100..118 => self.visit_pad(),
             118..127 => self.visit_lift(),
-            _ => self.visit_lockers(),
+            127..140 => self.visit_lockers(),
+            _ => self.edit_by_command(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
         self.post(pause, What::Act);
@@ -70,8 +74,11 @@ impl World {
     fn present_card(&mut self) {
         // The front door leads into the hall, where people are counted.
         let reader = if self.rng.permille(300) { 0 } else { self.rng.index(CAB) };
-        let emergency = self.rng.permille(60);
-        let card = if emergency { emergency_card_of(0) } else { card_of(self.rng.below(PERSONS + 1)) };
+        let (reader, card) = match self.rng.below(100) {
+            0..10 => (reader, emergency_card_of(0)),
+            10..28 => (0, guest_card_of(self.rng.below(GUESTS))),
+            _ => (reader, card_of(self.rng.below(PERSONS + 1))),
+        };
         self.present(reader, card);
     }
 
@@ -107,7 +114,7 @@ impl World {
         self.send_command(jti, message);
     }
 
-    fn send_command(&mut self, jti: Id, message: Outgoing) {
+    pub(super) fn send_command(&mut self, jti: Id, message: Outgoing) {
         if self.life.sent.len() >= REMEMBERED {
             self.life.sent.remove(0);
         }

@@ -9,6 +9,7 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
+        ids::Id,
         kept::Kept,
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
@@ -17,6 +18,7 @@ use latchd::{
     },
     gateway::{
         controller::Lasting,
+        mirror::MirrorInput,
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -93,10 +95,14 @@ pub enum Mistake {
     BackupCodesForgotten,
     /// Whether something is in a compartment never reaches the doors.
     KeyUnseen,
+    /// The doors hear of no edit by command.
+    EditsIgnored,
+    /// Whose edits are limited edits as one whose edits are not.
+    EditsUnlimited,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 30] = [
+    pub const ALL: [Mistake; 32] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -127,6 +133,8 @@ impl Mistake {
         Mistake::FloorLeftEnabled,
         Mistake::BackupCodesForgotten,
         Mistake::KeyUnseen,
+        Mistake::EditsIgnored,
+        Mistake::EditsUnlimited,
     ];
 
     /// What must catch it.
@@ -141,7 +149,8 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
-            Mistake::OperatorsKept => Invariant::Authorised,
+            Mistake::EditsIgnored => Invariant::EditsStand,
+            Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
@@ -353,12 +362,21 @@ impl Shim {
     }
 
     /// From the mirror to the doors: the new version, with the rights of the one before, or without some records.
-    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
+    pub fn permissions(
+        &self,
+        permissions: Arc<Permissions>,
+        revision: u64,
+        site: &Site,
+        sets: &Sets,
+    ) -> Arc<Permissions> {
         let version = *permissions.version();
+        let all = |_: &Record| false;
         let handed = match self.mistake {
             Some(Mistake::RevocationNotApplied) if sets.is_revocation(version.generation) => {
-                sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
+                let before = sets.in_force(version.generation.saturating_sub(1), revision);
+                before.map(|generation| generation.without(all))
             }
+            Some(Mistake::EditsIgnored) => sets.at(version.generation).map(|generation| generation.without(all)),
             Some(mistake) => {
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
@@ -366,7 +384,7 @@ impl Shim {
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation)
+                sets.in_force(version.generation, revision)
                     .map(|generation| generation.without(ignored).map(|record| bent(mistake, record)))
             }
             None => None,
@@ -379,6 +397,19 @@ impl Shim {
         let version = *permissions.version();
         let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
         both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the desk to the mirror.
+    pub fn to_mirror(&self, input: MirrorInput) -> MirrorInput {
+        match input {
+            MirrorInput::Edit(mut request) if self.is(Mistake::EditsUnlimited) => {
+                if let Ok(operator) = Id::new("op-1") {
+                    request.operator = operator;
+                }
+                MirrorInput::Edit(request)
+            }
+            input => input,
+        }
     }
 
     /// From the log to the session.

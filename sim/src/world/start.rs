@@ -196,6 +196,10 @@ impl World {
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
         self.oracle.cloud_known(cloud);
+        self.oracle.edits_found(&mut self.sets, &opened);
+        let revision = opened.overlay.revision;
+        self.sets.edits.know(&opened.permissions, revision);
+        self.sets.prepare(set.generation, revision);
         self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
@@ -210,6 +214,7 @@ impl World {
             restored: lasting,
             cloud,
             set: (set, permissions),
+            revision,
             doors_due: None,
             stopping: false,
             doors_ended: false,
@@ -219,7 +224,7 @@ impl World {
             uplink_due: None,
             connection: 0,
             ledger: LedgerLoop::new(ledger),
-            mirror: MirrorLoop::new(mirror, config, attest, in_force),
+            mirror: MirrorLoop::new(mirror, config, attest, (in_force, opened.overlay)),
         });
         self.shim.doors_started();
         for body in begin {

@@ -41,7 +41,7 @@ impl World {
         let reader = [BACK_PAD, SAFE_PAD][self.rng.index(2)];
         let person = self.rng.below(PERSONS);
         self.count("visits at keypads");
-        match self.rng.below(20) {
+        match self.rng.below(24) {
             0..10 => self.card_and_pin(reader, person),
             10..13 => {
                 let (one, duress) = (1 + self.rng.below(2), self.rng.permille(250));
@@ -56,7 +56,7 @@ impl World {
                 self.post(after, What::Field(FieldEvent::Read(reader, card_of(second))));
             }
             _ => {
-                let number = self.rng.below(2);
+                let number = u64::from(self.rng.permille(300));
                 let digits = if self.rng.permille(700) { EMERGENCY_PIN } else { "1" };
                 let pin = keys(digits).filter(|_| number == 1);
                 self.presented(reader, std::iter::once(emergency_card_of(number)).chain(pin).collect::<Vec<_>>());
@@ -88,7 +88,7 @@ impl World {
 
     pub(super) fn visit_lockers(&mut self) {
         self.count("visits at lockers");
-        match self.rng.below(10) {
+        match self.rng.below(11) {
             0..4 => {
                 let person = [0, 3, 3, 1][self.rng.index(4)];
                 let choice = if self.rng.permille(500) { "1" } else { "2" };
@@ -96,12 +96,12 @@ impl World {
                 let frames = std::iter::once(card_of(person)).chain(keys(choice).filter(|_| more));
                 self.presented(CABINET, frames.collect::<Vec<_>>());
             }
-            4..7 => {
+            4..8 => {
                 let code = BACKUP_CODES[self.rng.index(BACKUP_CODES.len())];
                 self.presented(CABINET, keys(code));
             }
-            7 => self.presented(CABINET, keys(RETURN_CODE)),
-            8 => self.presented(CABINET, keys(LOCKER_PIN)),
+            8 => self.presented(CABINET, keys(RETURN_CODE)),
+            9 => self.presented(CABINET, keys(LOCKER_PIN)),
             _ => {
                 let wrong = self.rng.below(9_999).to_string();
                 self.presented(CABINET, keys(&wrong));

@@ -150,7 +150,7 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(&mut self, site: &Site, now: Now, version: SetVersion, lasting: &Lasting) {
+    pub fn doors_started(&mut self, site: &Site, now: Now, version: (SetVersion, u64), lasting: &Lasting) {
         self.rights_of_doors(version);
         self.people.restarted(now, lasting);
         self.lift.restarted(site, lasting.kept.values());

@@ -43,8 +43,6 @@ pub struct LiftWatch {
     floors: BTreeMap<Id, FloorWatch>,
     lockdown: bool,
     stopping: bool,
-    /// The set by which it was last told what is public, and when.
-    now: Option<Now>,
 }
 
 #[derive(Debug, Default)]
@@ -235,8 +233,8 @@ impl Told {
 }
 
 impl Oracle {
-    /// After a step of the doors: what operators did, and what is public by now.
-    pub(super) fn floors_after(&mut self, generation: Option<&Generation>, now: Now, writes: &[LedgerWrite]) {
+    /// What operators did, and what of it is over.
+    pub(super) fn floors_kept(&mut self, writes: &[LedgerWrite]) {
         for write in writes {
             let LedgerWrite::Kept(kept @ Kept::FloorGroup { state, .. }) = write else { continue };
             // Somebody ordered it, for that floor.
@@ -257,8 +255,12 @@ impl Oracle {
             }
             self.lift.note(kept);
         }
+    }
+
+    /// After a step of the doors: what is public by now.
+    pub(super) fn floors_after(&mut self, generation: Option<&Generation>, now: Now, writes: &[LedgerWrite]) {
+        self.floors_kept(writes);
         let Some(generation) = generation else { return };
-        self.lift.now = Some(now);
         for (id, floor) in &mut self.lift.floors {
             floor.public = is_public(generation, now, id);
         }

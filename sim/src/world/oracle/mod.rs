@@ -10,6 +10,7 @@ mod auto_open;
 mod consequences;
 mod delays;
 mod doors;
+mod edits;
 mod floors;
 mod holds;
 mod interlock;
@@ -130,6 +131,9 @@ pub enum Invariant {
     LockersByContract,
     /// Where a key is told to be follows what was put into its compartment and taken out.
     KeysAreFollowed,
+    /// An edit by command was wished by somebody who may make it, and holds from then on, through every crash, until a
+    /// set takes it over.
+    EditsStand,
     /// Time goes on.
     NeverStuck,
 }
@@ -289,7 +293,7 @@ impl Oracle {
         self.check_promises(site, &recovered.doors);
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
         self.outputs_started(lasting.kept.values(), true);
-        self.doors_started(site, now, set, &lasting);
+        self.doors_started(site, now, (set, opened.overlay.revision), &lasting);
     }
 
     pub fn died(&mut self) {
@@ -366,6 +370,7 @@ impl Oracle {
         for write in &step.commit.writes {
             self.door_write(site, write);
         }
+        self.floors_kept(&step.commit.writes);
         self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
@@ -373,7 +378,7 @@ impl Oracle {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
         let others = std::mem::take(&mut self.others);
-        let in_force = sets.at(self.rights.generation()).cloned();
+        let in_force = sets.in_force(self.rights.generation(), self.rights.revision()).cloned();
         let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, what };
         let (frame, bodies) = (self.people.card, events(step).map(|event| &event.body));
         let judged = [
@@ -389,7 +394,7 @@ impl Oracle {
         self.check_late_order(step);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
-        let generation = sets.at(self.rights.generation()).cloned();
+        let generation = in_force;
         self.output_events(now.mono, events(step).map(|event| &event.body));
         step.commit.writes.iter().for_each(|write| self.output_kept(write));
         self.check_auto_open(

@@ -15,6 +15,8 @@ use super::{Invariant, Oracle, Violation};
 pub struct RightsWatch {
     /// Handed to the doors.
     in_force: SetVersion,
+    /// Of the edits by command over it.
+    revision: u64,
     /// The newest that the mirror has reported, in any run.
     applied: SetVersion,
     pub stopping: bool,
@@ -30,6 +32,10 @@ impl RightsWatch {
         self.in_force.generation
     }
 
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
         if mark(set) < mark(self.applied) {
             let what = format!(
@@ -40,6 +46,7 @@ impl RightsWatch {
         }
         self.applied = if mark(set) > mark(self.applied) { set } else { self.applied };
         self.in_force = set;
+        self.revision = opened.overlay.revision;
     }
 }
 
@@ -69,16 +76,18 @@ impl Oracle {
     }
 
     /// The doors are handed a set.
-    pub fn set_in_force(&mut self, version: SetVersion) {
+    pub fn set_in_force(&mut self, version: SetVersion, revision: u64) {
         if mark(version) < mark(self.rights.in_force) {
             let what = format!("the doors go from {} to {}", self.rights.in_force.generation, version.generation);
             self.fail(Invariant::GenerationRises, what);
         }
         self.rights.in_force = version;
+        self.rights.revision = revision;
     }
 
-    pub(super) fn rights_of_doors(&mut self, version: SetVersion) {
+    pub(super) fn rights_of_doors(&mut self, (version, revision): (SetVersion, u64)) {
         self.rights.in_force = version;
+        self.rights.revision = revision;
         self.rights.stopping = false;
     }
 

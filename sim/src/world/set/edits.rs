@@ -32,6 +32,9 @@ impl World {
             }
             _ => self.edit(&mut set, number),
         };
+        if self.rng.permille(250) {
+            self.absorb(&mut set);
+        }
         let silently = self.rng.permille(150);
         self.change_set(set, revokes, silently);
     }

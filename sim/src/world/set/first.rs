@@ -111,7 +111,7 @@ pub fn card(number: u64) -> Credential {
 }
 
 fn people(set: &mut Records) {
-    for group in ["staff", "night"] {
+    for group in ["staff", "night", "guests"] {
         set.put(&id(group), Record::Group(Group::default()));
     }
     for number in 0..PERSONS {
@@ -136,6 +136,7 @@ fn rules(set: &mut Records) {
             "all-through-the-trap",
             AccessRule { groups: ids(&["staff", "night"]), ..allow("staff", &["inner", "outer"]) },
         ),
+        ("guests-at-the-front", allow("guests", &["front", "back"])),
         ("night-at-the-back", allow("night", &["back", "front"])),
         ("night-shift", AccessRule { schedule: shift_only, ..allow("night", &["glass", "store"]) }),
     ] {

@@ -32,6 +32,19 @@ pub fn emergency_card_of(number: u64) -> RawCard {
     card_of(PERSONS + 10 + number)
 }
 
+/// Guests are known by edits at the node alone.
+pub fn guest_card_of(number: u64) -> RawCard {
+    card_of(PERSONS + 20 + number)
+}
+
+pub fn guest_id(number: u64) -> Id {
+    id(&format!("guest-{number}"))
+}
+
+pub fn guest_card_id(number: u64) -> Id {
+    id(&format!("guest-card-{number}"))
+}
+
 /// The PIN that goes with a person's card, and the one that they type when they are forced.
 pub fn pin_of(person: u64) -> String {
     format!("10{person}1")

@@ -190,12 +190,16 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
     let due = answers.first().and_then(|said| said.reason);
     let either =
         |reasons: &[DenialReason]| [due, told.reason].into_iter().flatten().any(|reason| reasons.contains(&reason));
+    let persons = || answers.iter().chain([told]).filter_map(|said| said.person.as_ref());
+    let guest = persons().any(|person| person.as_str().starts_with("guest"));
     if answers.iter().any(|said| said.virtually) {
         Invariant::VirtualReadJudged
     } else if due == Some(Interlock) {
         Invariant::OneDoorAtATime
     } else if matches!(due, Some(LockedDown | Forced | Dnd)) {
         Invariant::HeldIsShut
+    } else if guest && !either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
+        Invariant::EditsStand
     } else if due.is_some_and(is_plain)
         && told.emergency_card.is_none()
         && answers.iter().all(|said| said.emergency_card.is_none())
