@@ -103,7 +103,10 @@ pub enum Line {
     Rtu(SerialPort),
     /// Readers, latchd being their control panel.
     Osdp(SerialPort),
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

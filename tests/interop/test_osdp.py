@@ -65,7 +65,7 @@ class OsdpLine:
 
 
 @pytest.fixture(scope="module")
-def site():
+def site(request):
     directory = Path(tempfile.mkdtemp(prefix="latchd-osdp-"))
     site = Site(directory, "tcp")
     keys = {address: secrets.token_bytes(16) for address in range(READERS)}
@@ -98,8 +98,8 @@ osdp = {{ bus = "readers", address = {address}, key = "scbk-{address}" }}
             token = clouds.token(site.credential_key, f"h10301:{card[0]}:{card[1]}")
             records.put("credential", id, person="ada", token=token)
         pin = clouds.token(site.credential_key, "pin:4711")
-        records.put("credential", "pin-1", person="ada", token=pin, kind="pin")
-        records.put("access_rule", "staff-front", effect="allow", groups=["staff"], doors=["front"], auth="card_or_pin")
+        records.put("credential", "pin-1", person="ada", token=pin, medium="pin")
+        records.put("access_rule", "staff-front", effect="allow", groups=["staff"], doors=["front"], authentication="card_or_pin")
         records.generation = 1
         site.cloud.send_keys()
         site.cloud.send_set(records.manifest())
@@ -108,7 +108,7 @@ osdp = {{ bus = "readers", address = {address}, key = "scbk-{address}" }}
     finally:
         site.stop()
         site.line.stop()
-        if "PYTEST_CURRENT_TEST" in __import__("os").environ:
+        if request.session.testsfailed:
             print((directory / "latchd.log").read_text(errors="replace")[-4000:])
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -203,12 +203,18 @@ def test_a_reader_that_answers_late_opens_no_door_for_another(site):
     assert events(site, "security.reader_distrusted") == []
 
 
-def test_corrupt_bytes_lose_no_card_and_make_none(site):
+def test_corrupt_bytes_make_no_card_and_the_reader_goes_on(site):
+    """Whether the card itself survives is up to the reader: this libosdp forgets what it is asked for again, later
+    ones repeat it (the scripted readers of the unit tests do)."""
     before = len(events(site, "access.granted")), len(events(site, "access.denied"))
+    lost = len(events(site, "reader.lost"))
     for count in (1, 2, 3):
         site.line.tell(f"corrupt 0 {count}")
+        time.sleep(1.5)
         granted(site, 0)
     assert (len(events(site, "access.granted")), len(events(site, "access.denied"))) == (before[0] + 3, before[1])
+    assert len(events(site, "reader.lost")) == lost
+    assert events(site, "security.reader_distrusted") == []
 
 
 def test_a_pin_is_typed_on_the_keypad_and_star_begins_it_anew(site):

@@ -50,10 +50,8 @@ impl Checker<'_> {
         let line = match (&raw.rtu, &raw.tcp, &raw.osdp) {
             (None, None, None) => {
                 let finding = Diagnostic::error("a [[bus]] has no line");
-                self.sink.add(finding.at(
-                    raw.span,
-                    "expected `rtu` or `osdp` = a serial port, or `tcp` = \"HOST:PORT\"",
-                ));
+                self.sink
+                    .add(finding.at(raw.span, "expected `rtu` or `osdp` = a serial port, or `tcp` = \"HOST:PORT\""));
                 None
             }
             (Some(rtu), None, None) => self.rtu(rtu, raw),

@@ -338,8 +338,9 @@ impl Checker<'_> {
             }
             (None, None) => {
                 let finding = Diagnostic::error("a [[reader]] is not connected to anything");
-                self.sink
-                    .add(finding.at(raw.span, "expected `card_block` = \"BOARD/CARD_BLOCK\", `serial` = a port, or `osdp`"));
+                self.sink.add(
+                    finding.at(raw.span, "expected `card_block` = \"BOARD/CARD_BLOCK\", `serial` = a port, or `osdp`"),
+                );
                 None
             }
             (Some(block), None) => {
@@ -410,11 +411,16 @@ impl Checker<'_> {
             let Some(id) = &bus.id else { continue };
             let on_it = |board: &RawBoard| board.bus.as_ref().is_some_and(|name| name.value == id.value.as_str());
             let reads = |reader: &RawReader| {
-                reader.osdp.as_ref().and_then(|osdp| osdp.bus.as_ref()).is_some_and(|name| name.value == id.value.as_str())
+                reader
+                    .osdp
+                    .as_ref()
+                    .and_then(|osdp| osdp.bus.as_ref())
+                    .is_some_and(|name| name.value == id.value.as_str())
             };
             if bus.osdp.is_some() {
                 if !raw.readers.iter().any(reads) {
-                    self.sink.add(Diagnostic::warning(format!("the bus `{}` has no readers", id.value)).at(id.span, ""));
+                    self.sink
+                        .add(Diagnostic::warning(format!("the bus `{}` has no readers", id.value)).at(id.span, ""));
                 }
             } else if !raw_boards.iter().any(on_it) {
                 self.sink.add(Diagnostic::warning(format!("the bus `{}` has no boards", id.value)).at(id.span, ""));

@@ -70,10 +70,10 @@ impl Checker<'_> {
                 None
             }
             (Some(off), None) => {
-                self.sink.add(Diagnostic::warning("whoever reaches the wires of this reader can be any card").at(
-                    off.span,
-                    "without the secure channel; a standing alarm is raised",
-                ));
+                self.sink.add(
+                    Diagnostic::warning("whoever reaches the wires of this reader can be any card")
+                        .at(off.span, "without the secure channel; a standing alarm is raised"),
+                );
                 Some(OsdpKey::Off)
             }
             (None, Some(key)) => self.secret(key, Content::Scbk).map(OsdpKey::File),

@@ -54,8 +54,9 @@ impl Controller {
                 (std::mem::replace(&mut slot.power_failed, *failed), *failed, part(&id, "power"))
             }
         };
-        let from_before = !was && self.standing.is_from_before(&Standing::InputActive { input: input.clone() });
-        if was == active && !(from_before && !active) {
+        // What began in an earlier run and is over has its end told, too.
+        let ended = !active && self.standing.is_from_before(&Standing::InputActive { input: input.clone() });
+        if was == active && !ended {
             return;
         }
         let (door, reader) = (None, Some(id));

@@ -113,7 +113,7 @@ impl Card {
 /// `None`: none, or more than 128.
 pub fn formatted_card(text: &[u8]) -> Option<(u16, u128)> {
     let hex = |value: u128, byte: &u8| Some(value << 4 | u128::from(char::from(*byte).to_digit(16)?));
-    let (each, value) = match text.iter().try_fold(0, |value, byte| hex(value, byte)) {
+    let (each, value) = match text.iter().try_fold(0, hex) {
         Some(value) => (4, value),
         None => (8, text.iter().fold(0, |value, byte| value << 8 | u128::from(*byte))),
     };
