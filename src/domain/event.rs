@@ -132,8 +132,20 @@ pub enum Actor {
     },
     /// A schedule under which floors are public.
     PublicFloors,
+    /// Somebody at the node with `latchd io`, by the user that they were there.
+    Installer { uid: u32 },
     /// The node itself: start, stop.
     Node,
+}
+
+/// Why installer mode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InstallerModeEnd {
+    /// By whoever began it, or with the daemon.
+    Ended,
+    /// Its time.
+    Over,
 }
 
 /// What flaps.
@@ -175,7 +187,13 @@ impl Actor {
             | Actor::AutoOpen { .. }
             | Actor::Interlock { .. }
             | Actor::Contract { .. } => None,
-            Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Node => None,
+            Actor::Rex
+            | Actor::Fire
+            | Actor::Door
+            | Actor::FloorGroup
+            | Actor::PublicFloors
+            | Actor::Installer { .. }
+            | Actor::Node => None,
         }
     }
 }
@@ -406,6 +424,11 @@ pub enum EventBody {
         input: Option<Id>,
         count: u64,
     },
+    /// From here on outputs that serve doors may be tried at the node itself.
+    #[serde(rename = "installer.mode_began")]
+    InstallerModeBegan { uid: u32, minutes: u32 },
+    #[serde(rename = "installer.mode_ended")]
+    InstallerModeEnded { uid: u32, reason: InstallerModeEnd },
     #[serde(rename = "output.switched")]
     OutputSwitched { output: Id, on: bool, actor: Actor },
     #[serde(rename = "output.pulsed")]

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::{
     door::{DelayAction, DoorStatus, Mode},
     event::{Actor, DenialReason, Refusal},
@@ -172,15 +170,12 @@ pub enum Progress {
 }
 
 /// What became of a virtual read, by the rules, fallbacks and areas.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
     /// Absent: granted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
     pub person: Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Id>,
 }
 

@@ -46,7 +46,7 @@ use crate::{
     },
     wire::{
         canonical::{hex, unhex32},
-        command::{CommandBody, ConfigurationPutArgs, DiagnosticsArgs},
+        command::{CommandBody, ConfigurationPutArgs},
         configuration::{ConfigurationAnswer, Origin},
         report::ReportArgs,
         telemetry::{BoardFigures, Diagnostics, LogFigures, ReaderFigures, StoreFigures},
@@ -181,8 +181,15 @@ impl Desk {
                 }
                 None => refused(Refusal::Unsupported, "`reboot` is not set in [node] of the site file"),
             },
-            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: None }) => match figures {
-                Some(figures) => Answered::Done(Some(json!({ "diagnostics": self.diagnostics(*figures) }))),
+            CommandBody::NodeDiagnostics(_) => match figures {
+                Some(mut figures) => {
+                    let explanation = figures.explanation.take();
+                    let mut detail = json!({ "diagnostics": self.diagnostics(*figures) });
+                    if let Some(explanation) = explanation {
+                        detail["explanation"] = json!(explanation);
+                    }
+                    Answered::Done(Some(detail))
+                }
                 None => Answered::Failed(message("the node has no figures of itself")),
             },
             CommandBody::ReportsQuery(args) => self.report(&scope, &args),
@@ -278,11 +285,15 @@ impl Desk {
             buses: sources.buses(&looks),
             boards: figures.boards.into_iter().map(board).collect(),
             readers: figures.readers.into_iter().map(|(reader, link)| ReaderFigures { reader, link }).collect(),
-            stores: vec![
+            stores: [
                 store("ledger.sled", failing),
                 store("mirror.sled", if figures.set.generation == 0 { no_set() } else { None }),
                 store("set-copy", None),
-            ],
+            ]
+            .into_iter()
+            // Not there until the first emergency card is.
+            .chain(Some(store("emergency-cards", None)).filter(|store| store.bytes.is_some()))
+            .collect(),
             event_log: log(),
         }
     }

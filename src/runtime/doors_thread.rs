@@ -39,6 +39,7 @@ use crate::{
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
+        control::Asked,
         door_loop::{DoorLoop, Ended, Going, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
@@ -75,6 +76,8 @@ pub struct DoorsSetup {
     /// How far the doors' commits are durable.
     pub durable: watch::Receiver<Fence>,
     pub osdp_keys: OsdpKeys,
+    /// From `latchd io`.
+    pub installer: mpsc::Receiver<Asked>,
 }
 
 /// The cloud loop's end.
@@ -268,6 +271,7 @@ impl DoorsThread {
             buses,
             readers,
             orders: &mut self.orders,
+            installer: &mut self.setup.installer,
             permissions: &mut self.permissions,
             cloud: &mut self.cloud,
             durable: &mut self.setup.durable,

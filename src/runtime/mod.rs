@@ -6,6 +6,7 @@ mod clerk;
 pub mod clock;
 mod cloud_loop;
 mod configuration;
+mod control;
 mod door_loop;
 mod doors_thread;
 mod event_line;

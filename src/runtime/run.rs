@@ -44,7 +44,7 @@ use crate::{
         desk::{Answered, Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
-        mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
         osdp::{KeyRing, Scbk},
         reports::Places,
         session::{Restored, Session, SessionConfig},
@@ -57,6 +57,7 @@ use crate::{
         clock::Clock,
         cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
         configuration::{Begin, Keeper, SharedKeeper},
+        control::Control,
         doors_thread::{Doors, DoorsSetup},
         event_line,
         figures::{OrderTimes, Reporter, Sources},
@@ -228,7 +229,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
-    let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
+    let (mut mirror, mut opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
     let log_id = recovered.head.log_id.clone();
@@ -281,13 +282,14 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
+    let (control, installer) = Control::start(&site.node.state_dir);
     let setup = DoorsSetup {
         site: site.clone(),
         vitals: vitals.clone(),
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
-        spare_cards: Arc::default(),
+        spare_cards: Arc::new(std::mem::take(&mut opened.spare_cards)),
         permissions: opened.permissions.clone(),
         restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {
@@ -297,6 +299,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         },
         durable,
         osdp_keys: OsdpKeys { rings: rings_in, taken },
+        installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -375,6 +378,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
     });
     let doors = outlets.doors.join();
+    if let Some(control) = control {
+        control.stop();
+    }
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
@@ -470,6 +476,7 @@ impl Opening {
         let place = MirrorPlace {
             store: self.dir.join("mirror.sled"),
             copy: self.dir.join("set-copy"),
+            emergency: self.dir.join("emergency-cards"),
             attest: Arc::new(RootAttest { root: secrets.root.clone(), audience: audience.clone() }),
             config: MirrorConfig {
                 seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
@@ -527,10 +534,23 @@ impl Opening {
             events.push(EventBody::StorageFailed {
                 store: "mirror".to_owned(),
                 detail: format!(
-                    "the permission set (at least generation {} of epoch {}) is lost: every card is denied until the cloud sends it",
-                    floor.generation, floor.epoch
+                    "the permission set (at least generation {} of epoch {}) is lost: every card but {} emergency cards is denied until the cloud sends it",
+                    floor.generation,
+                    floor.epoch,
+                    opened.spare_cards.len()
                 ),
             });
+        }
+        let failed = |copy: Copy, detail: &str| EventBody::StorageFailed {
+            store: copy.as_str().to_owned(),
+            detail: detail.to_owned(),
+        };
+        events.extend(opened.copies_failed.iter().map(|(copy, detail)| failed(*copy, detail)));
+        if let Some(detail) = &opened.spare_damaged {
+            events.push(failed(Copy::EmergencyCards, detail));
+            if opened.spare_mended {
+                events.push(EventBody::StorageRestored { store: Copy::EmergencyCards.as_str().to_owned() });
+            }
         }
         if !opened.refused.is_empty() {
             events.push(EventBody::SetRefused {

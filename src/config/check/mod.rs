@@ -24,7 +24,7 @@ use super::{
     site::{Cloud, Node, Secret, Site, Tls},
 };
 use crate::{
-    domain::{field::FieldConfig, ids::Id},
+    domain::{door::DoorConfig, field::FieldConfig, ids::Id, installer::points},
     wire::{jws::Signer, keys::RootKey},
 };
 
@@ -107,17 +107,19 @@ impl Checker<'_> {
         if self.sink.report.borrow().errors() == 0 {
             self.unused(&raw, &doors);
         }
+        let (floor_groups, cabinets) = floors_and_cabinets?;
+        let mut field = FieldConfig { floor_groups, cabinets, ..free? };
+        let boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
+        let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
+        field.points = points(boards.iter().map(|board| &board.config), &doors, &field);
         Some(Site {
-            field: {
-                let (floor_groups, cabinets) = floors_and_cabinets?;
-                FieldConfig { floor_groups, cabinets, ..free? }
-            },
+            field,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,
-            boards: boards.boards.into_iter().collect::<Option<_>>()?,
+            boards,
             readers: readers.into_iter().collect::<Option<_>>()?,
-            doors: doors.doors.into_iter().collect::<Option<_>>()?,
+            doors,
             limits: raw.limits,
         })
     }

@@ -90,6 +90,11 @@ impl SiteRecords {
         }
     }
 
+    /// Which policy speaks at this place; none: the defaults do.
+    pub fn policy_at(&self, place: &Id) -> Option<(&Id, &DoorPolicy)> {
+        self.door_policies.iter().find(|(_, policy)| policy.doors.contains(place))
+    }
+
     pub fn check(&self, known: &Known<'_>, fault: &mut dyn FnMut(String)) {
         let mut missing = |of: &str, id: &Id, kind: &str, named: &Id, exists: bool| {
             if !exists {

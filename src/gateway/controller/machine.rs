@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::DoorSlot;
+use super::{DoorSlot, Question};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -13,6 +13,7 @@ use crate::{
         event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
+        installer::Answer,
         kept::{Kept, KeptKey},
         order::{Order, Progress, Task},
         outputs::{Desired, Ticket},
@@ -90,6 +91,8 @@ pub enum Happening<'a> {
     },
     /// An order that is not for a door.
     Order(&'a Order<Task>),
+    /// Something that `latchd io` asks.
+    Installer(&'a Question),
     /// How far one of the node's own orders ([`Deed::Order`]) has got.
     Progress(Ticket, &'a Progress),
     /// An alarm that is to stand until somebody acknowledges it.
@@ -127,6 +130,8 @@ pub enum Deed {
     UnkeepAll(Vec<KeptKey>),
     /// Its status changed.
     Changed(Thing),
+    /// To the question of the installer with this number.
+    Answer(u64, Answer),
 }
 
 #[derive(Debug, Default)]

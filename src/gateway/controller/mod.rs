@@ -9,6 +9,7 @@ mod elevators;
 mod entry;
 mod floods;
 mod inputs;
+mod installer;
 mod interlock;
 mod lasting;
 mod lockdown;
@@ -38,7 +39,7 @@ use self::{
     routes::{Role, Routes},
     standing::StandingSet,
 };
-pub use self::{lasting::Lasting, machines::machines, readers::ReaderNews, step::Step};
+pub use self::{installer::Question, lasting::Lasting, machines::machines, readers::ReaderNews, step::Step};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -70,6 +71,8 @@ pub enum Input {
     /// What a reader says of itself.
     Reader(ReaderIx, ReaderNews),
     Order(Order),
+    /// From the installer on the spot.
+    Installer(Question),
     /// A new permission set: the next card is decided by it, what was granted stays granted.
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
@@ -224,6 +227,7 @@ impl Controller {
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
             Input::Reader(reader, news) => self.reader_news(now, reader, news, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
+            Input::Installer(question) => self.tell_machines(now, Happening::Installer(&question), &mut step),
             Input::Permissions(permissions) => {
                 self.permissions = permissions;
                 self.tell_machines(now, Happening::Permissions, &mut step);
@@ -533,6 +537,7 @@ impl Controller {
                 Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
                 Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
                 Deed::Changed(thing) => changed(step, thing),
+                Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }
         }
     }

@@ -221,6 +221,10 @@ impl Desk {
         &self.permissions
     }
 
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// From now on commands see this set.
     pub fn handle_permissions(&mut self, permissions: Arc<Permissions>) {
         self.permissions = permissions;

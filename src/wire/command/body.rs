@@ -366,7 +366,8 @@ pub struct DiagnosticsArgs {
     pub explain: Option<ExplainArgs>,
 }
 
-/// Exactly one of `credential` and `person`.
+/// Exactly one of `credential` and `person`: as if that credential were presented at the door's reader, or as a
+/// virtual read of that person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainArgs {
@@ -375,7 +376,8 @@ pub struct ExplainArgs {
     pub credential: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<Id>,
-    /// Absent: now.
+    /// With a clock that is trusted and a set that the cloud has confirmed. Absent: now, with clock and set as
+    /// they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Wall>,
 }

@@ -108,8 +108,7 @@ impl Entry {
                 let gone = self.cards.replace(&site.emergency_cards);
                 deeds.0.extend(gone.into_iter().map(Deed::Unkeep));
             } else {
-                // The uses stay counted, whatever becomes of the set.
-                let _ = self.cards.replace(view.spare_cards);
+                self.cards.stand_in(view.spare_cards);
             }
         }
         if present {

@@ -28,8 +28,8 @@ pub struct Policy {
 
 impl Policies {
     pub fn new(site: &SiteRecords, topology: &Topology) -> Policies {
-        let speaks = |door: &Id| site.door_policies.iter().find(|(_, policy)| policy.doors.contains(door));
-        let with_ids: Vec<Option<&Id>> = topology.doors.iter().map(|door| speaks(door).map(|(id, _)| id)).collect();
+        let with_ids: Vec<Option<&Id>> =
+            topology.doors.iter().map(|door| site.policy_at(door).map(|(id, _)| id)).collect();
         let doors_of = |id: Option<&Id>| {
             let doors = topology.doors.iter().zip(&with_ids);
             doors.filter(|(_, of)| **of == id).map(|(door, _)| door.clone()).collect::<Vec<Id>>()
