@@ -16,15 +16,15 @@ use crate::{
         event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fieldbus::CardRead,
         ids::{DoorIx, Id},
-        kept::{Kept, KeptKey},
+        kept::{Kept, KeptKey, PinOwner},
         keypad::Key,
-        locker::{CONSUMED_MAX, Lockout, Means, Opening, Standing, Typed, Typing, standing},
-        permission::{Decision, Restriction, Target},
-        record::Token,
-        time::{Mono, Now},
+        locker::{CONSUMED_MAX, Means, Opening, Standing, Typed, Typing, standing},
+        permission::{Decision, Request, Restriction, Target},
+        record::{ClockFallback, Token, WhenStale},
+        time::{ClockTrust, Mono, Now},
         topology::ReaderAt,
     },
-    gateway::controller::machine::{Deed, View},
+    gateway::controller::machine::{Deed, View, WrongPin},
     wire::token::token,
 };
 
@@ -37,7 +37,6 @@ const CHOICES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     typing: Typing,
-    lockout: Lockout,
     choosing: Option<Choosing>,
     pending: Option<Pending>,
 }
@@ -81,8 +80,14 @@ struct Pending {
 }
 
 /// Whether this person is active and no deny rule holds for them there. What the rules lack a contract makes good.
-fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
-    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, Restriction::NONE);
+fn holder_may(
+    view: &View<'_>,
+    person: &Id,
+    door: DoorIx,
+    now: Now,
+    restriction: Restriction,
+) -> Result<(), (DenialReason, Option<Id>)> {
+    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, restriction);
     match decision {
         Decision::Denied { reason, rule, .. } if rule.is_none() && reason != DenialReason::NoRule => {
             Err((reason, None))
@@ -91,6 +96,19 @@ fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<()
             Err((DenialReason::ExplicitDeny, rule.cloned()))
         }
         Decision::Denied { .. } | Decision::Granted { .. } => Ok(()),
+    }
+}
+
+/// Why a code that belongs to no cardholder opens nothing while the node is left alone.
+fn nobody_may(restriction: Restriction, now: Now) -> Option<DenialReason> {
+    let Restriction { clock, stale } = restriction;
+    if clock == ClockFallback::EmergencyCards && now.trust == ClockTrust::Untrusted {
+        return Some(DenialReason::EmergencyOnly);
+    }
+    match stale {
+        WhenStale::Keep => None,
+        WhenStale::CriticalGroups | WhenStale::Deny => Some(DenialReason::StalePermissions),
+        WhenStale::EmergencyCards => Some(DenialReason::EmergencyOnly),
     }
 }
 
@@ -160,7 +178,9 @@ impl Lockers {
         }
         let Some(first) = cabinet.config.compartments.first().map(|compartment| compartment.door) else { return };
         // Who it is: what the rules of the first compartment lack, a contract makes good.
-        let (person, credential, extended) = match view.permissions.decide(&tokens, first, now) {
+        let restriction = self.restriction(now, view, first);
+        let request = Request { restriction, ..Request::card(&tokens, Target::Door(first), now) };
+        let (person, credential, extended) = match view.permissions.judge(&request).cloned() {
             Decision::Granted { person, credential: Some(credential), extended, .. } => (person, credential, extended),
             Decision::Granted { .. } => return,
             Decision::Denied { reason, person: Some(person), credential: Some(credential), rule, .. }
@@ -230,16 +250,25 @@ impl Lockers {
                 None => deeds.event(choosing.asked.denied(None, None, DenialReason::NoRule, None)),
             };
         }
-        if cabinet.desk.lockout.is_locked(now.mono) {
+        let owner = PinOwner::Reader(asked.reader.clone());
+        if view.locks.is_locked(&owner, now.mono) {
             return deeds.event(asked.denied(None, None, DenialReason::PinLockedOut, None));
         }
         let (choices, refused) = self.codes(now, view, at, typed);
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         if choices.is_empty() && refused.is_none() {
-            cabinet.desk.lockout.wrong(now.mono, cabinet.config.code_tries, cabinet.config.lockout);
-            return deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
+            deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
+            return deeds.push(Deed::WrongPin(Box::new(WrongPin {
+                of: owner,
+                door: None,
+                floor_group: None,
+                cabinet: Some(asked.cabinet),
+                reader: Some(asked.reader),
+                tries: cabinet.config.code_tries,
+                lockout_s: u32::try_from(cabinet.config.lockout.as_secs()).unwrap_or(u32::MAX),
+            })));
         }
-        cabinet.desk.lockout.right();
+        deeds.push(Deed::RightPin(owner));
         match (choices.as_slice(), refused) {
             ([choice], _) => self.open(now, view, choice.clone(), &asked, deeds),
             ([], refused) => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
@@ -339,10 +368,13 @@ impl Lockers {
         if let Some(reason) = view.denies(choice.door, now.mono) {
             return Err((reason, None));
         }
+        let restriction = self.restriction(now, view, choice.door);
         // A deny rule overrides a contract as it overrides an allow rule.
         let person = asked.holder.as_ref().map(|(person, ..)| person).or(contract.person.as_ref());
         if let Some(person) = person {
-            holder_may(view, person, choice.door, now)?;
+            holder_may(view, person, choice.door, now, restriction)?;
+        } else if let Some(reason) = nobody_may(restriction, now) {
+            return Err((reason, None));
         }
         let slot = self.cabinets.get(choice.place.cabinet).and_then(|cabinet| cabinet.slots.get(choice.place.slot));
         let empty = slot.is_some_and(|slot| slot.occupied == Some(false));
