@@ -175,7 +175,10 @@ pub enum AlarmSource {
     },
     EmergencyCard {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
     },
 }
 
@@ -338,7 +341,12 @@ pub enum EventBody {
     /// neither, at a reader for PINs alone.
     #[serde(rename = "access.pin_locked_out")]
     AccessPinLockedOut {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cabinet: Option<Id>,
         reader: Id,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         person: Option<Id>,
@@ -351,7 +359,10 @@ pub enum EventBody {
     /// shows it.
     #[serde(rename = "access.duress")]
     AccessDuress {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,
@@ -359,11 +370,14 @@ pub enum EventBody {
         credential: Option<Id>,
         granted: bool,
     },
-    /// An emergency card opened a door; `uses` of it on this node so far.
+    /// An emergency card opened a door or enabled floors; `uses` of it on this node so far.
     #[serde(rename = "emergency.used")]
     EmergencyUsed {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         reader: Id,
         uses: u32,
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -397,7 +411,10 @@ pub enum EventBody {
     /// refused for it.
     #[serde(rename = "apb.violated")]
     ApbViolated {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,

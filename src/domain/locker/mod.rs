@@ -1,10 +1,9 @@
 //! Key lockers: a cabinet with one reader and many compartments, each a door with momentary opening, an
 //! occupancy input and contracts. Owns the words for them; `typed` is what comes from the keypad, `standing` whether
-//! a contract counts, `key` where the key of a compartment is, `lockout` what wrong codes lead to. Must never hold a
+//! a contract counts, `key` where the key of a compartment is. Must never hold a
 //! code in clear longer than it takes to look it up.
 
 mod key;
-mod lockout;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{KeyChange, KeyRecord, KeyState, Opening, key_change},
-    lockout::Lockout,
     standing::{Standing, excluded, standing},
     typed::{TYPED_MAX, Typed, Typing},
 };

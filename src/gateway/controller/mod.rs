@@ -35,7 +35,7 @@ use std::{
 use self::{
     floods::Floods,
     lockdown::Gatherings,
-    machine::{Deed, Deeds, Happening, Machine, View},
+    machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
     routes::{Role, Routes},
     standing::StandingSet,
 };
@@ -47,10 +47,11 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::{Kept, KeptKey, Standing},
+        kept::{Kept, KeptKey, PinOwner, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        pin_lock::PinLocks,
         record::EmergencyCard,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
@@ -157,6 +158,8 @@ pub struct Controller {
     gatherings: Gatherings,
     /// What machines wait for until it is durable, in the order of the marks.
     awaited: VecDeque<(Fence, KeptKey)>,
+    /// One count of wrong PINs, for doors, cabs and cabinets.
+    locks: PinLocks,
     fence: Fence,
     standing: StandingSet,
     floods: Floods,
@@ -194,6 +197,7 @@ impl Controller {
             machines,
             gatherings: Gatherings::new(),
             awaited: VecDeque::new(),
+            locks: PinLocks::default(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
             floods: Floods::default(),
@@ -211,6 +215,7 @@ impl Controller {
         }
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
+        controller.locks.restore(&kept, now);
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -271,7 +276,7 @@ impl Controller {
     pub fn next_deadline(&self) -> Option<Mono> {
         let doors = self.deadlines.first().map(|(at, _)| *at);
         let machines = self.machines.iter().filter_map(|machine| machine.next_deadline());
-        machines.chain(doors).chain(self.floods.next_deadline()).min()
+        machines.chain(doors).chain(self.floods.next_deadline()).chain(self.locks.next_deadline()).min()
     }
 
     /// What every relay is to be: the locks in the order of the doors, then the others.
@@ -470,6 +475,7 @@ impl Controller {
         if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
             self.tell_machines(now, Happening::Timeout, step);
         }
+        step.commit.writes.extend(self.locks.advance(now.mono).into_iter().map(LedgerWrite::Unkept));
         if self.floods.next_deadline().is_some_and(|due| due <= now.mono) {
             self.tell_of_floods(now, step);
         }
@@ -478,7 +484,10 @@ impl Controller {
     // ---- the machines beside the doors ----
 
     fn tell_machines(&mut self, now: Now, happening: Happening<'_>, step: &mut Step) {
+        let cabs_deny: Vec<_> = self.machines.iter().flat_map(|machine| machine.cabs_deny()).collect();
         let view = View {
+            locks: &self.locks,
+            cabs_deny: &cabs_deny,
             permissions: &self.permissions,
             topology: &self.topology,
             cloud: &self.cloud,
@@ -518,6 +527,11 @@ impl Controller {
             step.depth = depth;
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
+                Deed::Ride(cab, ride) => self.tell_machines(now, Happening::Ride(cab, &ride), step),
+                Deed::WrongPin(wrong) => self.wrong_pin(now, *wrong, step),
+                Deed::RightPin(of) => {
+                    step.commit.writes.extend(self.locks.right(&of).map(LedgerWrite::Unkept));
+                }
                 Deed::Event(body) => self.record(now, body, step),
                 Deed::Order(order) => self.order(now, order, step),
                 Deed::Alarm(source, text) => {
@@ -540,6 +554,31 @@ impl Controller {
                 Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }
         }
+    }
+
+    fn wrong_pin(&mut self, now: Now, wrong: WrongPin, step: &mut Step) {
+        let WrongPin { of, door, floor_group, cabinet, reader, tries, lockout_s } = wrong;
+        let counted = self.locks.wrong(of.clone(), now, tries, lockout_s);
+        step.commit.writes.push(LedgerWrite::Kept(counted.kept));
+        step.commit.writes.extend(counted.unkept.map(LedgerWrite::Unkept));
+        let Some(reader) = reader.filter(|_| counted.locked) else { return };
+        let (person, emergency_card) = match of {
+            PinOwner::Person(person) => (Some(person), None),
+            PinOwner::EmergencyCard(card) => (None, Some(card)),
+            PinOwner::Reader(_) => (None, None),
+        };
+        let wrong = counted.count;
+        let locked = EventBody::AccessPinLockedOut {
+            door,
+            floor_group,
+            cabinet,
+            reader,
+            person,
+            emergency_card,
+            wrong,
+            lockout_s,
+        };
+        self.record(now, locked, step);
     }
 
     fn gather_desired(&mut self, now: Now) {

@@ -9,7 +9,10 @@ mod reader;
 use std::collections::{BTreeMap, HashMap};
 
 use self::reader::Desk;
-use super::machine::{Deed, Deeds, Happening, Machine, View};
+use super::{
+    entry::{Aloneness, Policies},
+    machine::{Deed, Deeds, Happening, Machine, View},
+};
 use crate::domain::{
     door::{ContactState, Mode},
     event::{Actor, EventBody},
@@ -20,6 +23,7 @@ use crate::domain::{
         CONSUMED_MAX, CabinetConfig, Compartment, ContractStatus, KeyChange, KeyRecord, KeyState, LockerStatus,
         Opening, Standing, SyncState, excluded, key_change, standing,
     },
+    permission::Restriction,
     record::{LockerContract, Token},
     status::{Status, Thing},
     time::{ClockTrust, Mono, Now, Wall},
@@ -37,6 +41,9 @@ pub struct Lockers {
     consumed: BTreeMap<Token, Wall>,
     /// Contracts that cannot be enforced here, and why.
     refused: BTreeMap<Id, String>,
+    /// What holds at a compartment when the node is left alone, as at any door; told where all doors' is.
+    policies: Policies,
+    aloneness: Aloneness,
     deadline: Option<Mono>,
 }
 
@@ -81,7 +88,16 @@ impl Lockers {
             desk: Desk::default(),
         };
         let cabinets = configs.iter().map(cabinet).collect();
-        Lockers { cabinets, inputs, doors, consumed: BTreeMap::new(), refused: BTreeMap::new(), deadline: None }
+        Lockers {
+            cabinets,
+            inputs,
+            doors,
+            consumed: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            policies: Policies::default(),
+            aloneness: Aloneness::new(&[], Mono::ZERO),
+            deadline: None,
+        }
     }
 
     fn start(&mut self, kept: &[Kept]) {
@@ -99,6 +115,10 @@ impl Lockers {
                 _ => {}
             }
         }
+    }
+
+    fn restriction(&self, now: Now, view: &View<'_>, door: DoorIx) -> Restriction {
+        self.aloneness.regime(now, view.cloud, &self.policies.at(door)).restriction()
     }
 
     fn at(&mut self, place: Place) -> Option<(&Compartment, &mut Slot)> {
@@ -214,6 +234,7 @@ impl Lockers {
         let generation = view.permissions.version().generation;
         let contracts = &view.permissions.site().locker_contracts;
         self.refuse(view, deeds);
+        self.policies = Policies::new(view.permissions.site(), view.topology);
         for cabinet in &mut self.cabinets {
             for (compartment, slot) in cabinet.config.compartments.iter().zip(&mut cabinet.slots) {
                 let mine = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id);
@@ -348,6 +369,7 @@ impl Machine for Lockers {
         match happening {
             Happening::Start(kept) => {
                 self.start(kept);
+                self.aloneness = Aloneness::new(kept, now.mono);
                 self.take_in(view, deeds);
             }
             Happening::Permissions => self.take_in(view, deeds),

@@ -168,7 +168,11 @@ fn alarms_beyond_what_is_kept_push_the_oldest_out_with_an_event() {
         let step = bench.input(GATE, 2, true);
         forgotten += types(&step).iter().filter(|kind| *kind == "alarm.forgotten").count();
         // A source of its own each time.
-        let source = AlarmSource::EmergencyCard { emergency_card: id(&format!("e-{round}")), door: id("front") };
+        let source = AlarmSource::EmergencyCard {
+            emergency_card: id(&format!("e-{round}")),
+            door: Some(id("front")),
+            floor_group: None,
+        };
         let mut step = Step::default();
         step.deeds.push_back((0, Deed::Alarm(source, None)));
         bench.controller.carry_out(bench.now, &mut step);

@@ -298,3 +298,101 @@ proptest! {
         prop_assert!(granted <= 2, "{granted} openings by two backup codes");
     }
 }
+
+const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
+
+/// Ada's contract, and a rule of its compartment that asks for more than her card; Ben may come along.
+fn with_rule(authentication: &str) -> Vec<Value> {
+    let text = credential::decode(BENS).texts.first().cloned().expect("a text");
+    let body =
+        json!({"effect": "allow", "persons": ["ada", "ben"], "doors": ["key-1"], "authentication": authentication});
+    let mut records = of_ada(&json!({}));
+    records[0]["body"] = json!({ "pin": hashed("pin:ada:1234"), "duress_pin": hashed("pin:ada:4321") });
+    records.extend([
+        json!({"kind": "person", "id": "ben", "body": {}}),
+        json!({"kind": "credential", "id": "ben-card", "body": {"person": "ben", "token": hashed(&text)}}),
+        json!({"kind": "access_rule", "id": "r-1", "body": body}),
+    ]);
+    records
+}
+
+#[test]
+fn a_compartment_asks_for_a_pin_where_its_rule_does_and_locks_out_as_a_door_does() {
+    let strict =
+        json!({"kind": "door_policy", "id": "p", "body": {"doors": ["key-1"], "pin_tries": 2, "pin_lockout_s": 60}});
+    let mut hall = Hall::new([with_rule("card_and_pin"), vec![strict]].concat());
+    assert!(hall.at_cabinet(GOOD).is_empty(), "the PIN is waited for");
+    assert!(!hall.unlocked(0));
+    let event = access(&hall.types("1234#"));
+    assert_eq!(
+        (&event["type"], &event["door"], &event["contract"]),
+        (&json!("access.granted"), &json!("key-1"), &json!("c-1"))
+    );
+    assert!(hall.unlocked(0));
+    locked_again(&mut hall);
+
+    let _ = hall.at_cabinet(GOOD);
+    let told = hall.types("4321#");
+    let of = |name: &str| told.iter().find(|event| event["type"] == name).cloned().expect(name);
+    assert_eq!((&of("access.granted")["person"], &of("access.duress")["granted"]), (&json!("ada"), &json!(true)));
+    locked_again(&mut hall);
+
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(access(&hall.types("1#"))["reason"], "wrong_pin");
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(names(&hall.types("1#")), ["access.denied", "access.pin_locked_out"]);
+    let _ = hall.sync();
+    hall.crash();
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(access(&hall.types("1234#"))["reason"], "pin_locked_out");
+    assert!(!hall.unlocked(0));
+    let _ = hall.at_cabinet(GOOD);
+    hall.pass(60_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "pin_required");
+}
+
+#[test]
+fn a_compartment_asks_for_a_second_person_where_its_rule_does() {
+    let mut hall = Hall::new(with_rule("two_person"));
+    assert!(hall.at_cabinet(GOOD).is_empty());
+    assert!(hall.at_cabinet(GOOD).is_empty(), "the same person is no second one");
+    let told = hall.at_cabinet(BENS);
+    let granted: Vec<&Value> = told.iter().filter(|event| event["type"] == "access.granted").collect();
+    assert_eq!(granted.iter().map(|event| &event["person"]).collect::<Vec<_>>(), [&json!("ben"), &json!("ada")]);
+    assert!(hall.unlocked(0));
+    locked_again(&mut hall);
+    let _ = hall.at_cabinet(GOOD);
+    hall.pass(15_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "second_person_required");
+}
+
+#[test]
+fn the_fallbacks_of_a_policy_hold_at_a_cabinet_for_cards_and_codes() {
+    for (when_stale, reason) in [("deny", "stale_permissions"), ("emergency_cards", "emergency_only")] {
+        let body = json!({"doors": ["key-1"], "stale_after_s": 60, "when_stale": when_stale});
+        let policy = json!({"kind": "door_policy", "id": "p", "body": body});
+        let of_code = contract("c-2", json!({"locker": "key-2", "pin": hashed("pin:key-2:77")}));
+        let blocked = contract("c-3", json!({"locker": "key-1", "pin": hashed("pin:key-1:88"), "sharing": "shared"}));
+        let mine = of_ada(&json!({ "sharing": "shared" }));
+        let mut hall = Hall::new([mine, vec![policy, of_code, blocked]].concat());
+        assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], reason);
+        assert_eq!(access(&hall.types("88#"))["reason"], reason);
+        assert_eq!(access(&hall.types("77#"))["type"], "access.granted", "no policy speaks at the other compartment");
+    }
+}
+
+#[test]
+fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
+    let mut hall = Hall::new(of_ada(&json!({})));
+    for _ in 0..2 {
+        assert_eq!(access(&hall.types("5#"))["reason"], "wrong_pin");
+    }
+    let told = hall.types("5#");
+    assert_eq!((names(&told), &told[1]["cabinet"]), (vec!["access.denied", "access.pin_locked_out"], &json!("keys")));
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(access(&hall.types("5#"))["reason"], "pin_locked_out");
+    hall.pass(60_000);
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(access(&hall.types("5#"))["reason"], "wrong_pin");
+}
