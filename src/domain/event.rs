@@ -82,6 +82,8 @@ pub enum RollbackCause {
     InstallerEdited,
     /// It, or what it names, cannot be read any more; `detail` says why.
     Damaged,
+    /// The key that signed the command was revoked during the trial.
+    KeyRevoked,
 }
 
 impl RollbackCause {
@@ -92,6 +94,7 @@ impl RollbackCause {
             RollbackCause::Failed => "the daemon could not run with it",
             RollbackCause::InstallerEdited => "the installer's file was changed",
             RollbackCause::Damaged => "it cannot be read any more",
+            RollbackCause::KeyRevoked => "the key that signed the command was revoked",
         }
     }
 }
@@ -240,6 +243,9 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A contract of the set cannot be enforced on this node, and is not.
+    #[serde(rename = "contract.refused")]
+    ContractRefused { contract: Id, locker: Id, reason: String },
     /// A key was put into its compartment for the first time.
     #[serde(rename = "key.added")]
     KeyAdded {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     key::{KeyChange, KeyRecord, KeyState, Opening, key_change},
     lockout::Lockout,
-    standing::{Standing, overlaps, standing},
+    standing::{Standing, excluded, standing},
     typed::{TYPED_MAX, Typed, Typing},
 };
 use super::{
@@ -95,7 +95,7 @@ pub enum SyncState {
     Applied,
     /// It will count: its time has not come, or the board of its compartment does not answer.
     Pending,
-    /// It was refused.
+    /// It cannot be enforced here, and is not.
     Refused,
 }
 

@@ -9,7 +9,7 @@ use super::{DoorSlot, Question};
 use crate::{
     domain::{
         cloud::CloudState,
-        door::{DoorConfig, DoorInput, DoorStatus},
+        door::{DoorConfig, DoorInput, DoorStatus, PendingDelay},
         event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef},
@@ -167,6 +167,11 @@ pub trait Machine: std::fmt::Debug {
     /// `None`: not this machine's, or there is no such thing any more.
     fn status(&self, _thing: &Thing) -> Option<Status> {
         None
+    }
+
+    /// What it has put off at this door.
+    fn delays_at(&self, _door: &Id) -> Vec<PendingDelay> {
+        Vec::new()
     }
 
     /// Its relays, complete.

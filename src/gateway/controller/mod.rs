@@ -298,7 +298,7 @@ impl Controller {
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
         match thing {
-            Thing::Door(door) => self.statuses.get(door.index()).cloned().map(Status::Door),
+            Thing::Door(door) => self.statuses.get(door.index()).map(|status| Status::Door(self.with_delays(status))),
             Thing::Reader(reader) => {
                 let slot = self.readers.get(reader.index())?;
                 let link = if slot.lost { Link::Lost } else { Link::Up };
@@ -603,8 +603,17 @@ impl Controller {
         }
     }
 
+    fn with_delays(&self, status: &DoorStatus) -> DoorStatus {
+        let delays = self.machines.iter().flat_map(|machine| machine.delays_at(&status.door));
+        status.clone().with_delays(delays.collect())
+    }
+
     /// To the desk, or to the machine whose own order it was.
     fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        let progress = match progress {
+            Progress::Reported(status) => Progress::Reported(Box::new(self.with_delays(&status))),
+            other => other,
+        };
         if ticket.is_own() {
             self.tell_machines(now, Happening::Progress(ticket, &progress), step);
         } else {

@@ -202,8 +202,9 @@ impl Lockers {
     fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<Missed>) {
         let Some(cabinet) = self.cabinets.get(at) else { return (Vec::new(), None) };
         let (mut choices, mut missed) = (Vec::new(), None);
-        let theirs = |contract: &crate::domain::record::LockerContract| contract.person.as_ref() == Some(person);
-        for (id, contract) in view.permissions.site().locker_contracts.iter().filter(|(_, contract)| theirs(contract)) {
+        let contracts = view.permissions.site().locker_contracts.iter();
+        let theirs = contracts.filter(|(_, contract)| contract.person.as_ref() == Some(person));
+        for (id, contract) in theirs.filter(|(id, _)| !self.refused.contains_key(*id)) {
             let slots = cabinet.config.compartments.iter().enumerate();
             for (slot, compartment) in slots.filter(|(_, compartment)| compartment.id == contract.locker) {
                 let held = cabinet.slots.get(slot).and_then(|slot| slot.key.as_ref());
@@ -275,7 +276,9 @@ impl Lockers {
         for (slot, compartment) in
             compartments.filter(|(_, compartment)| typed.number.is_none_or(|number| number == compartment.number))
         {
-            let mut of_it = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id).peekable();
+            let counts = |id: &Id| !self.refused.contains_key(id);
+            let of_it = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id);
+            let mut of_it = of_it.filter(|(id, _)| counts(id)).peekable();
             if of_it.peek().is_none() {
                 continue;
             }
@@ -350,6 +353,7 @@ impl Lockers {
         asked: &Asked,
     ) -> Result<(), (DenialReason, Option<Id>)> {
         let contract = view.permissions.site().locker_contracts.get(&choice.contract);
+        let contract = contract.filter(|_| !self.refused.contains_key(&choice.contract));
         let contract = contract.ok_or((DenialReason::NoRule, None))?;
         if let Some(reason) = view.denies(choice.door, now.mono) {
             return Err((reason, None));

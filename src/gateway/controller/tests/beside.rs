@@ -46,7 +46,7 @@ fn kept(steps: &[&Step]) -> Lasting {
     lasting
 }
 
-fn task(bench: &mut Bench, what: Task) -> Step {
+pub fn task(bench: &mut Bench, what: Task) -> Step {
     let order = Order {
         ticket: Ticket(500),
         what,

@@ -166,23 +166,55 @@ fn a_door_that_is_locked_down_and_a_rule_that_denies_stop_a_contract() {
 }
 
 #[test]
-fn contracts_that_exclude_each_other_are_refused_with_both_named() {
-    let from = |name: &str, from: &str, until: &str, sharing: &str| {
-        contract(name, json!({"locker": "key-1", "person": "ada", "from": from, "until": until, "sharing": sharing}))
+fn a_contract_that_cannot_be_kept_beside_another_is_refused_with_its_reason_and_opens_nothing() {
+    let of = |name: &str, who: &str, more: Value| {
+        let mut body = json!({"locker": "key-1", "person": who});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        contract(name, body)
     };
-    let (noon, six, night) = ("2026-09-21T12:00:00.000Z", "2026-09-21T18:00:00.000Z", "2026-09-21T23:00:00.000Z");
-    let load = |records: &[Value]| set([ada(), records.to_vec()].concat()).map(drop);
-    assert_eq!(load(&[from("a", noon, six, "exclusive"), from("b", six, night, "exclusive")]), Ok(()));
-    assert_eq!(load(&[from("a", noon, night, "shared"), from("b", six, night, "shared")]), Ok(()));
-    for sharing in ["shared", "exclusive"] {
-        let faults = load(&[from("a", noon, night, sharing), from("b", six, night, "exclusive")]).unwrap_err();
-        assert_eq!(
-            faults,
-            ["locker_contract b: overlaps with locker_contract a at locker key-1, and one of them is exclusive"]
-        );
+    let night = "2026-09-21T23:00:00.000Z";
+    let ben = json!({"kind": "person", "id": "ben", "body": {}});
+    for (first, second, refused) in [
+        (json!({}), json!({"from": night}), true),
+        (json!({"sharing": "shared"}), json!({"from": night}), true),
+        (json!({"until": night}), json!({"from": night}), false),
+        (json!({"sharing": "shared"}), json!({"sharing": "shared"}), false),
+    ] {
+        let records = [ada(), vec![ben.clone(), of("a", "ben", first.clone()), of("b", "ada", second)]].concat();
+        let mut hall = Hall::new(records);
+        let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][1].clone();
+        assert_eq!(sync(&hall)["state"] == "refused", refused, "{first}");
+        if refused {
+            let why = "it overlaps with contract a of the same locker, and one of the two is exclusive";
+            assert_eq!(sync(&hall)["reason"], why);
+            hall.pass(86_400_000);
+            let _ = hall.tell(Input::Timeout);
+            assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "no_rule", "also when its time has come");
+            assert!(!hall.unlocked(0));
+        }
     }
-    let nobody = load(&[contract("a", json!({"locker": "key-1"}))]).unwrap_err();
+    let nobody = set(vec![contract("a", json!({"locker": "key-1"}))]).map(drop).unwrap_err();
     assert_eq!(nobody, ["locker_contract a: names neither person nor pin"]);
+}
+
+#[test]
+fn a_refused_contract_is_told_once_and_counts_when_the_one_in_its_way_is_gone() {
+    let of_ben = contract("a", json!({"locker": "key-1", "person": "ben"}));
+    let ben = json!({"kind": "person", "id": "ben", "body": {}});
+    let mine = contract("b", json!({"locker": "key-1", "person": "ada"}));
+    let elsewhere = contract("c", json!({"locker": "a-locker-of-another-node", "person": "ada"}));
+    let both = || [ada(), vec![ben.clone(), of_ben.clone(), mine.clone(), elsewhere.clone()]].concat();
+    let mut hall = Hall::new([ada(), vec![mine.clone()]].concat());
+    let told = hall.tell(Input::Permissions(set(both()).unwrap()));
+    assert_eq!(
+        (names(&told), &told[0]["contract"], &told[0]["locker"]),
+        (vec!["contract.refused"], &json!("b"), &json!("key-1"))
+    );
+    assert!(hall.tell(Input::Permissions(set(both()).unwrap())).is_empty(), "told once");
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "no_rule");
+    let told = hall.tell(Input::Permissions(set([ada(), vec![mine]].concat()).unwrap()));
+    assert!(told.is_empty());
+    assert_eq!(access(&hall.at_cabinet(GOOD))["type"], "access.granted");
 }
 
 #[test]
