@@ -19,9 +19,9 @@ use crate::{
 /// What an output is to be without the daemon; `None`: as it was.
 type AtDeath = BTreeMap<OutputRef, Option<Level>>;
 
-fn at_death(doors: &[Option<DoorConfig>], field: &FieldConfig) -> AtDeath {
+fn at_death(doors: &[DoorConfig], field: &FieldConfig) -> AtDeath {
     let mut levels = AtDeath::new();
-    for door in doors.iter().flatten() {
+    for door in doors {
         let level = match door.at_stop {
             StopPolicy::Lock => Some(door.unlocked_level.inverted()),
             StopPolicy::Unlock => Some(door.unlocked_level),
@@ -51,18 +51,10 @@ fn at_death(doors: &[Option<DoorConfig>], field: &FieldConfig) -> AtDeath {
 }
 
 impl Checker<'_> {
-    pub fn watchdogs(
-        &self,
-        raw: &[RawBoard],
-        boards: &mut [Option<Board>],
-        doors: &[Option<DoorConfig>],
-        field: &FieldConfig,
-    ) {
+    pub fn watchdogs(&self, raw: &[RawBoard], boards: &mut [Board], doors: &[DoorConfig], field: &FieldConfig) {
         let levels = at_death(doors, field);
         for (board, raw) in boards.iter_mut().zip(raw) {
-            if let Some(board) = board {
-                self.watchdog(raw, board, &levels);
-            }
+            self.watchdog(raw, board, &levels);
         }
     }
 

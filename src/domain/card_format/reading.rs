@@ -5,7 +5,7 @@
 use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     event::CardEvidence,
@@ -23,7 +23,7 @@ pub(super) const FITS_MAX: usize = 7;
 const TEXT_LENGTH_MAX: usize = ID_LENGTH_MAX + 2 * (1 + 39);
 
 /// What became of one format at one read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     Fits,

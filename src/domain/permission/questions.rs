@@ -37,12 +37,12 @@ impl Permissions {
     /// What this credential is presented with: to ask as if it were.
     pub fn token_of(&self, credential: &Id) -> Option<Token> {
         let at = self.people.credentials.find(credential)?;
-        self.people.credentials.cell(at).map(|cell| cell.token)
+        self.people.credential(at).map(|cell| cell.token)
     }
 
     /// Whose card this is.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
-        self.known(card).find_map(|(holding, _)| self.people.persons.name(holding.person))
+        self.known(card).find_map(|cell| self.people.persons.name(cell.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {
@@ -75,7 +75,7 @@ impl Permissions {
     /// The partitions that a person belongs to. `None`: there is no such person.
     pub fn partitions_of(&self, person: &Id) -> Option<&[Id]> {
         let at = self.people.persons.find(person)?;
-        Some(self.people.rest(at).map(|rest| &*rest.partitions).unwrap_or_default())
+        Some(self.people.partitions(at))
     }
 
     /// The floors of a floor group, by its position in the topology, that everybody may choose. With an
