@@ -106,7 +106,7 @@ async fn ask(scan: &mut Scan, buses: &[Bus], bar: &ProgressBar) -> Option<BusFau
                 drop(other.take());
                 let bus = buses.get(question.setting)?;
                 bar.set_message(settings(&bus.line));
-                &mut other.insert((question.setting, Wire::new(bus))).1
+                &mut other.insert((question.setting, Wire::new(bus)?)).1
             }
         };
         let transaction = Transaction { unit: question.unit, request: question.request, start_by: None };
@@ -176,6 +176,7 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
         bail!("`{name}` is neither a serial port nor HOST:PORT, and without a sound site file it is no bus either");
     };
     match site.buses.into_iter().find(|bus| bus.id.as_str() == name) {
+        Some(bus) if matches!(bus.line, Line::Osdp(_)) => bail!("`{name}` is a bus of OSDP readers, not of Modbus boards"),
         Some(bus) => Ok((bus.line, true)),
         None => bail!("{} has no bus `{name}`; give one of its ids, a serial port, or HOST:PORT", path.display()),
     }
@@ -183,7 +184,7 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
 
 fn settings(line: &Line) -> String {
     match line {
-        Line::Rtu(port) => {
+        Line::Rtu(port) | Line::Osdp(port) => {
             let parity = match port.parity {
                 Parity::None => 'N',
                 Parity::Even => 'E',

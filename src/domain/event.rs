@@ -426,6 +426,10 @@ pub enum EventBody {
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
     ReaderRestored { reader: Id },
+    /// It answered what a reader with its key does not answer: in the clear, or under another key. Nothing of it
+    /// was taken.
+    #[serde(rename = "security.reader_distrusted")]
+    ReaderDistrusted { reader: Id, detail: String },
     #[serde(rename = "board.lost")]
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]

@@ -19,7 +19,7 @@ use crate::{
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Input, Lasting, Pause, Step},
+        controller::{Controller, Input, Lasting, Pause, ReaderNews, Step},
         step::{Commit, Fence},
         uplink::DoorNews,
         vitals::Vitals,
@@ -100,6 +100,9 @@ impl Inputs<'_> {
                 ReaderReport::Card(read) => Input::Card(read),
                 ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
+                ReaderReport::Tamper(reader, active) => Input::Reader(reader, ReaderNews::Tamper(active)),
+                ReaderReport::Power(reader, failed) => Input::Reader(reader, ReaderNews::Power { failed }),
+                ReaderReport::Distrusted(reader, detail) => Input::Reader(reader, ReaderNews::Distrusted(detail)),
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
             Ok(going) = self.going.wait_for(|going| *going != Going::On), if stop_by.is_none() => {

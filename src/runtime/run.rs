@@ -33,12 +33,12 @@ use crate::{
     },
     config::{
         Installation,
-        site::{Cloud, Reboot, Site},
+        site::{Cloud, OsdpKey, ReaderSource, Reboot, Site},
     },
     domain::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
-        ids::Id,
+        ids::{Id, ReaderIx},
         kept::Kept,
         permission::SetVersion,
         time::Now,
@@ -49,6 +49,7 @@ use crate::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
+        osdp::{KeyRing, Scbk},
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
@@ -67,6 +68,7 @@ use crate::{
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
+        osdp_loop::OsdpKeys,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -280,6 +282,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         drop(queue.commit(now, commit));
     }
 
+    let ring = |(reader, key): (&ReaderIx, &Scbk)| (*reader, KeyRing { current: Some(key.clone()), ..KeyRing::default() });
+    let (_rings, rings_in) = watch::channel(Arc::new(secrets.osdp.iter().map(ring).collect()));
+    let (taken, _taken) = mpsc::channel(16);
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
@@ -299,6 +304,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             mirror_lost: !opened.permissions.is_present(),
         },
         durable,
+        osdp_keys: OsdpKeys { rings: rings_in, taken },
         installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
@@ -563,6 +569,12 @@ impl Opening {
             events.push(EventBody::SecurityWeakened {
                 what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
             });
+        }
+        for reader in &site.readers {
+            if matches!(&reader.source, ReaderSource::Osdp(osdp) if osdp.key == OsdpKey::Off) {
+                let what = format!("the reader {} speaks OSDP in the clear (secure = \"off-insecure\")", reader.id);
+                events.push(EventBody::SecurityWeakened { what });
+            }
         }
         for note in &opened.notes {
             tracing::warn!("{note}");

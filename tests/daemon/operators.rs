@@ -355,3 +355,71 @@ fn a_system_event_gives_its_author_nothing_that_they_could_not_order_when_writte
     house.told("system_event.refused", refused, || house.lab.set_input(REX_INPUT, true));
     assert!(!front.coil(LOCK_COIL));
 }
+
+#[test]
+fn everything_that_a_set_holds_is_made_changed_listed_and_deleted_by_command() {
+    let house = House::running(&[]);
+    let hours = json!({ "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] });
+    let always = json!({ "weekly": [with(hours, json!({ "from": "00:00", "to": "24:00" }))] });
+    let rings = json!({ "when": { "trigger": "rex", "doors": ["lab"] }, "do": [{ "action": "notify" }] });
+    let invited = json!({ "status": { "state": "invited" }, "role": "caretaker", "partitions": ["wing"] });
+    let made: Vec<Told<'_>> = vec![
+        ("organisation_unit", "hq", json!({})),
+        ("partition", "wing", json!({ "organisation_unit": "hq", "doors": ["lab"] })),
+        ("role", "caretaker", json!({ "capabilities": ["door_control"] })),
+        ("operator", "op-carl", invited),
+        ("holiday", "feast", json!({ "yearly": ["02-29"] })),
+        ("schedule", "always", with(always, json!({ "holidays": [{ "holiday": "feast" }] }))),
+        ("group", "guests", json!({ "partitions": ["wing"] })),
+        ("person", "gus", json!({ "groups": ["guests"] })),
+        ("credential", "gus-card", card_of("gus", GUS)),
+        (
+            "access_rule",
+            "guests",
+            json!({ "effect": "allow", "groups": ["guests"], "doors": ["lab"], "schedule": "always" }),
+        ),
+        ("area", "lab", json!({ "entry_readers": ["lab-in"], "occupancy_max": 1 })),
+        ("interlock", "trap", json!({ "doors": ["lab", "store"] })),
+        ("door_policy", "lab", json!({ "doors": ["lab"], "pin_tries": 2 })),
+        ("emergency_card", "red", json!({ "token": hashed("h10301:10:911") })),
+        ("floor_group", "lift", json!({ "enable_s": 5 })),
+        ("locker_contract", "van", json!({ "locker": "key-01", "person": "gus" })),
+        ("system_event", "bell", with(rings, json!({ "author": "op-ada" }))),
+        ("auto_open", "day", json!({ "doors": ["front"], "schedule": "always" })),
+    ];
+    let kinds: Vec<&str> = made.iter().map(|(kind, ..)| *kind).collect();
+    for kind in latchd::domain::record::KNOWN_KINDS {
+        assert!(kinds.contains(&kind), "{kind} is made nowhere in this test");
+    }
+    for (kind, id, body) in &made {
+        house.answered(&format!("{kind}.put"), json!({ "id": id, "body": body }));
+        let listed = house.answered(&format!("{kind}.list"), json!({ "id": id }))["list"]["records"].clone();
+        let told = &listed[0]["body"];
+        let wanted = if *kind == "operator" { &json!({ "role": "caretaker" }) } else { body };
+        assert!(crate::story::says(told, wanted), "{kind}: {told}");
+    }
+    // It is in force, each in its place.
+    house.relay(&house.site.field.front, LOCK_COIL, true);
+    house.state_says("area/lab", json!({ "count": 0, "limit": 1 }));
+    house.granted(json!({ "person": "gus", "rule": "guests" }), || house.at_lab(GUS));
+    house.lab_becomes(true);
+    house.opens_door("lab");
+    house.state_says("door/store", json!({ "mode": "Blocked" }));
+    house.closes_door("lab");
+    house.denied_for("area_full", json!({ "person": "cleo" }), || house.at_lab(CLEO));
+    house.told("notification.sent", json!({ "system_event": "bell" }), || house.lab.set_input(REX_INPUT, true));
+    house.lab.set_input(REX_INPUT, false);
+
+    // Nothing goes while something needs it, and all of it in the other order.
+    for (cmd, id) in [("group.delete", "guests"), ("schedule.delete", "always"), ("role.delete", "caretaker")] {
+        house.refuses("op-ada", cmd, json!({ "id": id }), Refusal::Conflict);
+    }
+    for (kind, id, _) in made.iter().rev() {
+        house.answered(&format!("{kind}.delete"), json!({ "id": id }));
+        let listed = house.answered(&format!("{kind}.list"), json!({ "id": id }))["list"]["records"].clone();
+        assert_eq!(listed, json!([]), "{kind}");
+        house.refuses("op-ada", &format!("{kind}.delete"), json!({ "id": id }), Refusal::UnknownTarget);
+    }
+    house.relay(&house.site.field.front, LOCK_COIL, false);
+    house.denied_for("unknown_credential", json!({ "door": "lab" }), || house.at_lab(GUS));
+}

@@ -17,6 +17,7 @@ mod lockers;
 pub mod machine;
 mod machines;
 mod outputs;
+mod readers;
 mod routes;
 mod standing;
 mod step;
@@ -38,7 +39,7 @@ use self::{
     routes::{Role, Routes},
     standing::StandingSet,
 };
-pub use self::{installer::Question, lasting::Lasting, machines::machines, step::Step};
+pub use self::{installer::Question, lasting::Lasting, machines::machines, readers::ReaderNews, step::Step};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -68,6 +69,8 @@ pub enum Input {
     Card(CardRead),
     ReaderLost(ReaderIx, String),
     ReaderRestored(ReaderIx),
+    /// What a reader says of itself.
+    Reader(ReaderIx, ReaderNews),
     Order(Order),
     /// From the installer on the spot.
     Installer(Question),
@@ -132,6 +135,9 @@ struct DoorSlot {
 struct ReaderSlot {
     binding: ReaderBinding,
     lost: bool,
+    /// As last told.
+    tamper: bool,
+    power_failed: bool,
 }
 
 pub struct Controller {
@@ -182,7 +188,7 @@ impl Controller {
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
-            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false }).collect(),
+            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false }).collect(),
             credential_key,
             spare_cards,
             permissions,
@@ -224,6 +230,7 @@ impl Controller {
             Input::Card(read) => self.read_card(now, read, &mut step),
             Input::ReaderLost(reader, detail) => self.reader(now, reader, Some(&detail), &mut step),
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
+            Input::Reader(reader, news) => self.reader_news(now, reader, news, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
             Input::Installer(question) => self.tell_machines(now, Happening::Installer(&question), &mut step),
             Input::Permissions(permissions) => {
@@ -430,23 +437,6 @@ impl Controller {
         for (ix, input) in told {
             self.tell(now, ix, input, step);
         }
-    }
-
-    fn reader(&mut self, now: Now, reader: ReaderIx, lost: Option<&str>, step: &mut Step) {
-        let Some(slot) = self.readers.get_mut(reader.index()) else { return };
-        let was = std::mem::replace(&mut slot.lost, lost.is_some());
-        let id = slot.binding.id.clone();
-        let from_before = !was && self.standing.is_from_before(&Standing::ReaderLost { reader: id.clone() });
-        if was == lost.is_some() && !(from_before && lost.is_none()) {
-            return;
-        }
-        changed(step, Thing::Reader(reader));
-        let reader = id;
-        let body = match lost {
-            Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
-            None => EventBody::ReaderRestored { reader },
-        };
-        self.record(now, body, step);
     }
 
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {

@@ -42,6 +42,8 @@ const PROBE_AFTER: Duration = Duration::from_millis(500);
 const PROBE_AFTER_MAX: Duration = Duration::from_millis(1_200);
 /// A try to begin that fails so often in a row gets a pause.
 const BEGINS_MAX: u32 = 3;
+/// A refusal proves nothing, and may be a late answer to something else: told of when there were so many in a row.
+const REFUSALS_MIN: u32 = 3;
 /// Wishes that wait; one that asks the same of the same thing takes the place of the older.
 const WISHES_MAX: usize = 24;
 /// After so many wishes in a row a poll: cards come as answers to polls only.
@@ -111,6 +113,8 @@ pub struct Conversation {
     misses: u32,
     /// Begins since the last reply within a session, and which key is tried.
     begins: u32,
+    /// Handshakes refused since it was last as it should be.
+    refusals: u32,
     attempt: usize,
     busy: bool,
     /// The longest that it recently took to answer; decays.
@@ -139,6 +143,7 @@ impl Conversation {
             heard: now,
             misses: 0,
             begins: 0,
+            refusals: 0,
             attempt: 0,
             busy: false,
             slowest: REPLY_WITHIN,

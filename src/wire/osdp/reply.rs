@@ -109,6 +109,28 @@ impl Card {
     }
 }
 
+/// The bits of a card that the reader has turned into characters: 4 for each if all of them are hex digits, else 8.
+/// `None`: none, or more than 128.
+pub fn formatted_card(text: &[u8]) -> Option<(u16, u128)> {
+    let hex = |value: u128, byte: &u8| Some(value << 4 | u128::from(char::from(*byte).to_digit(16)?));
+    let (each, value) = match text.iter().try_fold(0, hex) {
+        Some(value) => (4, value),
+        None => (8, text.iter().fold(0, |value, byte| value << 8 | u128::from(*byte))),
+    };
+    let bits = u16::try_from(text.len()).ok()?.checked_mul(each).filter(|bits| (1..=128).contains(bits))?;
+    Some((bits, value))
+}
+
+/// A key of KEYPAD as the frame of 4 bits that stands for it everywhere else: 10 is `*`, 11 is `#`.
+pub fn keypad_frame(key: u8) -> Option<u128> {
+    match key {
+        b'0'..=b'9' => Some(u128::from(key - b'0')),
+        0x7F | b'*' => Some(10),
+        0x0D | b'#' => Some(11),
+        _ => None,
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reply 0x{code:02x} with {bytes} bytes of data is not laid out as OSDP says")]
 pub struct BadReply {
@@ -237,6 +259,21 @@ mod tests {
         for (code, data, reply) in cases {
             assert_eq!(Reply::parse(code, data), Ok(reply));
         }
+    }
+
+    #[test]
+    fn a_formatted_card_has_four_bits_a_hex_digit_and_else_eight_a_character() {
+        assert_eq!(formatted_card(b"2F623AE"), Some((28, 0x2f6_23ae)));
+        assert_eq!(formatted_card(b"AX"), Some((16, 0x4158)));
+        assert_eq!(formatted_card(&[b'f'; 32]), Some((128, u128::MAX)));
+        assert_eq!((formatted_card(b""), formatted_card(&[b'f'; 33]), formatted_card(&[b'x'; 17])), (None, None, None));
+    }
+
+    #[test]
+    fn keys_are_digits_star_and_hash() {
+        assert_eq!(b"0\x7F".map(keypad_frame), [Some(0), Some(10)]);
+        assert_eq!(b"9\x0D".map(keypad_frame), [Some(9), Some(11)]);
+        assert_eq!(keypad_frame(b'A'), None);
     }
 
     proptest! {

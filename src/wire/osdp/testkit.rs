@@ -149,7 +149,7 @@ impl SecureReader {
 
     fn mac(&self, chain: Block, message: &[u8]) -> Block {
         let mut padded = message.to_vec();
-        if padded.len() % 16 != 0 {
+        if !padded.len().is_multiple_of(16) {
             padded.push(0x80);
             padded.resize(padded.len().next_multiple_of(16), 0);
         }

@@ -223,7 +223,7 @@ fn a_contract_that_has_not_begun_or_cannot_be_judged_is_pending() {
     let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][0]["state"].clone();
     assert_eq!(sync(&hall), "pending");
     let denied = access(&hall.at_cabinet(GOOD));
-    assert_eq!((&denied["reason"], &denied["door"]), (&json!("not_yet_active"), &json!("key-01")));
+    assert_eq!((&denied["reason"], &denied["door"]), (&json!("not_yet_active"), &json!("key-1")));
     assert!(denied["contract"].is_string(), "which contract has not begun: {denied}");
     hall.pass(86_400_000);
     let _ = hall.tell(Input::Timeout);

@@ -1,7 +1,7 @@
 //! What a reader answers. Owns which answers are believed; must never take one in the clear for more than a sign
 //! of life where a session is due. Invariant: an answer that is not to what was asked leaves the question standing.
 
-use super::{BUSY_PAUSE, Channel, Conversation, InFlight, PROBE_AFTER, PROBE_AFTER_MAX, Phase, Told};
+use super::{BUSY_PAUSE, Channel, Conversation, InFlight, PROBE_AFTER, PROBE_AFTER_MAX, Phase, REFUSALS_MIN, Told};
 use crate::{
     domain::time::Mono,
     gateway::osdp::{
@@ -95,7 +95,7 @@ impl Conversation {
         let Phase::Handshake(handshake, origin) = &mut self.phase else { return false };
         let origin = *origin;
         let result = match (received.frame.code, &asked.command) {
-            (NAK, _) => Err("the reader refuses the secure channel".to_owned()),
+            (NAK, _) => return self.refused_channel(now, out),
             (CLIENT_CRYPTOGRAM, Command::Challenge(_)) => {
                 handshake.prove(received).map(Some).map_err(|error| error.to_string())
             }
@@ -130,8 +130,19 @@ impl Conversation {
         true
     }
 
-    /// The next key, if there is one; else a pause.
+    fn refused_channel(&mut self, now: Mono, out: &mut Vec<News>) -> bool {
+        self.refusals = self.refusals.saturating_add(1);
+        let detail = (self.refusals >= REFUSALS_MIN).then(|| "the reader refuses the secure channel".to_owned());
+        self.next_key(now, detail, out);
+        true
+    }
+
     fn not_proven(&mut self, now: Mono, detail: String, out: &mut Vec<News>) {
+        self.next_key(now, Some(detail), out);
+    }
+
+    /// The next key, if there is one; else a pause.
+    fn next_key(&mut self, now: Mono, detail: Option<String>, out: &mut Vec<News>) {
         self.forget();
         self.attempt += 1;
         self.misses = self.misses.saturating_add(1);
@@ -141,7 +152,9 @@ impl Conversation {
             return;
         }
         self.trouble = "it does not prove the key that it was given";
-        self.security(now, detail, out);
+        if let Some(detail) = detail {
+            self.security(now, detail, out);
+        }
         let pause = if self.told == Told::Lost { PROBE_AFTER_MAX } else { PROBE_AFTER };
         self.away(now, pause);
     }
@@ -281,6 +294,7 @@ impl Conversation {
     fn online(&mut self, now: Mono, out: &mut Vec<News>) {
         self.heard = now;
         self.misses = 0;
+        self.refusals = 0;
         self.security_told = None;
         let was = std::mem::replace(&mut self.told, Told::Online);
         if was != Told::Online {

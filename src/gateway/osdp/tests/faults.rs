@@ -41,7 +41,7 @@ fn a_cycle_of_eight_secured_readers_takes_no_more_than_the_wire_and_a_tenth() {
     line.run(Duration::from_secs(10));
     let cycle = interval(&line, 0, from);
     // 3 ms of turnaround, 14 bytes each way.
-    let wire = (Duration::from_millis(3) + Duration::from_micros(28 * 10_000_000 / 115_200 / 1)) * 8;
+    let wire = (Duration::from_millis(3) + Duration::from_micros(28 * 10_000_000 / 115_200)) * 8;
     assert!(cycle < wire * 11 / 10, "{cycle:?} against {wire:?}");
 }
 
