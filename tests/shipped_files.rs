@@ -121,6 +121,7 @@ static SITE_KINDS: &[Kind] = &[
         path: &["cabinet", "compartments", "occupied"],
     },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
+    Kind { name: "osdp", schema: "/properties/reader/items/properties/osdp", path: &["reader", "osdp"] },
     Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
     Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
@@ -159,17 +160,18 @@ fn the_schemas_know_the_same_keys_as_the_reader() {
     assert_eq!(known, in_schemas);
 }
 
-/// The first table of the kind in the document.
+/// The first table of the kind in the document; of a list, the first entry that leads there.
 fn table_at<'d>(document: &'d mut toml::Table, path: &[&str]) -> &'d mut toml::Table {
-    let mut table = document;
-    for key in path {
-        table = match table.get_mut(*key) {
-            Some(toml::Value::Table(table)) => table,
-            Some(toml::Value::Array(items)) => items.first_mut().and_then(toml::Value::as_table_mut).unwrap(),
-            other => panic!("{key}: {other:?}"),
-        };
+    let Some((key, rest)) = path.split_first() else { return document };
+    match document.get_mut(*key) {
+        Some(toml::Value::Table(table)) => table_at(table, rest),
+        Some(toml::Value::Array(items)) => {
+            let leads = |item: &toml::Value| rest.first().is_none_or(|next| item.get(*next).is_some());
+            let at = items.iter().position(leads).unwrap_or(0);
+            table_at(items[at].as_table_mut().unwrap(), rest)
+        }
+        other => panic!("{key}: {other:?}"),
     }
-    table
 }
 
 /// Changes one key of the example at a time, and returns what is said of it.

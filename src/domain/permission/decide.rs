@@ -34,7 +34,7 @@
 use super::{
     Floors, Permissions, Request, Restriction, Target,
     judge::{Factor, Judged, Subject},
-    people::{CredentialCell, Holding},
+    people::CredentialCell,
 };
 use crate::domain::{
     credential::CardTokens,
@@ -152,8 +152,8 @@ impl Permissions {
         }
         let companion = self.companion_of(request);
         let mut granted = None;
-        for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
-            let decision = self.judge_credential(holding, credential, request, companion);
+        for credential in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+            let decision = self.judge_credential(credential, request, companion);
             if !decision.is_granted() {
                 return decision;
             }
@@ -181,7 +181,7 @@ impl Permissions {
         };
         let held = credential.map(|id| {
             let at = self.people.credentials.find(id)?;
-            let cell = self.people.credentials.cell(at).filter(|cell| cell.person == place)?;
+            let cell = self.people.credential(at).filter(|cell| cell.person == place)?;
             Some((cell, self.people.credentials.name(at)?))
         });
         let (cell, name) = match held {
@@ -195,27 +195,26 @@ impl Permissions {
 
     fn judge_credential<'a>(
         &'a self,
-        holding: Holding,
         credential: &CredentialCell,
         request: &Request<'_>,
         companion: Option<u32>,
     ) -> Decision<&'a Id> {
-        let subject = self.subject(holding.person, credential, request, companion);
+        let subject = self.subject(credential, request, companion);
         let judged = self.judge_subject(&subject, Some(credential));
-        self.answer(&subject, self.people.credentials.name_of_taken(holding.credential), judged)
+        self.answer(&subject, self.people.credentials.name_of_taken(credential.credential), judged)
     }
 
     pub(super) fn subject(
         &self,
-        person: u32,
         credential: &CredentialCell,
         request: &Request<'_>,
         companion: Option<u32>,
     ) -> Subject {
+        let person = credential.person;
         let factor = match credential.medium {
             Medium::Pin => Factor::PinAlone { duress: credential.duress },
             Medium::Card | Medium::Mobile | Medium::Plate | Medium::Qr => {
-                Factor::Card(request.pin.map(|pin| self.people.compare_pin(person, &pin)))
+                Factor::Card(request.pin.map(|pin| self.people.judge_pin(person, &pin)))
             }
         };
         let Request { target, now, restriction, .. } = *request;
@@ -228,14 +227,14 @@ impl Permissions {
     pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
         let card = request.companion?;
         let mut found = None;
-        for (holding, credential) in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+        for credential in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
             let alone = Request { pin: None, companion: None, ..*request };
-            let subject = self.subject(holding.person, credential, &alone, None);
+            let subject = self.subject(credential, &alone, None);
             let judged = self.judge_subject(&subject, Some(credential));
             if !judged.is_one_of_two {
                 return None;
             }
-            found = found.or(Some(holding.person));
+            found = found.or(Some(credential.person));
         }
         found
     }

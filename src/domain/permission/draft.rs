@@ -9,7 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Known, Permissions, SetVersion, calendar,
-    people::{CredentialCell, GroupCell, Holding, Life, Numbers, PersonCell, PersonRest},
+    people::{self, CredentialCell, GroupCell, Life, Numbers, PersonCell},
+    shared::Hash,
     rules::{Gate, RULES_MAX, RuleBody, Rules},
 };
 use crate::domain::{
@@ -88,7 +89,7 @@ impl Draft {
             "person" => {
                 if let Some((at, cell)) = self.set.people.persons.undefine(id) {
                     self.let_go_of_groups(cell.groups.as_slice());
-                    self.set.people.set_rest(at, PersonRest::default());
+                    self.set.people.set_partitions(at, &[]);
                     self.persons.push(at);
                     self.gone = true;
                 }
@@ -137,11 +138,12 @@ impl Draft {
             groups: Numbers::new(&groups),
             extended: body.extended_access,
             apb_exempt: body.apb_exempt,
-            has_pins: body.pin.is_some() || body.duress_pin.is_some(),
+            has_pin: body.pin.is_some(),
+            has_duress_pin: body.duress_pin.is_some(),
         };
         let (at, before) = self.set.people.persons.define(id, cell);
-        let partitions = body.partitions.clone().into();
-        self.set.people.set_rest(at, PersonRest { pin: body.pin, duress_pin: body.duress_pin, partitions });
+        self.set.people.set_pins(at, body.pin, body.duress_pin);
+        self.set.people.set_partitions(at, &body.partitions);
         if let Some(before) = &before {
             self.let_go_of_groups(before.groups.as_slice());
         }
@@ -157,25 +159,17 @@ impl Draft {
         if people.holders(&body.token).next().is_some() {
             self.shared_tokens.push(body.token);
         }
-        let cell = CredentialCell {
-            token: body.token,
-            life: Life::new(body.active_from, body.expires_at),
-            person,
-            state: body.state,
-            medium: body.medium,
-            duress: body.duress,
-        };
-        let (credential, before) = people.credentials.define(id, cell);
-        if let Some(before) = &before {
+        let (credential, before) = people.credentials.define(id, people::hash(&body.token));
+        if let Some(before) = before {
             self.let_go_of_credential(credential, before);
         }
-        self.set.people.index(&body.token, Holding { credential, person });
+        self.set.people.tokens.insert(CredentialCell::new(credential, person, body));
         before.is_none()
     }
 
     fn delete_credential(&mut self, id: &Id) {
-        if let Some((at, cell)) = self.set.people.credentials.undefine(id) {
-            self.let_go_of_credential(at, &cell);
+        if let Some((at, hash)) = self.set.people.credentials.undefine(id) {
+            self.let_go_of_credential(at, hash);
             self.set.people.credentials.let_go(at);
         }
     }
@@ -258,9 +252,10 @@ impl Draft {
         }
     }
 
-    fn let_go_of_credential(&mut self, credential: u32, cell: &CredentialCell) {
-        self.set.people.unindex(&cell.token, Holding { credential, person: cell.person });
-        self.let_go_of_person(cell.person);
+    fn let_go_of_credential(&mut self, credential: u32, hash: Hash) {
+        if let Some(cell) = self.set.people.take_credential(credential, hash) {
+            self.let_go_of_person(cell.person);
+        }
     }
 
     fn let_go_of_rule(&mut self, body: &RuleBody) {

@@ -105,9 +105,10 @@ impl Draft {
             }
         }
         if !missing.persons.is_empty() {
-            for (_, id, cell) in people.credentials.iter() {
-                if missing.persons.contains(&cell.person) {
-                    found.entry(id).or_default().1 = people.persons.name(cell.person);
+            for (at, id, _) in people.credentials.iter() {
+                let person = people.credential(at).map(|cell| cell.person);
+                if let Some(person) = person.filter(|person| missing.persons.contains(person)) {
+                    found.entry(id).or_default().1 = people.persons.name(person);
                 }
             }
         }

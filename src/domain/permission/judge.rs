@@ -51,13 +51,8 @@ impl Factor {
 }
 
 impl People {
-    /// Both are compared whole: how long it takes tells nothing.
-    pub(super) fn compare_pin(&self, person: u32, pin: &Token) -> Pin {
-        let has_pins = self.persons.cell(person).is_some_and(|cell| cell.has_pins);
-        let rest = if has_pins { self.rest(person) } else { None };
-        let is = |held: Option<Token>| held.is_some_and(|held| held.matches(pin));
-        let (right, duress) = rest.map_or((false, false), |rest| (is(rest.pin), is(rest.duress_pin)));
-        match (right, duress) {
+    pub(super) fn judge_pin(&self, person: u32, pin: &Token) -> Pin {
+        match self.compare_pin(person, pin) {
             (_, true) => Pin::Duress,
             (true, false) => Pin::Right,
             (false, false) => Pin::Wrong,
@@ -190,9 +185,10 @@ impl Permissions {
     fn judge_rules<O: Observer>(&self, subject: &Subject, person: &PersonCell, observer: &mut O) -> Judged {
         let mut judge = RuleJudge::new(self, subject);
         let who = (subject.person, person.groups.as_slice());
-        self.rules.concerning(who, subject.target, Kind::Deny, |rule| judge.deny(rule, observer));
+        let concerning = self.rules.concerning(who, subject.target);
+        concerning.each(Kind::Deny, |rule| judge.deny(rule, observer));
         if judge.denied_floors != Floors::DOOR || !matches!(subject.target, Target::Door(_)) || O::SEES {
-            self.rules.concerning(who, subject.target, Kind::Allow, |rule| judge.allow(rule, observer));
+            concerning.each(Kind::Allow, |rule| judge.allow(rule, observer));
         }
         Judged { verdict: judge.verdict(), is_one_of_two: judge.is_one_of_two }
     }

@@ -2,16 +2,16 @@
 //! token to a person; must never hold a rule. Invariant: of a set in force, every number in a cell is the
 //! place of something that is defined.
 //!
-//! Cells are flat and one cache line each, and an entry of the token index names the person too, because a
-//! decision in a large set costs what its cache misses cost: the cells of credential and person are then
-//! fetched at once, not one after the other.
+//! A decision in a large set costs what its cache misses cost, so there are two of them: a credential's cell
+//! lies in the token index itself, and the person's is found by the number in it. Cells are flat and one
+//! cache line each; the PINs are a line of their own, by the person's number, for who asks.
 
 use std::sync::Arc;
 
-use super::shared::{Chunks, Hash, Index, Table};
+use super::shared::{Chunks, Entry, Hash, Index, Table};
 use crate::domain::{
     ids::Id,
-    record::{CredentialState, Medium, Token},
+    record::{self, CredentialState, Medium, Token},
     time::Wall,
 };
 
@@ -20,10 +20,13 @@ pub(super) struct People {
     pub(super) groups: Table<GroupCell>,
     /// Credentials and rules refer to them.
     pub(super) persons: Table<PersonCell>,
-    pub(super) credentials: Table<CredentialCell>,
+    /// Under which hash each credential's cell lies.
+    pub(super) credentials: Table<Hash>,
+    pub(super) tokens: Index<CredentialCell>,
+    /// By the place of the person; what the cell does not speak of is left over from before.
+    pins: Chunks<Pins>,
     /// By the place of the person; nothing for most.
-    rest: Chunks<Option<Arc<PersonRest>>>,
-    tokens: Index<Holding>,
+    partitions: Chunks<Option<Arc<[Id]>>>,
 }
 
 /// Persons and rules refer to it.
@@ -39,93 +42,125 @@ pub(super) struct PersonCell {
     pub(super) groups: Numbers,
     pub(super) extended: bool,
     pub(super) apb_exempt: bool,
-    /// Has PINs, beside the table.
-    pub(super) has_pins: bool,
+    pub(super) has_pin: bool,
+    pub(super) has_duress_pin: bool,
 }
 
-/// What is rarely asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct PersonRest {
-    pub(super) pin: Option<Token>,
-    pub(super) duress_pin: Option<Token>,
-    pub(super) partitions: Box<[Id]>,
-}
-
+/// One cache line: a comparison looks at both, whichever there are.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Pins {
+    right: Token,
+    duress: Token,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Pins { right: Token([0; 32]), duress: Token([0; 32]) }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct CredentialCell {
     pub(super) token: Token,
+    /// Of the token; nothing: nobody's cell.
+    hash: Option<Hash>,
     pub(super) life: Life,
+    pub(super) credential: u32,
     pub(super) person: u32,
     pub(super) state: CredentialState,
     pub(super) medium: Medium,
     pub(super) duress: bool,
 }
 
-impl Default for CredentialCell {
-    fn default() -> Self {
-        CredentialCell {
-            token: Token([0; 32]),
-            life: Life::default(),
-            person: u32::MAX,
-            state: CredentialState::Suspended,
-            medium: Medium::Card,
-            duress: false,
-        }
+impl Entry for CredentialCell {
+    const FREE: CredentialCell = CredentialCell {
+        token: Token([0; 32]),
+        hash: None,
+        life: Life::OPEN,
+        credential: u32::MAX,
+        person: u32::MAX,
+        state: CredentialState::Suspended,
+        medium: Medium::Card,
+        duress: false,
+    };
+
+    #[inline]
+    fn hash(&self) -> Option<Hash> {
+        self.hash
     }
 }
 
-/// What the token index says: a credential, and whose it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Holding {
-    pub(super) credential: u32,
-    pub(super) person: u32,
+impl CredentialCell {
+    pub(super) fn new(credential: u32, person: u32, body: &record::Credential) -> CredentialCell {
+        CredentialCell {
+            token: body.token,
+            hash: Some(hash(&body.token)),
+            life: Life::new(body.active_from, body.expires_at),
+            credential,
+            person,
+            state: body.state,
+            medium: body.medium,
+            duress: body.duress,
+        }
+    }
 }
 
 impl People {
     /// Who holds this token, by all of its 32 bytes.
     #[inline]
-    pub(super) fn holding(&self, token: &Token) -> Option<(Holding, &CredentialCell)> {
-        let candidates = self.tokens.candidates(hash(token));
-        let cells = candidates.filter_map(|holding| Some((holding, self.credentials.cell(holding.credential)?)));
-        cells.into_iter().find(|(_, cell)| cell.token == *token)
+    pub(super) fn holding(&self, token: &Token) -> Option<&CredentialCell> {
+        self.tokens.find(hash(token), |cell| cell.token == *token)
     }
 
     /// The credentials with this token: of a set in force, one at most.
     pub(super) fn holders(&self, token: &Token) -> impl Iterator<Item = u32> {
-        let candidates = self.tokens.candidates(hash(token)).map(|holding| holding.credential);
-        candidates.filter(|at| self.credentials.cell(*at).is_some_and(|cell| cell.token == *token))
+        let candidates = self.tokens.candidates(hash(token));
+        candidates.filter(|cell| cell.token == *token).map(|cell| cell.credential)
     }
 
-    pub(super) fn rest(&self, person: u32) -> Option<&PersonRest> {
-        self.rest.get(person)?.as_deref()
+    /// The cell of a credential that is defined.
+    pub(super) fn credential(&self, at: u32) -> Option<&CredentialCell> {
+        self.tokens.find(*self.credentials.cell(at)?, |cell| cell.credential == at)
     }
 
-    pub(super) fn set_rest(&mut self, person: u32, rest: PersonRest) {
-        let rest = (rest != PersonRest::default()).then(|| Arc::new(rest));
-        if rest.is_none() && self.rest.get(person).is_none_or(Option::is_none) {
-            return;
+    /// Of a credential that was defined with this hash.
+    pub(super) fn take_credential(&mut self, at: u32, hash: Hash) -> Option<CredentialCell> {
+        self.tokens.remove(hash, |cell| cell.credential == at)
+    }
+
+    /// Both are compared whole: how long it takes tells nothing.
+    pub(super) fn compare_pin(&self, person: u32, pin: &Token) -> (bool, bool) {
+        let (Some(cell), Some(pins)) = (self.persons.cell(person), self.pins.get(person)) else {
+            return (false, false);
+        };
+        let (right, duress) = (pins.right.matches(pin), pins.duress.matches(pin));
+        (cell.has_pin & right, cell.has_duress_pin & duress)
+    }
+
+    /// What is not there any more is left in place: the cell says so.
+    pub(super) fn set_pins(&mut self, person: u32, pin: Option<Token>, duress_pin: Option<Token>) {
+        let none = Token([0; 32]);
+        if pin.is_some() || duress_pin.is_some() {
+            self.pins.put(person, Pins { right: pin.unwrap_or(none), duress: duress_pin.unwrap_or(none) });
         }
-        while self.rest.get(person).is_none() {
-            self.rest.push(None);
-        }
-        if let Some(place) = self.rest.get_mut(person) {
-            *place = rest;
-        }
     }
 
-    pub(super) fn index(&mut self, token: &Token, holding: Holding) {
-        self.tokens.insert(hash(token), holding);
+    pub(super) fn partitions(&self, person: u32) -> &[Id] {
+        self.partitions.get(person).and_then(Option::as_deref).unwrap_or_default()
     }
 
-    pub(super) fn unindex(&mut self, token: &Token, holding: Holding) {
-        self.tokens.remove(hash(token), holding);
+    pub(super) fn set_partitions(&mut self, person: u32, partitions: &[Id]) {
+        if self.partitions(person) != partitions {
+            self.partitions.put(person, (!partitions.is_empty()).then(|| partitions.into()));
+        }
     }
 }
 
 /// A token is an HMAC and so random by itself; both of its ends, so that made-up tokens which only count up
 /// spread as well.
-fn hash(token: &Token) -> Hash {
+pub(super) fn hash(token: &Token) -> Hash {
     let head = token.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
     let tail = token.0.last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail));
     Hash::new(head ^ tail)
@@ -141,11 +176,13 @@ pub(super) struct Life {
 
 impl Default for Life {
     fn default() -> Self {
-        Life::new(None, None)
+        Life::OPEN
     }
 }
 
 impl Life {
+    const OPEN: Life = Life { from_ms: i64::MIN, until_ms: i64::MAX };
+
     pub(super) fn new(from: Option<Wall>, until: Option<Wall>) -> Life {
         Life { from_ms: from.map_or(i64::MIN, Wall::as_millis), until_ms: until.map_or(i64::MAX, Wall::as_millis) }
     }
@@ -213,6 +250,7 @@ mod tests {
     fn a_cell_is_one_cache_line() {
         assert_eq!(size_of::<PersonCell>(), 64);
         assert_eq!(size_of::<CredentialCell>(), 64);
+        assert_eq!(size_of::<Pins>(), 64);
     }
 
     #[test]

@@ -37,13 +37,13 @@ impl Permissions {
     /// What this credential is presented with: to ask as if it were.
     pub fn token_of(&self, credential: &Id) -> Option<Token> {
         let at = self.people.credentials.find(credential)?;
-        self.people.credentials.cell(at).map(|cell| cell.token)
+        self.people.credential(at).map(|cell| cell.token)
     }
 
     /// Whose card this is: of the first of its forms that the set knows.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
         let mut held = card.as_slice().iter().filter_map(|token| self.people.holding(token));
-        held.find_map(|(holding, _)| self.people.persons.name(holding.person))
+        held.find_map(|cell| self.people.persons.name(cell.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {
@@ -76,7 +76,7 @@ impl Permissions {
     /// The partitions that a person belongs to. `None`: there is no such person.
     pub fn partitions_of(&self, person: &Id) -> Option<&[Id]> {
         let at = self.people.persons.find(person)?;
-        Some(self.people.rest(at).map(|rest| &*rest.partitions).unwrap_or_default())
+        Some(self.people.partitions(at))
     }
 
     /// The floors of a floor group, by its position in the topology, that everybody may choose. With an

@@ -148,30 +148,62 @@ impl Rules {
         found.ok().and_then(|at| floors.get(at)).map_or(Floors::NONE, |(_, floors)| *floors)
     }
 
-    /// Shows every rule of one kind for one of these groups, or this person, at this place; some of them more
-    /// than once.
+    /// The rules for one of these groups, or this person, at this place.
     #[inline]
-    pub(super) fn concerning(&self, who: (u32, &[u32]), target: Target, kind: Kind, mut visit: impl FnMut(u32)) {
+    pub(super) fn concerning<'a>(&'a self, who: (u32, &'a [u32]), target: Target) -> Concerning<'a> {
         let (person, groups) = who;
         let here = match target {
             Target::Door(door) => self.doors.row(door.index()),
             Target::Cab(cab) => self.cabs.row(usize::from(cab)),
         };
-        let (Some(here), Some(denying)) = (here, self.denying.row(0)) else { return };
-        let mut show = |words: &[RuleWord]| {
-            for word in words {
-                let at = word.at as usize;
-                let (Some(here), Some(denying)) = (here.get(at), denying.get(at)) else { continue };
-                let of_kind = match kind {
-                    Kind::Deny => *denying,
-                    Kind::Allow => !*denying,
-                };
-                word.rules(*here & of_kind, &mut visit);
+        let here = here.unwrap_or_default();
+        let direct = self.direct.rank(person).map_or(&[][..], |rank| self.by_direct.of(rank as u32));
+        let mut concerning = Concerning { rules: self, groups, direct, here, few: [RuleWord::default(); FEW], found: 0 };
+        for word in groups.iter().flat_map(|group| self.by_group.of(*group)).chain(direct) {
+            let bits = here.get(word.at as usize).map_or(0, |here| here & word.bits);
+            if bits != 0 {
+                if let Some(place) = concerning.few.get_mut(concerning.found) {
+                    *place = RuleWord { bits, at: word.at };
+                }
+                concerning.found += 1;
             }
+        }
+        concerning
+    }
+}
+
+/// Words that are kept when they are found; where there are more they are looked for again.
+const FEW: usize = 8;
+
+/// The rules that concern somebody somewhere.
+pub(super) struct Concerning<'a> {
+    rules: &'a Rules,
+    groups: &'a [u32],
+    direct: &'a [RuleWord],
+    here: &'a [u64],
+    few: [RuleWord; FEW],
+    found: usize,
+}
+
+impl Concerning<'_> {
+    /// Shows every one of them that denies, or every one that allows; some more than once.
+    #[inline]
+    pub(super) fn each(&self, kind: Kind, mut visit: impl FnMut(u32)) {
+        let denying = self.rules.denying.row(0).unwrap_or_default();
+        let mut show = |word: &RuleWord| {
+            let denying = denying.get(word.at as usize).copied().unwrap_or_default();
+            let of_kind = match kind {
+                Kind::Deny => denying,
+                Kind::Allow => !denying,
+            };
+            word.rules(of_kind, &mut visit);
         };
-        groups.iter().for_each(|group| show(self.by_group.of(*group)));
-        if let Some(rank) = self.direct.rank(person) {
-            show(self.by_direct.of(rank as u32));
+        if let Some(few) = self.few.get(..self.found) {
+            return few.iter().for_each(show);
+        }
+        for word in self.groups.iter().flat_map(|group| self.rules.by_group.of(*group)).chain(self.direct) {
+            let here = self.here.get(word.at as usize).copied().unwrap_or_default();
+            show(&RuleWord { bits: word.bits & here, at: word.at });
         }
     }
 }

@@ -2,7 +2,7 @@
 //! move an item to another place. Invariant: an item that was not written to lies in the same memory in
 //! every clone.
 //!
-//! A place beyond the end reads as nothing and cannot be written to.
+//! A place beyond the end reads as nothing. A piece that nothing was put into takes no memory.
 
 use std::sync::Arc;
 
@@ -46,10 +46,9 @@ impl<T> Chunks<T> {
         (at < self.len).then_some(&leaf[item])
     }
 
-    /// Every item with its place, in order.
+    /// Every item with its place, in order, but for pieces that nothing was put into.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let leaves = self.branches.iter().flat_map(|branch| branch.iter().flatten());
-        (0..self.len).zip(leaves.flat_map(|leaf| leaf.iter()))
+        (0..self.len).filter_map(|at| Some((at, self.get(at)?)))
     }
 }
 
@@ -68,20 +67,27 @@ impl<T: Clone + Default> Chunks<T> {
     /// The place that the item got.
     pub(crate) fn push(&mut self, item: T) -> u32 {
         let at = self.len;
+        self.put(at, item);
+        at
+    }
+
+    /// Wherever that place is: what lies between the end and there is the default, or nothing.
+    pub(crate) fn put(&mut self, at: u32, item: T) {
         let (branch, leaf, _) = place(at);
-        if branch == self.branches.len() {
-            let grown = self.branches.iter().cloned().chain([Arc::new([const { None }; BRANCH])]);
+        if branch >= self.branches.len() {
+            let new = self.branches.len()..=branch;
+            let grown = self.branches.iter().cloned().chain(new.map(|_| Arc::new([const { None }; BRANCH])));
             self.branches = grown.collect();
         }
-        if let Some(branch) = Arc::make_mut(&mut self.branches).get_mut(branch) {
-            let branch = Arc::make_mut(branch);
-            branch[leaf].get_or_insert_with(|| Arc::new(std::array::from_fn(|_| T::default())));
+        if let Some(branch) = Arc::make_mut(&mut self.branches).get_mut(branch)
+            && branch[leaf].is_none()
+        {
+            Arc::make_mut(branch)[leaf] = Some(Arc::new(std::array::from_fn(|_| T::default())));
         }
-        self.len += 1;
+        self.len = self.len.max(at.saturating_add(1));
         if let Some(place) = self.get_mut(at) {
             *place = item;
         }
-        at
     }
 }
 
@@ -129,6 +135,20 @@ mod tests {
                 prop_assert_eq!(after.get(at), expected.get(at as usize));
             }
         }
+    }
+
+    #[test]
+    fn what_is_put_far_out_takes_one_piece_and_is_found_there() {
+        let mut chunks = Chunks::default();
+        chunks.put(70_000, 7u64);
+        assert_eq!((chunks.get(70_000), chunks.get(70_001), chunks.get(0)), (Some(&7), None, None));
+        assert_eq!(chunks.get(70_000 / 64 * 64), Some(&0), "of the same piece");
+        let pieces = chunks.branches.iter().flat_map(|branch| branch.iter().flatten());
+        assert_eq!(pieces.count(), 1);
+        chunks.put(3, 9);
+        let found: Vec<_> = chunks.iter().filter(|(_, item)| **item != 0).collect();
+        assert_eq!(found, [(3, &9), (70_000, &7)]);
+        assert!(chunks.get_mut(10_000).is_none());
     }
 
     #[test]

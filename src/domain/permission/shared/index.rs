@@ -1,44 +1,73 @@
-//! From a hash to small values. Owns where an entry lies; must never say that a key is held: it offers
+//! From a hash to entries. Owns where an entry lies; must never say that a key is held: it offers
 //! candidates, and whoever knows the keys looks at them. Invariant: what was put in under a hash is among
 //! that hash's candidates until it is taken out.
 //!
-//! A tree of sixteen branches at each level, chosen by the hash from its top; at its ends open addressing
-//! by the bottom of the hash, in pieces small enough to be copied. A look-up costs a few pointers, which
-//! stay in the cache, and one line of the piece.
+//! A tree of sixty-four branches at each level, chosen by the hash from its top; at its ends open addressing
+//! by the bottom of the hash, in pieces small enough to be copied. The entries themselves lie in the pieces:
+//! a look-up costs a few pointers, which stay in the cache, and where the entry is a whole record one miss.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
-/// Thirty-two random bits; zero is kept for free slots.
+/// Thirty-two random bits, never zero: that is kept for free slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hash(u32);
+pub(crate) struct Hash(NonZeroU32);
 
-const FANOUT: usize = 16;
+/// What an index holds. An entry knows its hash, and what stands in a free slot.
+pub(crate) trait Entry: Copy {
+    const FREE: Self;
+    /// `None` of [`FREE`](Self::FREE) alone.
+    fn hash(&self) -> Option<Hash>;
+}
+
+const FANOUT: usize = 64;
 
 /// Levels that the hash has bits for, with enough left to choose a slot by. Below, a piece grows as it must.
-const DEPTH_MAX: u32 = 6;
+const DEPTH_MAX: u32 = 4;
 
 /// Slots of the smallest piece and of the largest that is not divided; both are powers of two.
 const SLOTS_MIN: usize = 4;
 const SLOTS_MAX: usize = 128;
 
 #[derive(Debug)]
-pub(crate) struct Index<V>(Node<V>);
+pub(crate) struct Index<E>(Node<E>);
 
 #[derive(Debug)]
-enum Node<V> {
+enum Node<E> {
     Nothing,
-    Piece(Arc<[Slot<V>]>),
-    Branches(Arc<[Node<V>; FANOUT]>),
+    Piece(Arc<[E]>),
+    Branches(Arc<[Node<E>; FANOUT]>),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot<V> {
-    /// Zero: free.
-    tag: u32,
-    value: V,
+/// A number that only its hash is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    hash: Option<Hash>,
+    pub(crate) number: u32,
 }
 
-impl<V> Clone for Node<V> {
+impl Numbered {
+    pub(crate) fn new(hash: Hash, number: u32) -> Numbered {
+        Numbered { hash: Some(hash), number }
+    }
+}
+
+impl Entry for Numbered {
+    const FREE: Numbered = Numbered { hash: None, number: 0 };
+
+    #[inline]
+    fn hash(&self) -> Option<Hash> {
+        self.hash
+    }
+}
+
+/// What no name has yet.
+impl Default for Hash {
+    fn default() -> Self {
+        Hash(NonZeroU32::MIN)
+    }
+}
+
+impl<E> Clone for Node<E> {
     fn clone(&self) -> Self {
         match self {
             Node::Nothing => Node::Nothing,
@@ -48,44 +77,60 @@ impl<V> Clone for Node<V> {
     }
 }
 
-impl<V> Clone for Index<V> {
+impl<E> Clone for Index<E> {
     fn clone(&self) -> Self {
         Index(self.0.clone())
     }
 }
 
-impl<V> Default for Index<V> {
+impl<E> Default for Index<E> {
     fn default() -> Self {
         Index(Node::Nothing)
     }
 }
 
 impl Hash {
+    #[inline]
     pub(crate) fn new(random: u64) -> Hash {
-        Hash(((random ^ (random >> 32)) as u32).max(1))
+        Hash(NonZeroU32::new((random ^ (random >> 32)) as u32).unwrap_or(NonZeroU32::MIN))
     }
 
+    #[inline]
     fn branch(self, depth: u32) -> usize {
-        (self.0 >> (28 - 4 * depth)) as usize % FANOUT
+        (self.0.get() >> (26 - 6 * depth)) as usize % FANOUT
+    }
+
+    /// Every slot once, from the hash's own on. There is a power of two of them.
+    #[inline]
+    fn probe(self, slots: usize) -> impl Iterator<Item = usize> {
+        (0..slots).map(move |step| (self.0.get() as usize).wrapping_add(step) & (slots - 1))
     }
 }
 
-/// Every slot once, from the tag's own on.
-fn probe(tag: u32, slots: usize) -> impl Iterator<Item = usize> {
-    (0..slots).map(move |step| (tag as usize).wrapping_add(step) & (slots - 1))
-}
-
-impl<V: Copy + Default + PartialEq> Index<V> {
+impl<E: Entry> Index<E> {
     /// What may be meant by this hash.
     #[inline]
-    pub(crate) fn candidates(&self, hash: Hash) -> impl Iterator<Item = V> {
+    pub(crate) fn candidates(&self, hash: Hash) -> impl Iterator<Item = &E> {
         let slots = self.piece(hash);
-        let run = probe(hash.0, slots.len()).filter_map(|at| slots.get(at)).take_while(|slot| slot.tag != 0);
-        run.filter(move |slot| slot.tag == hash.0).map(|slot| slot.value)
+        let run = hash.probe(slots.len()).filter_map(|at| slots.get(at)).take_while(|slot| slot.hash().is_some());
+        run.filter(move |slot| slot.hash() == Some(hash))
+    }
+
+    /// The first of the candidates that is meant.
+    #[inline]
+    pub(crate) fn find(&self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<&E> {
+        let slots = self.piece(hash);
+        for at in hash.probe(slots.len()) {
+            let slot = slots.get(at)?;
+            if slot.hash()? == hash && is_meant(slot) {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     #[inline]
-    fn piece(&self, hash: Hash) -> &[Slot<V>] {
+    fn piece(&self, hash: Hash) -> &[E] {
         let (mut node, mut depth) = (&self.0, 0);
         loop {
             match node {
@@ -97,67 +142,71 @@ impl<V: Copy + Default + PartialEq> Index<V> {
         }
     }
 
-    pub(crate) fn insert(&mut self, hash: Hash, value: V) {
-        self.0.insert(0, Slot { tag: hash.0, value });
+    /// A free slot's entry is no entry.
+    pub(crate) fn insert(&mut self, entry: E) {
+        if let Some(hash) = entry.hash() {
+            self.0.insert(0, hash, entry);
+        }
     }
 
-    /// Takes one entry of this hash and value out; false if there is none.
-    pub(crate) fn remove(&mut self, hash: Hash, value: V) -> bool {
-        let held = self.candidates(hash).any(|candidate| candidate == value);
-        if held {
-            self.0.remove(0, hash, value);
-        }
-        held
+    /// Takes the first candidate that is meant out.
+    pub(crate) fn remove(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<E> {
+        let goes = self.find(hash, &is_meant).copied()?;
+        self.0.remove(0, hash, &is_meant);
+        Some(goes)
     }
 }
 
-impl<V: Copy + Default + PartialEq> Node<V> {
-    fn insert(&mut self, depth: u32, new: Slot<V>) {
+impl<E: Entry> Node<E> {
+    fn insert(&mut self, depth: u32, hash: Hash, new: E) {
         match self {
             Node::Nothing => *self = piece_of(SLOTS_MIN, [new]),
             Node::Piece(slots) => {
-                let used = slots.iter().filter(|slot| slot.tag != 0).count();
+                let used = slots.iter().filter(|slot| slot.hash().is_some()).count();
                 if (used + 1) * 4 <= slots.len() * 3 {
-                    put(Arc::make_mut(slots), new);
+                    put(Arc::make_mut(slots), hash, new);
                 } else if slots.len() < SLOTS_MAX || depth >= DEPTH_MAX {
                     *self = piece_of(slots.len() * 2, slots.iter().copied().chain([new]));
                 } else {
                     let mut divided = Node::Branches(Arc::new([const { Node::Nothing }; FANOUT]));
-                    slots.iter().filter(|slot| slot.tag != 0).for_each(|slot| divided.insert(depth, *slot));
-                    divided.insert(depth, new);
+                    let held = slots.iter().filter_map(|slot| Some((slot.hash()?, *slot)));
+                    held.for_each(|(hash, slot)| divided.insert(depth, hash, slot));
+                    divided.insert(depth, hash, new);
                     *self = divided;
                 }
             }
-            Node::Branches(nodes) => Arc::make_mut(nodes)[Hash(new.tag).branch(depth)].insert(depth + 1, new),
+            Node::Branches(nodes) => Arc::make_mut(nodes)[hash.branch(depth)].insert(depth + 1, hash, new),
         }
     }
 
     /// There is such an entry.
-    fn remove(&mut self, depth: u32, hash: Hash, value: V) {
+    fn remove(&mut self, depth: u32, hash: Hash, is_meant: &impl Fn(&E) -> bool) {
         match self {
             Node::Nothing => {}
             Node::Piece(slots) => {
-                let goes = slots.iter().position(|slot| slot.tag == hash.0 && slot.value == value);
-                let rest = slots.iter().enumerate().filter(|(at, slot)| Some(*at) != goes && slot.tag != 0);
+                let mut order = hash.probe(slots.len());
+                let goes = order.find(|at| slots.get(*at).is_some_and(|slot| slot.hash() == Some(hash) && is_meant(slot)));
+                let rest = slots.iter().enumerate().filter(|(at, slot)| Some(*at) != goes && slot.hash().is_some());
                 let rest: Vec<_> = rest.map(|(_, slot)| *slot).collect();
                 // The run must not be broken, so the piece is laid out anew.
                 *self = if rest.is_empty() { Node::Nothing } else { piece_of(slots.len(), rest) };
             }
-            Node::Branches(nodes) => Arc::make_mut(nodes)[hash.branch(depth)].remove(depth + 1, hash, value),
+            Node::Branches(nodes) => Arc::make_mut(nodes)[hash.branch(depth)].remove(depth + 1, hash, is_meant),
         }
     }
 }
 
 /// `slots` is a power of two and more than there are entries.
-fn piece_of<V: Copy + Default>(slots: usize, entries: impl IntoIterator<Item = Slot<V>>) -> Node<V> {
-    let mut piece: Arc<[Slot<V>]> = std::iter::repeat_n(Slot { tag: 0, value: V::default() }, slots).collect();
+fn piece_of<E: Entry>(slots: usize, entries: impl IntoIterator<Item = E>) -> Node<E> {
+    let mut piece: Arc<[E]> = std::iter::repeat_n(E::FREE, slots).collect();
     let room = Arc::make_mut(&mut piece);
-    entries.into_iter().filter(|slot| slot.tag != 0).for_each(|entry| put(room, entry));
+    let held = entries.into_iter().filter_map(|entry| Some((entry.hash()?, entry)));
+    held.for_each(|(hash, entry)| put(room, hash, entry));
     Node::Piece(piece)
 }
 
-fn put<V>(slots: &mut [Slot<V>], new: Slot<V>) {
-    let free = probe(new.tag, slots.len()).find(|at| slots.get(*at).is_some_and(|slot| slot.tag == 0));
+fn put<E: Entry>(slots: &mut [E], hash: Hash, new: E) {
+    let free = hash.probe(slots.len()).find(|at| slots.get(*at).is_some_and(|slot| slot.hash().is_none()));
     if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
         *slot = new;
     }
@@ -176,8 +225,12 @@ mod tests {
         prop_oneof![0u64..8, any::<u64>(), (0u64..4096).prop_map(|n| n << 20)]
     }
 
+    fn hash_of(tag: u32) -> Hash {
+        Hash(NonZeroU32::new(tag).unwrap())
+    }
+
     fn entries(model: &BTreeSet<(u32, u32)>, hash: Hash) -> Vec<u32> {
-        model.iter().filter(|(of, _)| *of == hash.0).map(|(_, value)| *value).collect()
+        model.iter().filter(|(of, _)| *of == hash.0.get()).map(|(_, value)| *value).collect()
     }
 
     proptest! {
@@ -191,8 +244,8 @@ mod tests {
             let (mut index, mut model) = (Index::default(), BTreeSet::new());
             for (hash, value) in &first {
                 let hash = Hash::new(*hash);
-                if model.insert((hash.0, *value)) {
-                    index.insert(hash, *value);
+                if model.insert((hash.0.get(), *value)) {
+                    index.insert(Numbered::new(hash, *value));
                 }
             }
             let (before, model_before) = (index.clone(), model.clone());
@@ -201,17 +254,21 @@ mod tests {
                 if goes && !model.is_empty() {
                     let entry = *which.get(&model.iter().copied().collect::<Vec<_>>());
                     model.remove(&entry);
-                    prop_assert!(index.remove(Hash(entry.0), entry.1));
-                    prop_assert!(!index.remove(Hash(entry.0), entry.1));
-                } else if model.insert((hash.0, value)) {
-                    index.insert(hash, value);
+                    let is_meant = |held: &Numbered| held.number == entry.1;
+                    prop_assert!(index.remove(hash_of(entry.0), is_meant).is_some_and(|held| is_meant(&held)));
+                    prop_assert!(index.remove(hash_of(entry.0), is_meant).is_none());
+                } else if model.insert((hash.0.get(), value)) {
+                    index.insert(Numbered::new(hash, value));
                 }
             }
             for (index, model) in [(before, model_before), (index, model)] {
                 for hash in model.iter().map(|(hash, _)| *hash).chain([1, 2, 77 << 20]) {
-                    let mut found: Vec<u32> = index.candidates(Hash(hash)).collect();
+                    let mut found: Vec<u32> = index.candidates(hash_of(hash)).map(|held| held.number).collect();
                     found.sort_unstable();
-                    prop_assert_eq!(found, entries(&model, Hash(hash)));
+                    let first = index.find(hash_of(hash), |_| true).map(|held| held.number);
+                    prop_assert_eq!(first.is_some(), !found.is_empty());
+                    prop_assert!(first.is_none_or(|first| found.contains(&first)));
+                    prop_assert_eq!(found, entries(&model, hash_of(hash)));
                 }
             }
         }
@@ -220,9 +277,9 @@ mod tests {
     #[test]
     fn entries_of_one_hash_are_all_found_however_many() {
         let mut index = Index::default();
-        (0..300u32).for_each(|value| index.insert(Hash::new(9), value));
+        (0..300u32).for_each(|value| index.insert(Numbered::new(Hash::new(9), value)));
         assert_eq!(index.candidates(Hash::new(9)).count(), 300);
-        assert!((0..300u32).all(|value| index.remove(Hash::new(9), value)));
+        assert!((0..300u32).all(|value| index.remove(Hash::new(9), |held| held.number == value).is_some()));
         assert_eq!(index.candidates(Hash::new(9)).count(), 0);
     }
 }

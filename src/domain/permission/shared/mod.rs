@@ -10,6 +10,6 @@ mod table;
 
 pub(super) use self::{
     chunks::Chunks,
-    index::{Hash, Index},
+    index::{Entry, Hash, Index},
     table::Table,
 };

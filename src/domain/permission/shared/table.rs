@@ -10,14 +10,14 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{Chunks, Hash, Index};
+use super::{Chunks, Hash, Index, index::Numbered};
 use crate::domain::ids::Id;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Table<C> {
     cells: Chunks<C>,
     names: Chunks<Name>,
-    by_name: Index<u32>,
+    by_name: Index<Numbered>,
     /// The first of the places that are free; each names the next.
     free: Option<u32>,
     defined: u32,
@@ -86,7 +86,8 @@ impl<C> Table<C> {
 
     /// Where a name has its place, defined or only referred to.
     pub(crate) fn place(&self, id: &str) -> Option<u32> {
-        self.by_name.candidates(hash(id)).find(|at| self.name(*at).is_some_and(|name| name.as_str() == id))
+        let is_meant = |at: u32| self.name(at).is_some_and(|name| name.as_str() == id);
+        self.by_name.find(hash(id), |held| is_meant(held.number)).map(|held| held.number)
     }
 
     pub(crate) fn is_defined(&self, at: u32) -> bool {
@@ -138,7 +139,7 @@ impl<C: Clone + Default> Table<C> {
                 self.names.push(taken)
             }
         };
-        self.by_name.insert(hash(id), at);
+        self.by_name.insert(Numbered::new(hash(id), at));
         at
     }
 
@@ -190,7 +191,7 @@ impl<C: Clone + Default> Table<C> {
         if refs > 0 {
             return false;
         }
-        self.by_name.remove(hash, at);
+        self.by_name.remove(hash, |held| held.number == at);
         if let Some(name) = self.names.get_mut(at) {
             *name = Name { place: Place::Free { next: self.free.replace(at) }, ..Name::default() };
         }
