@@ -22,6 +22,8 @@ use crate::{config, runtime, wire};
 
 mod check;
 mod explain;
+mod io;
+mod scan;
 mod schedule;
 
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -63,6 +65,10 @@ enum Task {
     Schedule(schedule::Arguments),
     /// Say why somebody is, or is not, let in: from the signed copy of the permission set, also offline
     Explain(Box<explain::Arguments>),
+    /// Find what answers on a bus, at which address and speed; only reads, so no relay moves
+    Scan(scan::Arguments),
+    /// Show the points of the running daemon, live, and try outputs one by one
+    Io(io::Arguments),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -101,6 +107,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Task::Explain(arguments) => match explain::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Io(arguments) => match io::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Task::Scan(arguments) => match scan::run(&arguments) {
+            Ok(true) => ExitCode::SUCCESS,
+            // Nothing is there: a script can tell.
+            Ok(false) => ExitCode::FAILURE,
             Err(error) => failed(&error),
         },
         Task::Keygen { kind, out } => match keygen(kind, &out) {

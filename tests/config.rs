@@ -156,6 +156,7 @@ fn a_file_that_is_not_there_is_named_with_the_line_that_asked_for_it() {
             "site.toml:29:15: error: cannot read node.pem: entity not found; `latchd check --no-files` leaves files out",
             "site.toml:37:7: warning: there is no /dev/ttyS1 now: latchd waits for it, and reports what hangs on it as lost",
             "site.toml:101:10: warning: there is no /dev/ttyUSB0 now: latchd waits for it, and reports what hangs on it as lost",
+            "site.toml:188:8: warning: there is no /dev/ttyS2 now: latchd waits for it, and reports what hangs on it as lost",
         ]
     );
     let missing =
@@ -204,7 +205,7 @@ fn a_complete_machine_is_accepted_from_the_disk() {
     let site = config::load(&at("site.toml"), &environment).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(site.node.signing_key.path, at("credentials/signing-key"));
     assert_eq!(site.cloud.root_key, at("root.jwk.json"));
-    assert_eq!((site.buses.len(), site.boards.len(), site.doors.len(), site.readers.len()), (2, 5, 32, 4));
+    assert_eq!((site.buses.len(), site.boards.len(), site.doors.len(), site.readers.len()), (3, 5, 32, 6));
     assert_eq!(site.field.cabinets.iter().map(|cabinet| cabinet.compartments.len()).collect::<Vec<_>>(), [30]);
     assert_eq!(site.topology().lockers.len(), 30);
 
@@ -251,7 +252,7 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
         rest,
         "node acme/hq-1, time zone Europe/Berlin\n\
          cloud mqtt.example.com:8883 (TLS)\n\
-         2 buses, 5 boards, 2 doors, 1 floor group, 1 cabinet with 30 compartments, 4 readers\n\
+         3 buses, 5 boards, 2 doors, 1 floor group, 1 cabinet with 30 compartments, 6 readers\n\
          2 free outputs, 2 inputs beside the doors\n\
         \x20 bus riser: Modbus RTU /dev/ttyS1 at 38400 8E1, a poll round takes about 31 ms\n\
         \x20   board relays: unit 1, generic-8ch\n\
@@ -260,12 +261,15 @@ fn check_prints_the_site_and_says_78_when_it_is_bad() {
         \x20   board lift: unit 2, generic-8ch\n\
         \x20   board keys-a: unit 3, locker-16ch\n\
         \x20   board keys-b: unit 4, locker-16ch\n\
+        \x20 bus readers: OSDP /dev/ttyS2 at 9600 8N1, a poll round takes about 68 ms\n\
         \x20 door front: relays/relay-1 energised to unlock, contact, REX, fire\n\
         \x20   reader front-in: relays\n\
         \x20 door glass: gate/relay-1 released to unlock, contact, REX\n\
         \x20   reader glass-in: /dev/ttyUSB0\n\
+        \x20   reader glass-out: OSDP readers, address 0\n\
         \x20 floor group lift: 6 floors, disabled when their board is lost\n\
         \x20   reader lift-cab: lift\n\
+        \x20   reader lift-cab-2: OSDP readers, address 1\n\
         \x20 cabinet keys: 30 compartments, key-01 to key-30\n\
         \x20   reader keys-front: keys-a\n"
     );

@@ -120,7 +120,7 @@ impl Field {
             vitals: Arc::default(),
             stop: stop_in,
         };
-        let task = tokio::task::spawn_local(bus_loop::run(plan, wire, ports, mono));
+        let task = tokio::task::spawn_local(bus_loop::run(plan, wire.expect("a Modbus bus"), ports, mono));
         Field { desired, reports, stop, task }
     }
 

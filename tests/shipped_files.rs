@@ -121,6 +121,7 @@ static SITE_KINDS: &[Kind] = &[
         path: &["cabinet", "compartments", "occupied"],
     },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
+    Kind { name: "osdp", schema: "/properties/reader/items/properties/osdp", path: &["reader", "osdp"] },
     Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
     Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
@@ -159,17 +160,18 @@ fn the_schemas_know_the_same_keys_as_the_reader() {
     assert_eq!(known, in_schemas);
 }
 
-/// The first table of the kind in the document.
+/// The first table of the kind in the document; of a list, the first entry that leads there.
 fn table_at<'d>(document: &'d mut toml::Table, path: &[&str]) -> &'d mut toml::Table {
-    let mut table = document;
-    for key in path {
-        table = match table.get_mut(*key) {
-            Some(toml::Value::Table(table)) => table,
-            Some(toml::Value::Array(items)) => items.first_mut().and_then(toml::Value::as_table_mut).unwrap(),
-            other => panic!("{key}: {other:?}"),
-        };
+    let Some((key, rest)) = path.split_first() else { return document };
+    match document.get_mut(*key) {
+        Some(toml::Value::Table(table)) => table_at(table, rest),
+        Some(toml::Value::Array(items)) => {
+            let leads = |item: &toml::Value| rest.first().is_none_or(|next| item.get(*next).is_some());
+            let at = items.iter().position(leads).unwrap_or(0);
+            table_at(items[at].as_table_mut().unwrap(), rest)
+        }
+        other => panic!("{key}: {other:?}"),
     }
-    table
 }
 
 /// Changes one key of the example at a time, and returns what is said of it.
@@ -295,4 +297,43 @@ fn the_user_the_directories_and_the_ports_are_set_up() {
     assert!(text("systemd/latchd.sysusers").lines().any(|line| line == "m latchd dialout"));
     assert!(text("systemd/latchd.tmpfiles").lines().any(|line| line.starts_with("d /etc/latchd ")));
     assert!(text("systemd/60-latchd-serial.rules").contains("SYMLINK+="));
+}
+
+/// Every command and who may give it, as people read it; `LATCHD_BLESS=1` writes the file anew.
+#[test]
+fn the_published_tables_of_commands_and_roles_are_those_in_the_code() {
+    use latchd::domain::operator::{BUILT_IN_ROLES, CATALOGUE_A, CATALOGUE_B, Reach, capability_name, table};
+    use latchd::domain::record::Capability;
+
+    let (roles_a, roles_b) = BUILT_IN_ROLES.split_at(CATALOGUE_A[0].1.len());
+    let mut text =
+        String::from("## From command to capability\n\nWhat stands nowhere in here is allowed to nobody.\n\n");
+    text += "| command | capability | limited to |\n|---|---|---|\n";
+    for (command, capability, reach) in table() {
+        let limit = match reach {
+            Reach::Doors => "the doors, partition, person or area that it names",
+            Reach::Floors => "the floor group that it names",
+            Reach::Hardware => "operators with the whole node as their scope",
+            Reach::Data => "what lies within the scope",
+            Reach::Node => "the node",
+        };
+        text += &format!("| `{command}` | `{}` | {limit} |\n", capability_name(capability));
+    }
+    let mut catalogue = |title: &str, roles: &[&str], rows: &mut dyn Iterator<Item = (Capability, &[bool])>| {
+        let names: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
+        text +=
+            &format!("\n## {title}\n\n| capability | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(roles.len()));
+        for (capability, cells) in rows {
+            let cells: Vec<&str> = cells.iter().map(|holds| if *holds { "R" } else { "" }).collect();
+            text += &format!("| `{}` | {} |\n", capability_name(capability), cells.join(" | "));
+        }
+    };
+    catalogue("Catalogue A: the cloud node", roles_a, &mut CATALOGUE_A.iter().map(|(c, cells)| (*c, &cells[..])));
+    catalogue("Catalogue B: the key automat", roles_b, &mut CATALOGUE_B.iter().map(|(c, cells)| (*c, &cells[..])));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/operator/tables.md");
+    if std::env::var_os("LATCHD_BLESS").is_some() {
+        fs::write(&path, &text).expect("the checkout can be written to");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text);
 }

@@ -16,7 +16,7 @@ use latchd::{
         event_log::{Head, seal, with_replayed},
         jws::{self, Signer, Typ, sign},
         keys::{Jwk, KeySet, RootKey},
-        outcome::{Detail, Outcome, Stage},
+        outcome::{Detail, Outcome, ReadDecision, Stage},
         schema::{args_of, asyncapi},
         upward::{self, NodeStatus, Online, Sealer},
     },
@@ -175,6 +175,7 @@ fn every_stage_and_every_reason_validates_as_it_is_sent() {
                 Some(Detail { message: message(), boot: Some(id("b7f3")), ..Detail::default() }),
                 Some(Detail { last: Some(true), ..Detail::default() }),
                 Some(Detail { state: Some(closed_door()), ..Detail::default() }),
+                Some(Detail { decision: Some(read_decision()), last: Some(true), ..Detail::default() }),
             ] {
                 let detail = detail.map(|detail| serde_json::to_value(detail).unwrap());
                 let outcome = Outcome { jti: id("j"), seq: 1, stage, at: NOW, reason, detail };
@@ -182,6 +183,11 @@ fn every_stage_and_every_reason_validates_as_it_is_sent() {
             }
         }
     }
+}
+
+fn read_decision() -> ReadDecision {
+    let reason = Some(DenialReason::OutsideSchedule);
+    ReadDecision { granted: false, reason, person: id("ada"), credential: None, rule: Some(id("staff")) }
 }
 
 fn closed_door() -> DoorStatus {
@@ -331,6 +337,7 @@ fn states_and_status_validate_as_they_are_sent() {
             staleness_ms,
             clock: ClockTrust::Untrusted,
             backlog: 0,
+            alarms: 0,
             log_id: id("log-1"),
         };
         assert_sent("Status", &sealer().seal_status(NOW, &NodeStatus::Online(online)).unwrap());

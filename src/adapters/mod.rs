@@ -1,6 +1,7 @@
 //! One outside thing each; never each other.
 
 pub mod clock;
+pub mod control;
 pub mod field;
 pub mod journal;
 pub mod mqtt;

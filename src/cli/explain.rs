@@ -1,5 +1,5 @@
 //! `latchd explain`: why somebody is, or is not, let in. Owns what is asked and the answer's form; must never
-//! judge by itself (that is `domain::permission`, as at the doors), and never write to the node's state.
+//! judge by itself (that is `domain::permission`, as at the doors, asked through `gateway::explain`), and never write to the node's state.
 //! Invariant: the set is the signed second copy in the state directory, so it works offline and beside the
 //! running daemon.
 
@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -17,14 +18,16 @@ use crate::{
     adapters::store::second_copy::SecondCopyFiles,
     config::{self, site::Site},
     domain::{
-        credential::{CardTokens, decode},
         fieldbus::RawCard,
         ids::Id,
-        permission::{Explanation, Permissions, Request, Restriction, RuleExplained, RuleOutcome, Target},
-        record::{ClockFallback, WhenStale},
+        permission::{Explanation, Permissions, RuleExplained, RuleOutcome},
+        record::Token,
         time::{ClockTrust, Mono, Now, Wall},
     },
-    gateway::mirror::{RootAttest, read_copy},
+    gateway::{
+        explain::{self, Place, Question, Read, Who},
+        mirror::{RootAttest, read_copy},
+    },
     runtime::secrets::Secrets,
     wire::token::{CredentialKey, token},
 };
@@ -34,10 +37,10 @@ use crate::{
 pub struct Arguments {
     /// At this door
     #[arg(long, value_name = "ID", group = "where")]
-    door: Option<String>,
+    door: Option<Id>,
     /// In the cab of this elevator
     #[arg(long, value_name = "ID", group = "where")]
-    floor_group: Option<String>,
+    floor_group: Option<Id>,
     /// As if this credential of the set were presented
     #[arg(long, value_name = "ID", group = "who")]
     credential: Option<Id>,
@@ -101,7 +104,8 @@ fn load(path: &Path) -> anyhow::Result<Site> {
 fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
     let directory = site.node.state_dir.join("set-copy");
     anyhow::ensure!(directory.is_dir(), "{}: no permission set was ever received here", directory.display());
-    let mut copy = SecondCopyFiles::open(&directory).with_context(|| directory.display().to_string())?;
+    let mut copy = SecondCopyFiles::open(&directory, &site.node.state_dir.join("emergency-cards"))
+        .with_context(|| directory.display().to_string())?;
     let attest = RootAttest { root: secrets.root.clone(), audience: format!("{}/{}", site.node.org, site.node.id) };
     let read = read_copy(&mut copy, &attest, &site.topology(), &site.node.time_zone)
         .with_context(|| format!("{}: the copy of the permission set", directory.display()))?;
@@ -122,58 +126,29 @@ fn explain(
     key: &CredentialKey,
     wall: Wall,
 ) -> anyhow::Result<Explanation> {
-    let topology = site.topology();
-    let target = match (&arguments.door, &arguments.floor_group) {
-        (Some(door), _) => {
-            Target::Door(topology.door(door).with_context(|| format!("there is no door {door} in the configuration"))?)
-        }
-        (_, Some(group)) => Target::Cab(
-            topology
-                .floor_group(group)
-                .with_context(|| format!("there is no floor group {group} in the configuration"))?,
-        ),
+    let place = match (&arguments.door, &arguments.floor_group) {
+        (Some(door), _) => Place::Door(door),
+        (_, Some(group)) => Place::FloorGroup(group),
         _ => anyhow::bail!("expected --door or --floor-group"),
     };
-    let trust = if arguments.clock_untrusted { ClockTrust::Untrusted } else { ClockTrust::Trusted };
-    let now = Now { mono: Mono::ZERO, wall, trust };
-    let restriction = restriction(arguments, set);
-    if let Some(person) = &arguments.person {
-        anyhow::ensure!(set.person_exists(person), "there is no person {person} in the set");
-        return Ok(set.explain_person(person, target, now, restriction));
-    }
-    let card_of = |credential: &Id| {
-        let token =
-            set.token_of(credential).with_context(|| format!("there is no credential {credential} in the set"))?;
-        anyhow::Ok(CardTokens::single(token))
-    };
-    let (card, formats) = match (&arguments.credential, &arguments.card, &arguments.card_text) {
-        (Some(credential), ..) => (card_of(credential)?, Vec::new()),
-        (_, Some(bits), _) => {
-            let presented = decode(raw_card(bits)?);
-            (presented.tokens(|text| token(key, text)), presented.evidence.formats)
-        }
-        (.., Some(text)) => {
-            let format = text.split(':').next().and_then(|format| Id::new(format).ok());
-            (CardTokens::single(token(key, text)), format.into_iter().collect())
-        }
+    let who = match (&arguments.credential, &arguments.person, &arguments.card, &arguments.card_text) {
+        (Some(credential), ..) => Who::Credential(credential),
+        (_, Some(person), ..) => Who::Person(person),
+        (_, _, Some(bits), _) => Who::Read(Read::bits(raw_card(bits)?, key)),
+        (.., Some(text)) => Who::Read(Read::text(text, key)),
         _ => anyhow::bail!("expected one of --credential, --person, --card and --card-text"),
     };
-    let companion = arguments.companion.as_ref().map(card_of).transpose()?;
-    let mut request = Request { restriction, companion: companion.as_ref(), ..Request::card(&card, target, now) };
-    if let (Some(digits), Some(person)) = (&arguments.pin, set.holder_of(&card)) {
-        request.pin = Some(token(key, &format!("pin:{person}:{digits}")));
-    }
-    Ok(set.explain(&request, &formats))
-}
-
-/// As the door's policy says, where the question is about a node that is left alone.
-fn restriction(arguments: &Arguments, set: &Permissions) -> Restriction {
-    let door = arguments.door.as_deref().unwrap_or_default();
-    let policy = set.site().door_policies.values().find(|policy| policy.doors.iter().any(|id| id.as_str() == door));
-    Restriction {
-        clock: policy.map_or(ClockFallback::AlwaysRules, |policy| policy.clock_untrusted),
-        stale: policy.filter(|_| arguments.stale).map_or(WhenStale::Keep, |policy| policy.when_stale),
-    }
+    let trust = if arguments.clock_untrusted { ClockTrust::Untrusted } else { ClockTrust::Trusted };
+    let pin = arguments.pin.as_ref().map(|digits| move |person: &Id| token(key, &format!("pin:{person}:{digits}")));
+    let question = Question {
+        place,
+        who,
+        pin: pin.as_ref().map(|pin| pin as &dyn Fn(&Id) -> Token),
+        companion: arguments.companion.as_ref(),
+        now: Now { mono: Mono::ZERO, wall, trust },
+        staleness: (!arguments.stale).then_some(Duration::ZERO),
+    };
+    Ok(explain::explain(&question, set, &site.topology())?)
 }
 
 fn raw_card(text: &str) -> anyhow::Result<RawCard> {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io, path::Path, time::Duration};
 
 use super::{
     Disk, Environment, Files, Purpose, line_time, load_from,
-    site::{Bus, Line, Parity, ReaderSource, Site},
+    site::{Bus, Line, OsdpKey, Parity, Reader, ReaderSource, SerialPort, Site},
 };
 use crate::domain::{elevator::FailPolicy, ids::DoorIx, outputs::Level, topology::ReaderAt};
 
@@ -147,6 +147,12 @@ fn readers(text: &mut String, site: &Site, at: ReaderAt) -> std::fmt::Result {
                 site.boards.get(board.index()).map_or_else(String::new, |board| board.config.id.to_string())
             }
             ReaderSource::Serial { port, .. } => port.path.display().to_string(),
+            ReaderSource::Osdp(osdp) => {
+                let bus = site.buses.iter().find(|bus| bus.bus == osdp.bus);
+                let bus = bus.map_or_else(String::new, |bus| bus.id.to_string());
+                let secure = if osdp.key == OsdpKey::Off { ", in the clear" } else { "" };
+                format!("OSDP {bus}, address {}{secure}", osdp.address)
+            }
         };
         writeln!(text, "    reader {}: {source}", reader.id)?;
     }
@@ -164,17 +170,29 @@ fn output_name(site: &Site, board: usize, output: u16) -> String {
 fn line(bus: &Bus, site: &Site) -> String {
     match &bus.line {
         Line::Tcp { host, port } => format!("Modbus TCP {host}:{port}"),
+        Line::Osdp(port) => {
+            let is_on = |reader: &&Reader| matches!(&reader.source, ReaderSource::Osdp(osdp) if osdp.bus == bus.bus);
+            let readers = site.readers.iter().filter(is_on).count();
+            let round = line_time::osdp_poll_time(port) * u32::try_from(readers).unwrap_or(u32::MAX);
+            let mut text = format!("OSDP {}", serial(port));
+            let _ = write!(text, ", a poll round takes about {} ms", round.as_millis());
+            text
+        }
         Line::Rtu(port) => {
-            let parity = match port.parity {
-                Parity::None => 'N',
-                Parity::Even => 'E',
-                Parity::Odd => 'O',
-            };
             let boards = site.boards.iter().filter(|board| board.bus == bus.bus);
             let round: Duration = boards.map(|board| line_time::poll_time(&board.config, port)).sum();
-            let mut text = format!("Modbus RTU {} at {} 8{parity}{}", port.path.display(), port.baud, port.stop_bits);
+            let mut text = format!("Modbus RTU {}", serial(port));
             let _ = write!(text, ", a poll round takes about {} ms", round.as_millis());
             text
         }
     }
+}
+
+fn serial(port: &SerialPort) -> String {
+    let parity = match port.parity {
+        Parity::None => 'N',
+        Parity::Even => 'E',
+        Parity::Odd => 'O',
+    };
+    format!("{} at {} 8{parity}{}", port.path.display(), port.baud, port.stop_bits)
 }

@@ -82,6 +82,13 @@ fn read_time(data: u32, port: &SerialPort) -> Duration {
     characters(8 + 5 + data, port.baud, bits) + gap + REPLY_DELAY + gap.max(port.turnaround)
 }
 
+/// How long the line is busy with one poll of an OSDP reader that has nothing to tell: 14 bytes each way in a
+/// session, the usual 3 ms until it answers, and the gap after it.
+pub fn osdp_poll_time(port: &SerialPort) -> Duration {
+    let bits = bits_per_character(port.parity, port.stop_bits);
+    characters(14 + 14 + 2, port.baud, bits) + Duration::from_millis(3)
+}
+
 /// How long the line is busy with one poll of the board.
 pub fn poll_time(board: &BoardConfig, port: &SerialPort) -> Duration {
     reads(&board.profile).into_iter().map(|data| read_time(data, port)).sum()

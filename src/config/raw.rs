@@ -92,6 +92,7 @@ pub struct RawBus {
     pub id: Option<At<Id>>,
     pub rtu: Option<At<String>>,
     pub tcp: Option<At<String>>,
+    pub osdp: Option<At<String>>,
     pub serial: RawSerial,
     pub turnaround: Option<At<Duration>>,
     pub timeout: Option<At<Duration>>,
@@ -153,10 +154,31 @@ pub struct RawReader {
     pub cabinet: Option<At<String>>,
     pub card_block: Option<At<String>>,
     pub path: Option<At<String>>,
+    pub osdp: Option<RawOsdp>,
     pub serial: RawSerial,
     pub format: Option<At<RawFormat>>,
     pub bits: Option<At<u16>>,
-    pub keypad: Option<At<Keypad>>,
+    pub keypad: Option<At<RawKeypad>>,
+}
+
+/// A reader's place on an OSDP line.
+#[derive(Debug)]
+pub struct RawOsdp {
+    pub span: Span,
+    pub bus: Option<At<String>>,
+    pub address: Option<At<u8>>,
+    pub secure: Option<At<()>>,
+    pub key: Option<At<String>>,
+    pub crc: Option<At<bool>>,
+    pub lost_after: Option<At<Duration>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawKeypad {
+    /// Frames of a Wiegand line.
+    Frames(Keypad),
+    /// KEYPAD replies.
+    Osdp,
 }
 
 #[derive(Debug)]
@@ -279,6 +301,7 @@ fn bus(table: Table<'_>) -> RawBus {
         id: table.required("id").id(),
         rtu: table.optional("rtu").text_as("a serial port such as \"/dev/ttyS1\""),
         tcp: table.optional("tcp").text_as("\"HOST:PORT\""),
+        osdp: table.optional("osdp").text_as("a serial port such as \"/dev/ttyS2\""),
         serial: serial(&table),
         turnaround: table.optional("turnaround_ms").millis(0, 1000),
         timeout: table.optional("timeout_ms").millis(10, 10_000),
@@ -362,6 +385,7 @@ fn reader(table: Table<'_>) -> RawReader {
         cabinet: table.optional("cabinet").text_as("the id of a [[cabinet]]"),
         card_block: table.optional("card_block").text_as("\"BOARD/CARD_BLOCK\""),
         path: table.optional("serial").text_as("a serial port such as \"/dev/ttyUSB0\""),
+        osdp: table.optional("osdp").table("osdp").map(osdp),
         serial: serial(&table),
         format: table.optional("format").word(&[
             ("hex", RawFormat::Hex),
@@ -371,13 +395,28 @@ fn reader(table: Table<'_>) -> RawReader {
         ]),
         bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
         keypad: table.optional("keypad").word(&[
-            ("none", Keypad::None),
-            ("4-bit", Keypad::FourBit),
-            ("8-bit", Keypad::EightBit),
+            ("none", RawKeypad::Frames(Keypad::None)),
+            ("4-bit", RawKeypad::Frames(Keypad::FourBit)),
+            ("8-bit", RawKeypad::Frames(Keypad::EightBit)),
+            ("osdp", RawKeypad::Osdp),
         ]),
     };
     table.finish();
     reader
+}
+
+fn osdp(table: Table<'_>) -> RawOsdp {
+    let osdp = RawOsdp {
+        span: table.span,
+        bus: table.required("bus").text_as("the id of a [[bus]] with `osdp`"),
+        address: table.required("address").number(0, 126),
+        secure: table.optional("secure").word(&[("off-insecure", ())]),
+        key: table.optional("key").text_as("a file or \"credential:NAME\""),
+        crc: table.optional("check").word(&[("crc", true), ("checksum", false)]),
+        lost_after: table.optional("lost_after_ms").millis(1000, 8000),
+    };
+    table.finish();
+    osdp
 }
 
 fn output(table: Table<'_>) -> RawOutput {

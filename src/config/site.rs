@@ -101,7 +101,12 @@ pub struct Bus {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     Rtu(SerialPort),
-    Tcp { host: String, port: u16 },
+    /// Readers, latchd being their control panel.
+    Osdp(SerialPort),
+    Tcp {
+        host: String,
+        port: u16,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +151,31 @@ pub enum ReaderSource {
         port: SerialPort,
         format: LineFormat,
     },
+    Osdp(OsdpReader),
+}
+
+/// A reader on an OSDP line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OsdpReader {
+    pub bus: BusIx,
+    /// 0 to 126.
+    pub address: u8,
+    pub key: OsdpKey,
+    /// CRC instead of checksum.
+    pub crc: bool,
+    /// Without a believed answer for this long (and at least three polls) the reader is lost.
+    pub lost_after: Duration,
+}
+
+/// What its secure channel is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OsdpKey {
+    /// Set by `latchd osdp install` and kept sealed in the state directory.
+    Installed,
+    /// SCBK in a file, 32 hex digits: of a reader that another panel has installed.
+    File(Secret),
+    /// Only by explicit opt-in (`secure = "off-insecure"`): raises a standing alarm.
+    Off,
 }
 
 impl Site {

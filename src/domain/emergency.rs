@@ -53,6 +53,12 @@ impl EmergencyCards {
         gone
     }
 
+    /// The set is gone: these instead. How often any was used stays counted, for the set may come back.
+    pub fn stand_in(&mut self, cards: &BTreeMap<Id, EmergencyCard>) {
+        self.cards = cards.clone();
+        self.by_token = cards.iter().map(|(id, card)| (card.token, id.clone())).collect();
+    }
+
     /// The emergency card that was presented.
     pub fn find(&self, presented: &CardTokens) -> Option<&Id> {
         presented.as_slice().iter().find_map(|token| self.by_token.get(token))
@@ -183,6 +189,18 @@ mod tests {
         assert_eq!(judge(&after, "front", true, now, &certain), Some(DenialReason::Expired));
         assert_eq!(after.replace(&BTreeMap::new()), [KeptKey::emergency_uses(&id("red"))]);
         assert_eq!(after.uses(&id("red")), 0);
+    }
+
+    #[test]
+    fn a_use_stays_counted_while_the_set_is_gone_and_when_it_is_back() {
+        let limit = serde_json::json!({ "uses_max": 1 });
+        let mut held = held(limit.clone());
+        held.used(&id("red"));
+        held.stand_in(&BTreeMap::new());
+        assert_eq!(held.find(&CardTokens::single(Token([7; 32]))), None);
+        held.replace(&cards(limit));
+        let (now, certain) = (at(NOON, ClockTrust::Trusted), CertainTime::new(Mono::ZERO, None));
+        assert_eq!(judge(&held, "front", true, now, &certain), Some(DenialReason::Expired));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub enum RollbackCause {
     InstallerEdited,
     /// It, or what it names, cannot be read any more; `detail` says why.
     Damaged,
+    /// The key that signed the command was revoked during the trial.
+    KeyRevoked,
 }
 
 impl RollbackCause {
@@ -92,6 +94,7 @@ impl RollbackCause {
             RollbackCause::Failed => "the daemon could not run with it",
             RollbackCause::InstallerEdited => "the installer's file was changed",
             RollbackCause::Damaged => "it cannot be read any more",
+            RollbackCause::KeyRevoked => "the key that signed the command was revoked",
         }
     }
 }
@@ -132,8 +135,20 @@ pub enum Actor {
     },
     /// A schedule under which floors are public.
     PublicFloors,
+    /// Somebody at the node with `latchd io`, by the user that they were there.
+    Installer { uid: u32 },
     /// The node itself: start, stop.
     Node,
+}
+
+/// Why installer mode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InstallerModeEnd {
+    /// By whoever began it, or with the daemon.
+    Ended,
+    /// Its time.
+    Over,
 }
 
 /// What flaps.
@@ -160,7 +175,10 @@ pub enum AlarmSource {
     },
     EmergencyCard {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
     },
 }
 
@@ -175,7 +193,13 @@ impl Actor {
             | Actor::AutoOpen { .. }
             | Actor::Interlock { .. }
             | Actor::Contract { .. } => None,
-            Actor::Rex | Actor::Fire | Actor::Door | Actor::FloorGroup | Actor::PublicFloors | Actor::Node => None,
+            Actor::Rex
+            | Actor::Fire
+            | Actor::Door
+            | Actor::FloorGroup
+            | Actor::PublicFloors
+            | Actor::Installer { .. }
+            | Actor::Node => None,
         }
     }
 }
@@ -222,6 +246,9 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A contract of the set cannot be enforced on this node, and is not.
+    #[serde(rename = "contract.refused")]
+    ContractRefused { contract: Id, locker: Id, reason: String },
     /// A key was put into its compartment for the first time.
     #[serde(rename = "key.added")]
     KeyAdded {
@@ -314,7 +341,12 @@ pub enum EventBody {
     /// neither, at a reader for PINs alone.
     #[serde(rename = "access.pin_locked_out")]
     AccessPinLockedOut {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cabinet: Option<Id>,
         reader: Id,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         person: Option<Id>,
@@ -327,7 +359,10 @@ pub enum EventBody {
     /// shows it.
     #[serde(rename = "access.duress")]
     AccessDuress {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,
@@ -335,11 +370,14 @@ pub enum EventBody {
         credential: Option<Id>,
         granted: bool,
     },
-    /// An emergency card opened a door; `uses` of it on this node so far.
+    /// An emergency card opened a door or enabled floors; `uses` of it on this node so far.
     #[serde(rename = "emergency.used")]
     EmergencyUsed {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         reader: Id,
         uses: u32,
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -373,7 +411,10 @@ pub enum EventBody {
     /// refused for it.
     #[serde(rename = "apb.violated")]
     ApbViolated {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,
@@ -385,6 +426,10 @@ pub enum EventBody {
     ReaderLost { reader: Id, detail: String },
     #[serde(rename = "reader.restored")]
     ReaderRestored { reader: Id },
+    /// It answered what a reader with its key does not answer: in the clear, or under another key. Nothing of it
+    /// was taken.
+    #[serde(rename = "security.reader_distrusted")]
+    ReaderDistrusted { reader: Id, detail: String },
     #[serde(rename = "board.lost")]
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
@@ -402,6 +447,11 @@ pub enum EventBody {
         input: Option<Id>,
         count: u64,
     },
+    /// From here on outputs that serve doors may be tried at the node itself.
+    #[serde(rename = "installer.mode_began")]
+    InstallerModeBegan { uid: u32, minutes: u32 },
+    #[serde(rename = "installer.mode_ended")]
+    InstallerModeEnded { uid: u32, reason: InstallerModeEnd },
     #[serde(rename = "output.switched")]
     OutputSwitched { output: Id, on: bool, actor: Actor },
     #[serde(rename = "output.pulsed")]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     elevator::FloorGroupConfig,
     ids::{Id, InputRef, OutputRef, ReaderIx},
+    installer::BoardPoints,
     keypad::Keypad,
     locker::CabinetConfig,
     outputs::Level,
@@ -24,6 +25,8 @@ pub struct FieldConfig {
     pub inputs: Vec<NodeInput>,
     /// Position in `outputs` of the one that blinks on `node.identify`.
     pub identify: Option<usize>,
+    /// All points of all boards, in the order of the boards: for whoever looks for a wire.
+    pub points: Vec<BoardPoints>,
 }
 
 /// An output that belongs to no door, floor or compartment: a siren, a lamp, a gong.

@@ -283,6 +283,12 @@ impl FreeOutput {
         }
     }
 
+    /// Nothing is under way, and it was seen as it is without any order, or nobody can tell.
+    pub fn at_rest(&self) -> bool {
+        let momentary = self.pulse_until.is_some() || self.blink.is_some() || !self.pending.is_empty();
+        !momentary && (!self.board_up || self.read_back == Some(self.base()))
+    }
+
     /// After [`FreeOutput::stop`]: it is where it is to stay, or nobody can tell.
     pub fn stopped(&self) -> bool {
         self.stopping && (!self.board_up || self.read_back == Some(self.base()))

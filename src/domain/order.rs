@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::{
     door::{DelayAction, DoorStatus, Mode},
     event::{Actor, DenialReason, Refusal},
@@ -59,6 +57,11 @@ pub enum Task {
     Output {
         output: Id,
         action: OutputAction,
+    },
+    /// `door.cancel_delay`: what system events, or this one, have put off at a door.
+    CancelDelays {
+        door: DoorIx,
+        system_event: Option<Id>,
     },
     /// `alarm.acknowledge` of an alarm that belongs to no door.
     AcknowledgeAlarm {
@@ -172,15 +175,12 @@ pub enum Progress {
 }
 
 /// What became of a virtual read, by the rules, fallbacks and areas.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
     /// Absent: granted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
     pub person: Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Id>,
 }
 

@@ -4,12 +4,15 @@
 pub mod clock_trust;
 pub mod controller;
 pub mod desk;
+pub mod explain;
 pub mod fieldbus;
 pub mod kv;
 pub mod ledger;
 pub mod live;
 pub mod mirror;
+pub mod osdp;
 pub mod reports;
+pub mod scan;
 pub mod session;
 pub mod step;
 pub mod uplink;

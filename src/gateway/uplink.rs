@@ -3,13 +3,14 @@
 //! parts decide. Invariant: an order leaves before anything that tells of it, so that no signature of
 //! ours stands between a command and its relay.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{
     clock_trust::ClockNote,
     desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
+    explain::{self, NotFound, Place, Question, Who},
     mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
     reports::Scope,
     session::{
@@ -22,17 +23,17 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{ConflictedEdit, Event, EventBody},
+        event::{ConflictedEdit, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
         order::{Order, OrderReport},
-        permission::{Permissions, SetVersion},
+        permission::{Explanation, Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
     },
     wire::{
         canonical::hex,
-        command::CommandBody,
+        command::{CommandBody, ExplainArgs},
         edit::EditDone,
         event_log::Sealed,
         set::Want,
@@ -86,6 +87,8 @@ pub enum Input {
     },
     Clock(Vec<ClockNote>),
     Telemetry(Box<Telemetry>),
+    /// So many alarms stand.
+    Alarms(u64),
     /// Something of the node itself is to be told.
     Event(EventBody),
     Timeout,
@@ -136,7 +139,7 @@ pub struct Uplink {
     keys_jws: Arc<str>,
     connected: bool,
     cloud: CloudState,
-    /// As the doors told them last: without the delays, which are the desk's.
+    /// As the doors told them last: without the delays that are the desk's.
     doors: BTreeMap<Id, DoorStatus>,
 }
 
@@ -220,6 +223,7 @@ impl Uplink {
             Input::Telemetry(telemetry) => {
                 self.tell_session(now, session::Input::Telemetry(telemetry), entropy, act);
             }
+            Input::Alarms(standing) => self.tell_session(now, session::Input::Alarms(standing), entropy, act),
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
                 while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
@@ -245,9 +249,9 @@ impl Uplink {
         self.tell_session(now, session::Input::Timeout, entropy, act);
     }
 
-    /// The doors know nothing of what the desk has delayed.
+    /// The doors know of what system events have put off, and nothing of what the desk has delayed.
     fn with_delays(&self, door: &DoorStatus) -> DoorStatus {
-        DoorStatus { delays: self.desk.delays_at(&door.door), ..door.clone() }
+        door.clone().with_delays(self.desk.delays_at(&door.door))
     }
 
     fn tell_session(&mut self, now: Now, input: session::Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
@@ -340,7 +344,25 @@ impl Uplink {
             outcomes_dropped: self.session.outcomes_dropped(),
             boards,
             readers,
+            explanation: None,
         }
+    }
+
+    /// By the set in force, as the doors would decide.
+    fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
+        let Some(ExplainArgs { door, credential, person, at }) = asked else { return Ok(None) };
+        let who = match (credential, person) {
+            (Some(credential), _) => Who::Credential(credential),
+            (None, Some(person)) => Who::Person(person),
+            (None, None) => return Ok(None),
+        };
+        let (now, staleness) = match at {
+            Some(at) => (Now { wall: *at, trust: ClockTrust::Trusted, ..now }, Some(Duration::ZERO)),
+            None => (now, self.session.staleness(now)),
+        };
+        let question = Question { place: Place::Door(door), who, pin: None, companion: None, now, staleness };
+        let explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
+        Ok(Some(Box::new(explain::bounded(explained))))
     }
 
     /// What the node itself is asked for. What this machine cannot answer goes out.
@@ -354,10 +376,13 @@ impl Uplink {
             CommandBody::LiveEventsUnsubscribe(args) => {
                 self.session.live().unsubscribe(&errand.operator, &args.jti).map(|()| None)
             }
-            CommandBody::NodeDiagnostics(_) => {
-                let figures = Some(Box::new(self.figures(now)));
-                return act(Action::Errand(Box::new(Errand { figures, ..errand })));
-            }
+            CommandBody::NodeDiagnostics(args) => match self.explanation(now, args.explain.as_ref()) {
+                Ok(explanation) => {
+                    let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
+                    return act(Action::Errand(Box::new(Errand { figures, ..errand })));
+                }
+                Err(unknown) => Err((Refusal::UnknownTarget, unknown.to_string())),
+            },
             _ => {
                 return match mirror_request(errand) {
                     Ok(request) => act(Action::Mirror(request)),
@@ -448,11 +473,11 @@ impl Uplink {
                 self.record(now, EventBody::StorageRestored { store }, act);
                 notes.into_iter().for_each(|note| act(Action::Notice(note)));
             }
-            MirrorOutput::CopyFailed { detail } => {
-                self.record(now, EventBody::StorageFailed { store: "second copy".to_owned(), detail }, act);
+            MirrorOutput::CopyFailed { copy, detail } => {
+                self.record(now, EventBody::StorageFailed { store: copy.as_str().to_owned(), detail }, act);
             }
-            MirrorOutput::CopyRestored => {
-                self.record(now, EventBody::StorageRestored { store: "second copy".to_owned() }, act);
+            MirrorOutput::CopyRestored { copy } => {
+                self.record(now, EventBody::StorageRestored { store: copy.as_str().to_owned() }, act);
             }
             // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
             MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}

@@ -56,7 +56,7 @@ pub fn plan(site: &site::Site, bus: &site::Bus) -> BusPlan {
         site.boards.iter().filter(|board| board.bus == bus.bus).map(|board| board.config.clone()).collect();
     let (serial, turnaround) = match &bus.line {
         site::Line::Rtu(port) => (true, port.turnaround),
-        site::Line::Tcp { .. } => (false, Duration::ZERO),
+        site::Line::Tcp { .. } | site::Line::Osdp(_) => (false, Duration::ZERO),
     };
     BusPlan { bus: bus.bus, boards, serial, turnaround, timeout: bus.timeout }
 }

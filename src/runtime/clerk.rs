@@ -46,7 +46,7 @@ use crate::{
     },
     wire::{
         canonical::{hex, unhex32},
-        command::{CommandBody, ConfigurationPutArgs, DiagnosticsArgs},
+        command::{CommandBody, ConfigurationPutArgs},
         configuration::{ConfigurationAnswer, Origin},
         report::ReportArgs,
         telemetry::{BoardFigures, Diagnostics, LogFigures, ReaderFigures, StoreFigures},
@@ -172,7 +172,7 @@ impl Desk {
     }
 
     fn carry_out(&mut self, errand: Errand, after: &mut Vec<News>) -> Answered {
-        let Errand { operator, issuer, jti, scope, body, figures, .. } = errand;
+        let Errand { operator, issuer, jti, kid, scope, body, figures, .. } = errand;
         match body {
             CommandBody::NodeReboot(_) => match self.office.site.node.reboot {
                 Some(_) => {
@@ -181,15 +181,22 @@ impl Desk {
                 }
                 None => refused(Refusal::Unsupported, "`reboot` is not set in [node] of the site file"),
             },
-            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: None }) => match figures {
-                Some(figures) => Answered::Done(Some(json!({ "diagnostics": self.diagnostics(*figures) }))),
+            CommandBody::NodeDiagnostics(_) => match figures {
+                Some(mut figures) => {
+                    let explanation = figures.explanation.take();
+                    let mut detail = json!({ "diagnostics": self.diagnostics(*figures) });
+                    if let Some(explanation) = explanation {
+                        detail["explanation"] = json!(explanation);
+                    }
+                    Answered::Done(Some(detail))
+                }
                 None => Answered::Failed(message("the node has no figures of itself")),
             },
             CommandBody::ReportsQuery(args) => self.report(&scope, &args),
             CommandBody::ConfigurationGet(args) => self.configuration(args.offset.unwrap_or(0)),
             CommandBody::ConfigurationPut(args) => {
                 let ConfigurationPutArgs { toml, expect_sha256, confirm_within_s } = args;
-                let file = PutFile { toml, operator, issuer, jti };
+                let file = PutFile { toml, operator, issuer, jti, kid: Some(kid) };
                 let within = Duration::from_secs(u64::from(confirm_within_s));
                 self.put(file, expect_sha256.as_deref().and_then(unhex32), within, after)
             }
@@ -278,11 +285,15 @@ impl Desk {
             buses: sources.buses(&looks),
             boards: figures.boards.into_iter().map(board).collect(),
             readers: figures.readers.into_iter().map(|(reader, link)| ReaderFigures { reader, link }).collect(),
-            stores: vec![
+            stores: [
                 store("ledger.sled", failing),
                 store("mirror.sled", if figures.set.generation == 0 { no_set() } else { None }),
                 store("set-copy", None),
-            ],
+            ]
+            .into_iter()
+            // Not there until the first emergency card is.
+            .chain(Some(store("emergency-cards", None)).filter(|store| store.bytes.is_some()))
+            .collect(),
             event_log: log(),
         }
     }

@@ -19,13 +19,18 @@ use crate::{
         time::{Mono, Now},
     },
     gateway::{
-        controller::{Controller, Input, Lasting, Pause, Step},
+        controller::{Controller, Input, Lasting, Pause, ReaderNews, Step},
         step::{Commit, Fence},
         uplink::DoorNews,
         vitals::Vitals,
     },
     runtime::{
-        clock::Clock, heartbeat::Heartbeat, ledger_queue::LedgerQueue, news_queue::NewsQueue, reader_loop::ReaderReport,
+        clock::Clock,
+        control::{Asked, Awaited},
+        heartbeat::Heartbeat,
+        ledger_queue::LedgerQueue,
+        news_queue::NewsQueue,
+        reader_loop::ReaderReport,
     },
 };
 
@@ -43,6 +48,8 @@ pub struct Inputs<'a> {
     pub readers: mpsc::Receiver<ReaderReport>,
     /// Full: the desk refuses as overloaded.
     pub orders: &'a mut mpsc::Receiver<Order>,
+    /// Full: whoever asks is refused.
+    pub installer: &'a mut mpsc::Receiver<Asked>,
     /// The newest set only.
     pub permissions: &'a mut watch::Receiver<Arc<Permissions>>,
     /// The newest only.
@@ -73,6 +80,7 @@ impl Going {
 
 enum Wake {
     Input(Input),
+    Installer(Asked),
     Round,
     Closed,
 }
@@ -92,6 +100,9 @@ impl Inputs<'_> {
                 ReaderReport::Card(read) => Input::Card(read),
                 ReaderReport::Lost(reader, detail) => Input::ReaderLost(reader, detail),
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
+                ReaderReport::Tamper(reader, active) => Input::Reader(reader, ReaderNews::Tamper(active)),
+                ReaderReport::Power(reader, failed) => Input::Reader(reader, ReaderNews::Power { failed }),
+                ReaderReport::Distrusted(reader, detail) => Input::Reader(reader, ReaderNews::Distrusted(detail)),
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
             Ok(going) = self.going.wait_for(|going| *going != Going::On), if stop_by.is_none() => {
@@ -103,6 +114,7 @@ impl Inputs<'_> {
             }
             Ok(()) = self.cloud.changed() => Wake::Input(Input::Cloud(*self.cloud.borrow_and_update())),
             Some(order) = self.orders.recv() => Wake::Input(Input::Order(order)),
+            Some(asked) = self.installer.recv() => Wake::Installer(asked),
             () = tokio::time::sleep(patience) => Wake::Round,
         }
     }
@@ -137,6 +149,7 @@ pub struct DoorLoop<'a> {
     unheard: BTreeSet<BoardIx>,
     news: NewsQueue,
     stop_within: Duration,
+    awaited: Awaited,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
     restored: &'a mut Lasting,
 }
@@ -155,6 +168,7 @@ impl<'a> DoorLoop<'a> {
             news: NewsQueue::new(outlets.cloud.clone(), restarted),
             outlets,
             stop_within: STOP_WITHIN,
+            awaited: Awaited::default(),
             restored,
         }
     }
@@ -189,6 +203,7 @@ impl<'a> DoorLoop<'a> {
                     }
                     step
                 }
+                Wake::Installer(asked) => controller.handle(now, Input::Installer(self.awaited.take(asked))),
                 Wake::Round => {
                     self.hand_out_leftovers(now, &controller);
                     controller.handle(now, Input::Timeout)
@@ -220,6 +235,9 @@ impl<'a> DoorLoop<'a> {
         let given_up = self.outlets.ledger.settle(now);
         self.news.reports(given_up);
         self.news.changed(step.changed, controller);
+        for (number, answer) in step.answers {
+            self.awaited.answer(number, answer);
+        }
         if self.unheard.is_empty() && !*self.outlets.enforced.borrow() {
             self.outlets.enforced.send_replace(true);
         }
@@ -301,6 +319,7 @@ mod tests {
         let (reports, buses) = mpsc::channel(4);
         let (_cards, readers) = mpsc::channel(4);
         let (_orders, mut orders) = mpsc::channel(4);
+        let (_asked, mut installer) = mpsc::channel(4);
         let (_permissions, mut permissions) = watch::channel(permissions);
         let (_durable, mut durable) = watch::channel(Fence::default());
         let (_cloud_state, mut cloud_in) = watch::channel(CloudState::default());
@@ -322,6 +341,7 @@ mod tests {
             buses,
             readers,
             orders: &mut orders,
+            installer: &mut installer,
             permissions: &mut permissions,
             cloud: &mut cloud_in,
             durable: &mut durable,

@@ -25,7 +25,7 @@ use crate::{
         field::{modbus::Wire, serial_reader::SerialReader},
         store::ledger_thread::LedgerHandle,
     },
-    config::site::{Reader, ReaderSource, Site},
+    config::site::{Line, Reader, ReaderSource, Site},
     domain::{
         cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions, record::EmergencyCard,
     },
@@ -39,9 +39,11 @@ use crate::{
     runtime::{
         bus_loop::{self, BusPorts},
         clock::Clock,
+        control::Asked,
         door_loop::{DoorLoop, Ended, Going, Inputs, Outlets, STOP_WITHIN},
         heartbeat::{Heartbeat, Heartbeats},
         ledger_queue::LedgerQueue,
+        osdp_loop::{self, OsdpKeys, OsdpLine, OsdpPorts},
         reader_loop,
     },
     wire::token::CredentialKey,
@@ -73,6 +75,9 @@ pub struct DoorsSetup {
     pub cloud: CloudState,
     /// How far the doors' commits are durable.
     pub durable: watch::Receiver<Fence>,
+    pub osdp_keys: OsdpKeys,
+    /// From `latchd io`.
+    pub installer: mpsc::Receiver<Asked>,
 }
 
 /// The cloud loop's end.
@@ -232,10 +237,18 @@ impl DoorsThread {
                 vitals: self.setup.vitals.clone(),
                 stop: ended.clone(),
             };
-            loops.spawn_local(bus_loop::run(bus_loop::plan(&site, bus), Wire::new(bus), ports, adapters::clock::mono));
+            let plan = bus_loop::plan(&site, bus);
+            if let Some(wire) = Wire::new(bus) {
+                loops.spawn_local(bus_loop::run(plan, wire, ports, adapters::clock::mono));
+            } else if let Some((line, port)) = OsdpLine::of(&site, bus.bus) {
+                let BusPorts { progress, stop, .. } = ports;
+                let ports = OsdpPorts { reports: cards.clone(), keys: self.setup.osdp_keys.clone(), progress, stop };
+                loops.spawn_local(osdp_loop::run(line, port, ports, adapters::clock::mono));
+            }
         }
-        // A site without a bus has nothing that could end; else the last bus takes the channel along.
-        let _open = site.buses.is_empty().then_some(reports);
+        // A site without boards has nothing that could end; else the last bus takes the channel along.
+        let no_boards = site.buses.iter().all(|bus| matches!(bus.line, Line::Osdp(_)));
+        let _open = no_boards.then_some(reports);
         for reader in &site.readers {
             if let ReaderSource::Serial { port, format } = &reader.source {
                 let port = SerialReader::new(port.clone(), *format);
@@ -258,6 +271,7 @@ impl DoorsThread {
             buses,
             readers,
             orders: &mut self.orders,
+            installer: &mut self.setup.installer,
             permissions: &mut self.permissions,
             cloud: &mut self.cloud,
             durable: &mut self.setup.durable,
@@ -299,7 +313,7 @@ impl Drop for Impatient {
 fn binding(reader: &Reader) -> ReaderBinding {
     let card_block = match &reader.source {
         ReaderSource::CardBlock { board, block } => Some((*board, *block)),
-        ReaderSource::Serial { .. } => None,
+        ReaderSource::Serial { .. } | ReaderSource::Osdp(_) => None,
     };
     ReaderBinding { id: reader.id.clone(), reader: reader.reader, at: reader.at, card_block }
 }

@@ -14,6 +14,12 @@ pub enum ReaderReport {
     Card(CardRead),
     Lost(ReaderIx, String),
     Restored(ReaderIx),
+    /// Its cover is open, or no longer.
+    Tamper(ReaderIx, bool),
+    /// Its own supply has failed, or no longer.
+    Power(ReaderIx, bool),
+    /// It does not prove what it has to.
+    Distrusted(ReaderIx, String),
 }
 
 enum Event {

@@ -4,7 +4,10 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,12 +33,13 @@ use crate::{
     },
     config::{
         Installation,
-        site::{Cloud, Reboot, Site},
+        site::{Cloud, OsdpKey, ReaderSource, Reboot, Site},
     },
     domain::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
-        ids::Id,
+        ids::{Id, ReaderIx},
+        kept::Kept,
         permission::SetVersion,
         time::Now,
     },
@@ -44,7 +48,8 @@ use crate::{
         desk::{Answered, Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
-        mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
+        osdp::{KeyRing, Scbk},
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
@@ -56,12 +61,14 @@ use crate::{
         clock::Clock,
         cloud_loop::{CloudLoop, End, Inlets, Outlets, StopSignals},
         configuration::{Begin, Keeper, SharedKeeper},
+        control::Control,
         doors_thread::{Doors, DoorsSetup},
         event_line,
         figures::{OrderTimes, Reporter, Sources},
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
+        osdp_loop::OsdpKeys,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -174,8 +181,8 @@ fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Resu
         let ended = run_once(begin, &mut daemon);
         let mut keeper = keeper.lock();
         match ended {
-            Ok((End::TrialOver, doors)) => {
-                keeper.end_trial(RollbackCause::NotConfirmed, None);
+            Ok((End::TrialOver(cause), doors)) => {
+                keeper.end_trial(cause, None);
                 if let Err(stuck) = doors {
                     break Err(RunError::Doors(stuck));
                 }
@@ -226,7 +233,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
-    let (mut mirror, opened) = opening.mirror(&site, &secrets, &clock)?;
+    let alarms = recovered.kept.values().filter(|kept| matches!(kept, Kept::Alarm { .. })).count();
+    vitals.alarms.store(alarms as u64, Relaxed);
+    let (mut mirror, mut opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
     let log_id = recovered.head.log_id.clone();
@@ -273,16 +282,20 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         drop(queue.commit(now, commit));
     }
 
+    let ring = |(reader, key): (&ReaderIx, &Scbk)| (*reader, KeyRing { current: Some(key.clone()), ..KeyRing::default() });
+    let (_rings, rings_in) = watch::channel(Arc::new(secrets.osdp.iter().map(ring).collect()));
+    let (taken, _taken) = mpsc::channel(16);
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
+    let (control, installer) = Control::start(&site.node.state_dir);
     let setup = DoorsSetup {
         site: site.clone(),
         vitals: vitals.clone(),
         clock: clock.clone(),
         ledger: ledger.handle(),
         credential_key: secrets.credential_key,
-        spare_cards: Arc::default(),
+        spare_cards: Arc::new(std::mem::take(&mut opened.spare_cards)),
         permissions: opened.permissions.clone(),
         restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {
@@ -291,6 +304,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             mirror_lost: !opened.permissions.is_present(),
         },
         durable,
+        osdp_keys: OsdpKeys { rings: rings_in, taken },
+        installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
 
@@ -369,6 +384,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         CloudLoop::new(inlets, outlets, uplink).run(first, settled).await
     });
     let doors = outlets.doors.join();
+    if let Some(control) = control {
+        control.stop();
+    }
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();
@@ -464,6 +482,7 @@ impl Opening {
         let place = MirrorPlace {
             store: self.dir.join("mirror.sled"),
             copy: self.dir.join("set-copy"),
+            emergency: self.dir.join("emergency-cards"),
             attest: Arc::new(RootAttest { root: secrets.root.clone(), audience: audience.clone() }),
             config: MirrorConfig {
                 seed: audience.bytes().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(byte)),
@@ -521,10 +540,23 @@ impl Opening {
             events.push(EventBody::StorageFailed {
                 store: "mirror".to_owned(),
                 detail: format!(
-                    "the permission set (at least generation {} of epoch {}) is lost: every card is denied until the cloud sends it",
-                    floor.generation, floor.epoch
+                    "the permission set (at least generation {} of epoch {}) is lost: every card but {} emergency cards is denied until the cloud sends it",
+                    floor.generation,
+                    floor.epoch,
+                    opened.spare_cards.len()
                 ),
             });
+        }
+        let failed = |copy: Copy, detail: &str| EventBody::StorageFailed {
+            store: copy.as_str().to_owned(),
+            detail: detail.to_owned(),
+        };
+        events.extend(opened.copies_failed.iter().map(|(copy, detail)| failed(*copy, detail)));
+        if let Some(detail) = &opened.spare_damaged {
+            events.push(failed(Copy::EmergencyCards, detail));
+            if opened.spare_mended {
+                events.push(EventBody::StorageRestored { store: Copy::EmergencyCards.as_str().to_owned() });
+            }
         }
         if !opened.refused.is_empty() {
             events.push(EventBody::SetRefused {
@@ -537,6 +569,12 @@ impl Opening {
             events.push(EventBody::SecurityWeakened {
                 what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
             });
+        }
+        for reader in &site.readers {
+            if matches!(&reader.source, ReaderSource::Osdp(osdp) if osdp.key == OsdpKey::Off) {
+                let what = format!("the reader {} speaks OSDP in the clear (secure = \"off-insecure\")", reader.id);
+                events.push(EventBody::SecurityWeakened { what });
+            }
         }
         for note in &opened.notes {
             tracing::warn!("{note}");

@@ -11,6 +11,7 @@ pub mod jws;
 pub mod keys;
 pub mod live;
 pub mod numeric_date;
+pub mod osdp;
 pub mod outcome;
 pub mod reader_line;
 pub mod report;

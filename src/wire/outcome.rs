@@ -13,7 +13,13 @@ use super::{
     report::ReportPage,
     telemetry::Diagnostics,
 };
-use crate::domain::{door::DoorStatus, event::Refusal, ids::Id, time::Wall};
+use crate::domain::{
+    door::DoorStatus,
+    event::{DenialReason, Refusal},
+    ids::Id,
+    permission::Explanation,
+    time::Wall,
+};
 
 /// How far a command has got. Each command passes through some of these in this order, and ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +94,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DoorStatus")]
     pub state: Option<DoorStatus>,
+    /// Of `door.virtual_read`: what the rules, fallbacks and areas said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReadDecision")]
+    pub decision: Option<ReadDecision>,
     /// With `scheduled`, of a delay: when it is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Wall")]
@@ -124,6 +134,10 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Diagnostics")]
     pub diagnostics: Option<Box<Diagnostics>>,
+    /// The same, where `explain` was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Explanation")]
+    pub explanation: Option<Box<Explanation>>,
     /// With `refused`: everything that is wrong, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
@@ -132,6 +146,21 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]
     pub boot: Option<Id>,
+}
+
+/// What became of a virtual read, as `access.granted` or `access.denied` tells it as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadDecision {
+    pub granted: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+    pub person: Id,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Id>,
 }
 
 /// How a command for several doors ended at one of them.

@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use latchd::{domain::event::Refusal, wire::outcome::Stage};
+use latchd_sim::cloud::Wish;
+use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{ADA, World};
 
 /// What it prints, and whether it ended well.
-fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
+pub fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_latchd"))
         .arg("explain")
         .args(arguments)
@@ -60,4 +62,42 @@ fn without_a_set_there_is_nothing_to_explain() {
     let world = World::new();
     let (ok, text) = explain(&world, &["--door", "front", "--person", "ada"]);
     assert!(!ok && text.contains("no permission set was ever received here"), "{text}");
+}
+
+#[test]
+fn the_node_explains_by_command_as_the_program_does_and_as_its_doors_decide() {
+    let world = World::running();
+    let at = "2026-11-23T12:00:00.000Z";
+    let ask = |explain: Value| world.wish(&Wish::new("op-ada", "node.diagnostics", json!({ "explain": explain })));
+    let explained = |explain: Value| {
+        let detail = world.stage(&ask(explain), Stage::Done).detail.unwrap();
+        assert!(detail["diagnostics"]["version"].is_string(), "{detail}");
+        detail["explanation"].clone()
+    };
+    for (who, id) in [("credential", "ada-card"), ("credential", "ben-card"), ("person", "ben")] {
+        let told = explained(json!({ "door": "front", who: id, "at": at }));
+        let (ok, json) = explain(&world, &["--door", "front", &format!("--{who}"), id, "--at", at, "--json"]);
+        assert!(ok, "{json}");
+        let mut by_program: Value = serde_json::from_str(&json).unwrap();
+        let rules = by_program["candidates"][0]["rules"].as_array_mut().unwrap();
+        let all = rules.len();
+        rules.retain(|rule| rule["outcome"] != "other_place_and_people");
+        if all > rules.len() {
+            by_program["candidates"][0]["rules_left_out"] = json!(all - rules.len());
+        }
+        assert_eq!(told, by_program, "{who} {id}");
+    }
+    world.card(ADA);
+    let granted = world.event_of("access.granted", "person", "ada");
+    let told = explained(json!({ "door": "front", "credential": "ada-card" }));
+    assert_eq!((&told["answer"]["granted"], &told["answer"]["rule"]), (&json!(true), &granted.json["rule"]));
+    assert_eq!(told["generation"], granted.json["generation"]);
+
+    for unknown in [
+        json!({ "door": "moon", "person": "ada" }),
+        json!({ "door": "front", "person": "nobody" }),
+        json!({ "door": "front", "credential": "nothing" }),
+    ] {
+        world.refused(&ask(unknown), Refusal::UnknownTarget);
+    }
 }

@@ -1,19 +1,31 @@
 //! The daemon as a process of its own, and everything bad that can come to it from outside: what it
 //! says, what it keeps, and that it goes on.
 
+mod areas;
 mod automatic;
 mod boards;
 mod broker;
 mod cellar;
 mod commands;
 mod configuration;
+mod consequences;
+mod contract;
 mod doors;
 mod edits;
+mod elevators;
 mod explain;
+mod fallbacks;
+mod hours;
+mod house;
 mod life;
 mod live;
+mod lockers;
 mod node;
+mod operators;
+mod people;
 mod reports;
 mod sets;
 mod state_directory;
+mod story;
+mod timings;
 mod world;

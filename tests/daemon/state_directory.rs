@@ -4,6 +4,15 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use latchd_sim::site::{Daemon, Program};
 
+use latchd_sim::{
+    cloud::{
+        client::wall_now,
+        set::{delete, put_raw},
+    },
+    site::card,
+};
+use serde_json::{Value, json};
+
 use crate::world::{ADA, PATIENCE, STRANGER, World, damage, program};
 
 #[test]
@@ -170,4 +179,101 @@ fn with_mirror_and_copy_damaged_every_card_is_denied_until_the_cloud_sends_the_s
     world.applied(1);
     world.ada_passes();
     world.event_of("storage.failed", "store", "mirror");
+}
+
+const RED: u16 = 60_000;
+
+fn body(value: Value) -> serde_json::Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+/// Two emergency cards: one with a limit, one that the cloud takes away again.
+fn with_emergency_cards() -> World {
+    let world = World::running();
+    let key = latchd::wire::token::CredentialKey::new(&[0x42; 32]);
+    let token = |number: u16| latchd::wire::token::token(&key, &format!("h10301:10:{number}")).to_string();
+    let red = body(json!({"token": token(RED), "doors": ["front"], "uses_max": 2}));
+    let blue = body(json!({"token": token(RED + 1)}));
+    let cards = vec![put_raw("emergency_card", "red", red), put_raw("emergency_card", "blue", blue)];
+    let given = world.site.cloud.cloud().change(wall_now(), cards);
+    world.site.cloud.publish(given).unwrap();
+    world.applied(2);
+    let taken = world.site.cloud.cloud().change(wall_now(), vec![delete("emergency_card", "blue")]);
+    world.site.cloud.publish(taken).unwrap();
+    world.applied(3);
+    world.drained();
+    world
+}
+
+fn lose_the_mirror(world: &mut World) {
+    world.kill();
+    world.site.broker.stop();
+    damage(&world.state().join("mirror.sled/db"));
+    damage(&world.state().join("set-copy/base"));
+}
+
+#[test]
+fn with_the_mirror_lost_an_emergency_card_opens_by_its_signed_copy_and_nobody_else_does() {
+    let mut world = with_emergency_cards();
+    let front = world.site.field.front.clone();
+    front.present_card(26, card(RED));
+    world.event("access.denied", |json| json["reason"] == "not_yet_active" && json["emergency_card"] == "red");
+    lose_the_mirror(&mut world);
+    front.take_writes();
+    world.start();
+    world.ready();
+    world.card(ADA);
+    world.logged(1, &["access.denied", "reason=stale_permissions"]);
+    front.present_card(26, card(RED + 1));
+    world.logged(2, &["access.denied", "reason=stale_permissions"]);
+    assert!(front.take_writes().is_empty(), "a denied card moved a relay");
+    for _ in 0..2 {
+        front.present_card(26, card(RED));
+        world.coil(&front, true);
+        world.coil(&front, false);
+    }
+    front.present_card(26, card(RED));
+    world.logged(1, &["access.denied", "reason=expired"]);
+
+    world.site.broker.start_again().unwrap();
+    world.applied(3);
+    world.event("emergency.used", |json| json["emergency_card"] == "red" && json["uses"] == 2);
+    world.event("alarm.raised", |json| json["source"]["emergency_card"] == "red");
+    world.event("storage.failed", |json| json["store"] == "mirror");
+    world.ada_passes();
+    front.present_card(26, card(RED));
+    world.event("access.denied", |json| json["emergency_card"] == "red" && json["replayed"] == false);
+}
+
+#[test]
+fn a_damaged_copy_of_the_emergency_cards_is_told_and_written_anew_or_opens_nothing() {
+    let mut world = with_emergency_cards();
+    let copy = world.state().join("emergency-cards/copy");
+    let front = world.site.field.front.clone();
+    world.kill();
+    damage(&copy);
+    world.start();
+    world.event_of("storage.failed", "store", "emergency cards");
+    world.event_of("storage.restored", "store", "emergency cards");
+    world.ready();
+    world.ada_passes();
+
+    lose_the_mirror(&mut world);
+    damage(&copy);
+    front.take_writes();
+    world.start();
+    world.ready();
+    front.present_card(26, card(RED));
+    world.logged(1, &["access.denied", "reason=stale_permissions"]);
+    assert!(front.take_writes().is_empty(), "a card that nothing proves moved a relay");
+    world.site.broker.start_again().unwrap();
+    world.applied(3);
+    world.ada_passes();
+    let told = |world: &World, kind: &str| {
+        let cloud = world.site.cloud.cloud();
+        cloud.events.iter().filter(|event| event.kind == kind && event.json["store"] == "emergency cards").count()
+    };
+    world.until("both to be told twice", || {
+        told(&world, "storage.failed") == 2 && told(&world, "storage.restored") == 2
+    });
 }

@@ -1,5 +1,6 @@
 //! A site and its daemon, for one test. Waits for what happens, never for time to pass. Invariant: at
-//! the end of each test the daemon's log holds no panic, and the cloud found no fault with what it got.
+//! the end of each test the daemon's log holds no panic, and the cloud found no fault with what it got: neither
+//! with its signatures and order, nor by the published contract.
 
 use std::{
     ffi::OsStr,
@@ -50,6 +51,7 @@ impl World {
         let site = world.block_on(Site::start(directory.path(), BrokerChoice::Embedded)).unwrap();
         // Each beat brings a status, and with it the backlog.
         site.configure("beat_every_s = 10", "beat_every_s = 1").unwrap();
+        site.cloud.cloud().witness = Some(Box::new(crate::contract::fault));
         World { site, daemon: None, starts: 0, runs_before: 0, before: None, world, _directory: directory }
     }
 

@@ -360,9 +360,9 @@ format = "bits_hex"
         self.notifications.wait("READY=1", mark, process=self.daemon)
         self.timeline.say("daemon", "doors are enforced (READY=1)")
 
-    def latchd(self, command):
+    def latchd(self, command, *arguments):
         """Runs the program beside the daemon, on the same configuration."""
-        arguments = [latchd_binary(), command, "--config", str(self.config)]
+        arguments = [latchd_binary(), command, *arguments, "--config", str(self.config)]
         return subprocess.run(arguments, capture_output=True, text=True, timeout=20)
 
     def serial_card(self, facility, number):

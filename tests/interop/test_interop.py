@@ -206,6 +206,32 @@ def test_what_cannot_be_attributed_is_not_answered(cloud, board):
     cloud.wait_stage(state, "done")
 
 
+def test_an_installer_sees_points_live_and_tries_a_spare_output_at_any_time(site, board):
+    points = site.latchd("io", "--once")
+    assert points.returncode == 0, points.stderr
+    [contact] = [line for line in points.stdout.splitlines() if line.endswith("contact of front")]
+    assert re.search(r"in-1 +ON", contact), points.stdout
+    mark = board.mark()
+    tried = site.latchd("io", "pulse", "board/relay-5", "--ms", "300")
+    assert (tried.returncode, tried.stdout) == (0, "the board confirms it\n"), tried.stderr
+    board.wait_coil(4, True, mark)
+    board.wait_coil(4, False, mark)
+
+
+def test_a_lock_is_tried_only_in_installer_mode_which_the_cloud_hears_of(site, cloud, board):
+    mark = board.mark()
+    refused = site.latchd("io", "pulse", "board/relay-1")
+    assert refused.returncode == 1 and "installer mode" in refused.stderr
+    assert site.latchd("io", "install", "--minutes", "1").returncode == 0
+    cloud.wait_event("installer.mode_began", minutes=1)
+    assert site.latchd("io", "pulse", "board/relay-1", "--ms", "300").returncode == 0
+    board.wait_coil(LOCK, True, mark)
+    board.wait_coil(LOCK, False, mark)
+    assert "INSTALLER MODE" in site.latchd("io", "--once").stdout
+    assert site.latchd("io", "install", "--end").returncode == 0
+    cloud.wait_event("installer.mode_ended", reason="ended")
+
+
 def test_a_card_in_a_register_opens_the_door(cloud, board):
     mark, before = board.mark(), cloud.chain.seq
     board.card(*CARD)

@@ -57,6 +57,12 @@ impl Cloud {
         }
     }
 
+    /// From now on another root and other keys sign.
+    pub fn forge(&mut self) {
+        self.root = Signer::from_seed(&[3; 32]).unwrap();
+        self.signer = Signer::from_seed(&[4; 32]).unwrap();
+    }
+
     pub fn attest(&self) -> RootAttest {
         let jwk = serde_json::to_vec(&Jwk::of(&self.root.public_key())).unwrap();
         RootAttest { root: RootKey::from_jwk(&jwk).unwrap(), audience: AUDIENCE.into() }

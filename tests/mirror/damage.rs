@@ -158,7 +158,7 @@ fn a_full_disk_under_the_copy_is_told_once_and_mended_later() {
     assert!(node.sleep().unwrap().is_empty());
     node.copy.files().full = false;
     let out = node.wait(Duration::from_secs(300));
-    assert!(matches!(out[..], [MirrorOutput::CopyRestored]), "{out:?}");
+    assert!(matches!(out[..], [MirrorOutput::CopyRestored { .. }]), "{out:?}");
     assert_eq!(node.mirror.next_deadline(), None);
     node.set_aside();
     assert_eq!(node.opened.version, Some(cloud.version()));

@@ -16,7 +16,7 @@ use crate::{
     world::{Node, applied, refusals},
 };
 
-fn cloud_with(people: &[&str]) -> Cloud {
+pub fn cloud_with(people: &[&str]) -> Cloud {
     let mut cloud = Cloud::new();
     let mut ops = house();
     ops.push(operator("op-1", json!({"status": {"state": "active"}, "role": "integrator"})));
@@ -34,7 +34,7 @@ fn made(answer: &Answer) -> bool {
 }
 
 /// The edit of a command `jti`; a body of `null` deletes.
-fn edit(jti: &str, kind: &str, name: &str, body: Value) -> MirrorInput {
+pub fn edit(jti: &str, kind: &str, name: &str, body: Value) -> MirrorInput {
     edit_by("op-1", jti, kind, name, body)
 }
 

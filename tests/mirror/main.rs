@@ -5,6 +5,7 @@ mod cloud;
 mod converge;
 mod damage;
 mod edits;
+mod emergency;
 mod sentences;
 mod thread;
 mod world;

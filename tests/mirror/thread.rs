@@ -32,6 +32,7 @@ fn start(directory: &Path, cloud: &Cloud) -> Running {
     let place = MirrorPlace {
         store: directory.join("mirror.sled"),
         copy: directory.join("set-copy"),
+        emergency: directory.join("emergency-cards"),
         attest: Arc::new(cloud.attest()),
         config: MirrorConfig {
             audience: AUDIENCE.into(),

@@ -126,7 +126,13 @@ pub struct Cloud {
     pub acks: bool,
     /// Answer requests.
     pub answers: bool,
+    /// How far the cloud's clock, as its beats tell it, is ahead of the world's.
+    pub clock_ahead: Duration,
+    /// Looks at every message that could be opened: what it finds wrong by path and payload is a problem.
+    pub witness: Option<Witness>,
 }
+
+pub type Witness = Box<dyn Fn(&str, &Value) -> Option<String> + Send>;
 
 impl Cloud {
     /// `node` is the public key that `latchd keygen` printed.
@@ -158,6 +164,8 @@ impl Cloud {
             problems: Vec::new(),
             acks: true,
             answers: true,
+            clock_ahead: Duration::ZERO,
+            witness: None,
         }
     }
 
@@ -185,6 +193,13 @@ impl Cloud {
         // One document for each version: another one would be a conflict.
         self.signed_keys = Some((version, signed.clone()));
         signed
+    }
+
+    /// The key that signed all commands so far is revoked; the next ones are signed by another.
+    pub fn revoke_command_key(&mut self, now: Wall) -> Outgoing {
+        self.keys.replace_command_key(keys::signer_from(now.as_millis().unsigned_abs(), 99));
+        self.keys_version += 1;
+        self.key_set(now)
     }
 
     /// Changes the set: the next generation, as a delta.
@@ -235,7 +250,7 @@ impl Cloud {
     pub fn beat(&self, now: Wall, nonce: &str) -> Outgoing {
         let beat = Beat {
             aud: self.topics.audience().to_owned(),
-            iat: NumericDate(now),
+            iat: NumericDate(now + self.clock_ahead),
             nonce: Id::new(nonce).unwrap_or_else(|_| Id::new("none").expect("an id")),
             epoch: self.epoch,
             generation: self.set.generation,
@@ -372,6 +387,10 @@ impl Cloud {
     }
 
     fn open<T: serde::de::DeserializeOwned>(&mut self, topic: &str, payload: &[u8]) -> Option<T> {
+        if let (Some(witness), Ok(value)) = (&self.witness, upward::open::<Value>(payload, &self.node)) {
+            let path = topic.strip_prefix(self.topics.root()).unwrap_or(topic).trim_start_matches('/');
+            self.problems.extend(witness(path, &value));
+        }
         match upward::open(payload, &self.node) {
             Ok(message) => Some(message),
             Err(error) => {

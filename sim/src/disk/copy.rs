@@ -52,6 +52,7 @@ pub struct Files {
     pub anchor: Option<Anchor>,
     pub base: Option<Vec<Vec<u8>>>,
     pub log: Vec<Vec<u8>>,
+    pub emergency: Option<Vec<Vec<u8>>>,
     /// Writes fail, as on a full disk.
     pub full: bool,
 }
@@ -114,6 +115,24 @@ impl SecondCopy for MemCopy {
 
     fn append_log(&mut self, entry: &[u8]) -> Result<(), CopyError> {
         self.write(|files| files.log.push(entry.to_vec()))
+    }
+
+    fn read_emergency(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError> {
+        let files = self.files();
+        files.emergency.iter().flatten().for_each(|frame| visit(frame));
+        Ok(files.emergency.is_some())
+    }
+
+    fn write_emergency(
+        &mut self,
+        fill: &mut dyn FnMut(&mut Sink<'_>) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError> {
+        let mut frames = Vec::new();
+        fill(&mut |frame: &[u8]| {
+            frames.push(frame.to_vec());
+            Ok(())
+        })?;
+        self.write(|files| files.emergency = Some(frames))
     }
 
     fn sizes(&self) -> (u64, u64) {

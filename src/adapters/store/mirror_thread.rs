@@ -33,7 +33,7 @@ use crate::{
     gateway::{
         kv::Reopen as _,
         mirror::{
-            self, Answer, Applied, Attest, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput,
+            self, Answer, Applied, Attest, Copy, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput,
             OverlayVersion,
         },
     },
@@ -68,6 +68,8 @@ pub struct MirrorPlace {
     pub store: PathBuf,
     /// Directory of the second copy and the anchor.
     pub copy: PathBuf,
+    /// Directory of the copy of the emergency cards.
+    pub emergency: PathBuf,
     pub attest: Arc<dyn Attest>,
     pub config: MirrorConfig,
 }
@@ -112,7 +114,7 @@ impl MirrorPlace {
     }
 
     fn open_over(&self, kv: &SledKv, now: Now) -> Result<(FileMirror, MirrorOpened), MirrorError> {
-        let copy = SecondCopyFiles::open(&self.copy)
+        let copy = SecondCopyFiles::open(&self.copy, &self.emergency)
             .map_err(|source| MirrorError::Copy { path: self.copy.clone(), source })?;
         Ok(Mirror::open(kv.clone(), copy, self.attest.clone(), self.config.clone(), now)?)
     }
@@ -338,6 +340,13 @@ impl<C: Fn() -> Now> Worker<C> {
     fn back(&mut self, opened: MirrorOpened, set_aside: Option<SetAside>) {
         let set_aside = set_aside.map(|aside| (aside.moved_to.display().to_string(), aside.detail));
         self.report(MirrorOutput::Restored { set_aside, notes: opened.notes });
+        let spare = opened.spare_damaged.map(|detail| (Copy::EmergencyCards, detail));
+        for (copy, detail) in opened.copies_failed.into_iter().chain(spare) {
+            self.report(MirrorOutput::CopyFailed { copy, detail });
+        }
+        if opened.spare_mended {
+            self.report(MirrorOutput::CopyRestored { copy: Copy::EmergencyCards });
+        }
         if let Some(through) = opened.edits_lost {
             self.report(MirrorOutput::EditsLost { through });
         }

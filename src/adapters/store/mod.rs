@@ -2,6 +2,7 @@
 //! Owns everything that is known about sled's weaknesses (see [`sled_kv`]); must never know what the records
 //! mean. Invariant: nothing here says "durable" before an fsync has returned.
 
+mod emergency_copy;
 mod mark;
 mod open;
 mod parts;

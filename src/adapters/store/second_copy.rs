@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::emergency_copy::EmergencyCopyFile;
 use crate::gateway::mirror::{Anchor, CopyError, SecondCopy, Sink};
 
 const MAGIC: &[u8; 16] = b"latchd set copy\n";
@@ -39,6 +40,7 @@ pub struct SecondCopyFiles {
     log: Option<(File, u64)>,
     /// Open for writing, and the count of the slot that counts.
     anchor: Option<(File, u64)>,
+    emergency: EmergencyCopyFile,
 }
 
 /// A power cut tears one slot; what lies in the other is whole.
@@ -46,14 +48,17 @@ const SLOT_BYTES: usize = 4096;
 
 impl SecondCopyFiles {
     /// In this directory, which is made if it is not there; the one above must exist.
-    pub fn open(directory: &Path) -> io::Result<SecondCopyFiles> {
-        match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-            Ok(()) => sync_directory(parent_of(directory))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        let mut copy =
-            SecondCopyFiles { directory: directory.to_owned(), number: None, base_bytes: 0, log: None, anchor: None };
+    /// `emergency` is that of the emergency cards, made when there is something to be put into it.
+    pub fn open(directory: &Path, emergency: &Path) -> io::Result<SecondCopyFiles> {
+        make_directory(directory)?;
+        let mut copy = SecondCopyFiles {
+            directory: directory.to_owned(),
+            number: None,
+            base_bytes: 0,
+            log: None,
+            anchor: None,
+            emergency: EmergencyCopyFile::new(emergency),
+        };
         if let Ok(Some((number, file))) = copy.base() {
             copy.number = Some(number);
             copy.base_bytes = file.get_ref().metadata()?.len();
@@ -82,15 +87,7 @@ impl SecondCopyFiles {
     }
 
     fn replace(&self, name: &str, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<(), CopyError> {
-        let beside = self.path(&format!("{name}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&beside)?;
-        let written = write(&mut file).and_then(|()| Ok(file.sync_all()?));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&beside);
-            return Err(error);
-        }
-        fs::rename(&beside, self.path(name))?;
-        Ok(sync_directory(&self.directory)?)
+        replace(&self.directory, name, write)
     }
 
     /// Above the number of any log that lies there.
@@ -215,6 +212,17 @@ impl SecondCopy for SecondCopyFiles {
         Ok(written?)
     }
 
+    fn read_emergency(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError> {
+        self.emergency.read(visit)
+    }
+
+    fn write_emergency(
+        &mut self,
+        fill: &mut dyn FnMut(&mut Sink<'_>) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError> {
+        self.emergency.write(fill)
+    }
+
     fn sizes(&self) -> (u64, u64) {
         (self.base_bytes, self.log.as_ref().map_or(0, |(_, good)| *good))
     }
@@ -226,7 +234,33 @@ impl From<io::Error> for CopyError {
     }
 }
 
-fn existing<T>(result: io::Result<T>) -> Result<Option<T>, CopyError> {
+/// Made if it is not there; the one above must exist.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+        Ok(()) => sync_directory(parent_of(directory)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file of this directory, whole: written beside, synced, renamed, directory synced.
+pub(super) fn replace(
+    directory: &Path,
+    name: &str,
+    write: impl FnOnce(&mut File) -> Result<(), CopyError>,
+) -> Result<(), CopyError> {
+    let beside = directory.join(format!("{name}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&beside)?;
+    let written = write(&mut file).and_then(|()| Ok(file.sync_all()?));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    fs::rename(&beside, directory.join(name))?;
+    Ok(sync_directory(directory)?)
+}
+
+pub(super) fn existing<T>(result: io::Result<T>) -> Result<Option<T>, CopyError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -257,7 +291,7 @@ fn newest_slot(bytes: &[u8]) -> Option<(u64, &str)> {
     bytes.chunks(SLOT_BYTES).take(2).filter_map(whole).max_by_key(|(count, _)| *count)
 }
 
-fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+pub(super) fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     let length = u32::try_from(frame.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
     let length = length.ok_or_else(|| io::Error::other("a frame is too long"))?;
     writer.write_all(&length.to_le_bytes())?;
@@ -266,7 +300,7 @@ fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
 }
 
 /// Whole frames up to the end or to the first that is not whole; the number of bytes that they take.
-fn frames(reader: &mut impl Read, visit: &mut dyn FnMut(&[u8])) -> Result<u64, CopyError> {
+pub(super) fn frames(reader: &mut impl Read, visit: &mut dyn FnMut(&[u8])) -> Result<u64, CopyError> {
     let mut good = 0;
     let mut frame = Vec::new();
     loop {
@@ -309,6 +343,10 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn open(directory: &Path) -> io::Result<SecondCopyFiles> {
+        SecondCopyFiles::open(directory, &directory.join("emergency"))
+    }
+
     fn base(copy: &mut SecondCopyFiles) -> Option<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         copy.read_base(&mut |frame| found.push(frame.to_vec())).unwrap().then_some(found)
@@ -328,14 +366,14 @@ mod tests {
     fn what_was_written_is_read_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("set");
-        let mut copy = SecondCopyFiles::open(&path).unwrap();
+        let mut copy = open(&path).unwrap();
         assert_eq!(base(&mut copy), None);
         assert!(copy.append_log(b"delta").is_err());
         write(&mut copy, &[b"keys", b"", b"chunk"]).unwrap();
         copy.append_log(b"one").unwrap();
         copy.append_log(b"two").unwrap();
         let sizes = copy.sizes();
-        let mut copy = SecondCopyFiles::open(&path).unwrap();
+        let mut copy = open(&path).unwrap();
         assert_eq!(base(&mut copy).unwrap(), [&b"keys"[..], b"", b"chunk"]);
         assert_eq!(log(&mut copy), [b"one", b"two"]);
         copy.append_log(b"three").unwrap();
@@ -346,7 +384,7 @@ mod tests {
     #[test]
     fn a_new_base_begins_a_new_log_and_a_failed_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+        let mut copy = open(directory.path()).unwrap();
         write(&mut copy, &[b"first"]).unwrap();
         copy.append_log(b"one").unwrap();
         let failing = copy.write_base(&mut |sink: &mut Sink<'_>| {
@@ -364,7 +402,7 @@ mod tests {
     #[test]
     fn a_torn_last_entry_is_left_out_and_written_over() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+        let mut copy = open(directory.path()).unwrap();
         write(&mut copy, &[b"base"]).unwrap();
         copy.append_log(b"one").unwrap();
         copy.append_log(b"a longer entry").unwrap();
@@ -372,7 +410,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 11..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+            let mut copy = open(directory.path()).unwrap();
             assert_eq!(log(&mut copy), [b"one"], "cut to {length}");
             copy.append_log(b"two").unwrap();
             assert_eq!(log(&mut copy), [b"one", b"two"], "cut to {length}");
@@ -382,7 +420,7 @@ mod tests {
     #[test]
     fn an_anchor_survives_and_a_damaged_one_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+        let mut copy = open(directory.path()).unwrap();
         assert_eq!(copy.read_anchor(), Ok(None));
         let anchor = Anchor { epoch: 2, generation: 7, set_seen: true, ..Anchor::nothing_seen() };
         copy.write_anchor(&anchor).unwrap();
@@ -401,7 +439,7 @@ mod tests {
         let path = directory.path().join("anchor");
         let anchor = |generation| Anchor { epoch: 2, generation, set_seen: true, ..Anchor::nothing_seen() };
         for last in 2..6 {
-            let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+            let mut copy = open(directory.path()).unwrap();
             copy.read_anchor().unwrap();
             for generation in last * 10..last * 10 + last {
                 copy.write_anchor(&anchor(generation)).unwrap();
@@ -413,11 +451,11 @@ mod tests {
             let written: Vec<usize> = (0..after.len()).filter(|at| before[*at] != after[*at]).collect();
             for cut in written.iter().step_by(7) {
                 fs::write(&path, [&after[..*cut], &before[*cut..]].concat()).unwrap();
-                let found = SecondCopyFiles::open(directory.path()).unwrap().read_anchor();
+                let found = open(directory.path()).unwrap().read_anchor();
                 assert_eq!(found, Ok(Some(anchor(previous))), "cut at {cut}");
             }
             fs::write(&path, &after).unwrap();
-            assert_eq!(SecondCopyFiles::open(directory.path()).unwrap().read_anchor(), Ok(Some(anchor(newest))));
+            assert_eq!(open(directory.path()).unwrap().read_anchor(), Ok(Some(anchor(newest))));
         }
     }
 
@@ -426,7 +464,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("base"), b"garbage").unwrap();
         fs::write(directory.path().join("log.7"), [0xff; 100]).unwrap();
-        let mut copy = SecondCopyFiles::open(directory.path()).unwrap();
+        let mut copy = open(directory.path()).unwrap();
         assert!(copy.read_base(&mut |_| ()).is_err());
         write(&mut copy, &[b"base"]).unwrap();
         copy.append_log(b"one").unwrap();

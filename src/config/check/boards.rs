@@ -22,6 +22,7 @@ use crate::{
 };
 
 const BAUD_DEFAULT: u32 = 19_200;
+const OSDP_BAUD_DEFAULT: u32 = 9_600;
 const TURNAROUND_DEFAULT: Duration = Duration::from_millis(5);
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
 const POLL_DEFAULT: Duration = Duration::from_millis(50);
@@ -46,19 +47,15 @@ impl Checker<'_> {
     }
 
     fn bus(&self, position: usize, raw: &RawBus) -> Option<Bus> {
-        let line = match (&raw.rtu, &raw.tcp) {
-            (Some(rtu), Some(tcp)) => {
-                let finding = Diagnostic::error("`rtu` and `tcp` exclude each other");
-                self.sink.add(finding.at(tcp.span, "one bus is one line").related(rtu.span, "also here"));
-                None
-            }
-            (None, None) => {
+        let line = match (&raw.rtu, &raw.tcp, &raw.osdp) {
+            (None, None, None) => {
                 let finding = Diagnostic::error("a [[bus]] has no line");
-                self.sink.add(finding.at(raw.span, "expected `rtu` = a serial port, or `tcp` = \"HOST:PORT\""));
+                self.sink
+                    .add(finding.at(raw.span, "expected `rtu` or `osdp` = a serial port, or `tcp` = \"HOST:PORT\""));
                 None
             }
-            (Some(rtu), None) => self.rtu(rtu, raw),
-            (None, Some(tcp)) => {
+            (Some(rtu), None, None) => self.rtu(rtu, raw),
+            (None, Some(tcp), None) => {
                 let serial_only = [
                     ("baud", raw.serial.baud.as_ref().map(|at| at.span)),
                     ("parity", raw.serial.parity.as_ref().map(|at| at.span)),
@@ -70,6 +67,24 @@ impl Checker<'_> {
                     self.sink.add(finding.at(span, "only for `rtu`"));
                 }
                 self.host_and_port(tcp).map(|(host, port)| Line::Tcp { host, port })
+            }
+            (None, None, Some(osdp)) => {
+                // The standard says how long a reader may take, and what lies between two frames.
+                let modbus_only = [("turnaround_ms", &raw.turnaround), ("timeout_ms", &raw.timeout)];
+                for (key, at) in modbus_only.into_iter().filter_map(|(key, at)| Some((key, at.as_ref()?))) {
+                    let finding = Diagnostic::error(format!("`{key}` means nothing on an OSDP bus"));
+                    self.sink.add(finding.at(at.span, "only for `rtu` and `tcp`: OSDP has times of its own"));
+                }
+                self.serial_port(osdp, &raw.serial, OSDP_BAUD_DEFAULT, Parity::None).map(Line::Osdp)
+            }
+            _ => {
+                let lines = [("rtu", &raw.rtu), ("tcp", &raw.tcp), ("osdp", &raw.osdp)];
+                let mut found = lines.into_iter().filter_map(|(key, at)| Some((key, at.as_ref()?.span)));
+                if let (Some((first, at)), Some((second, again))) = (found.next(), found.next()) {
+                    let finding = Diagnostic::error(format!("`{first}` and `{second}` exclude each other"));
+                    self.sink.add(finding.at(again, "one bus is one line").related(at, "also here"));
+                }
+                None
             }
         };
         let timeout = raw.timeout.as_ref().map_or(TIMEOUT_DEFAULT, |at| at.value);
@@ -133,6 +148,10 @@ impl Checker<'_> {
             let bus = board.bus.as_ref();
             let bus = bus.and_then(|name| self.resolve("bus", name, raw_buses.iter().map(|bus| bus.id.as_ref())));
             let line = bus.and_then(|position| buses.get(position)?.as_ref());
+            if let (Some(Bus { line: Line::Osdp(_), id, .. }), Some(at)) = (line, &board.bus) {
+                let finding = Diagnostic::error(format!("`{id}` is a bus of OSDP readers"));
+                self.sink.add(finding.at(at.span, "expected a bus with `rtu` or `tcp` for a board"));
+            }
             if let (Some(bus), Some(unit)) = (bus, &board.unit) {
                 if line.is_some_and(|bus| matches!(bus.line, Line::Rtu(_))) && !(1..=247).contains(&unit.value) {
                     let finding = Diagnostic::error(format!("{} is not a unit on a serial line", unit.value));
@@ -273,7 +292,7 @@ impl Checker<'_> {
             if look { self.files.resolved(path) } else { path.to_owned() }
         };
         let mut serial: BTreeMap<PathBuf, Span> = BTreeMap::new();
-        let users = raw_buses.iter().filter_map(|bus| bus.rtu.as_ref());
+        let users = raw_buses.iter().flat_map(|bus| bus.rtu.iter().chain(&bus.osdp));
         for at in users.chain(raw_readers.iter().filter_map(|reader| reader.path.as_ref())) {
             if let Some(first) = serial.insert(resolved(&at.value), at.span) {
                 let finding = Diagnostic::error(format!("the port {} has two users", at.value));

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::{
-        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader},
+        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite},
         report::{At, Diagnostic, Span, near_miss},
-        site::{LineFormat, Parity, Reader, ReaderSource},
+        site::{Bus, LineFormat, Parity, Reader, ReaderSource},
     },
     domain::{
         door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
@@ -280,14 +280,19 @@ impl Checker<'_> {
         raw: &[RawReader],
         places: &Places,
         boards: &Boards,
+        buses: (&[RawBus], &[Option<Bus>]),
         doors: &mut Doors,
     ) -> Vec<Option<Reader>> {
         self.unique("readers", raw.iter().map(|reader| reader.id.as_ref()));
+        let mut addresses = BTreeMap::new();
         let readers = raw.iter().enumerate();
         readers
             .map(|(position, reader)| {
                 let at = self.reader_at(reader, places);
-                let source = self.reader_source(reader, boards, doors);
+                let source = match &reader.osdp {
+                    Some(osdp) => self.osdp_reader(reader, osdp, buses, &mut addresses),
+                    None => self.reader_source(reader, boards, doors),
+                };
                 Some(Reader {
                     id: reader.id.as_ref()?.value.clone(),
                     reader: ReaderIx(index(position)),
@@ -333,8 +338,9 @@ impl Checker<'_> {
             }
             (None, None) => {
                 let finding = Diagnostic::error("a [[reader]] is not connected to anything");
-                self.sink
-                    .add(finding.at(raw.span, "expected `card_block` = \"BOARD/CARD_BLOCK\", or `serial` = a port"));
+                self.sink.add(
+                    finding.at(raw.span, "expected `card_block` = \"BOARD/CARD_BLOCK\", `serial` = a port, or `osdp`"),
+                );
                 None
             }
             (Some(block), None) => {
@@ -393,7 +399,8 @@ impl Checker<'_> {
     }
 
     /// What is wired but serves nothing is most often a typing error elsewhere.
-    pub fn unused(&self, raw_buses: &[RawBus], raw_boards: &[RawBoard], doors: &Doors) {
+    pub fn unused(&self, raw: &RawSite, doors: &Doors) {
+        let (raw_buses, raw_boards) = (&raw.buses, &raw.boards);
         for (board, used) in raw_boards.iter().zip(&doors.boards_used) {
             if let Some(id) = board.id.as_ref().filter(|_| !used) {
                 let finding = Diagnostic::warning(format!("no door or reader uses the board `{}`", id.value));
@@ -403,7 +410,19 @@ impl Checker<'_> {
         for bus in raw_buses {
             let Some(id) = &bus.id else { continue };
             let on_it = |board: &RawBoard| board.bus.as_ref().is_some_and(|name| name.value == id.value.as_str());
-            if !raw_boards.iter().any(on_it) {
+            let reads = |reader: &RawReader| {
+                reader
+                    .osdp
+                    .as_ref()
+                    .and_then(|osdp| osdp.bus.as_ref())
+                    .is_some_and(|name| name.value == id.value.as_str())
+            };
+            if bus.osdp.is_some() {
+                if !raw.readers.iter().any(reads) {
+                    self.sink
+                        .add(Diagnostic::warning(format!("the bus `{}` has no readers", id.value)).at(id.span, ""));
+                }
+            } else if !raw_boards.iter().any(on_it) {
                 self.sink.add(Diagnostic::warning(format!("the bus `{}` has no boards", id.value)).at(id.span, ""));
             }
         }

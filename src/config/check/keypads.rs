@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Checker, boards::Boards};
 use crate::{
     config::{
-        raw::RawReader,
+        raw::{RawKeypad, RawReader},
         report::Diagnostic,
         site::{LineFormat, Reader, ReaderSource},
     },
@@ -22,14 +22,24 @@ impl Checker<'_> {
         let mut keypads = BTreeMap::new();
         for (raw, reader) in raw.iter().zip(readers) {
             let (Some(at), Some(reader)) = (&raw.keypad, reader) else { continue };
-            if at.value == Keypad::None {
-                continue;
-            }
+            let on_osdp = matches!(reader.source, ReaderSource::Osdp(_));
+            let keypad = match at.value {
+                RawKeypad::Frames(Keypad::None) => continue,
+                // The panel hands on each key as such a frame.
+                RawKeypad::Osdp if on_osdp => Keypad::FourBit,
+                RawKeypad::Frames(keypad) if !on_osdp => keypad,
+                RawKeypad::Osdp | RawKeypad::Frames(_) => {
+                    let finding = Diagnostic::error("this reader sends its keys another way");
+                    let expected = if on_osdp { "\"osdp\"" } else { "\"4-bit\", \"8-bit\"" };
+                    self.sink.add(finding.at(at.span, format!("expected {expected} or \"none\"")));
+                    continue;
+                }
+            };
             if let Some(why) = tells_no_length(&reader.source, boards) {
                 let finding = Diagnostic::error("a keypad of which no key can be told from a card");
                 self.sink.add(finding.at(at.span, "a key is a read of 4 or 8 bits").help(why));
             }
-            keypads.insert(reader.reader, at.value);
+            keypads.insert(reader.reader, keypad);
         }
         keypads
     }
@@ -50,6 +60,7 @@ fn tells_no_length(source: &ReaderSource, boards: &Boards) -> Option<&'static st
         ReaderSource::Serial {
             format: LineFormat::BitsHex | LineFormat::Binary | LineFormat::Hex { bits: None },
             ..
-        } => None,
+        }
+        | ReaderSource::Osdp(_) => None,
     }
 }

@@ -5,6 +5,7 @@ mod boards;
 mod doors;
 mod field;
 mod keypads;
+mod osdp;
 mod places;
 
 use std::{
@@ -23,7 +24,7 @@ use super::{
     site::{Cloud, Node, Secret, Site, Tls},
 };
 use crate::{
-    domain::{field::FieldConfig, ids::Id},
+    domain::{door::DoorConfig, field::FieldConfig, ids::Id, installer::points},
     wire::{jws::Signer, keys::RootKey},
 };
 
@@ -43,6 +44,8 @@ enum Content {
     RootKey,
     SigningKey,
     CredentialKey,
+    /// The key of an OSDP reader.
+    Scbk,
     /// At least one block with a label that ends so.
     Pem(&'static str),
 }
@@ -68,6 +71,11 @@ impl Content {
                 let expected = "expected 32 bytes in base64url or hex; make one with `latchd keygen credential`";
                 (!sound).then(|| ("a credential key", expected.to_owned()))
             }
+            Content::Scbk => {
+                let text = text.trim();
+                let sound = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+                (!sound).then(|| ("the key of an OSDP reader (SCBK)", "expected 32 hex digits".to_owned()))
+            }
             Content::Pem(label) => {
                 let begins =
                     |line: &str| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{label}-----"));
@@ -90,26 +98,28 @@ impl Checker<'_> {
         let mut doors = self.doors(&raw.doors, &boards);
         let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
         let places = places::Places::new(&raw);
-        let readers = self.readers(&raw.readers, &places, &boards, &mut doors);
+        let readers = self.readers(&raw.readers, &places, &boards, (&raw.buses, &buses), &mut doors);
         self.readerless(&raw, &readers);
         let keypads = self.keypads(&raw.readers, &readers, &boards);
         let named = (raw.doors.as_slice(), raw.readers.as_slice());
         let free = self.field((&raw.outputs, &raw.inputs), named, keypads, &boards, &mut doors);
         self.ports(&raw.buses, &raw.readers, &buses);
         if self.sink.report.borrow().errors() == 0 {
-            self.unused(&raw.buses, &raw.boards, &doors);
+            self.unused(&raw, &doors);
         }
+        let (floor_groups, cabinets) = floors_and_cabinets?;
+        let mut field = FieldConfig { floor_groups, cabinets, ..free? };
+        let boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
+        let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
+        field.points = points(boards.iter().map(|board| &board.config), &doors, &field);
         Some(Site {
-            field: {
-                let (floor_groups, cabinets) = floors_and_cabinets?;
-                FieldConfig { floor_groups, cabinets, ..free? }
-            },
+            field,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,
-            boards: boards.boards.into_iter().collect::<Option<_>>()?,
+            boards,
             readers: readers.into_iter().collect::<Option<_>>()?,
-            doors: doors.doors.into_iter().collect::<Option<_>>()?,
+            doors,
             limits: raw.limits,
         })
     }

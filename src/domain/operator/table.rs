@@ -1,5 +1,6 @@
 //! The one table from command to capability. Owns what a command needs and how far it reaches; must never
 //! hold a role. Invariant: a command that stands nowhere in here is allowed to nobody.
+#![doc = include_str!("tables.md")]
 
 use crate::domain::record::Capability::{self, *};
 

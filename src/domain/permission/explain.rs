@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Decision, Permissions, Request, Restriction, Target,
@@ -21,7 +21,7 @@ use crate::domain::{
 };
 
 /// The whole reasoning about one request.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     pub at: Wall,
     pub clock: ClockTrust,
@@ -40,75 +40,78 @@ pub struct Explanation {
     pub would_grant: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     pub granted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Id>,
     /// In a cab: the floors that are enabled.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Id>,
     pub duress: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TriedFormat {
     pub format: String,
     /// The credential that has this token.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     pub person: Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
     pub groups: Vec<Id>,
     /// What is looked at before the rules, in order.
     pub checks: Vec<CheckExplained>,
-    /// Every rule of the set, by id.
+    /// Every rule of the set, by id, but for those left out of a message.
     pub rules: Vec<RuleExplained>,
+    /// How many: they are about other people or other places, or more than a message holds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rules_left_out: usize,
     pub granted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckExplained {
-    pub check: &'static str,
+    pub check: String,
     /// Absent: passed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleExplained {
     pub rule: Id,
     pub effect: Effect,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Id>,
     /// The groups, and the person, through which it concerns this holder.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub through: Vec<Id>,
     pub outcome: RuleOutcome,
     /// When its schedule begins or ends to hold next.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_at: Option<Wall>,
 }
 
 /// Why a rule applied, or did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOutcome {
     Allows,
@@ -132,6 +135,11 @@ pub enum RuleOutcome {
     OtherPlaceAndPeople,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 #[derive(Default)]
 struct Recorder {
     checks: Vec<CheckExplained>,
@@ -142,7 +150,7 @@ impl Observer for Recorder {
     const SEES: bool = true;
 
     fn check(&mut self, check: Check, result: Result<(), DenialReason>) {
-        self.checks.push(CheckExplained { check: check.name(), reason: result.err() });
+        self.checks.push(CheckExplained { check: check.name().to_owned(), reason: result.err() });
     }
 
     fn rule(&mut self, rule: u32, outcome: Outcome) {
@@ -268,6 +276,7 @@ impl Permissions {
             medium: credential.map(|cell| cell.medium),
             groups,
             rules: rules.collect(),
+            rules_left_out: 0,
             checks: recorder.checks,
             granted: judged.verdict.is_ok(),
             reason: judged.verdict.err().map(|refused| refused.reason),

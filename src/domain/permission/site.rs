@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     ids::Id,
-    locker::{BACKUP_CODES_MAX, overlaps},
+    locker::BACKUP_CODES_MAX,
     record::{
         Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
         Record, SystemEvent, Trigger,
@@ -90,6 +90,11 @@ impl SiteRecords {
         }
     }
 
+    /// Which policy speaks at this place; none: the defaults do.
+    pub fn policy_at(&self, place: &Id) -> Option<(&Id, &DoorPolicy)> {
+        self.door_policies.iter().find(|(_, policy)| policy.doors.contains(place))
+    }
+
     pub fn check(&self, known: &Known<'_>, fault: &mut dyn FnMut(String)) {
         let mut missing = |of: &str, id: &Id, kind: &str, named: &Id, exists: bool| {
             if !exists {
@@ -152,10 +157,6 @@ impl SiteRecords {
             if body.backup_codes.len() > BACKUP_CODES_MAX {
                 fault(format!("locker_contract {id}: more than {BACKUP_CODES_MAX} backup codes"));
             }
-        }
-        for (locker, earlier, later) in overlaps(&self.locker_contracts) {
-            let both = format!("locker_contract {later}: overlaps with locker_contract {earlier} at locker {locker}");
-            fault(format!("{both}, and one of them is exclusive"));
         }
     }
 

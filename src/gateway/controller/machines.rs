@@ -3,7 +3,8 @@
 
 use super::{
     alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
-    interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs, system_events::SystemEvents,
+    installer::Installer, interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs,
+    system_events::SystemEvents,
 };
 use crate::domain::field::FieldConfig;
 
@@ -19,5 +20,6 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::new(NodeInputs::new(config)),
         Box::<Alarms>::default(),
         Box::<SystemEvents>::default(),
+        Box::new(Installer::new(config)),
     ]
 }

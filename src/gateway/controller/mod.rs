@@ -9,6 +9,7 @@ mod elevators;
 mod entry;
 mod floods;
 mod inputs;
+mod installer;
 mod interlock;
 mod lasting;
 mod lockdown;
@@ -16,6 +17,7 @@ mod lockers;
 pub mod machine;
 mod machines;
 mod outputs;
+mod readers;
 mod routes;
 mod standing;
 mod step;
@@ -33,11 +35,11 @@ use std::{
 use self::{
     floods::Floods,
     lockdown::Gatherings,
-    machine::{Deed, Deeds, Happening, Machine, View},
+    machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
     routes::{Role, Routes},
     standing::StandingSet,
 };
-pub use self::{lasting::Lasting, machines::machines, step::Step};
+pub use self::{installer::Question, lasting::Lasting, machines::machines, readers::ReaderNews, step::Step};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -45,10 +47,11 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
-        kept::{Kept, KeptKey, Standing},
+        kept::{Kept, KeptKey, PinOwner, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        pin_lock::PinLocks,
         record::EmergencyCard,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
@@ -66,7 +69,11 @@ pub enum Input {
     Card(CardRead),
     ReaderLost(ReaderIx, String),
     ReaderRestored(ReaderIx),
+    /// What a reader says of itself.
+    Reader(ReaderIx, ReaderNews),
     Order(Order),
+    /// From the installer on the spot.
+    Installer(Question),
     /// A new permission set: the next card is decided by it, what was granted stays granted.
     Permissions(Arc<Permissions>),
     /// What is known of the cloud has changed.
@@ -128,6 +135,9 @@ struct DoorSlot {
 struct ReaderSlot {
     binding: ReaderBinding,
     lost: bool,
+    /// As last told.
+    tamper: bool,
+    power_failed: bool,
 }
 
 pub struct Controller {
@@ -148,6 +158,8 @@ pub struct Controller {
     gatherings: Gatherings,
     /// What machines wait for until it is durable, in the order of the marks.
     awaited: VecDeque<(Fence, KeptKey)>,
+    /// One count of wrong PINs, for doors, cabs and cabinets.
+    locks: PinLocks,
     fence: Fence,
     standing: StandingSet,
     floods: Floods,
@@ -176,7 +188,7 @@ impl Controller {
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
-            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false }).collect(),
+            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false }).collect(),
             credential_key,
             spare_cards,
             permissions,
@@ -185,6 +197,7 @@ impl Controller {
             machines,
             gatherings: Gatherings::new(),
             awaited: VecDeque::new(),
+            locks: PinLocks::default(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
             floods: Floods::default(),
@@ -202,6 +215,7 @@ impl Controller {
         }
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
+        controller.locks.restore(&kept, now);
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -216,7 +230,9 @@ impl Controller {
             Input::Card(read) => self.read_card(now, read, &mut step),
             Input::ReaderLost(reader, detail) => self.reader(now, reader, Some(&detail), &mut step),
             Input::ReaderRestored(reader) => self.reader(now, reader, None, &mut step),
+            Input::Reader(reader, news) => self.reader_news(now, reader, news, &mut step),
             Input::Order(order) => self.order(now, order, &mut step),
+            Input::Installer(question) => self.tell_machines(now, Happening::Installer(&question), &mut step),
             Input::Permissions(permissions) => {
                 self.permissions = permissions;
                 self.tell_machines(now, Happening::Permissions, &mut step);
@@ -260,7 +276,7 @@ impl Controller {
     pub fn next_deadline(&self) -> Option<Mono> {
         let doors = self.deadlines.first().map(|(at, _)| *at);
         let machines = self.machines.iter().filter_map(|machine| machine.next_deadline());
-        machines.chain(doors).chain(self.floods.next_deadline()).min()
+        machines.chain(doors).chain(self.floods.next_deadline()).chain(self.locks.next_deadline()).min()
     }
 
     /// What every relay is to be: the locks in the order of the doors, then the others.
@@ -294,7 +310,7 @@ impl Controller {
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
         match thing {
-            Thing::Door(door) => self.statuses.get(door.index()).cloned().map(Status::Door),
+            Thing::Door(door) => self.statuses.get(door.index()).map(|status| Status::Door(self.with_delays(status))),
             Thing::Reader(reader) => {
                 let slot = self.readers.get(reader.index())?;
                 let link = if slot.lost { Link::Lost } else { Link::Up };
@@ -423,23 +439,6 @@ impl Controller {
         }
     }
 
-    fn reader(&mut self, now: Now, reader: ReaderIx, lost: Option<&str>, step: &mut Step) {
-        let Some(slot) = self.readers.get_mut(reader.index()) else { return };
-        let was = std::mem::replace(&mut slot.lost, lost.is_some());
-        let id = slot.binding.id.clone();
-        let from_before = !was && self.standing.is_from_before(&Standing::ReaderLost { reader: id.clone() });
-        if was == lost.is_some() && !(from_before && lost.is_none()) {
-            return;
-        }
-        changed(step, Thing::Reader(reader));
-        let reader = id;
-        let body = match lost {
-            Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },
-            None => EventBody::ReaderRestored { reader },
-        };
-        self.record(now, body, step);
-    }
-
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
         let (door, action) = match &order.what {
             Task::Door(door, action) => (*door, *action),
@@ -476,6 +475,7 @@ impl Controller {
         if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
             self.tell_machines(now, Happening::Timeout, step);
         }
+        step.commit.writes.extend(self.locks.advance(now.mono).into_iter().map(LedgerWrite::Unkept));
         if self.floods.next_deadline().is_some_and(|due| due <= now.mono) {
             self.tell_of_floods(now, step);
         }
@@ -484,7 +484,10 @@ impl Controller {
     // ---- the machines beside the doors ----
 
     fn tell_machines(&mut self, now: Now, happening: Happening<'_>, step: &mut Step) {
+        let cabs_deny: Vec<_> = self.machines.iter().flat_map(|machine| machine.cabs_deny()).collect();
         let view = View {
+            locks: &self.locks,
+            cabs_deny: &cabs_deny,
             permissions: &self.permissions,
             topology: &self.topology,
             cloud: &self.cloud,
@@ -524,6 +527,11 @@ impl Controller {
             step.depth = depth;
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
+                Deed::Ride(cab, ride) => self.tell_machines(now, Happening::Ride(cab, &ride), step),
+                Deed::WrongPin(wrong) => self.wrong_pin(now, *wrong, step),
+                Deed::RightPin(of) => {
+                    step.commit.writes.extend(self.locks.right(&of).map(LedgerWrite::Unkept));
+                }
                 Deed::Event(body) => self.record(now, body, step),
                 Deed::Order(order) => self.order(now, order, step),
                 Deed::Alarm(source, text) => {
@@ -543,8 +551,34 @@ impl Controller {
                 Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
                 Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
                 Deed::Changed(thing) => changed(step, thing),
+                Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }
         }
+    }
+
+    fn wrong_pin(&mut self, now: Now, wrong: WrongPin, step: &mut Step) {
+        let WrongPin { of, door, floor_group, cabinet, reader, tries, lockout_s } = wrong;
+        let counted = self.locks.wrong(of.clone(), now, tries, lockout_s);
+        step.commit.writes.push(LedgerWrite::Kept(counted.kept));
+        step.commit.writes.extend(counted.unkept.map(LedgerWrite::Unkept));
+        let Some(reader) = reader.filter(|_| counted.locked) else { return };
+        let (person, emergency_card) = match of {
+            PinOwner::Person(person) => (Some(person), None),
+            PinOwner::EmergencyCard(card) => (None, Some(card)),
+            PinOwner::Reader(_) => (None, None),
+        };
+        let wrong = counted.count;
+        let locked = EventBody::AccessPinLockedOut {
+            door,
+            floor_group,
+            cabinet,
+            reader,
+            person,
+            emergency_card,
+            wrong,
+            lockout_s,
+        };
+        self.record(now, locked, step);
     }
 
     fn gather_desired(&mut self, now: Now) {
@@ -598,8 +632,17 @@ impl Controller {
         }
     }
 
+    fn with_delays(&self, status: &DoorStatus) -> DoorStatus {
+        let delays = self.machines.iter().flat_map(|machine| machine.delays_at(&status.door));
+        status.clone().with_delays(delays.collect())
+    }
+
     /// To the desk, or to the machine whose own order it was.
     fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        let progress = match progress {
+            Progress::Reported(status) => Progress::Reported(Box::new(self.with_delays(&status))),
+            other => other,
+        };
         if ticket.is_own() {
             self.tell_machines(now, Happening::Progress(ticket, &progress), step);
         } else {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::machine::Deed;
 use crate::{
-    domain::{door::Closed, ids::DoorIx, order::OrderReport, status::Thing},
+    domain::{door::Closed, ids::DoorIx, installer::Answer, order::OrderReport, status::Thing},
     gateway::step::Commit,
 };
 
@@ -23,10 +23,16 @@ pub struct Step {
     pub(super) depth: u8,
     /// Doors at which a `door.close` was taken: to the desk, which cancels what it had delayed there.
     pub closed: Vec<(DoorIx, Closed)>,
+    /// To the installer's questions, by their numbers.
+    pub answers: Vec<(u64, Answer)>,
 }
 
 impl Step {
     pub fn is_empty(&self) -> bool {
-        self.commit.is_empty() && self.reports.is_empty() && self.changed.is_empty() && self.closed.is_empty()
+        self.commit.is_empty()
+            && self.reports.is_empty()
+            && self.changed.is_empty()
+            && self.closed.is_empty()
+            && self.answers.is_empty()
     }
 }

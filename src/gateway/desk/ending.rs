@@ -13,7 +13,7 @@ use crate::{
     },
     wire::{
         command::Command,
-        outcome::{DoorEnd, Outcome, Stage},
+        outcome::{DoorEnd, Outcome, ReadDecision, Stage},
     },
 };
 
@@ -83,9 +83,8 @@ pub fn is_last(outcome: &Outcome) -> bool {
 
 /// Of a virtual read: what the rules said, beside whatever else is told of the stage.
 pub fn decision_detail(decided: &Decided) -> Value {
-    let mut decision = json!(decided);
-    decision["granted"] = json!(decided.reason.is_none());
-    json!({ "decision": decision })
+    let Decided { reason, person, credential, rule } = decided.clone();
+    json!({ "decision": ReadDecision { granted: reason.is_none(), reason, person, credential, rule } })
 }
 
 /// Both details in one.
@@ -145,4 +144,28 @@ fn partly(done: usize, others: Vec<(Id, Progress)>) -> (Stage, Option<Refusal>, 
         .collect();
     let (stage, reason) = alike.unwrap_or((Stage::Failed, None));
     (stage, reason, Some(json!({ "message": message, "doors": doors })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::event::DenialReason, wire::outcome::Detail};
+
+    #[test]
+    fn what_became_of_a_virtual_read_is_told_in_the_words_of_the_contract() {
+        let id = |text: &str| Id::new(text).unwrap();
+        for reason in [None, Some(DenialReason::NoRule)] {
+            let decided = Decided { reason, person: id("ada"), credential: None, rule: Some(id("staff")) };
+            let told = merged(Some(decision_detail(&decided)), Some(json!({ "final": true }))).unwrap();
+            let detail: Detail = serde_json::from_value(told).unwrap();
+            let expected = ReadDecision {
+                granted: reason.is_none(),
+                reason,
+                person: id("ada"),
+                credential: None,
+                rule: Some(id("staff")),
+            };
+            assert_eq!((detail.decision, detail.last), (Some(expected), Some(true)));
+        }
+    }
 }

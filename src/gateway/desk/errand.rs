@@ -11,7 +11,7 @@ use crate::{
         event::{EditMade, Refusal},
         ids::Id,
         outputs::Ticket,
-        permission::SetVersion,
+        permission::{Explanation, SetVersion},
         status::Link,
         time::Wall,
     },
@@ -26,6 +26,8 @@ pub struct Errand {
     pub operator: Id,
     pub issuer: String,
     pub jti: Id,
+    /// The key that signed it.
+    pub kid: Id,
     /// What the operator may see.
     pub scope: Scope,
     pub body: CommandBody,
@@ -43,6 +45,8 @@ pub struct Figures {
     pub outcomes_dropped: u64,
     pub boards: Vec<(Id, Link)>,
     pub readers: Vec<(Id, Link)>,
+    /// What a card would come to, if that was asked.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// How far an errand has got. `detail` is published with the outcome.

@@ -5,16 +5,18 @@
 use super::{
     Anchor, Applied, Chores, Held, Mirror, MirrorOutput, SecondCopy,
     copy::{CopyError, LOG_DELTA, LOG_KEYS, LOG_OVERLAY, Sink},
+    emergency_copy::stored_chunk,
     gather::Understood,
+    messages::Copy,
     overlay::{Overlay, OverlayVersion},
     recover::recover,
     settle::{Settled, Unsettled},
-    table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError, View},
+    table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError},
 };
 use crate::{
     domain::{event::ConflictedEdit, ids::Id, time::Now},
     gateway::{kv::Kv, step::Durable},
-    wire::set::{Digest, Summary, chunk},
+    wire::set::{Digest, Summary},
 };
 
 /// Below this the log is never folded into the base.
@@ -105,6 +107,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             set_seen: true,
             keys_version: self.anchor.keys_version,
             overlay_revision: self.anchor.overlay_revision,
+            emergency: self.anchor.emergency,
         };
         self.chores.anchor = true;
     }
@@ -131,6 +134,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     /// can wait for the timer or failed before.
     pub(super) fn do_chores(&mut self, now: Now, all: bool, out: &mut Vec<MirrorOutput>) {
         let mut result = Ok(());
+        self.keep_emergency_cards(now, all, out);
         if all && self.chores.verify && !self.chores.rewrite {
             self.chores.rewrite = !self.copy_is_good();
             self.chores.verify = false;
@@ -145,14 +149,15 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         }
         match result {
             Err(error) => self.copy_has_failed(now, &error, out),
-            Ok(()) if !self.chores.any() => {
-                self.chore_timer.reset();
-                if std::mem::take(&mut self.copy_failed) {
-                    out.push(MirrorOutput::CopyRestored);
-                }
+            Ok(()) if !self.chores.of_set() && std::mem::take(&mut self.copy_failed) => {
+                out.push(MirrorOutput::CopyRestored { copy: Copy::Set });
             }
-            Ok(()) if self.chore_timer.due().is_none() => self.chore_timer.arm(now.mono),
             Ok(()) => {}
+        }
+        if !self.chores.any() {
+            self.chore_timer.reset();
+        } else if self.chore_timer.due().is_none() {
+            self.chore_timer.arm(now.mono);
         }
     }
 
@@ -178,14 +183,14 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 self.copy.append_log(&[&[LOG_KEYS], keys.compact.as_bytes()].concat())?;
             }
         }
-        self.chores = Chores { anchor: self.chores.anchor, ..Chores::default() };
+        self.chores = Chores { anchor: self.chores.anchor, emergency: self.chores.emergency, ..Chores::default() };
         Ok(())
     }
 
     fn copy_has_failed(&mut self, now: Now, error: &CopyError, out: &mut Vec<MirrorOutput>) {
         self.chore_timer.arm(now.mono);
         if !std::mem::replace(&mut self.copy_failed, true) {
-            out.push(MirrorOutput::CopyFailed { detail: error.to_string() });
+            out.push(MirrorOutput::CopyFailed { copy: Copy::Set, detail: error.to_string() });
         }
     }
 }
@@ -223,18 +228,7 @@ fn write_base<K: Kv>(
         sink(meta.keys.as_bytes())?;
         sink(meta.document.as_bytes())?;
         for (bucket, hash) in summary.iter() {
-            let mut rows = Vec::new();
-            table
-                .bucket_rows(bucket, View::STORED, |row| {
-                    rows.push((row.kind.to_owned(), row.id.to_owned(), row.body.to_vec()));
-                })
-                .map_err(failed)?;
-            let chunk =
-                chunk::encode(rows.iter().map(|(kind, id, body)| (kind.as_str(), id.as_str(), body.as_slice())));
-            let chunk = chunk.filter(|chunk| Digest::of(chunk) == hash);
-            let chunk = chunk.ok_or_else(|| {
-                CopyError::Failed(format!("bucket {} in the store is not what was applied", bucket.number()))
-            })?;
+            let chunk = stored_chunk(table, bucket, hash)?;
             sink(&[&bucket.number().to_be_bytes()[..], &chunk].concat())?;
         }
         for edit in &edits {

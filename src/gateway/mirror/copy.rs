@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::emergency_copy::EmergencyMark;
 use crate::{
     domain::{permission::SetVersion, time::Wall},
     wire::set::{Digest, SetDocument},
@@ -40,6 +41,9 @@ pub struct Anchor {
     pub keys_version: u64,
     #[serde(default)]
     pub overlay_revision: u64,
+    /// The newest copy of the emergency cards that was to be written.
+    #[serde(default)]
+    pub emergency: EmergencyMark,
 }
 
 impl Anchor {
@@ -52,6 +56,7 @@ impl Anchor {
             set_seen: false,
             keys_version: 0,
             overlay_revision: 0,
+            emergency: EmergencyMark::default(),
         }
     }
 
@@ -83,6 +88,13 @@ pub trait SecondCopy {
     /// Whole entries in order; a torn one at the end is left out.
     fn read_log(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), CopyError>;
     fn append_log(&mut self, entry: &[u8]) -> Result<(), CopyError>;
+    /// The copy of the emergency cards; false if there is none.
+    fn read_emergency(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError>;
+    /// Replaces it whole. If `fill` fails, it stays as it was.
+    fn write_emergency(
+        &mut self,
+        fill: &mut dyn FnMut(&mut Sink<'_>) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError>;
     /// Bytes of base and log.
     fn sizes(&self) -> (u64, u64);
 }

@@ -215,12 +215,12 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             self.layer.insert(key.clone(), result);
         }
         self.update_directory([&key])?;
-        self.overlay_to_copy(now, &change, out);
-        self.do_chores(now, false, out);
         let permissions = understood.permissions.clone();
         if let Some(held) = &mut self.held {
             held.understood = Some(understood);
         }
+        self.overlay_to_copy(now, &change, out);
+        self.do_chores(now, false, out);
         out.push(MirrorOutput::Edited(Edited::new(permissions, self.overlay.version(), &durable)));
         Ok(())
     }

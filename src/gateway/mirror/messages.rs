@@ -99,11 +99,32 @@ pub enum MirrorOutput {
     EditsLost {
         through: u64,
     },
-    /// The copy outside the store cannot be written (an alarm) or can be again.
+    /// A copy outside the store cannot be written (an alarm) or can be again.
     CopyFailed {
+        copy: Copy,
         detail: String,
     },
-    CopyRestored,
+    CopyRestored {
+        copy: Copy,
+    },
+}
+
+/// What is kept outside the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// The whole set and the anchor.
+    Set,
+    EmergencyCards,
+}
+
+impl Copy {
+    /// As the events about storage name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Copy::Set => "second copy",
+            Copy::EmergencyCards => "emergency cards",
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

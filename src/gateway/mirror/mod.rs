@@ -5,7 +5,7 @@
 //!
 //! `judge` places what arrives against what is held, `staging` gathers a whole set chunk by chunk, `commit`
 //! makes a change durable and then visible, `table` is the store's layout, `copy` and `recover` are the
-//! second copy outside of it, `open` is the start. `edit` takes edits by command into the `overlay`, `merge`
+//! second copy outside of it, `emergency_copy` the emergency cards beside both, `open` is the start. `edit` takes edits by command into the `overlay`, `merge`
 //! lays each over the cloud's record, `settle` finds what of them stands over a new set, `list` shows records,
 //! `authority` says to whom both are allowed.
 //!
@@ -25,6 +25,7 @@ mod authority;
 mod commit;
 mod copy;
 mod edit;
+mod emergency_copy;
 mod gather;
 mod judge;
 mod list;
@@ -49,8 +50,9 @@ use jiff::tz::TimeZone;
 
 pub use attest::RootAttest;
 pub use copy::{Anchor, Attest, AttestedKeys, CopyError, SecondCopy, Sink};
+pub use emergency_copy::EmergencyMark;
 pub use messages::{
-    Answer, Applied, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Refused, Wanted,
+    Answer, Applied, Copy, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Refused, Wanted,
 };
 pub use offline::{CopyRead, read_copy};
 pub use open::{MirrorOpened, OpenError, Source};
@@ -147,6 +149,12 @@ pub struct Mirror<K, C> {
     chores: Chores,
     chore_timer: Retry,
     copy_failed: bool,
+    /// As their copy has them; `None`: it cannot be read, or failed to be written.
+    emergency_cards: Option<emergency_copy::Cards>,
+    /// Its last write failed.
+    emergency_failed: bool,
+    /// It was told that something is wrong with it.
+    emergency_told: bool,
     failed: bool,
 }
 
@@ -160,11 +168,17 @@ struct Chores {
     verify: bool,
     /// The log has outgrown the base. Can wait.
     compact: bool,
+    /// The copy of the emergency cards is not of those in force.
+    emergency: bool,
 }
 
 impl Chores {
-    fn any(self) -> bool {
+    fn of_set(self) -> bool {
         self.rewrite || self.anchor || self.verify || self.compact
+    }
+
+    fn any(self) -> bool {
+        self.of_set() || self.emergency
     }
 }
 

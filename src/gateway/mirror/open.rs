@@ -2,11 +2,13 @@
 //! copy and nothing; must never choose one that is below the anchor or does not have its digest.
 //! Invariant: what cannot be proved is not enforced: then every card is denied as `stale_permissions`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Anchor, CHORE_FIRST, CHORE_MOST, Chores, Held, Mirror, MirrorConfig, MirrorOutput, RETRY_FIRST, RETRY_MOST,
     copy::{Attest, SecondCopy},
+    emergency_copy::{self, EmergencyRead},
+    messages::Copy,
     overlay::{Edit, OverlayChange, OverlayVersion},
     recover::{Recovered, recover},
     retry::Retry,
@@ -18,6 +20,7 @@ use crate::{
         event::{ConflictedEdit, EditFate, EditMade},
         ids::Id,
         permission::{Permissions, SetVersion},
+        record::EmergencyCard,
         time::Now,
     },
     gateway::kv::{Kv, KvError},
@@ -77,6 +80,14 @@ pub struct MirrorOpened {
     pub edits_lost: Option<u64>,
     /// Why the stored set, though whole, is not in force: this version does not understand it.
     pub refused: Vec<String>,
+    /// The emergency cards of the copy outside the mirror, for when the set in force is none.
+    pub spare_cards: BTreeMap<Id, EmergencyCard>,
+    /// What was wrong with that copy.
+    pub spare_damaged: Option<String>,
+    /// It has been written anew.
+    pub spare_mended: bool,
+    /// Copies that cannot be written, and why.
+    pub copies_failed: Vec<(Copy, String)>,
     /// What was found on the way, for the journal.
     pub notes: Vec<String>,
 }
@@ -104,6 +115,8 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             None
         });
         let anchor = anchor.unwrap_or_else(Anchor::nothing_seen);
+        let spare = emergency_copy::read(&mut copy, &*attest, anchor.emergency)
+            .unwrap_or_else(|error| EmergencyRead { damaged: Some(error.to_string()), ..EmergencyRead::default() });
         let mut keys = table.keys()?;
         let mut chores = Chores::default();
         let mut overlay = table.overlay()?;
@@ -171,6 +184,10 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             conflicts_then: Vec::new(),
             edits_lost: (overlay.revision() < anchor.overlay_revision).then_some(anchor.overlay_revision),
             refused: Vec::new(),
+            spare_cards: spare.cards.clone(),
+            spare_damaged: spare.damaged.clone(),
+            spare_mended: false,
+            copies_failed: Vec::new(),
             notes,
         };
         // A revision is never given twice, also where the edits under it are lost.
@@ -202,6 +219,9 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             chores,
             chore_timer: Retry::new(CHORE_FIRST, CHORE_MOST, config.seed.rotate_left(32)),
             copy_failed: false,
+            emergency_cards: spare.damaged.is_none().then_some(spare.cards),
+            emergency_failed: false,
+            emergency_told: opened.spare_damaged.is_some(),
             failed: false,
             config,
         };
@@ -247,8 +267,13 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut out = Vec::new();
         mirror.do_chores(now, false, &mut out);
         for output in out {
-            if let MirrorOutput::CopyFailed { detail } = output {
-                opened.notes.push(format!("the second copy cannot be written: {detail}"));
+            match output {
+                MirrorOutput::CopyFailed { copy, detail } => {
+                    opened.notes.push(format!("{} cannot be written: {detail}", copy.as_str()));
+                    opened.copies_failed.push((copy, detail));
+                }
+                MirrorOutput::CopyRestored { copy: Copy::EmergencyCards } => opened.spare_mended = true,
+                _ => {}
             }
         }
         Ok((mirror, opened))

@@ -11,6 +11,7 @@ use latchd::domain::{
 
 use super::{
     Records,
+    cellar::{cellar, pins},
     names::{PERSONS, SLOW_PERSON, card_id, card_of, person_id, tokens_of},
 };
 use crate::world::{World, site::id};
@@ -110,13 +111,14 @@ pub fn card(number: u64) -> Credential {
 }
 
 fn people(set: &mut Records) {
-    for group in ["staff", "night"] {
+    for group in ["staff", "night", "guests"] {
         set.put(&id(group), Record::Group(Group::default()));
     }
     for number in 0..PERSONS {
         let groups = ids(if number % 3 == 2 { &["night"] } else { &["staff"] });
         let extended_access = number == SLOW_PERSON;
-        set.put(&person_id(number), Record::Person(Person { groups, extended_access, ..Person::default() }));
+        let person = Person { groups, extended_access, ..Person::default() };
+        set.put(&person_id(number), Record::Person(pins(number, person)));
         set.put(&card_id(number), Record::Credential(card(number)));
     }
 }
@@ -134,6 +136,7 @@ fn rules(set: &mut Records) {
             "all-through-the-trap",
             AccessRule { groups: ids(&["staff", "night"]), ..allow("staff", &["inner", "outer"]) },
         ),
+        ("guests-at-the-front", allow("guests", &["front", "back"])),
         ("night-at-the-back", allow("night", &["back", "front"])),
         ("night-shift", AccessRule { schedule: shift_only, ..allow("night", &["glass", "store"]) }),
     ] {
@@ -169,6 +172,7 @@ impl World {
         set.put(&id("street"), Record::Partition(street));
         people(&mut set);
         rules(&mut set);
+        cellar(&mut set);
         operators(&mut set);
         self.change_set(set, false, false);
     }

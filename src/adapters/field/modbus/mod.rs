@@ -24,11 +24,12 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Connects to nothing yet: the first transaction does.
-    pub fn new(bus: &site::Bus) -> Wire {
+    /// Connects to nothing yet: the first transaction does. `None`: on this bus nobody speaks Modbus.
+    pub fn new(bus: &site::Bus) -> Option<Wire> {
         match &bus.line {
-            site::Line::Tcp { host, port } => Wire::Tcp(TcpWire::new(host.clone(), *port, bus.timeout)),
-            site::Line::Rtu(port) => Wire::Rtu(Box::new(RtuWire::new(port.clone(), bus.timeout))),
+            site::Line::Tcp { host, port } => Some(Wire::Tcp(TcpWire::new(host.clone(), *port, bus.timeout))),
+            site::Line::Rtu(port) => Some(Wire::Rtu(Box::new(RtuWire::new(port.clone(), bus.timeout)))),
+            site::Line::Osdp(_) => None,
         }
     }
 

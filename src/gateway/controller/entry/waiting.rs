@@ -47,10 +47,13 @@ impl AtReader {
         self.deadline = Some(until);
     }
 
-    /// What was waited for, if anything; the reader is idle from here on, but for the digits.
+    /// What was waited for, if anything: with it go the digits that were typed meanwhile. Digits alone stay until
+    /// their time is over.
     pub fn take(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.take()?;
+        self.digits.clear();
         self.deadline = None;
-        self.waiting.take()
+        Some(waiting)
     }
 
     /// The time is over.

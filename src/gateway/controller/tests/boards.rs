@@ -78,6 +78,22 @@ fn a_serial_reader_is_lost_and_restored_by_its_line() {
 }
 
 #[test]
+fn what_a_reader_says_of_itself_is_told_once_when_it_begins_and_once_when_it_ends() {
+    let mut bench = Bench::new();
+    let tell = |bench: &mut Bench, news| types(&bench.tell(Input::Reader(ReaderIx(1), news)));
+    assert!(tell(&mut bench, ReaderNews::Tamper(false)).is_empty());
+    assert!(tell(&mut bench, ReaderNews::Power { failed: false }).is_empty());
+    assert_eq!(tell(&mut bench, ReaderNews::Tamper(true)), ["tamper.activated"]);
+    assert!(tell(&mut bench, ReaderNews::Tamper(true)).is_empty());
+    assert_eq!(tell(&mut bench, ReaderNews::Tamper(false)), ["tamper.cleared"]);
+    assert_eq!(tell(&mut bench, ReaderNews::Power { failed: true }), ["power.lost"]);
+    assert_eq!(tell(&mut bench, ReaderNews::Power { failed: false }), ["power.restored"]);
+    let distrusted = ReaderNews::Distrusted("in the clear".to_owned());
+    assert_eq!(tell(&mut bench, distrusted), ["security.reader_distrusted"]);
+    assert!(types(&bench.tell(Input::Reader(ReaderIx(9), ReaderNews::Tamper(true)))).is_empty());
+}
+
+#[test]
 fn what_belongs_to_no_door_is_ignored() {
     let mut bench = Bench::new();
     let nowhere = OutputRef { board: BoardIx(9), output: 9 };

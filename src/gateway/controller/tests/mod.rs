@@ -9,6 +9,7 @@ mod commands;
 mod elevators;
 mod floods;
 mod hall;
+mod installer;
 mod lockers;
 mod machines;
 mod on_a_bus;

@@ -169,6 +169,27 @@ fn digits_without_an_end_are_dropped_in_time_and_are_no_attempt() {
 }
 
 #[test]
+fn digits_do_not_outlive_their_time_because_somebody_else_was_let_in_meanwhile() {
+    let mut scene = Scene::new(&[staff("card_or_pin")]);
+    scene.put(&pin_credentials());
+    scene.types("99");
+    assert_eq!(access(&scene.card(FRONT_IN, ADA)), ["access.granted ada"]);
+    scene.wait(10_000);
+    assert_eq!(access(&scene.types("4711#")), ["access.granted ben"]);
+}
+
+#[test]
+fn digits_that_were_typed_for_a_card_go_with_it() {
+    let pins = json!({ "effect": "allow", "persons": ["ben"], "doors": ["front"], "authentication": "card_or_pin" });
+    let mut scene = Scene::new(&[staff("card_and_pin"), record("access_rule", "pins", pins)]);
+    scene.put(&pin_credentials());
+    scene.card(FRONT_IN, ADA);
+    scene.types("12");
+    assert_eq!(access(&scene.card(FRONT_IN, BEN)), ["access.denied pin_required ada", "access.granted ben"]);
+    assert_eq!(access(&scene.types("4711#")), ["access.granted ben"]);
+}
+
+#[test]
 fn a_revocation_that_comes_while_a_pin_is_typed_is_obeyed() {
     let mut scene = Scene::new(&[staff("card_and_pin")]);
     scene.card(FRONT_IN, ADA);

@@ -1,0 +1,223 @@
+//! The turns of all readers of one line. Owns who is asked next, how long an answer is waited for, and which frame
+//! is whose; must never let one reader's trouble reach another's session. Invariant: one command is on the line
+//! at a time; a frame counts only for the reader whose address it has and who was asked.
+//!
+//! Round robin, one transaction for each reader and turn, up to [`CHAIN_MAX`] where a handshake is under way, so
+//! that a reader that has lost its session has a new one before anybody else is asked.
+
+use std::time::Duration;
+
+use super::{
+    keys::Protection,
+    news::News,
+    reader::{Conversation, ReaderPlan},
+};
+use crate::{
+    domain::time::Mono,
+    wire::osdp::{
+        command::Command,
+        frame::{Decoder, FRAME_BYTES_MAX, Way},
+    },
+};
+
+/// A refused poll, the challenge, the proof.
+const CHAIN_MAX: u8 = 3;
+/// Without another byte for this long, and 20 characters, a frame has ended (the standard's inter-character limit).
+const CHARACTER_WITHIN: Duration = Duration::from_millis(20);
+/// At most so many bytes are taken at once; a line says less in any time between two looks.
+const BYTES_MAX: usize = 4096;
+
+/// The line, as its port is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinePlan {
+    pub baud: u32,
+    /// Start, data, parity and stop bits of one character.
+    pub bits_per_character: u32,
+}
+
+impl LinePlan {
+    pub fn characters(&self, count: usize) -> Duration {
+        let bits = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(u64::from(self.bits_per_character));
+        Duration::from_nanos(bits.saturating_mul(1_000_000_000) / u64::from(self.baud.max(1)))
+    }
+
+    /// Between two frames: the time of two characters.
+    fn gap(&self) -> Duration {
+        self.characters(2)
+    }
+}
+
+/// What the line should do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Put these on the line at once.
+    Send(Vec<u8>),
+    /// Listen; nothing is to be said before this.
+    Listen { until: Mono },
+}
+
+#[derive(Debug)]
+struct Flight {
+    reader: usize,
+    /// When its last byte has left.
+    sent: Mono,
+    deadline: Mono,
+}
+
+#[derive(Debug)]
+pub struct Panel {
+    line: LinePlan,
+    readers: Vec<Conversation>,
+    decoder: Decoder,
+    flight: Option<Flight>,
+    quiet_until: Mono,
+    turn: usize,
+    chain: u8,
+}
+
+/// The next look where nobody has anything to say.
+const IDLE: Duration = Duration::from_millis(500);
+
+impl Panel {
+    pub fn new(line: LinePlan, readers: Vec<ReaderPlan>, now: Mono) -> Panel {
+        Panel {
+            line,
+            readers: readers.into_iter().map(|plan| Conversation::new(plan, now)).collect(),
+            decoder: Decoder::default(),
+            flight: None,
+            quiet_until: now,
+            turn: 0,
+            chain: 0,
+        }
+    }
+
+    /// Something that a reader is to do, between polls; readers by their position.
+    pub fn wish(&mut self, reader: usize, command: Command) {
+        if let Some(reader) = self.readers.get_mut(reader) {
+            reader.wish(command);
+        }
+    }
+
+    pub fn protect(&mut self, now: Mono, reader: usize, protection: Protection) {
+        if let Some(conversation) = self.readers.get_mut(reader) {
+            conversation.protect(now, protection);
+            self.flight.take_if(|flight| flight.reader == reader);
+        }
+    }
+
+    pub fn is_online(&self, reader: usize) -> bool {
+        self.readers.get(reader).is_some_and(Conversation::is_online)
+    }
+
+    /// What to do now; what became known by time alone is added to `out`, with the reader's position.
+    pub fn next(&mut self, now: Mono, random: &mut dyn FnMut() -> [u8; 8], out: &mut Vec<(usize, News)>) -> Next {
+        if let Some(flight) = self.flight.take_if(|flight| flight.deadline <= now) {
+            self.decoder.quiet();
+            self.quiet_until = now;
+            if let Some(reader) = self.readers.get_mut(flight.reader) {
+                reader.unanswered(now);
+            }
+        }
+        self.tick(now, out);
+        if let Some(flight) = &self.flight {
+            return Next::Listen { until: flight.deadline };
+        }
+        if now < self.quiet_until {
+            return Next::Listen { until: self.quiet_until };
+        }
+        if let Some(at) = self.next_reader(now)
+            && let Some(reader) = self.readers.get_mut(at)
+        {
+            self.turn = at;
+            // A command that fits no frame cannot be made; were there one, it is dropped and the next is asked for.
+            if let Ok(Some(bytes)) = reader.speak(now, random) {
+                self.decoder.clear();
+                let sent = now + self.line.characters(bytes.len());
+                self.flight = Some(Flight { reader: at, sent, deadline: sent + reader.answers_within() });
+                return Next::Send(bytes);
+            }
+        }
+        let due = self.readers.iter().filter_map(|reader| reader.due(now)).min();
+        let soon = now + Duration::from_millis(1);
+        Next::Listen { until: due.map_or(now + IDLE, |due| due.max(soon).min(now + IDLE)) }
+    }
+
+    /// Bytes as they come.
+    pub fn hear(&mut self, now: Mono, bytes: &[u8], out: &mut Vec<(usize, News)>) {
+        self.decoder.push(bytes.get(..BYTES_MAX).unwrap_or(bytes));
+        while let Some(received) = self.decoder.next_frame() {
+            // Some converters hear themselves.
+            if received.frame.way == Way::Command {
+                continue;
+            }
+            let asked = self.flight.as_ref().map(|flight| (flight.reader, flight.sent));
+            let owner = self.readers.iter().position(|reader| reader.address() == received.frame.address);
+            let (Some(owner), Some((reader, sent))) = (owner, asked) else {
+                self.late(owner);
+                continue;
+            };
+            if owner != reader {
+                self.late(Some(owner));
+                continue;
+            }
+            let Some(conversation) = self.readers.get_mut(reader) else { continue };
+            let mut news = Vec::new();
+            if conversation.hear(now, &received, &mut news) {
+                conversation.answered_after(now.since(sent));
+                self.flight = None;
+                self.quiet_until = now + self.line.gap();
+            }
+            out.extend(news.into_iter().map(|news| (reader, news)));
+        }
+        match &mut self.flight {
+            // A frame that has begun is waited for.
+            Some(flight) if self.decoder.is_midway() => {
+                let last = flight.sent + super::reader::REPLY_WITHIN + self.line.characters(FRAME_BYTES_MAX);
+                let on = now + CHARACTER_WITHIN + self.line.characters(20);
+                flight.deadline = flight.deadline.max(on.min(last));
+            }
+            Some(_) => {}
+            None => self.quiet_until = self.quiet_until.max(now + self.line.gap()),
+        }
+    }
+
+    /// The port is gone, or was reopened: nothing that was on the line counts.
+    pub fn cut(&mut self, now: Mono, out: &mut Vec<(usize, News)>) {
+        self.decoder.clear();
+        if let Some(flight) = self.flight.take()
+            && let Some(reader) = self.readers.get_mut(flight.reader)
+        {
+            reader.unanswered(now);
+        }
+        self.readers.iter_mut().for_each(Conversation::was_cut);
+        self.tick(now, out);
+    }
+
+    fn tick(&mut self, now: Mono, out: &mut Vec<(usize, News)>) {
+        let mut news = Vec::new();
+        for (at, reader) in self.readers.iter_mut().enumerate() {
+            reader.tick(now, &mut news);
+            out.extend(news.drain(..).map(|news| (at, news)));
+        }
+    }
+
+    fn late(&mut self, reader: Option<usize>) {
+        if let Some(reader) = reader.and_then(|at| self.readers.get_mut(at)) {
+            reader.was_late();
+        }
+    }
+
+    /// The one whose handshake is under way, else the next that has something to say.
+    fn next_reader(&mut self, now: Mono) -> Option<usize> {
+        let is_due = |reader: &Conversation| reader.due(now).is_some_and(|due| due <= now);
+        let goes_on = |reader: &&Conversation| reader.is_beginning() && is_due(reader);
+        if self.chain < CHAIN_MAX && self.readers.get(self.turn).filter(goes_on).is_some() {
+            self.chain += 1;
+            return Some(self.turn);
+        }
+        self.chain = 1;
+        let count = self.readers.len();
+        (1..=count).map(|step| (self.turn + step) % count).find(|at| self.readers.get(*at).is_some_and(is_due))
+    }
+}

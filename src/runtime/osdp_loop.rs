@@ -1,0 +1,280 @@
+//! One loop per OSDP line: the panel's bytes to the port, and what became known to the doors. Owns the panel and
+//! the port; must never drop a card, and never show a key or a digit. Invariant: what reaches the doors from here
+//! was believed by the panel.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    adapters::field::osdp_port::OsdpPort,
+    config::site::{Line, OsdpKey, OsdpReader, Reader, ReaderSource, Site},
+    domain::{
+        fieldbus::{CardRead, RawCard},
+        ids::{BusIx, Id, ReaderIx},
+        time::Mono,
+    },
+    gateway::osdp::{KeyRing, LinePlan, News, Next, Panel, Protection, ReaderPlan, Scbk},
+    runtime::reader_loop::ReaderReport,
+    wire::osdp::{
+        frame::Check,
+        reply::{formatted_card, keypad_frame},
+    },
+};
+
+/// The loop goes round at least this often, also while the port is gone.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// The keys of all readers that have a secure channel, as they are now.
+pub type KeyRings = Arc<BTreeMap<ReaderIx, KeyRing>>;
+
+/// Where the loop's keys come from, and where it says which was taken.
+#[derive(Clone, Debug)]
+pub struct OsdpKeys {
+    pub rings: watch::Receiver<KeyRings>,
+    /// Full: the reader's next session says it again.
+    pub taken: mpsc::Sender<(ReaderIx, Scbk)>,
+}
+
+/// What the loop needs from outside.
+#[derive(Debug)]
+pub struct OsdpPorts {
+    /// Full: the line waits; nothing is lost.
+    pub reports: mpsc::Sender<ReaderReport>,
+    pub keys: OsdpKeys,
+    /// Counts turns of the loop: the watchdog looks whether it moves.
+    pub progress: Arc<AtomicU64>,
+    /// True ends the loop; so does the sender's going away.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One reader of the line.
+#[derive(Clone, Debug)]
+struct Member {
+    ix: ReaderIx,
+    id: Id,
+    has_keypad: bool,
+    source: OsdpReader,
+}
+
+/// The members of one line.
+#[derive(Clone, Debug)]
+pub struct OsdpLine {
+    line: LinePlan,
+    members: Vec<Member>,
+}
+
+impl OsdpLine {
+    /// `None`: not an OSDP bus.
+    pub fn of(site: &Site, bus: BusIx) -> Option<(OsdpLine, OsdpPort)> {
+        let Line::Osdp(port) = &site.buses.iter().find(|known| known.bus == bus)?.line else { return None };
+        let member = |reader: &Reader| match &reader.source {
+            ReaderSource::Osdp(source) if source.bus == bus => Some(Member {
+                ix: reader.reader,
+                id: reader.id.clone(),
+                has_keypad: site.field.keypads.contains_key(&reader.reader),
+                source: source.clone(),
+            }),
+            _ => None,
+        };
+        let members = site.readers.iter().filter_map(member).collect();
+        let bits_per_character = 9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
+        let line = LinePlan { baud: port.baud, bits_per_character };
+        Some((OsdpLine { line, members }, OsdpPort::new(port.clone())))
+    }
+
+    fn protection(&self, at: usize, rings: &KeyRings) -> Option<Protection> {
+        let member = self.members.get(at)?;
+        Some(match member.source.key {
+            OsdpKey::Off => Protection::Plain,
+            OsdpKey::File(_) | OsdpKey::Installed => {
+                Protection::Secure(rings.get(&member.ix).cloned().unwrap_or_default())
+            }
+        })
+    }
+}
+
+enum Event {
+    Heard(Result<usize, String>),
+    Keys,
+    Due,
+    Stop,
+}
+
+/// Runs until told to stop, or until nobody takes its reports any more.
+pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock: impl Fn() -> Mono) {
+    let rings = ports.keys.rings.borrow_and_update().clone();
+    let plan = |(at, member): (usize, &Member)| {
+        Some(ReaderPlan {
+            address: member.source.address,
+            protection: line.protection(at, &rings)?,
+            check: if member.source.crc { Check::Crc } else { Check::Checksum },
+            lost_after: member.source.lost_after,
+        })
+    };
+    let plans = line.members.iter().enumerate().filter_map(plan).collect();
+    let mut panel = Panel::new(line.line, plans, clock());
+    let mut news: Vec<(usize, News)> = Vec::new();
+    let mut buffer = [0; 1024];
+    let mut gone: Option<String> = None;
+    loop {
+        ports.progress.fetch_add(1, Ordering::Relaxed);
+        if *ports.stop.borrow() || ports.stop.has_changed().is_err() {
+            return;
+        }
+        if let Err(detail) = port.open() {
+            // Said once; the readers are told lost in their time.
+            if gone.is_none() {
+                tracing::warn!(detail, "the port of an OSDP line cannot be used");
+            }
+            gone = Some(detail);
+            panel.cut(clock(), &mut news);
+        } else if gone.take().is_some() {
+            tracing::info!("the port of an OSDP line is back");
+        }
+        let next = match fresh() {
+            Some(random) if port.is_open() => panel.next(clock(), &mut || random, &mut news),
+            _ => Next::Listen { until: clock() + ROUND },
+        };
+        let until = match next {
+            Next::Send(bytes) => {
+                if let Err(detail) = port.send(&bytes).await {
+                    tracing::warn!(detail, "the port of an OSDP line failed");
+                    gone = Some(detail);
+                    panel.cut(clock(), &mut news);
+                }
+                // The answer is waited for in the next round.
+                continue;
+            }
+            Next::Listen { until } => until,
+        };
+        if !deliver(&line, &mut news, &ports).await {
+            return;
+        }
+        match next_event(&mut port, &mut buffer, until.since(clock()).min(ROUND), &mut ports).await {
+            Event::Heard(Ok(count)) => panel.hear(clock(), buffer.get(..count).unwrap_or_default(), &mut news),
+            Event::Heard(Err(detail)) => {
+                tracing::warn!(detail, "the port of an OSDP line failed");
+                gone = Some(detail);
+                panel.cut(clock(), &mut news);
+            }
+            Event::Keys => {
+                let rings = ports.keys.rings.borrow_and_update().clone();
+                for at in 0..line.members.len() {
+                    if let Some(protection) = line.protection(at, &rings) {
+                        panel.protect(clock(), at, protection);
+                    }
+                }
+            }
+            Event::Due => {}
+            Event::Stop => return,
+        }
+        if !deliver(&line, &mut news, &ports).await {
+            return;
+        }
+    }
+}
+
+/// The only place that waits.
+async fn next_event(port: &mut OsdpPort, buffer: &mut [u8], wait: Duration, ports: &mut OsdpPorts) -> Event {
+    let open = port.is_open();
+    tokio::select! {
+        biased;
+        _ = ports.stop.wait_for(|stop| *stop) => Event::Stop,
+        heard = port.receive(buffer), if open => Event::Heard(heard),
+        Ok(()) = ports.keys.rings.changed() => { ports.keys.rings.mark_changed(); Event::Keys }
+        () = tokio::time::sleep(wait) => Event::Due,
+    }
+}
+
+/// For one handshake.
+fn fresh() -> Option<[u8; 8]> {
+    let mut random = [0; 8];
+    SystemRandom::new().fill(&mut random).ok()?;
+    Some(random)
+}
+
+/// False: nobody listens any more.
+async fn deliver(line: &OsdpLine, news: &mut Vec<(usize, News)>, ports: &OsdpPorts) -> bool {
+    for (at, news) in news.drain(..) {
+        let Some(member) = line.members.get(at) else { continue };
+        for report in reports(member, news, &ports.keys) {
+            if ports.reports.send(report).await.is_err() {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
+    let (reader, id) = (member.ix, &member.id);
+    let read = |card: RawCard| ReaderReport::Card(CardRead { reader, card });
+    match news {
+        News::Online => vec![ReaderReport::Restored(reader)],
+        News::Lost { detail } => vec![ReaderReport::Lost(reader, detail)],
+        News::Card(card) => match card.value() {
+            Some(value) => vec![read(RawCard { bits: card.bits, value })],
+            None => {
+                tracing::warn!(reader = %id, bits = card.bits, "a card of no or of more than 128 bits was not read");
+                Vec::new()
+            }
+        },
+        News::Formatted { text, .. } => match formatted_card(&text) {
+            Some((bits, value)) => vec![read(RawCard { bits, value })],
+            None => {
+                tracing::warn!(reader = %id, bytes = text.len(), "a formatted card of more than 128 bits was not read");
+                Vec::new()
+            }
+        },
+        News::Keys { digits, .. } if member.has_keypad => {
+            digits.iter().filter_map(|key| keypad_frame(*key)).map(|value| read(RawCard { bits: 4, value })).collect()
+        }
+        News::Keys { .. } => {
+            tracing::debug!(reader = %id, "a key of a reader that has no `keypad` in the configuration");
+            Vec::new()
+        }
+        News::Tamper(active) => vec![ReaderReport::Tamper(reader, active)],
+        News::Power { failed } => vec![ReaderReport::Power(reader, failed)],
+        News::Security { detail } => vec![ReaderReport::Distrusted(reader, detail)],
+        News::Identified(who) => {
+            let vendor = who.vendor.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let [major, minor, build] = who.firmware;
+            tracing::info!(reader = %id, vendor, model = who.model, serial = who.serial,
+                firmware = format!("{major}.{minor}.{build}"), "an OSDP reader said who it is");
+            Vec::new()
+        }
+        News::KeyTaken(key) => {
+            tracing::info!(reader = %id, "an OSDP reader has taken its key");
+            if keys.taken.try_send((reader, key)).is_err() {
+                tracing::warn!(reader = %id, "that it took its key could not be noted yet");
+            }
+            Vec::new()
+        }
+        News::InstallEnded { detail } => {
+            tracing::warn!(reader = %id, detail, "installing an OSDP reader ended without a key");
+            Vec::new()
+        }
+        News::Refused { code, nak } => {
+            tracing::debug!(reader = %id, code, ?nak, "an OSDP reader refused a command");
+            Vec::new()
+        }
+        News::Capable(capabilities) => {
+            tracing::debug!(reader = %id, ?capabilities, "what an OSDP reader can do");
+            Vec::new()
+        }
+        News::Com { address, baud } => {
+            tracing::info!(reader = %id, address, baud, "an OSDP reader took other line settings");
+            Vec::new()
+        }
+        News::Inputs(_) | News::Outputs(_) => Vec::new(),
+    }
+}

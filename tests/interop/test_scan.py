@@ -1,0 +1,63 @@
+"""`latchd scan` against boards that pymodbus plays: what it finds, and that it moves nothing."""
+
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+from conftest import Board, Timeline, free_port, latchd_binary, terminate
+
+
+def line(tmp_path):
+    near, far = tmp_path / "near", tmp_path / "far"
+    link = subprocess.Popen(["socat", *(f"pty,raw,echo=0,link={end}" for end in (near, far))])
+    deadline = time.monotonic() + 5
+    while not (near.exists() and far.exists()):
+        assert time.monotonic() < deadline, "socat made no ports"
+        time.sleep(0.02)
+    return link, near, far
+
+
+@pytest.fixture(params=["tcp", "rtu"])
+def board(request, tmp_path):
+    if request.param == "tcp":
+        where = f"127.0.0.1:{free_port()}"
+        board = Board(Timeline(), "--tcp", where.rsplit(":", 1)[1])
+        yield SimpleNamespace(board=board, arguments=[where, "--units", "1-3"])
+        board.stop()
+        return
+    link, near, far = line(tmp_path)
+    board = Board(Timeline(), "--rtu", str(far), "--baud", "19200")
+    # Pseudo-terminals know neither speed nor parity.
+    arguments = [str(near), "--units", "1-3", "--baud", "19200", "--parity", "none"]
+    yield SimpleNamespace(board=board, arguments=arguments)
+    board.stop()
+    terminate(link)
+
+
+def scan(*arguments):
+    return subprocess.run([latchd_binary(), "scan", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_a_board_is_found_with_what_it_has_and_no_coil_is_touched(board):
+    found = scan(*board.arguments)
+    assert found.returncode == 0, found.stderr
+    head, *lines = found.stdout.splitlines()
+    assert board.arguments[0] in head
+    [line] = [line for line in lines if line.strip().startswith("unit 1 ")]
+    assert "coils 0-" in line and "discrete inputs 0-" in line
+    assert board.board.changes == []
+
+
+def test_where_nobody_answers_it_says_what_to_look_at(tmp_path):
+    link, near, _ = line(tmp_path)
+    nothing = scan(str(near), "--units", "1-2", "--timeout-ms", "5")
+    terminate(link)
+    assert nothing.returncode == 1
+    assert "nothing answered; look at power" in nothing.stdout
+
+
+def test_a_port_that_is_not_there_is_named():
+    missing = scan("/dev/no-such-port", "--units", "1")
+    assert missing.returncode == 1
+    assert "/dev/no-such-port" in missing.stderr and "plugged in" in missing.stderr
