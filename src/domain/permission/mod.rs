@@ -52,6 +52,7 @@ use super::{
     ids::Id,
     operator::{Authority, Targets},
     record::Record,
+    schedule::Clock,
     time::Now,
     topology::Topology,
 };
@@ -71,7 +72,7 @@ pub struct Permissions {
     version: SetVersion,
     /// False before the first set: then nobody is known and nothing is granted.
     present: bool,
-    zone: TimeZone,
+    clock: Arc<Clock>,
     places: Places,
     people: People,
     rule_bodies: Arc<RuleBodies>,
@@ -94,7 +95,7 @@ impl Permissions {
         Permissions {
             version: SetVersion::default(),
             present: false,
-            zone,
+            clock: Arc::new(Clock::new(&zone)),
             places,
             people: People::default(),
             rule_bodies: Arc::default(),
@@ -145,7 +146,7 @@ impl Permissions {
     }
 
     pub fn zone(&self) -> &TimeZone {
-        &self.zone
+        self.clock.zone()
     }
 
     pub fn operator(&self, operator: &Id) -> Option<&Authority> {
