@@ -5,7 +5,7 @@ use std::fs;
 
 use latchd::{domain::door::ContactState, wire::outcome::Stage};
 use latchd_sim::{
-    board::{FLASH_OFF, FLASH_ON, Write},
+    board::{FLASH_OFF, FLASH_ON, SimBoard, Write},
     cloud::Wish,
     site::LOCK_COIL,
 };
@@ -67,14 +67,15 @@ fn a_kill_in_the_middle_of_a_momentary_unlocking_leaves_no_door_open() {
         let jti = world.wish(&Wish::new("op-ada", "door.open_and_close", args));
         world.stage(&jti, Stage::Actuated);
     }
+    // Until the relay was read back the timer is set for what the command may last at most, then for its dwell.
+    let dwells =
+        |board: &SimBoard| matches!(board.look().writes().last(), Some((_, Write::Timer { count: 20..=32, .. })));
+    world.until("the timers of the dwell", || dwells(&front) && dwells(&glass));
     assert!(front.coil(LOCK_COIL) && !glass.coil(LOCK_COIL), "read back: both are open");
     world.kill();
     assert!(front.coil(LOCK_COIL) && !glass.coil(LOCK_COIL), "and still are when the daemon is dead");
-    let writes = |board: &latchd_sim::board::SimBoard| -> Vec<Write> {
-        board.take_writes().into_iter().map(|(_, write)| write).collect()
-    };
+    let writes = |board: &SimBoard| -> Vec<Write> { board.take_writes().into_iter().map(|(_, write)| write).collect() };
     let (strike, magnet) = (writes(&front), writes(&glass));
-    // Until the relay has been read back the timer is set for what the command may last at most.
     assert!(matches!(strike.last(), Some(Write::Timer { address: FLASH_ON, count: 20..=32 })), "{strike:?}");
     assert!(matches!(magnet.last(), Some(Write::Timer { address: FLASH_OFF, count: 20..=32 })), "{magnet:?}");
     assert!(strike.iter().chain(&magnet).all(|write| matches!(write, Write::Timer { .. })), "{strike:?} {magnet:?}");
