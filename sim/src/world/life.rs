@@ -162,11 +162,8 @@ impl World {
         let (mut wish, asked) = self.wish();
         match self.rng.below(4) {
             0 => {
-                let wish = self.cancel_wish();
-                let wall = self.wall();
-                let (jti, message) = self.cloud.command(wall, &wish);
-                self.line(format_args!("cloud: {} {} {jti}", wish.cmd, wish.args));
-                self.send_command(jti, message);
+                let (wish, asked) = self.cancel_wish();
+                self.issue(&wish, asked, false);
             }
             // For an earlier run of the daemon.
             1 => {
