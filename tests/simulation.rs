@@ -40,6 +40,11 @@ fn every_invariant_holds_through_faults_and_crashes_and_all_converges_after_them
         "reordered",
         "orders",
         "cards",
+        "visits at keypads",
+        "rides",
+        "visits at lockers",
+        "edits made",
+        "reports",
     ] {
         assert!(happened.get(what).is_some_and(|count| *count > 0), "there were no {what}: {happened:?}");
     }
