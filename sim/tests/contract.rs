@@ -337,6 +337,7 @@ fn states_and_status_validate_as_they_are_sent() {
             staleness_ms,
             clock: ClockTrust::Untrusted,
             backlog: 0,
+            alarms: 0,
             log_id: id("log-1"),
         };
         assert_sent("Status", &sealer().seal_status(NOW, &NodeStatus::Online(online)).unwrap());

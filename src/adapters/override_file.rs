@@ -110,7 +110,13 @@ mod tests {
 
     fn kept(toml: &str) -> Override {
         let id = |text| Id::new(text).unwrap();
-        let file = PutFile { toml: toml.to_owned(), operator: id("ada"), issuer: "cloud".to_owned(), jti: id("put-1") };
+        let file = PutFile {
+            toml: toml.to_owned(),
+            operator: id("ada"),
+            issuer: "cloud".to_owned(),
+            jti: id("put-1"),
+            kid: None,
+        };
         Override { confirmed: Some(file), ..Override::default() }
     }
 

@@ -51,6 +51,9 @@ pub struct PutFile {
     pub operator: Id,
     pub issuer: String,
     pub jti: Id,
+    /// The key that signed the command: revoked, it takes the trial along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<Id>,
 }
 
 impl PutFile {
@@ -239,7 +242,13 @@ mod tests {
 
     fn file(toml: &str) -> PutFile {
         let id = |text| Id::new(text).unwrap();
-        PutFile { toml: toml.to_owned(), operator: id("ada"), issuer: "cloud".to_owned(), jti: id("put-1") }
+        PutFile {
+            toml: toml.to_owned(),
+            operator: id("ada"),
+            issuer: "cloud".to_owned(),
+            jti: id("put-1"),
+            kid: Some(id("cmd-1")),
+        }
     }
 
     fn over(text: &str) -> Override {

@@ -82,6 +82,8 @@ pub enum RollbackCause {
     InstallerEdited,
     /// It, or what it names, cannot be read any more; `detail` says why.
     Damaged,
+    /// The key that signed the command was revoked during the trial.
+    KeyRevoked,
 }
 
 impl RollbackCause {
@@ -92,6 +94,7 @@ impl RollbackCause {
             RollbackCause::Failed => "the daemon could not run with it",
             RollbackCause::InstallerEdited => "the installer's file was changed",
             RollbackCause::Damaged => "it cannot be read any more",
+            RollbackCause::KeyRevoked => "the key that signed the command was revoked",
         }
     }
 }
@@ -172,7 +175,10 @@ pub enum AlarmSource {
     },
     EmergencyCard {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
     },
 }
 
@@ -240,6 +246,9 @@ pub enum EventBody {
     FireActivated { input: String },
     #[serde(rename = "fire.cleared")]
     FireCleared { input: String },
+    /// A contract of the set cannot be enforced on this node, and is not.
+    #[serde(rename = "contract.refused")]
+    ContractRefused { contract: Id, locker: Id, reason: String },
     /// A key was put into its compartment for the first time.
     #[serde(rename = "key.added")]
     KeyAdded {
@@ -332,7 +341,12 @@ pub enum EventBody {
     /// neither, at a reader for PINs alone.
     #[serde(rename = "access.pin_locked_out")]
     AccessPinLockedOut {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cabinet: Option<Id>,
         reader: Id,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         person: Option<Id>,
@@ -345,7 +359,10 @@ pub enum EventBody {
     /// shows it.
     #[serde(rename = "access.duress")]
     AccessDuress {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,
@@ -353,11 +370,14 @@ pub enum EventBody {
         credential: Option<Id>,
         granted: bool,
     },
-    /// An emergency card opened a door; `uses` of it on this node so far.
+    /// An emergency card opened a door or enabled floors; `uses` of it on this node so far.
     #[serde(rename = "emergency.used")]
     EmergencyUsed {
         emergency_card: Id,
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         reader: Id,
         uses: u32,
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -391,7 +411,10 @@ pub enum EventBody {
     /// refused for it.
     #[serde(rename = "apb.violated")]
     ApbViolated {
-        door: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
         person: Id,

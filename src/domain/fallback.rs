@@ -22,7 +22,8 @@ use super::{
     time::{ClockTrust, Mono, Now},
 };
 
-/// The count of the time without a beat is kept this often: at most so much of it is lost with a crash.
+/// The count of the time without a beat is kept this often, and whenever something that waited for it has come: at
+/// most so much of it is lost with a crash.
 const KEEP_EVERY: Duration = Duration::from_secs(300);
 
 /// How long there was no beat.
@@ -117,14 +118,21 @@ impl Beatless {
         }
     }
 
-    /// What is to be written down by now.
-    pub fn keep(&mut self, now: Mono, cloud: &CloudState) -> Option<Result<Kept, KeptKey>> {
+    /// What is to be written down by now. `limits`: what somebody waits for; one that has come is written down at
+    /// once, so that no crash takes it back.
+    pub fn keep(
+        &mut self,
+        now: Mono,
+        cloud: &CloudState,
+        limits: impl IntoIterator<Item = Duration>,
+    ) -> Option<Result<Kept, KeptKey>> {
         let counted = self.counted(now, cloud);
-        if counted < KEEP_EVERY {
+        let known = Duration::from_secs(self.kept.unwrap_or(0));
+        if counted < known && counted < KEEP_EVERY {
             return self.kept.take().map(|_| Err(KeptKey::without_beat()));
         }
-        let known = Duration::from_secs(self.kept.unwrap_or(0));
-        let due = counted < known || counted - known >= KEEP_EVERY;
+        let reached = limits.into_iter().any(|limit| known < limit && limit <= counted);
+        let due = reached || counted < known || counted - known >= KEEP_EVERY;
         due.then(|| {
             let seconds = counted.as_secs();
             self.kept = Some(seconds);
@@ -229,7 +237,7 @@ mod tests {
         let mut kept = None;
         let mut written = 0;
         for second in 0..=1000 {
-            if let Some(Ok(value)) = beatless.keep(at(second).mono, &offline) {
+            if let Some(Ok(value)) = beatless.keep(at(second).mono, &offline, []) {
                 kept = Some(value);
                 written += 1;
             }
@@ -242,9 +250,24 @@ mod tests {
 
         let back = CloudState { last_beat: Some(Confirmation::ThisRun(at(160).mono)), ..offline };
         assert_eq!(beatless.alone(at(170), &back).at_least, Duration::from_secs(10));
-        assert_eq!(beatless.keep(at(170).mono, &back), Some(Err(KeptKey::without_beat())));
-        assert_eq!(beatless.keep(at(170).mono, &back), None);
-        assert_eq!(beatless.keep(at(460).mono, &back), Some(Ok(Kept::WithoutBeat { seconds: 300 })));
+        assert_eq!(beatless.keep(at(170).mono, &back, []), Some(Err(KeptKey::without_beat())));
+        assert_eq!(beatless.keep(at(170).mono, &back, []), None);
+        assert_eq!(beatless.keep(at(460).mono, &back, []), Some(Ok(Kept::WithoutBeat { seconds: 300 })));
+    }
+
+    #[test]
+    fn what_somebody_waited_for_has_come_for_the_next_run_as_well() {
+        let offline = CloudState { last_beat: Some(Confirmation::Before(Wall::EPOCH)), ..CloudState::default() };
+        let limit = Duration::from_secs(90);
+        let mut beatless = Beatless::new(&[], Mono::ZERO);
+        assert_eq!(beatless.keep(at(89).mono, &offline, [limit]), None);
+        assert_eq!(beatless.keep(at(91).mono, &offline, [limit]), Some(Ok(Kept::WithoutBeat { seconds: 91 })));
+        assert_eq!(beatless.keep(at(92).mono, &offline, [limit]), None, "once");
+        let mut next = Beatless::new(&[Kept::WithoutBeat { seconds: 91 }], Mono::ZERO);
+        assert!(next.alone(at(0), &offline).at_least >= limit);
+        assert_eq!(next.keep(at(1).mono, &offline, [limit]), None);
+        let back = CloudState { last_beat: Some(Confirmation::ThisRun(at(2).mono)), ..offline };
+        assert_eq!(next.keep(at(3).mono, &back, [limit]), Some(Err(KeptKey::without_beat())));
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub enum Task {
         output: Id,
         action: OutputAction,
     },
+    /// `door.cancel_delay`: what system events, or this one, have put off at a door.
+    CancelDelays {
+        door: DoorIx,
+        system_event: Option<Id>,
+    },
     /// `alarm.acknowledge` of an alarm that belongs to no door.
     AcknowledgeAlarm {
         alarm: Id,

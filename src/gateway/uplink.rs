@@ -87,6 +87,8 @@ pub enum Input {
     },
     Clock(Vec<ClockNote>),
     Telemetry(Box<Telemetry>),
+    /// So many alarms stand.
+    Alarms(u64),
     /// Something of the node itself is to be told.
     Event(EventBody),
     Timeout,
@@ -137,7 +139,7 @@ pub struct Uplink {
     keys_jws: Arc<str>,
     connected: bool,
     cloud: CloudState,
-    /// As the doors told them last: without the delays, which are the desk's.
+    /// As the doors told them last: without the delays that are the desk's.
     doors: BTreeMap<Id, DoorStatus>,
 }
 
@@ -221,6 +223,7 @@ impl Uplink {
             Input::Telemetry(telemetry) => {
                 self.tell_session(now, session::Input::Telemetry(telemetry), entropy, act);
             }
+            Input::Alarms(standing) => self.tell_session(now, session::Input::Alarms(standing), entropy, act),
             Input::Event(body) => self.record(now, body, act),
             Input::Timeout => {
                 while self.desk.next_deadline().is_some_and(|due| due <= now.mono) {
@@ -246,9 +249,9 @@ impl Uplink {
         self.tell_session(now, session::Input::Timeout, entropy, act);
     }
 
-    /// The doors know nothing of what the desk has delayed.
+    /// The doors know of what system events have put off, and nothing of what the desk has delayed.
     fn with_delays(&self, door: &DoorStatus) -> DoorStatus {
-        DoorStatus { delays: self.desk.delays_at(&door.door), ..door.clone() }
+        door.clone().with_delays(self.desk.delays_at(&door.door))
     }
 
     fn tell_session(&mut self, now: Now, input: session::Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {

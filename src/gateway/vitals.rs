@@ -129,6 +129,8 @@ pub struct Vitals {
     pub boards: Vec<BoardVitals>,
     /// Commits that the ledger had no room for, now.
     pub commits_waiting: AtomicU64,
+    /// Alarms that stand and nobody has acknowledged, now.
+    pub alarms: AtomicU64,
     pub events: AtomicU64,
     pub granted: AtomicU64,
     pub denied: AtomicU64,
@@ -164,6 +166,11 @@ impl Vitals {
         match &event.body {
             EventBody::AccessGranted(_) => drop(self.granted.fetch_add(1, Relaxed)),
             EventBody::AccessDenied(_) => drop(self.denied.fetch_add(1, Relaxed)),
+            EventBody::AlarmRaised { times: 1, .. } => drop(self.alarms.fetch_add(1, Relaxed)),
+            EventBody::AlarmAcknowledged { .. } | EventBody::AlarmForgotten { .. } => {
+                // Of this thread alone, so nothing is lost between the two.
+                self.alarms.store(self.alarms.load(Relaxed).saturating_sub(1), Relaxed);
+            }
             _ => {}
         }
     }

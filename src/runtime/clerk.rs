@@ -172,7 +172,7 @@ impl Desk {
     }
 
     fn carry_out(&mut self, errand: Errand, after: &mut Vec<News>) -> Answered {
-        let Errand { operator, issuer, jti, scope, body, figures, .. } = errand;
+        let Errand { operator, issuer, jti, kid, scope, body, figures, .. } = errand;
         match body {
             CommandBody::NodeReboot(_) => match self.office.site.node.reboot {
                 Some(_) => {
@@ -196,7 +196,7 @@ impl Desk {
             CommandBody::ConfigurationGet(args) => self.configuration(args.offset.unwrap_or(0)),
             CommandBody::ConfigurationPut(args) => {
                 let ConfigurationPutArgs { toml, expect_sha256, confirm_within_s } = args;
-                let file = PutFile { toml, operator, issuer, jti };
+                let file = PutFile { toml, operator, issuer, jti, kid: Some(kid) };
                 let within = Duration::from_secs(u64::from(confirm_within_s));
                 self.put(file, expect_sha256.as_deref().and_then(unhex32), within, after)
             }

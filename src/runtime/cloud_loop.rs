@@ -20,7 +20,7 @@ use crate::{
         store::{SledKv, ledger_thread::StoreHealth},
     },
     domain::{
-        event::{EventBody, Refusal},
+        event::{EventBody, Refusal, RollbackCause},
         order::{OrderReport, Progress},
         time::Now,
     },
@@ -82,8 +82,8 @@ pub enum End {
     Stopped,
     /// The daemon begins anew: a configuration waits for its trial.
     Trial,
-    /// The daemon begins anew: nobody confirmed the trial in time.
-    TrialOver,
+    /// The daemon begins anew: nobody confirmed the trial in time, or its command is worth nothing any more.
+    TrialOver(RollbackCause),
     /// The daemon stops, to be started anew.
     Reboot,
 }
@@ -158,6 +158,8 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             perform(now, action, &mut inlets.link, outlets, &mut answers);
         });
         answers.extend(settled);
+        let alarms = Input::Alarms(self.outlets.vitals.alarms.load(Relaxed));
+        answers.extend(Some(alarms));
         self.answer(answers);
         while !matches!(self.phase, Phase::Left) {
             let wake = self.next_event().await;
@@ -305,6 +307,7 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             {
                 self.handle(Input::Telemetry(Box::new(telemetry)));
             }
+            self.handle(Input::Alarms(self.outlets.vitals.alarms.load(Relaxed)));
             if Instant::now() >= self.vouchers_at {
                 self.vouchers_at = Instant::now() + VOUCHERS_EVERY;
                 self.outlets.clock.look_for_vouchers();
@@ -314,8 +317,15 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             self.inlets.told_with = u64::MAX;
             self.outlets.clerk.told();
         }
-        if let Some(trial) = self.inlets.trial.take_if(|trial| trial.until <= self.outlets.clock.now().mono) {
-            self.begin_anew(End::TrialOver, trial.back);
+        let (now, keys) = (self.outlets.clock.now().mono, self.uplink.session().keys());
+        let over = |trial: &RunningTrial| match &trial.kid {
+            Some(kid) if keys.is_revoked(kid) => Some(RollbackCause::KeyRevoked),
+            _ => (trial.until <= now).then_some(RollbackCause::NotConfirmed),
+        };
+        if let Some(cause) = self.inlets.trial.as_ref().and_then(over)
+            && let Some(trial) = self.inlets.trial.take()
+        {
+            self.begin_anew(End::TrialOver(cause), trial.back);
         }
         let enforced = *self.outlets.doors.enforced.borrow();
         self.outlets.watchdog.look(enforced);

@@ -23,7 +23,7 @@ use crate::{
         door::DoorConfig,
         event::{EventBody, RollbackCause},
         fieldbus::OutputAddress,
-        ids::DoorIx,
+        ids::{DoorIx, Id},
         outputs::Level,
         time::Mono,
     },
@@ -45,6 +45,8 @@ pub struct Begin {
 #[derive(Clone, Debug)]
 pub struct RunningTrial {
     pub of: CommandKey,
+    /// The key that signed its command.
+    pub kid: Option<Id>,
     pub until: Mono,
     /// How the field is left when the time is over.
     pub back: Pause,
@@ -157,7 +159,7 @@ impl Keeper {
         let trial = match &self.running {
             InForce::Trial { file, left } => {
                 let back = pause(&self.site, &self.site_without_trial());
-                Some(RunningTrial { of: key(file), until: clock::mono() + *left, back })
+                Some(RunningTrial { of: key(file), kid: file.kid.clone(), until: clock::mono() + *left, back })
             }
             InForce::Installer | InForce::Confirmed(_) => None,
         };

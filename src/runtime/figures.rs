@@ -47,7 +47,8 @@ impl Sources {
 
     pub fn gauges(&self, gauges: Gauges) -> Gauges {
         let commits_waiting = self.vitals.commits_waiting.load(Relaxed);
-        Gauges { commits_waiting, memory_bytes: process::memory_bytes(), ..gauges }
+        let alarms = self.vitals.alarms.load(Relaxed);
+        Gauges { commits_waiting, alarms, memory_bytes: process::memory_bytes(), ..gauges }
     }
 
     pub fn look(&self) -> Looks {

@@ -4,7 +4,10 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,7 @@ use crate::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
         ids::Id,
+        kept::Kept,
         permission::SetVersion,
         time::Now,
     },
@@ -177,8 +181,8 @@ fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Resu
         let ended = run_once(begin, &mut daemon);
         let mut keeper = keeper.lock();
         match ended {
-            Ok((End::TrialOver, doors)) => {
-                keeper.end_trial(RollbackCause::NotConfirmed, None);
+            Ok((End::TrialOver(cause), doors)) => {
+                keeper.end_trial(cause, None);
                 if let Err(stuck) = doors {
                     break Err(RunError::Doors(stuck));
                 }
@@ -229,6 +233,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
+    let alarms = recovered.kept.values().filter(|kept| matches!(kept, Kept::Alarm { .. })).count();
+    vitals.alarms.store(alarms as u64, Relaxed);
     let (mut mirror, mut opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();

@@ -71,6 +71,8 @@ pub struct Gauges {
     pub commands_open: u64,
     pub commands_remembered: u64,
     pub live_subscriptions: u64,
+    /// Alarms that stand and nobody has acknowledged.
+    pub alarms: u64,
     /// Of this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]

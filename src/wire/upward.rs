@@ -342,6 +342,8 @@ pub struct Online {
     pub clock: ClockTrust,
     /// Events that the cloud has not acknowledged yet.
     pub backlog: u64,
+    /// Alarms that stand and nobody has acknowledged.
+    pub alarms: u64,
     /// The event log in use.
     pub log_id: Id,
 }

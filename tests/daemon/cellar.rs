@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use crate::world::{ADA, PATIENCE, STRANGER, World};
 
 /// Where locker-16ch has its occupancy inputs.
-const OCCUPIED: u16 = 16;
+pub const OCCUPIED: u16 = 16;
 
-struct Cellar {
-    world: World,
-    lift: SimBoard,
-    keys: SimBoard,
-    server: Option<TcpServer>,
+pub struct Cellar {
+    pub world: World,
+    pub lift: SimBoard,
+    pub keys: SimBoard,
+    pub server: Option<TcpServer>,
     address: SocketAddr,
 }
 
@@ -89,7 +89,12 @@ fn hashed(text: &str) -> Value {
 
 impl Cellar {
     /// The daemon runs; staff may go to floors 0 and 2, and Ada has the contract for the first compartment.
-    fn running(more: &[(&str, &str, Value)]) -> Cellar {
+    pub fn running(more: &[(&str, &str, Value)]) -> Cellar {
+        Cellar::with("", "", more)
+    }
+
+    /// With something else in its site file.
+    pub fn with(from: &str, to: &str, more: &[(&str, &str, Value)]) -> Cellar {
         let mut world = World::new();
         let (lift, keys) = (SimBoard::new(1), SimBoard::new(2));
         (0..4).for_each(|contact| keys.set_input(contact, true));
@@ -98,7 +103,13 @@ impl Cellar {
         let address = server.address();
         let profile = include_str!("../../config/profiles/locker-16ch.toml");
         std::fs::write(world.site.directory.join("profiles/locker-16ch.toml"), profile).unwrap();
-        world.site.configure("\n[[reader]]\nid = \"front-in\"\n", &configuration(address)).unwrap();
+        world
+            .site
+            .configure(
+                "\n[[reader]]\nid = \"front-in\"\n",
+                &if from.is_empty() { configuration(address) } else { configuration(address).replace(from, to) },
+            )
+            .unwrap();
         world.start();
         world.site.publish_set().unwrap();
         world.applied(1);
@@ -120,21 +131,21 @@ impl Cellar {
         Cellar { world, lift, keys, server: Some(server), address }
     }
 
-    fn coil(&self, board: &SimBoard, address: u16, on: bool) {
+    pub fn coil(&self, board: &SimBoard, address: u16, on: bool) {
         let reached = board.until(|registers| registers.coil(address) == on);
         let reached = self.world.block_on(async { tokio::time::timeout(PATIENCE, reached).await });
         assert!(reached.is_ok(), "coil {address} did not become {on}");
     }
 
     /// Until the daemon has seen what a board shows now.
-    fn seen(&self, board: &SimBoard) {
+    pub fn seen(&self, board: &SimBoard) {
         let before = board.look().requests();
         let reached = board.until(|registers| registers.requests() >= before + 12);
         let reached = self.world.block_on(async { tokio::time::timeout(PATIENCE, reached).await });
         assert!(reached.is_ok(), "the board is not polled");
     }
 
-    fn types(&self, keys: &str) {
+    pub fn types(&self, keys: &str) {
         for key in keys.chars() {
             let value = key.to_digit(10).map_or(if key == '*' { 10 } else { 11 }, u64::from);
             self.keys.present_card(4, value);
@@ -142,17 +153,23 @@ impl Cellar {
         }
     }
 
-    fn at_cabinet(&self, number: u16) {
+    pub fn at_cabinet(&self, number: u16) {
         self.keys.present_card(26, card(number));
     }
 
-    fn wish(&self, cmd: &str, args: Value) -> latchd::domain::ids::Id {
+    pub fn wish(&self, cmd: &str, args: Value) -> latchd::domain::ids::Id {
         self.world.wish(&Wish::new("op-ada", cmd, args))
     }
 
     /// The retained state, once it is as wanted.
-    fn state(&self, path: &str, test: impl Fn(&Value) -> bool) {
+    pub fn state(&self, path: &str, test: impl Fn(&Value) -> bool) {
         self.world.cloud(path, |cloud| cloud.states.get(path).filter(|state| test(state)).map(drop));
+    }
+
+    /// The boards are back on the line.
+    pub fn plug_again(&mut self) {
+        let boards = vec![self.lift.clone(), self.keys.clone()];
+        self.server = Some(self.world.block_on(TcpServer::start(self.address, boards)).unwrap());
     }
 
     fn unlockings(&self) -> usize {
@@ -226,9 +243,7 @@ fn a_floor_that_was_opened_stays_open_through_a_kill_and_is_secured_when_its_boa
     assert_eq!(lost.json["fail"], "secure");
     let refused = cellar.wish("floor.open", json!({"floor_group": "lift"}));
     cellar.world.refused(&refused, Refusal::BusDown);
-    let boards = vec![cellar.lift.clone(), cellar.keys.clone()];
-    let server = cellar.world.block_on(TcpServer::start(cellar.address, boards)).unwrap();
-    cellar.server = Some(server);
+    cellar.plug_again();
     cellar.world.event_of("floor.restored", "floor_group", "lift");
     cellar.coil(&cellar.lift, 2, false);
     assert!(cellar.lift.coil(1), "what an operator opened holds again");

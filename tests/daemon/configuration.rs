@@ -9,7 +9,11 @@ use latchd::{
         outcome::Stage,
     },
 };
-use latchd_sim::{board::Write, cloud::Wish, site::LOCK_COIL};
+use latchd_sim::{
+    board::Write,
+    cloud::{Wish, client::wall_now},
+    site::LOCK_COIL,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -327,4 +331,22 @@ fn a_site_file_as_large_as_a_message_can_carry_is_put_and_told_in_parts() {
         offset = part["next"].clone();
     }
     assert_eq!(told, toml);
+}
+
+#[test]
+fn revoking_the_key_that_signed_it_ends_a_trial_at_once() {
+    let world = World::running();
+    let before = world.boot();
+    let toml = changed(&world, "dwell_ms = 1000", "dwell_ms = 3000");
+    let jti = put(&world, &toml, 600);
+    world.stage(&jti, Stage::Scheduled);
+    let on_trial = begun_anew(&world, &before);
+    let keys = world.site.cloud.cloud().revoke_command_key(wall_now());
+    world.site.cloud.publish(keys).unwrap();
+    begun_anew(&world, &on_trial);
+    let outcome = world.stage(&jti, Stage::Cancelled);
+    let message = outcome.detail.unwrap()["message"].to_string();
+    assert!(message.contains("the key that signed the command was revoked"), "{message}");
+    world.event("configuration.rolled_back", |json| json["cause"] == "key_revoked");
+    assert_eq!(present(&world)["origin"], json!({"of": "installer"}));
 }

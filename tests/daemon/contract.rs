@@ -2,7 +2,7 @@
 //! Schema that the contract uses; must never pass over a word that it does not know. Invariant: every message that
 //! the cloud of a scenario opens was held against the schema of its channel.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use latchd::wire::schema::asyncapi;
 use serde_json::{Map, Value};
@@ -33,6 +33,12 @@ pub fn fault(path: &str, payload: &Value) -> Option<String> {
     let Some(name) = message(path) else { return Some(format!("{path} is no channel of the contract")) };
     let schema = &DOCUMENT["components"]["messages"][name]["payload"];
     check(schema, payload, "").err().map(|why| format!("{name} on {path}: {why}"))
+}
+
+/// What a tagged shape of the contract can be, by its tag.
+pub fn variants(shape: &str, tag: &str) -> BTreeSet<String> {
+    let shapes = schemas(&DOCUMENT["components"]["schemas"][shape]["oneOf"]).iter();
+    shapes.map(|shape| shape["properties"][tag]["const"].as_str().unwrap().to_owned()).collect()
 }
 
 fn check(schema: &'static Value, value: &Value, at: &str) -> Result<(), String> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::world::{ADA, World};
 
 /// What it prints, and whether it ended well.
-fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
+pub fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_latchd"))
         .arg("explain")
         .args(arguments)

@@ -17,12 +17,20 @@ pub struct CloudKeys {
     set: Signer,
     beat: Signer,
     ack: Signer,
+    revoked: Vec<Id>,
 }
 
 impl CloudKeys {
     pub fn from_seed(seed: u64) -> CloudKeys {
         let signer = |n: u8| signer_from(seed, n);
-        CloudKeys { root: signer(0), cmd: signer(1), set: signer(2), beat: signer(3), ack: signer(4) }
+        CloudKeys {
+            root: signer(0),
+            cmd: signer(1),
+            set: signer(2),
+            beat: signer(3),
+            ack: signer(4),
+            revoked: Vec::new(),
+        }
     }
 
     /// The root key's public JWK: the file that the installer puts on the node.
@@ -38,6 +46,12 @@ impl CloudKeys {
             Typ::Ack => &self.ack,
             Typ::Keys => &self.root,
         }
+    }
+
+    /// From the next key set on commands are signed by another key, and the one before is revoked.
+    pub fn replace_command_key(&mut self, by: Signer) {
+        let before = std::mem::replace(&mut self.cmd, by);
+        self.revoked.push(before.kid().clone());
     }
 
     /// A JWS over `payload`, under the key for that use.
@@ -64,7 +78,7 @@ impl CloudKeys {
             iat: NumericDate(now),
             epoch,
             keys: uses.into_iter().map(entry).collect(),
-            revoked: Vec::<Id>::new(),
+            revoked: self.revoked.clone(),
         }
     }
 }

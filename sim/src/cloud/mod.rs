@@ -195,6 +195,13 @@ impl Cloud {
         signed
     }
 
+    /// The key that signed all commands so far is revoked; the next ones are signed by another.
+    pub fn revoke_command_key(&mut self, now: Wall) -> Outgoing {
+        self.keys.replace_command_key(keys::signer_from(now.as_millis().unsigned_abs(), 99));
+        self.keys_version += 1;
+        self.key_set(now)
+    }
+
     /// Changes the set: the next generation, as a delta.
     pub fn change(&mut self, now: Wall, ops: Vec<Op>) -> Outgoing {
         let (from, held) = (self.set.generation, self.set.digest());

@@ -49,6 +49,12 @@ pub enum FieldEvent {
     Rex(usize, bool),
     Fire(usize, bool),
     Tamper(bool),
+    /// A card or a key.
+    Read(usize, RawCard),
+    /// Somebody presses the button of this floor.
+    Choose(u16, bool),
+    /// The key of this compartment is taken out or put in.
+    Key(usize),
 }
 
 pub struct Field {
@@ -151,6 +157,21 @@ impl World {
                 let InputRef { board, input } = self.site.field.inputs[0].input;
                 self.field.boards[board.index()].inputs[usize::from(input)] = active;
             }
+            FieldEvent::Read(reader, card) => self.present(reader, card),
+            FieldEvent::Choose(floor, pressed) => {
+                if let Some(selected) = self.site.lift().floors[usize::from(floor)].selected {
+                    let InputRef { board, input } = selected.input;
+                    self.field.boards[board.index()].inputs[usize::from(input)] = pressed == selected.active_value;
+                }
+            }
+            FieldEvent::Key(compartment) => {
+                if let Some(InputRef { board, input }) =
+                    self.site.compartments().nth(compartment).map(|compartment| compartment.occupied.input)
+                {
+                    let there = &mut self.field.boards[board.index()].inputs[usize::from(input)];
+                    *there = !*there;
+                }
+            }
             FieldEvent::Fire(board, active) => self.field.boards[board].inputs[usize::from(FIRE)] = active,
         }
     }
@@ -161,6 +182,11 @@ impl World {
             return;
         }
         self.set_contact(door, true);
+        let compartment = self.site.compartments().position(|compartment| compartment.door.index() == door);
+        if let Some(compartment) = compartment.filter(|_| self.rng.permille(700)) {
+            let after = self.rng.millis(50, 900);
+            self.post(after, What::Field(FieldEvent::Key(compartment)));
+        }
         let held = self.rng.permille(100);
         let open_for = if held { self.rng.millis(6_000, 14_000) } else { self.rng.millis(300, 4_000) };
         self.post(open_for, What::Field(FieldEvent::Shut(door)));

@@ -9,8 +9,11 @@ use super::{
     What, World,
     field::FieldEvent,
     oracle::Asked,
-    set::names::{PERSONS, card_of},
-    site::id,
+    set::{
+        GUESTS,
+        names::{PERSONS, card_of, emergency_card_of, guest_card_of},
+    },
+    site::{CAB, id},
 };
 use crate::cloud::{Outgoing, Wish};
 
@@ -27,7 +30,7 @@ pub struct Life {
 
 impl Life {
     pub fn new(seed: u64) -> Life {
-        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 40 + seed % 5 * 60 }
+        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 30 + seed % 5 * 40 }
     }
 
     /// The id of a command by its bytes.
@@ -41,7 +44,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(100) {
+        match self.rng.below(150) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -58,7 +61,11 @@ impl World {
                 let door = self.rng.index(self.site.doors.len());
                 self.swing(door);
             }
-            _ => self.odd_command(),
+            97..100 => self.odd_command(),
+            100..118 => self.visit_pad(),
+            118..127 => self.visit_lift(),
+            127..140 => self.visit_lockers(),
+            _ => self.edit_by_command(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
         self.post(pause, What::Act);
@@ -66,8 +73,12 @@ impl World {
 
     fn present_card(&mut self) {
         // The front door leads into the hall, where people are counted.
-        let reader = if self.rng.permille(300) { 0 } else { self.rng.index(self.site.readers.len()) };
-        let card = card_of(self.rng.below(PERSONS + 1));
+        let reader = if self.rng.permille(300) { 0 } else { self.rng.index(CAB) };
+        let (reader, card) = match self.rng.below(100) {
+            0..10 => (reader, emergency_card_of(0)),
+            10..28 => (0, guest_card_of(self.rng.below(GUESTS))),
+            _ => (reader, card_of(self.rng.below(PERSONS + 1))),
+        };
         self.present(reader, card);
     }
 
@@ -103,7 +114,7 @@ impl World {
         self.send_command(jti, message);
     }
 
-    fn send_command(&mut self, jti: Id, message: Outgoing) {
+    pub(super) fn send_command(&mut self, jti: Id, message: Outgoing) {
         if self.life.sent.len() >= REMEMBERED {
             self.life.sent.remove(0);
         }

@@ -9,14 +9,16 @@ use latchd::{
     domain::{
         event::EventBody,
         fieldbus::BusReport,
+        ids::Id,
         kept::Kept,
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{Area, Effect, Record},
+        record::{AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, Record, SystemAction, SystemEvent},
     },
     gateway::{
         controller::Lasting,
+        mirror::MirrorInput,
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -71,10 +73,40 @@ pub enum Mistake {
     WhereaboutsForgotten,
     /// The doors hear of no limit to the people inside.
     LimitIgnored,
+    /// For the doors a card is enough where the rules ask for a PIN as well.
+    PinIgnored,
+    /// For the doors no number of wrong PINs is too many.
+    PinLockIgnored,
+    /// For the doors one person is enough where the rules ask for two.
+    PairIgnored,
+    /// For the doors no PIN means duress.
+    DuressSilenced,
+    /// What was to be a virtual read reaches the door as an opening.
+    VirtualReadUnjudged,
+    /// For the doors no set is ever stale.
+    StalenessIgnored,
+    /// After a restart no emergency card was ever used.
+    EmergencyUsesForgotten,
+    /// For the doors who may go to one floor may go to all.
+    EveryFloor,
+    /// The end of a floor's enabling is lost on the way to the bus, and so is the disabling.
+    FloorLeftEnabled,
+    /// After a restart no backup code was ever used.
+    BackupCodesForgotten,
+    /// Whether something is in a compartment never reaches the doors.
+    KeyUnseen,
+    /// The doors hear of no edit by command.
+    EditsIgnored,
+    /// Whose edits are limited edits as one whose edits are not.
+    EditsUnlimited,
+    /// For the doors no system event has an author who might be refused.
+    AuthorIgnored,
+    /// For the doors no system event orders anything.
+    ActsForgotten,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 19] = [
+    pub const ALL: [Mistake; 34] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -94,6 +126,21 @@ impl Mistake {
         Mistake::SystemEventIgnored,
         Mistake::WhereaboutsForgotten,
         Mistake::LimitIgnored,
+        Mistake::PinIgnored,
+        Mistake::PinLockIgnored,
+        Mistake::PairIgnored,
+        Mistake::DuressSilenced,
+        Mistake::VirtualReadUnjudged,
+        Mistake::StalenessIgnored,
+        Mistake::EmergencyUsesForgotten,
+        Mistake::EveryFloor,
+        Mistake::FloorLeftEnabled,
+        Mistake::BackupCodesForgotten,
+        Mistake::KeyUnseen,
+        Mistake::EditsIgnored,
+        Mistake::EditsUnlimited,
+        Mistake::AuthorIgnored,
+        Mistake::ActsForgotten,
     ];
 
     /// What must catch it.
@@ -108,7 +155,9 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
-            Mistake::OperatorsKept => Invariant::Authorised,
+            Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
+            Mistake::EditsIgnored => Invariant::EditsStand,
+            Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,
@@ -117,11 +166,54 @@ impl Mistake {
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
             Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
             Mistake::LimitIgnored => Invariant::AreaNotOverfull,
+            Mistake::PinIgnored => Invariant::PinAsked,
+            Mistake::PinLockIgnored => Invariant::PinLocksOut,
+            Mistake::PairIgnored => Invariant::TwoTogether,
+            Mistake::DuressSilenced => Invariant::DuressIsTold,
+            Mistake::VirtualReadUnjudged => Invariant::VirtualReadJudged,
+            Mistake::StalenessIgnored => Invariant::FallbackNarrows,
+            Mistake::EmergencyUsesForgotten => Invariant::EmergencyLast,
+            Mistake::EveryFloor | Mistake::FloorLeftEnabled => Invariant::FloorsAsGranted,
+            Mistake::BackupCodesForgotten => Invariant::LockersByContract,
+            Mistake::KeyUnseen => Invariant::KeysAreFollowed,
         }
     }
 
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// A record as the doors are made to read it.
+fn bent(mistake: Mistake, record: Record) -> Record {
+    let rule = |body: &AccessRule, authentication| AccessRule { authentication: Some(authentication), ..body.clone() };
+    match (mistake, record) {
+        (Mistake::LimitIgnored, Record::Area(body)) => Record::Area(Area { occupancy_max: None, ..body }),
+        (Mistake::PinIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::CardAndPin) => {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PairIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::TwoPerson) => {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PinLockIgnored, Record::DoorPolicy(body)) => {
+            Record::DoorPolicy(DoorPolicy { pin_tries: u32::MAX, ..body })
+        }
+        (Mistake::DuressSilenced, Record::Credential(body)) => Record::Credential(Credential { duress: false, ..body }),
+        (Mistake::AuthorIgnored, Record::SystemEvent(body)) => {
+            Record::SystemEvent(SystemEvent { author: None, ..body })
+        }
+        (Mistake::ActsForgotten, Record::SystemEvent(body)) => {
+            let actions = vec![SystemAction::Notify { text: None }];
+            Record::SystemEvent(SystemEvent { actions, ..body })
+        }
+        (Mistake::EveryFloor, Record::AccessRule(mut body)) => {
+            body.floors.iter_mut().for_each(|grant| grant.floors = None);
+            Record::AccessRule(body)
+        }
+        (Mistake::StalenessIgnored, Record::DoorPolicy(body)) => {
+            Record::DoorPolicy(DoorPolicy { stale_after_s: None, ..body })
+        }
+        (_, record) => record,
     }
 }
 
@@ -171,9 +263,15 @@ impl Shim {
                 *last = Some(*one);
             }
         }
-        if self.is(Mistake::PulseWithoutEnd) {
+        let (doors, outputs) = (site.doors.len(), site.field.outputs.len());
+        let left_on = match self.mistake {
+            Some(Mistake::PulseWithoutEnd) => doors..doors + outputs,
+            Some(Mistake::FloorLeftEnabled) => doors + outputs..handed.len(),
+            _ => 0..0,
+        };
+        if !left_on.is_empty() {
             self.last_desired.resize(handed.len(), None);
-            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).skip(site.doors.len()) {
+            for (one, last) in handed.iter_mut().zip(&mut self.last_desired).take(left_on.end).skip(left_on.start) {
                 match last.filter(|last: &Desired| last.level == Level::Energised && one.order.is_none()) {
                     Some(last) => *one = Desired { order: None, until: None, ..last },
                     None => one.until = None,
@@ -189,7 +287,11 @@ impl Shim {
         let fire = |input: latchd::domain::ids::InputRef| {
             input.input == FIRE && site.doors.iter().any(|door| door.fire.is_some_and(|fire| fire.input == input))
         };
+        let occupied = |input: latchd::domain::ids::InputRef| {
+            site.compartments().any(|compartment| compartment.occupied.input == input)
+        };
         match report {
+            BusReport::Input { input, .. } if self.is(Mistake::KeyUnseen) && occupied(input) => None,
             BusReport::Input { input, energised: true } if self.is(Mistake::FireIgnored) && fire(input) => None,
             report => Some(report),
         }
@@ -220,6 +322,9 @@ impl Shim {
             Task::Door(door, DoorAction::Admit(action)) if self.is(Mistake::DelayIgnored) => {
                 Order { what: Task::Door(door, DoorAction::Delayed(action)), ..order }
             }
+            Task::VirtualRead { door, .. } if self.is(Mistake::VirtualReadUnjudged) => {
+                Order { what: Task::Door(door, DoorAction::OpenAndClose { dwell: None }), ..order }
+            }
             _ => order,
         }
     }
@@ -237,6 +342,12 @@ impl Shim {
                     areas.retain(|presence| presence.area.as_str() != "hall");
                 }
             }
+        }
+        if self.is(Mistake::BackupCodesForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::BackupCode { .. }));
+        }
+        if self.is(Mistake::EmergencyUsesForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::EmergencyUses { .. }));
         }
         lasting
     }
@@ -265,26 +376,30 @@ impl Shim {
     }
 
     /// From the mirror to the doors: the new version, with the rights of the one before, or without some records.
-    pub fn permissions(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
+    pub fn permissions(
+        &self,
+        permissions: Arc<Permissions>,
+        revision: u64,
+        site: &Site,
+        sets: &Sets,
+    ) -> Arc<Permissions> {
         let version = *permissions.version();
+        let all = |_: &Record| false;
         let handed = match self.mistake {
             Some(Mistake::RevocationNotApplied) if sets.is_revocation(version.generation) => {
-                sets.at(version.generation.saturating_sub(1)).map(|generation| generation.without(|_| false))
+                let before = sets.in_force(version.generation.saturating_sub(1), revision);
+                before.map(|generation| generation.without(all))
             }
+            Some(Mistake::EditsIgnored) => sets.at(version.generation).map(|generation| generation.without(all)),
             Some(mistake) => {
-                let unlimited = |record: Record| match record {
-                    Record::Area(body) if mistake == Mistake::LimitIgnored => {
-                        Record::Area(Area { occupancy_max: None, ..body })
-                    }
-                    record => record,
-                };
                 let ignored = |record: &Record| match record {
                     Record::AutoOpen(body) => mistake == Mistake::AutoOpenUndenied && body.effect == Effect::Deny,
                     Record::SystemEvent(_) => mistake == Mistake::SystemEventIgnored,
                     Record::Interlock(_) => mistake == Mistake::InterlockIgnored,
                     _ => false,
                 };
-                sets.at(version.generation).map(|generation| generation.without(ignored).map(unlimited))
+                sets.in_force(version.generation, revision)
+                    .map(|generation| generation.without(ignored).map(|record| bent(mistake, record)))
             }
             None => None,
         };
@@ -296,6 +411,19 @@ impl Shim {
         let version = *permissions.version();
         let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
         both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the desk to the mirror.
+    pub fn to_mirror(&self, input: MirrorInput) -> MirrorInput {
+        match input {
+            MirrorInput::Edit(mut request) if self.is(Mistake::EditsUnlimited) => {
+                if let Ok(operator) = Id::new("op-1") {
+                    request.operator = operator;
+                }
+                MirrorInput::Edit(request)
+            }
+            input => input,
+        }
     }
 
     /// From the log to the session.

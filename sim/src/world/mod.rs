@@ -32,6 +32,7 @@ mod set;
 mod site;
 mod start;
 mod trace;
+mod visits;
 mod wishes;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -223,6 +224,7 @@ impl World {
         self.look();
         self.look_at_mantrap();
         self.look_at_outputs();
+        self.look_at_floors();
         self.oracle.take_violation()
     }
 

@@ -55,8 +55,8 @@ pub enum NodeEvent {
     },
     Card(ReaderIx, RawCard),
     Order(Order),
-    /// The set by its true version, whatever the value says.
-    Set(SetVersion, Arc<Permissions>),
+    /// The set by its true version and the revision of the edits over it, whatever the value says.
+    Set(SetVersion, u64, Arc<Permissions>),
     Cloud(CloudState),
     Durable(Fence),
     DoorsTimer(Mono),
@@ -101,6 +101,8 @@ pub struct Node {
     pub restored: Lasting,
     pub cloud: CloudState,
     pub set: (SetVersion, Arc<Permissions>),
+    /// Of the edits by command over it.
+    pub revision: u64,
     pub doors_due: Option<Mono>,
     pub stopping: bool,
     pub doors_ended: bool,
@@ -158,7 +160,7 @@ impl World {
             NodeEvent::Order(order) => self.doors_order(order),
             NodeEvent::Cloud(cloud) => self.doors_cloud(cloud),
             NodeEvent::Durable(fence) => self.doors_input(DoorsInput::Durable(fence), "durable"),
-            NodeEvent::Set(version, permissions) => self.doors_set(version, permissions),
+            NodeEvent::Set(version, revision, permissions) => self.doors_set(version, revision, permissions),
             NodeEvent::DoorsTimer(at) => {
                 if node.doors_due == Some(at) {
                     self.doors_input(DoorsInput::Timeout, "timeout");

@@ -61,11 +61,12 @@ impl World {
         self.doors_input(Input::Order(order), "order");
     }
 
-    pub(super) fn doors_set(&mut self, version: SetVersion, permissions: Arc<Permissions>) {
-        self.line(format_args!("doors: set {}", version.generation));
-        self.oracle.set_in_force(version);
+    pub(super) fn doors_set(&mut self, version: SetVersion, revision: u64, permissions: Arc<Permissions>) {
+        self.line(format_args!("doors: set {} edits {revision}", version.generation));
+        self.oracle.set_in_force(version, revision);
         if let Some(node) = &mut self.node {
             node.set = (version, permissions.clone());
+            node.revision = revision;
         }
         self.doors_input(Input::Permissions(permissions), "set");
     }
@@ -74,6 +75,7 @@ impl World {
         if let Some(node) = &mut self.node {
             node.cloud = cloud;
         }
+        self.oracle.cloud_known(cloud);
         self.doors_input(Input::Cloud(cloud), "cloud");
     }
 
@@ -220,7 +222,7 @@ impl World {
         node.stalled_until = self.now;
         let stopping = std::mem::take(&mut node.stopping);
         let backlog = std::mem::take(&mut node.backlog);
-        self.oracle.doors_started(&self.site, now, version, &node.restored);
+        self.oracle.doors_started(&self.site, now, (version, node.revision), &node.restored);
         if let Some(node) = &self.node {
             self.oracle.outputs_started(node.restored.kept.values(), false);
         }

@@ -4,11 +4,17 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use latchd::{
-    domain::{permission::SetVersion, time::Mono},
+    domain::{
+        permission::{Permissions, SetVersion},
+        time::Mono,
+    },
     gateway::{
         kv::Reopen as _,
         ledger::{EventReader, Ledger},
-        mirror::{Applied, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput, RootAttest},
+        mirror::{
+            Answer, Applied, Edited, Mirror, MirrorConfig, MirrorInput, MirrorOpened, MirrorOutput, OverlayVersion,
+            RootAttest,
+        },
         step::{Commit, Durable, Effect, Held},
         uplink::Input,
     },
@@ -62,6 +68,7 @@ pub struct MirrorLoop {
     pub config: MirrorConfig,
     pub attest: Arc<RootAttest>,
     pub in_force: Option<SetVersion>,
+    edits_in_force: OverlayVersion,
     pub due: Option<Mono>,
     pause: Duration,
     /// The newest that was given; nobody gives it again.
@@ -74,13 +81,14 @@ impl MirrorLoop {
         mirror: SimMirror,
         config: MirrorConfig,
         attest: Arc<RootAttest>,
-        in_force: Option<SetVersion>,
+        (in_force, edits_in_force): (Option<SetVersion>, OverlayVersion),
     ) -> MirrorLoop {
         MirrorLoop {
             mirror: Some(mirror),
             config,
             attest,
             in_force,
+            edits_in_force,
             due: None,
             pause: MIRROR_RETRY_MIN,
             keys: None,
@@ -243,6 +251,19 @@ impl World {
                 if let Some(node) = &mut self.node {
                     node.mirror.in_force = Some(applied.version);
                 }
+                self.edits_in_force(&applied.permissions, applied.overlay);
+            }
+            MirrorOutput::Edited(Edited { permissions, overlay })
+            | MirrorOutput::Resumed { permissions, overlay, .. } => {
+                self.line(format_args!("mirror: edits {}", overlay.revision));
+                self.edits_in_force(permissions, *overlay);
+            }
+            MirrorOutput::Answer { answer: Answer::Edited(made), .. } => {
+                self.line(format_args!("mirror: {made:?}"));
+                self.count("edits made");
+                let generation = self.node.as_ref().and_then(|node| node.mirror.in_force);
+                let generation = generation.unwrap_or_default().generation;
+                self.oracle.edit_made(&mut self.sets, generation, made);
             }
             other => {
                 let text = format!("{other:?}");
@@ -252,6 +273,13 @@ impl World {
         let delay = self.rng.micros(200, 4_000);
         let run = self.run;
         self.send(Lane::MirrorToUplink, delay, What::Node(run, NodeEvent::Uplink(Box::new(Input::Mirror(output)))));
+    }
+
+    fn edits_in_force(&mut self, permissions: &Arc<Permissions>, overlay: OverlayVersion) {
+        self.sets.edits.know(permissions, overlay.revision);
+        if let Some(node) = &mut self.node {
+            node.mirror.edits_in_force = overlay;
+        }
     }
 
     pub(super) fn mirror_timer(&mut self, at: Mono) {
@@ -296,12 +324,13 @@ impl World {
             return self.post_node(pause, NodeEvent::MirrorRetry);
         };
         self.line(format_args!("mirror: back"));
+        self.oracle.edits_found(&mut self.sets, &opened);
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
         this.mirror = Some(mirror);
         let keys = this.keys.clone();
         let link = std::mem::take(&mut this.link_up).then_some(MirrorInput::LinkUp);
-        let in_force = this.in_force;
+        let (in_force, edits) = (this.in_force, this.edits_in_force);
         self.mirror_says(MirrorOutput::Restored { set_aside: None, notes: opened.notes });
         let mark = |version: SetVersion| (version.epoch, version.generation);
         if let Some(version) = opened.version.filter(|_| opened.permissions.is_present())
@@ -316,6 +345,9 @@ impl World {
                 conflicts: opened.conflicts_then,
                 overlay: opened.overlay,
             }));
+        } else if opened.permissions.is_present() && opened.version == in_force && opened.overlay != edits {
+            let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);
+            self.mirror_says(MirrorOutput::Resumed { permissions, overlay, edits });
         }
         keys.into_iter().chain(link).for_each(|input| self.mirror_input(input));
         self.mirror_alarm();

@@ -126,7 +126,10 @@ impl World {
                 self.oracle.uplink_commit(&commit);
                 self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
             }
-            Action::Mirror(input) => self.send_node(Lane::ToMirror, NodeEvent::Mirror(input)),
+            Action::Mirror(input) => {
+                let input = self.shim.to_mirror(input);
+                self.send_node(Lane::ToMirror, NodeEvent::Mirror(input));
+            }
             Action::ReadEvents { from, bytes_max } => {
                 let Some(node) = &self.node else { return };
                 let events = node.ledger.reader.read(from, bytes_max).unwrap_or_default();
@@ -147,8 +150,12 @@ impl World {
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
                 self.oracle.desk_holds(version.generation);
-                let set = self.shim.permissions(permissions, &self.site, &self.sets);
-                self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, set));
+                let revision = self.sets.edits.revision_of(&permissions);
+                for generation in [version.generation, version.generation.saturating_sub(1)] {
+                    self.sets.prepare(generation, revision);
+                }
+                let set = self.shim.permissions(permissions, revision, &self.site, &self.sets);
+                self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, revision, set));
             }
             // The simulated cloud asks for nothing of the kind.
             Action::Errand(_) => {}

@@ -1,19 +1,22 @@
-//! The simulated site: two buses, four boards, six doors of every kind. Owns what an installer would configure;
-//! must never change while a world runs.
+//! The simulated site: two buses, five boards, seven doors of every kind, an elevator and a cabinet of key lockers.
+//! Owns what an installer would configure; must never change while a world runs.
 
 use std::time::Duration;
 
 use latchd::{
     domain::{
         door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
+        elevator::{FailPolicy, FloorConfig, FloorGroupConfig, Selected},
         field::{FieldConfig, FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
         fieldbus::{
             BoardConfig, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
             RegisterTable,
         },
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
+        keypad::Keypad,
+        locker::{CabinetConfig, Compartment, Occupancy},
         outputs::Level,
-        topology::{ReaderAt, Topology},
+        topology::{FloorGroupPlace, ReaderAt, Topology},
     },
     gateway::{controller::ReaderBinding, fieldbus::BusPlan},
 };
@@ -55,10 +58,11 @@ pub struct Site {
 impl Site {
     pub fn new() -> Site {
         let boards = vec![
-            board("gate", 0, (0, 1), 50),
-            board("hall", 1, (0, 2), 50),
-            board("riser", 2, (1, 1), 100),
-            board("trap", 3, (0, 3), 50),
+            board("gate", 0, (0, 1), 50, (2, 4)),
+            board("hall", 1, (0, 2), 50, (2, 4)),
+            board("riser", 2, (1, 1), 100, (2, 4)),
+            board("trap", 3, (0, 3), 50, (2, 4)),
+            board("cellar", 4, (0, 4), 150, (6, 8)),
         ];
         let bus = |bus: u16, serial: bool| BusPlan {
             bus: BusIx(bus),
@@ -67,7 +71,7 @@ impl Site {
             turnaround: if serial { Duration::from_millis(2) } else { Duration::ZERO },
             timeout: TIMEOUT,
         };
-        let [gate, hall, riser, trap] = [0, 1, 2, 3].map(BoardIx);
+        let [gate, hall, riser, trap, cellar] = [0, 1, 2, 3, 4].map(BoardIx);
         let fire =
             Some(Fire { input: InputRef { board: gate, input: FIRE }, active_value: true, reset: FireReset::Auto });
         // A strike that relocks as soon as it has been opened.
@@ -108,25 +112,35 @@ impl Site {
             ..door("outer", trap, 0, CONTACT, Level::Energised)
         };
         let inner = door("inner", trap, 1, SECOND_CONTACT, Level::Energised);
-        let reader = |(name, door, card_block): (&str, u16, Option<(BoardIx, u16)>)| {
-            (id(name), ReaderAt::Door(DoorIx(door)), card_block)
+        // Behind it nobody gets with a card alone.
+        let safe = door("safe", cellar, 0, CONTACT, Level::Energised);
+        let compartment = |at: u16| DoorConfig {
+            at_start: StartPolicy::Lock,
+            momentary_only: true,
+            ..door(&format!("key-{}", at + 1), cellar, 1 + at, 1 + at, Level::Energised)
         };
+        let at_door = |door| ReaderAt::Door(DoorIx(door));
+        let reader = |(name, at, card_block): (&str, ReaderAt, Option<(BoardIx, u16)>)| (id(name), at, card_block);
         let readers = [
-            ("front-in", 0, Some((gate, 0))),
-            ("glass-in", 1, Some((hall, 0))),
-            ("back-in", 2, Some((riser, 0))),
-            ("store-in", 3, None),
-            ("outer-in", 4, Some((trap, 0))),
-            ("inner-in", 5, Some((trap, 1))),
-            ("front-out", 0, Some((gate, 1))),
+            ("front-in", at_door(0), Some((gate, 0))),
+            ("glass-in", at_door(1), Some((hall, 0))),
+            ("back-in", at_door(2), Some((riser, 0))),
+            ("store-in", at_door(3), None),
+            ("outer-in", at_door(4), Some((trap, 0))),
+            ("inner-in", at_door(5), Some((trap, 1))),
+            ("front-out", at_door(0), Some((gate, 1))),
+            ("back-pad", at_door(2), None),
+            ("safe-pad", at_door(6), None),
+            ("cab-in", ReaderAt::Cab(0), None),
+            ("keys-in", ReaderAt::Cabinet(0), None),
         ];
         let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block };
         Site {
-            doors: vec![front, glass, back, store, outer, inner],
+            doors: vec![front, glass, back, store, outer, inner, safe, compartment(0), compartment(1)],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
             buses: vec![bus(0, false), bus(1, true)],
             mantrap: [4, 5],
-            field: field(gate, hall),
+            field: field(gate, hall, cellar),
             bus_of: boards.iter().map(|board| board.bus).collect(),
             boards: boards.into_iter().map(|board| board.config).collect(),
         }
@@ -138,12 +152,36 @@ impl Site {
             boards: self.boards.iter().map(|board| board.id.clone()).collect(),
             outputs: self.field.outputs.iter().map(|output| output.id.clone()).collect(),
             inputs: self.field.inputs.iter().map(|input| input.id.clone()).collect(),
+            lockers: self.compartments().map(|compartment| compartment.door).collect(),
+            floor_groups: self
+                .field
+                .floor_groups
+                .iter()
+                .map(|group| FloorGroupPlace {
+                    id: group.id.clone(),
+                    floors: group.floors.iter().map(|floor| floor.id.clone()).collect(),
+                })
+                .collect(),
             ..Topology::of_doors(&self.door_ids())
         }
     }
 
     pub fn door_ids(&self) -> Vec<Id> {
         self.doors.iter().map(|door| door.id.clone()).collect()
+    }
+
+    pub fn has_keypad(&self, reader: usize) -> bool {
+        self.field.keypads.contains_key(&ReaderIx(reader as u16))
+    }
+
+    /// Of the key lockers.
+    pub fn compartments(&self) -> impl Iterator<Item = &Compartment> {
+        self.field.cabinets.iter().flat_map(|cabinet| &cabinet.compartments)
+    }
+
+    /// The one elevator.
+    pub fn lift(&self) -> &FloorGroupConfig {
+        &self.field.floor_groups[0]
     }
 
     pub fn door_of(&self, output: OutputRef) -> Option<usize> {
@@ -157,7 +195,44 @@ impl Default for Site {
     }
 }
 
-fn field(gate: BoardIx, hall: BoardIx) -> FieldConfig {
+pub const BACK_PAD: usize = 7;
+pub const SAFE_PAD: usize = 8;
+pub const CAB: usize = 9;
+pub const CABINET: usize = 10;
+
+fn lift(board: BoardIx) -> FloorGroupConfig {
+    let floor = |at: u16| FloorConfig {
+        id: id(&format!("floor-{at}")),
+        output: OutputRef { board, output: 3 + at },
+        enabled_level: Level::Energised,
+        selected: Some(Selected { input: InputRef { board, input: 5 + at }, active_value: true }),
+    };
+    FloorGroupConfig {
+        id: id("lift"),
+        floors: (0..3).map(floor).collect(),
+        enable: Duration::from_secs(4),
+        enable_extended: Duration::from_secs(7),
+        fail: FailPolicy::Secure,
+    }
+}
+
+fn keys(board: BoardIx) -> CabinetConfig {
+    let compartment = |at: u16| Compartment {
+        door: DoorIx(7 + at),
+        id: id(&format!("key-{}", at + 1)),
+        number: at + 1,
+        occupied: Occupancy { input: InputRef { board, input: 3 + at }, occupied_value: true },
+    };
+    CabinetConfig {
+        id: id("keys"),
+        compartments: (0..2).map(compartment).collect(),
+        keypad_timeout: Duration::from_secs(3),
+        code_tries: 4,
+        lockout: Duration::from_secs(4),
+    }
+}
+
+fn field(gate: BoardIx, hall: BoardIx, cellar: BoardIx) -> FieldConfig {
     let output = |name: &str, board, on_level| FreeOutputConfig {
         id: id(name),
         output: OutputRef { board, output: 1 },
@@ -176,6 +251,9 @@ fn field(gate: BoardIx, hall: BoardIx) -> FieldConfig {
     FieldConfig {
         outputs: vec![output("siren", gate, Level::Energised), output("gong", hall, Level::Energised)],
         inputs: vec![tamper],
+        floor_groups: vec![lift(cellar)],
+        cabinets: vec![keys(cellar)],
+        keypads: [BACK_PAD, SAFE_PAD].map(|reader| (ReaderIx(reader as u16), Keypad::FourBit)).into(),
         ..FieldConfig::default()
     }
 }
@@ -205,14 +283,14 @@ struct BoardOnBus {
     config: BoardConfig,
 }
 
-fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64) -> BoardOnBus {
-    let outputs = (0..2u16).map(|n| OutputPoint {
+fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64, (outputs, inputs): (u16, u16)) -> BoardOnBus {
+    let outputs = (0..outputs).map(|n| OutputPoint {
         name: id(&format!("relay-{}", n + 1)),
         address: OutputAddress::Coil(n),
         reads_back: true,
     });
     let inputs =
-        (0..4u16).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
+        (0..inputs).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
     let card_block = |block| CardBlock {
         name: id(&format!("wiegand-{}", block + 1)),
         table: RegisterTable::Holding,

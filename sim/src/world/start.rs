@@ -156,7 +156,7 @@ impl World {
             boot: boot.clone(),
             version: "simulated".to_owned(),
             issuer: ISSUER.to_owned(),
-            beat_every: Duration::from_secs(10),
+            beat_every: Duration::from_secs(4),
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(4),
         };
@@ -195,6 +195,11 @@ impl World {
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);
+        self.oracle.cloud_known(cloud);
+        self.oracle.edits_found(&mut self.sets, &opened);
+        let revision = opened.overlay.revision;
+        self.sets.edits.know(&opened.permissions, revision);
+        self.sets.prepare(set.generation, revision);
         self.oracle.started(&self.site, now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
@@ -209,6 +214,7 @@ impl World {
             restored: lasting,
             cloud,
             set: (set, permissions),
+            revision,
             doors_due: None,
             stopping: false,
             doors_ended: false,
@@ -218,7 +224,7 @@ impl World {
             uplink_due: None,
             connection: 0,
             ledger: LedgerLoop::new(ledger),
-            mirror: MirrorLoop::new(mirror, config, attest, in_force),
+            mirror: MirrorLoop::new(mirror, config, attest, (in_force, opened.overlay)),
         });
         self.shim.doors_started();
         for body in begin {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchd::domain::{
     door::{DelayAction, Mode},
     ids::{DoorIx, Id},
-    order::{DoorAction, OutputAction, Switch, Task},
+    order::{DoorAction, FloorAction, OutputAction, Switch, Task},
     record::ForceState,
 };
 use serde_json::{Value, json};
@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use super::{
     World,
     oracle::Asked,
-    set::{STREET, ids},
+    set::{
+        STREET, ids,
+        names::{PERSONS, person_id},
+    },
+    site::id,
 };
 use crate::cloud::Wish;
 
@@ -34,6 +38,8 @@ impl World {
         let (cmd, args, task) = match (delay, self.rng.below(20)) {
             (Some(delay), _) => self.delay_wish(delay),
             (None, 0) => self.output_wish(),
+            (None, 1) => self.virtual_wish(),
+            (None, 2) => self.floor_wish(),
             _ => self.door_wish(),
         };
         let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
@@ -82,6 +88,38 @@ impl World {
             None => json!({ "door": door }),
         };
         Wish::new("op-1", "door.cancel_delay", args)
+    }
+
+    /// As if this cardholder had come.
+    fn virtual_wish(&mut self) -> Wished {
+        let at = self.rng.index(self.site.doors.len());
+        let door = self.site.doors[at].id.clone();
+        let person = person_id(self.rng.below(PERSONS));
+        let args = json!({ "door": door, "person": person });
+        ("door.virtual_read", args, Task::VirtualRead { door: DoorIx(at as u16), person, credential: None })
+    }
+
+    fn floor_wish(&mut self) -> Wished {
+        let floors = match self.rng.below(3) {
+            0 => Vec::new(),
+            number => vec![id(&format!("floor-{number}"))],
+        };
+        let (cmd, action) = match self.rng.below(5) {
+            0 => ("floor.open", FloorAction::Open),
+            1 | 2 => ("floor.close", FloorAction::Close),
+            _ => {
+                let dwell = Duration::from_millis(self.rng.between(200, 5_000));
+                ("floor.open_and_close", FloorAction::OpenAndClose { dwell: Some(dwell) })
+            }
+        };
+        let mut args = json!({ "floor_group": "lift" });
+        if !floors.is_empty() {
+            args["floors"] = json!(floors);
+        }
+        if let FloorAction::OpenAndClose { dwell: Some(dwell) } = action {
+            args["dwell_ms"] = json!(dwell.as_millis() as u64);
+        }
+        (cmd, args, Task::Floor { floor_group: id("lift"), floors, action })
     }
 
     fn output_wish(&mut self) -> Wished {

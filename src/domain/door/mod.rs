@@ -192,13 +192,23 @@ pub enum DelayAction {
     Close,
 }
 
-/// A delayed command that is not due yet.
+/// A delayed command, or what a system event has put off, that is not due yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PendingDelay {
-    pub jti: Id,
+    /// The command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub jti: Option<Id>,
+    /// In the command's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub system_event: Option<Id>,
     pub action: DelayAction,
     pub due_at: Wall,
-    pub operator: Id,
+    /// Who gave the command; of a system event its author, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub operator: Option<Id>,
 }
 
 /// A door's present state: what is retained on its topic and answered to `door.state.get`.
@@ -217,6 +227,15 @@ pub struct DoorStatus {
     /// Delayed commands that are not due yet, the next first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delays: Vec<PendingDelay>,
+}
+
+impl DoorStatus {
+    /// With these besides, the next first.
+    pub fn with_delays(mut self, delays: Vec<PendingDelay>) -> DoorStatus {
+        self.delays.extend(delays);
+        self.delays.sort_by(|a, b| (a.due_at, &a.jti, &a.system_event).cmp(&(b.due_at, &b.jti, &b.system_event)));
+        self
+    }
 }
 
 /// What must outlive a power cut of a door's state.

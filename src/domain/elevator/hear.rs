@@ -20,17 +20,17 @@ use crate::domain::{
 
 impl Elevator {
     pub(super) fn ride(&mut self, now: Mono, ride: Ride) -> Actor {
-        let Ride { floors, person, credential, extended, enable_s } = ride;
+        let Ride { floors, actor, extended, enable_s } = ride;
         if !self.stopping && !self.durable.lockdown {
             let own = enable_s.map(|s| Duration::from_secs(s.into()));
             let enable = own.unwrap_or(self.config.enable);
             let until = now + if extended { self.config.enable_extended.max(enable) } else { enable };
             for floor in floors.iter() {
                 let Some(floor) = self.floors.get_mut(floor) else { continue };
-                floor.read(Read { until, person: person.clone(), credential: credential.clone() });
+                floor.read(Read { until, actor: actor.clone() });
             }
         }
-        Actor::Person { person, credential }
+        actor
     }
 
     /// With its board gone a floor is as the policy says; with `secure` and `free` what enabled it for a while is

@@ -66,8 +66,8 @@ pub enum ElevatorInput {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ride {
     pub floors: FloorSet,
-    pub person: Id,
-    pub credential: Id,
+    /// Whoever it was, by a credential or an emergency card.
+    pub actor: Actor,
     pub extended: bool,
     /// As the record says; absent: as configured.
     pub enable_s: Option<u32>,
@@ -103,8 +103,7 @@ pub(super) struct Floor {
 #[derive(Debug)]
 pub(super) struct Read {
     pub until: Mono,
-    pub person: Id,
-    pub credential: Id,
+    pub actor: Actor,
 }
 
 impl Elevator {
@@ -352,7 +351,7 @@ impl Floor {
 
     /// A second read of the same person never shortens the first.
     pub(super) fn read(&mut self, read: Read) {
-        let same = self.reads.iter_mut().find(|other| other.person == read.person);
+        let same = self.reads.iter_mut().find(|other| same_rider(&other.actor, &read.actor));
         if let Some(other) = same {
             *other = Read { until: other.until.max(read.until), ..read };
             return;
@@ -367,8 +366,16 @@ impl Floor {
     /// Whose read holds the floor, if it is one person's.
     pub(super) fn rider(&self) -> Option<(Id, Id)> {
         match self.reads.as_slice() {
-            [read] => Some((read.person.clone(), read.credential.clone())),
+            [Read { actor: Actor::Person { person, credential }, .. }] => Some((person.clone(), credential.clone())),
             _ => None,
         }
+    }
+}
+
+/// One person, whatever they presented.
+fn same_rider(one: &Actor, other: &Actor) -> bool {
+    match (one, other) {
+        (Actor::Person { person: one, .. }, Actor::Person { person: other, .. }) => one == other,
+        _ => one == other,
     }
 }

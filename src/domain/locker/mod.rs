@@ -1,10 +1,9 @@
 //! Key lockers: a cabinet with one reader and many compartments, each a door with momentary opening, an
 //! occupancy input and contracts. Owns the words for them; `typed` is what comes from the keypad, `standing` whether
-//! a contract counts, `key` where the key of a compartment is, `lockout` what wrong codes lead to. Must never hold a
+//! a contract counts, `key` where the key of a compartment is. Must never hold a
 //! code in clear longer than it takes to look it up.
 
 mod key;
-mod lockout;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -17,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{KeyChange, KeyRecord, KeyState, Opening, key_change},
-    lockout::Lockout,
-    standing::{Standing, overlaps, standing},
+    standing::{Standing, excluded, standing},
     typed::{TYPED_MAX, Typed, Typing},
 };
 use super::{
@@ -95,7 +93,7 @@ pub enum SyncState {
     Applied,
     /// It will count: its time has not come, or the board of its compartment does not answer.
     Pending,
-    /// It was refused.
+    /// It cannot be enforced here, and is not.
     Refused,
 }
 

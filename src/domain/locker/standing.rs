@@ -42,25 +42,26 @@ pub fn standing(contract: &LockerContract, now: Now) -> Standing {
     }
 }
 
-/// Pairs of contracts of one compartment that overlap in time although one of them is exclusive: each contract
-/// with the first, by beginning, that it runs into.
-pub fn overlaps(contracts: &BTreeMap<Id, LockerContract>) -> Vec<(&Id, &Id, &Id)> {
+/// Contracts that cannot be kept beside one that began earlier in the same compartment, because one of the two is
+/// exclusive: each with the one in its way. What is refused is in nobody's way.
+pub fn excluded(contracts: &BTreeMap<Id, LockerContract>) -> BTreeMap<&Id, &Id> {
     let mut by_locker: BTreeMap<&Id, Vec<(&Id, &LockerContract)>> = BTreeMap::new();
     for (id, contract) in contracts {
         by_locker.entry(&contract.locker).or_default().push((id, contract));
     }
-    let mut pairs = Vec::new();
+    let mut excluded = BTreeMap::new();
     let end = |contract: &LockerContract| contract.until.unwrap_or(Wall::MAX);
-    for (locker, mut of_it) in by_locker {
+    for mut of_it in by_locker.into_values() {
         of_it.sort_by_key(|(id, contract)| (contract.from, *id));
-        // Of those before: the one that ends last, of all and of the exclusive ones.
+        // Of those before that are kept: the one that ends last, of all and of the exclusive ones.
         let (mut last, mut last_exclusive) = (None::<(&Id, Wall)>, None::<(&Id, Wall)>);
         for (id, contract) in of_it {
             let from = contract.from.unwrap_or(Wall::EPOCH);
             let exclusive = contract.sharing == Sharing::Exclusive;
             let before = if exclusive { last } else { last_exclusive };
             if let Some((other, _)) = before.filter(|(_, until)| from < *until) {
-                pairs.push((locker, other, id));
+                excluded.insert(id, other);
+                continue;
             }
             let longer = |known: Option<(&Id, Wall)>| known.is_none_or(|(_, until)| until < end(contract));
             if longer(last) {
@@ -71,5 +72,5 @@ pub fn overlaps(contracts: &BTreeMap<Id, LockerContract>) -> Vec<(&Id, &Id, &Id)
             }
         }
     }
-    pairs
+    excluded
 }

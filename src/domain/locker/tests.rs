@@ -47,7 +47,7 @@ fn a_pause_begins_anew() {
 
 proptest! {
     #[test]
-    fn contracts_are_found_to_exclude_each_other_exactly_when_some_pair_does(
+    fn of_contracts_that_exclude_each_other_one_is_kept_and_the_others_are_refused(
         contracts in proptest::collection::vec((0u8..2, proptest::option::of(0i64..20), proptest::option::of(1i64..10), any::<bool>()), 0..8),
     ) {
         let contract = |(locker, from, length, shared): &(u8, Option<i64>, Option<i64>, bool)| {
@@ -72,12 +72,14 @@ proptest! {
             let exclusive = a.sharing == Sharing::Exclusive || b.sharing == Sharing::Exclusive;
             exclusive && a.locker == b.locker && begin(a) < end(b) && begin(b) < end(a)
         };
-        let some = contracts.iter().any(|(id, a)| contracts.iter().any(|(other, b)| id < other && clash(a, b)));
-        let found = overlaps(&contracts);
-        prop_assert_eq!(!found.is_empty(), some);
-        for (locker, earlier, later) in found {
-            prop_assert_eq!(&contracts[earlier].locker, locker);
-            prop_assert!(clash(&contracts[earlier], &contracts[later]));
+        let found = excluded(&contracts);
+        for (refused, kept) in &found {
+            prop_assert!(clash(&contracts[*refused], &contracts[*kept]));
+            prop_assert!(!found.contains_key(kept), "what is refused is in nobody's way");
+        }
+        let kept: Vec<_> = contracts.iter().filter(|(id, _)| !found.contains_key(id)).collect();
+        for (id, a) in &kept {
+            prop_assert!(kept.iter().all(|(other, b)| id == other || !clash(a, b)), "{} and another", id);
         }
     }
 }

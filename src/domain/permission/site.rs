@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     ids::Id,
-    locker::{BACKUP_CODES_MAX, overlaps},
+    locker::BACKUP_CODES_MAX,
     record::{
         Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
         Record, SystemEvent, Trigger,
@@ -157,10 +157,6 @@ impl SiteRecords {
             if body.backup_codes.len() > BACKUP_CODES_MAX {
                 fault(format!("locker_contract {id}: more than {BACKUP_CODES_MAX} backup codes"));
             }
-        }
-        for (locker, earlier, later) in overlaps(&self.locker_contracts) {
-            let both = format!("locker_contract {later}: overlaps with locker_contract {earlier} at locker {locker}");
-            fault(format!("{both}, and one of them is exclusive"));
         }
     }
 

@@ -52,7 +52,8 @@ fn pairs() -> Vec<(&'static str, EventBody)> {
         (
             "apb_violation",
             EventBody::ApbViolated {
-                door: door.clone(),
+                door: Some(door.clone()),
+                floor_group: None,
                 reader: None,
                 person: id("ada"),
                 area: id("lab"),
@@ -63,7 +64,8 @@ fn pairs() -> Vec<(&'static str, EventBody)> {
         (
             "duress",
             EventBody::AccessDuress {
-                door: door.clone(),
+                door: Some(door.clone()),
+                floor_group: None,
                 reader: None,
                 person: id("ada"),
                 credential: None,

@@ -42,10 +42,12 @@ pub fn fires(
         | (Trigger::Rex { doors }, EventBody::RexActivated { door })
         | (Trigger::AutoOpenOn { doors }, EventBody::AutoOpenStarted { door, .. })
         | (Trigger::AutoOpenOff { doors }, EventBody::AutoOpenEnded { door, .. }) => at(doors, door),
-        (Trigger::FirstIn { doors }, EventBody::AutoOpenFirstPersonCame { door, person, .. })
-        | (Trigger::Duress { doors }, EventBody::AccessDuress { door, person, .. })
-        | (Trigger::ApbViolation { doors }, EventBody::ApbViolated { door, person, .. }) => {
+        (Trigger::FirstIn { doors }, EventBody::AutoOpenFirstPersonCame { door, person, .. }) => {
             at(doors, door).map(|cause| Cause { person: Some(person.clone()), ..cause })
+        }
+        (Trigger::Duress { doors }, EventBody::AccessDuress { door, person, .. })
+        | (Trigger::ApbViolation { doors }, EventBody::ApbViolated { door, person, .. }) => {
+            among(doors, door.as_ref()).then(|| by(door, &Some(person.clone())))
         }
         (Trigger::Granted { doors, groups, persons }, EventBody::AccessGranted(granted)) => {
             let named = persons.is_empty() || granted.person.as_ref().is_some_and(|person| persons.contains(person));

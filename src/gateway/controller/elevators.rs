@@ -1,6 +1,6 @@
 //! The elevators of the node: from reads, boards, schedules and orders to floors. Owns the routing between them
-//! and the plain machines in `domain::elevator`; must never say yes by itself: the rules decide. Invariant: each
-//! read in a cab has exactly one event, under the generation that decided it.
+//! and the plain machines in `domain::elevator`; must never let anybody ride (that is `entry`, as at doors).
+//! Invariant: what a floor does follows from its machine alone.
 //!
 //! Without a trusted clock no schedule is believed: floors that are public at certain times are not, those that
 //! are public always stay so.
@@ -8,27 +8,18 @@
 use std::collections::HashMap;
 
 use super::machine::{Deed, Deeds, Happening, Machine, View};
-use crate::{
-    domain::{
-        credential,
-        door::OrderEnd,
-        elevator::{
-            DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public, Ride,
-        },
-        event::{Actor, Denied, EventBody, Granted, Refusal},
-        fieldbus::{BusReport, CardRead},
-        ids::{DoorIx, Id, InputRef, OutputRef},
-        kept::Kept,
-        keypad::Key,
-        order::{Order, Progress, Task},
-        outputs::Desired,
-        permission::{Decision, Request, Target},
-        record::{Partition, PublicFloors},
-        status::{Status, Thing},
-        time::{ClockTrust, Mono, Now, Wall},
-        topology::ReaderAt,
-    },
-    wire::token::token,
+use crate::domain::{
+    door::OrderEnd,
+    elevator::{DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public},
+    event::{Actor, DenialReason, Refusal},
+    fieldbus::BusReport,
+    ids::{DoorIx, Id, InputRef, OutputRef},
+    kept::Kept,
+    order::{Order, Progress, Task},
+    outputs::Desired,
+    record::{Partition, PublicFloors},
+    status::{Status, Thing},
+    time::{ClockTrust, Mono, Now, Wall},
 };
 
 #[derive(Debug)]
@@ -106,59 +97,6 @@ impl Elevators {
             let public = public(now, view, config, entries);
             slot.boundary = public.next.values().min().copied();
             self.tell(now, group, ElevatorInput::Public(public), deeds);
-        }
-    }
-
-    fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
-        let Some((reader, ReaderAt::Cab(at))) = view.topology.reader_at(read.reader) else { return };
-        let Some(slot) = self.groups.get(usize::from(at)) else { return };
-        // A keypad in a cab asks for nothing.
-        if Key::of(read.card).is_some() {
-            return;
-        }
-        let presented = credential::decode(read.card);
-        let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let (floor_group, reader, card) = (slot.elevator.config().id.clone(), reader.clone(), presented.evidence);
-        let denied = |reason, person, credential, rule| {
-            let (floor_group, reader, card) = (Some(floor_group.clone()), Some(reader.clone()), Some(card.clone()));
-            EventBody::AccessDenied(Denied {
-                floor_group,
-                reader,
-                person,
-                credential,
-                rule,
-                card,
-                ..Denied::new(reason)
-            })
-        };
-        let request = Request::card(&tokens, Target::Cab(at), now);
-        match (slot.elevator.denies(), view.permissions.judge(&request).cloned()) {
-            (Some(reason), Decision::Granted { person, credential, rule, .. }) => {
-                deeds.event(denied(reason, Some(person), credential, Some(rule)));
-            }
-            (Some(reason), Decision::Denied { person, credential, rule, .. })
-            | (None, Decision::Denied { reason, person, credential, rule, .. }) => {
-                deeds.event(denied(reason, person, credential, rule));
-            }
-            (None, Decision::Granted { person, credential, rule, extended, floors, .. }) => {
-                // Of a card there is always one.
-                let Some(credential) = credential else { return };
-                let floors: FloorSet = floors.iter().collect();
-                deeds.event(EventBody::AccessGranted(Granted {
-                    floor_group: Some(floor_group),
-                    floors: slot.elevator.config().names(floors),
-                    reader: Some(reader),
-                    person: Some(person.clone()),
-                    credential: Some(credential.clone()),
-                    rule: Some(rule),
-                    card: Some(card),
-                    ..Granted::default()
-                }));
-                let enable = view.permissions.site().floor_groups.get(&slot.elevator.config().id);
-                let enable = enable.and_then(|record| record.enable_s);
-                let ride = Ride { floors, person, credential, extended, enable_s: enable };
-                self.tell(now, usize::from(at), ElevatorInput::Ride(ride), deeds);
-            }
         }
     }
 
@@ -278,7 +216,7 @@ impl Machine for Elevators {
                 self.publish(now, view, deeds);
             }
             Happening::Permissions | Happening::Clock => self.publish(now, view, deeds),
-            Happening::Read(read) => self.read(now, view, read, deeds),
+            Happening::Ride(cab, ride) => self.tell(now, usize::from(cab), ElevatorInput::Ride(ride.clone()), deeds),
             Happening::Bus(report) => self.hear_bus(now, report, deeds),
             Happening::Order(order) => self.order(now, order, deeds),
             Happening::Lockdown { doors, on, by } => self.lock_down(now, view, doors, (on, by), deeds),
@@ -306,6 +244,10 @@ impl Machine for Elevators {
 
     fn things(&self) -> Vec<Thing> {
         (0..).take(self.configs.len()).map(Thing::FloorGroup).collect()
+    }
+
+    fn cabs_deny(&self) -> Vec<Option<DenialReason>> {
+        self.groups.iter().map(|group| group.elevator.denies()).collect()
     }
 
     fn status(&self, thing: &Thing) -> Option<Status> {

@@ -9,16 +9,18 @@ use super::{DoorSlot, Question};
 use crate::{
     domain::{
         cloud::CloudState,
-        door::{DoorConfig, DoorInput, DoorStatus},
+        door::{DoorConfig, DoorInput, DoorStatus, PendingDelay},
+        elevator::Ride,
         event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef, ReaderIx},
         indication::Indication,
         installer::Answer,
-        kept::{Kept, KeptKey},
+        kept::{Kept, KeptKey, PinOwner},
         order::{Order, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        pin_lock::PinLocks,
         record::EmergencyCard,
         status::{Status, Thing},
         time::{Mono, Now},
@@ -35,6 +37,10 @@ pub struct View<'a> {
     pub credential_key: &'a CredentialKey,
     /// The emergency cards of the copy outside of the mirror, for when that is lost.
     pub spare_cards: &'a BTreeMap<Id, EmergencyCard>,
+    /// Wrong PINs, wherever they were typed.
+    pub locks: &'a PinLocks,
+    /// Why whoever reads in a cab is refused, whatever their rules say: in the order of the floor groups.
+    pub cabs_deny: &'a [Option<DenialReason>],
     /// How many consequences lie between the input and this: 0 for what the input itself says.
     pub depth: u8,
     pub(super) statuses: &'a [DoorStatus],
@@ -98,6 +104,8 @@ pub enum Happening<'a> {
     Installer(&'a Question),
     /// How far one of the node's own orders ([`Deed::Order`]) has got.
     Progress(Ticket, &'a Progress),
+    /// In the cab of this elevator somebody was granted these floors.
+    Ride(u16, &'a Ride),
     /// An alarm that is to stand until somebody acknowledges it.
     Alarm(&'a AlarmSource, Option<&'a str>),
     /// Wall time went another way than the time that deadlines count, or its trust changed: whatever was
@@ -115,7 +123,12 @@ pub enum Happening<'a> {
 #[derive(Debug)]
 pub enum Deed {
     Door(DoorIx, DoorInput),
+    /// Floors for whoever was granted them in the cab of this elevator.
+    Ride(u16, Ride),
     Event(EventBody),
+    /// Somebody typed a PIN that is not right, or one that is.
+    WrongPin(Box<WrongPin>),
+    RightPin(PinOwner),
     /// Raises an alarm that stands until somebody acknowledges it.
     Alarm(AlarmSource, Option<String>),
     /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
@@ -137,6 +150,19 @@ pub enum Deed {
     Asked(ReaderIx, DenialReason),
     /// To the question of the installer with this number.
     Answer(u64, Answer),
+}
+
+/// Whose PIN was wrong, where, and what is allowed there.
+#[derive(Debug)]
+pub struct WrongPin {
+    pub of: PinOwner,
+    pub door: Option<Id>,
+    pub floor_group: Option<Id>,
+    pub cabinet: Option<Id>,
+    pub reader: Option<Id>,
+    /// In a row, until no more are taken for so long.
+    pub tries: u32,
+    pub lockout_s: u32,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +198,16 @@ pub trait Machine: std::fmt::Debug {
     /// `None`: not this machine's, or there is no such thing any more.
     fn status(&self, _thing: &Thing) -> Option<Status> {
         None
+    }
+
+    /// Why whoever reads in a cab is refused: in the order of the floor groups, or nothing at all.
+    fn cabs_deny(&self) -> Vec<Option<DenialReason>> {
+        Vec::new()
+    }
+
+    /// What it has put off at this door.
+    fn delays_at(&self, _door: &Id) -> Vec<PendingDelay> {
+        Vec::new()
     }
 
     /// Its relays, complete.

@@ -36,7 +36,7 @@ use std::{
 use self::{
     floods::Floods,
     lockdown::Gatherings,
-    machine::{Deed, Deeds, Happening, Machine, View},
+    machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
     routes::{Role, Routes},
     standing::StandingSet,
 };
@@ -49,10 +49,11 @@ use crate::{
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
         indication::Indication,
-        kept::{Kept, KeptKey, Standing},
+        kept::{Kept, KeptKey, PinOwner, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
         permission::Permissions,
+        pin_lock::PinLocks,
         record::EmergencyCard,
         status::{BoardStatus, Link, ReaderStatus, Status, Thing},
         time::{Mono, Now},
@@ -159,6 +160,8 @@ pub struct Controller {
     gatherings: Gatherings,
     /// What machines wait for until it is durable, in the order of the marks.
     awaited: VecDeque<(Fence, KeptKey)>,
+    /// One count of wrong PINs, for doors, cabs and cabinets.
+    locks: PinLocks,
     fence: Fence,
     standing: StandingSet,
     floods: Floods,
@@ -196,6 +199,7 @@ impl Controller {
             machines,
             gatherings: Gatherings::new(),
             awaited: VecDeque::new(),
+            locks: PinLocks::default(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
             floods: Floods::default(),
@@ -213,6 +217,7 @@ impl Controller {
         }
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
+        controller.locks.restore(&kept, now);
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -273,7 +278,7 @@ impl Controller {
     pub fn next_deadline(&self) -> Option<Mono> {
         let doors = self.deadlines.first().map(|(at, _)| *at);
         let machines = self.machines.iter().filter_map(|machine| machine.next_deadline());
-        machines.chain(doors).chain(self.floods.next_deadline()).min()
+        machines.chain(doors).chain(self.floods.next_deadline()).chain(self.locks.next_deadline()).min()
     }
 
     /// What every relay is to be: the locks in the order of the doors, then the others.
@@ -312,7 +317,7 @@ impl Controller {
 
     pub fn status(&self, thing: &Thing) -> Option<Status> {
         match thing {
-            Thing::Door(door) => self.statuses.get(door.index()).cloned().map(Status::Door),
+            Thing::Door(door) => self.statuses.get(door.index()).map(|status| Status::Door(self.with_delays(status))),
             Thing::Reader(reader) => {
                 let slot = self.readers.get(reader.index())?;
                 let link = if slot.lost { Link::Lost } else { Link::Up };
@@ -477,6 +482,7 @@ impl Controller {
         if self.machines.iter().any(|machine| machine.next_deadline().is_some_and(|due| due <= now.mono)) {
             self.tell_machines(now, Happening::Timeout, step);
         }
+        step.commit.writes.extend(self.locks.advance(now.mono).into_iter().map(LedgerWrite::Unkept));
         if self.floods.next_deadline().is_some_and(|due| due <= now.mono) {
             self.tell_of_floods(now, step);
         }
@@ -485,7 +491,10 @@ impl Controller {
     // ---- the machines beside the doors ----
 
     fn tell_machines(&mut self, now: Now, happening: Happening<'_>, step: &mut Step) {
+        let cabs_deny: Vec<_> = self.machines.iter().flat_map(|machine| machine.cabs_deny()).collect();
         let view = View {
+            locks: &self.locks,
+            cabs_deny: &cabs_deny,
             permissions: &self.permissions,
             topology: &self.topology,
             cloud: &self.cloud,
@@ -525,6 +534,11 @@ impl Controller {
             step.depth = depth;
             match deed {
                 Deed::Door(door, input) => self.tell(now, door, input, step),
+                Deed::Ride(cab, ride) => self.tell_machines(now, Happening::Ride(cab, &ride), step),
+                Deed::WrongPin(wrong) => self.wrong_pin(now, *wrong, step),
+                Deed::RightPin(of) => {
+                    step.commit.writes.extend(self.locks.right(&of).map(LedgerWrite::Unkept));
+                }
                 Deed::Event(body) => self.record(now, body, step),
                 Deed::Order(order) => self.order(now, order, step),
                 Deed::Alarm(source, text) => {
@@ -548,6 +562,31 @@ impl Controller {
                 Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }
         }
+    }
+
+    fn wrong_pin(&mut self, now: Now, wrong: WrongPin, step: &mut Step) {
+        let WrongPin { of, door, floor_group, cabinet, reader, tries, lockout_s } = wrong;
+        let counted = self.locks.wrong(of.clone(), now, tries, lockout_s);
+        step.commit.writes.push(LedgerWrite::Kept(counted.kept));
+        step.commit.writes.extend(counted.unkept.map(LedgerWrite::Unkept));
+        let Some(reader) = reader.filter(|_| counted.locked) else { return };
+        let (person, emergency_card) = match of {
+            PinOwner::Person(person) => (Some(person), None),
+            PinOwner::EmergencyCard(card) => (None, Some(card)),
+            PinOwner::Reader(_) => (None, None),
+        };
+        let wrong = counted.count;
+        let locked = EventBody::AccessPinLockedOut {
+            door,
+            floor_group,
+            cabinet,
+            reader,
+            person,
+            emergency_card,
+            wrong,
+            lockout_s,
+        };
+        self.record(now, locked, step);
     }
 
     fn gather_desired(&mut self, now: Now) {
@@ -601,8 +640,17 @@ impl Controller {
         }
     }
 
+    fn with_delays(&self, status: &DoorStatus) -> DoorStatus {
+        let delays = self.machines.iter().flat_map(|machine| machine.delays_at(&status.door));
+        status.clone().with_delays(delays.collect())
+    }
+
     /// To the desk, or to the machine whose own order it was.
     fn report(&mut self, now: Now, ticket: Ticket, progress: Progress, step: &mut Step) {
+        let progress = match progress {
+            Progress::Reported(status) => Progress::Reported(Box::new(self.with_delays(&status))),
+            other => other,
+        };
         if ticket.is_own() {
             self.tell_machines(now, Happening::Progress(ticket, &progress), step);
         } else {

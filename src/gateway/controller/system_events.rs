@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
-use self::delays::Delays;
+use self::delays::{Delay, Delays};
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
+    door::{DelayAction, PendingDelay},
     event::{Actor, EventBody, Refusal},
     ids::Id,
     kept::{Kept, Standing},
@@ -21,6 +22,7 @@ use crate::domain::{
     outputs::Ticket,
     permission::SiteRecords,
     record::SystemEvent,
+    status::Thing,
     system_event::{Budget, Cause, Spent, Swipes, fires},
     time::{ClockTrust, Mono, Now},
 };
@@ -267,21 +269,22 @@ fn refused(id: &Id, event: &SystemEvent, action: &str, target: Option<&Id>, why:
 
 impl Machine for SystemEvents {
     fn handle(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
-        match happening {
-            Happening::Start(kept) => self.start(now, view, kept, deeds),
-            Happening::Permissions => self.compare(view, deeds),
-            Happening::Cloud => self.hear_cloud(now, view, deeds),
-            Happening::Event(body) => self.hear(now, view, body, deeds),
-            Happening::Closed(door) => {
-                if let Some(door) = view.door_id(door) {
-                    self.delays.closed(door, deeds);
-                }
-            }
-            Happening::Progress(ticket, progress) => self.progress(ticket, progress, deeds),
-            Happening::Timeout => self.timeout(now, view, deeds),
-            Happening::Stop => self.stopping = true,
-            _ => {}
+        self.hear_of(now, view, happening, deeds);
+        for door in self.delays.take_changed() {
+            deeds.0.extend(view.topology.door(&door).map(|door| Deed::Changed(Thing::Door(door))));
         }
+    }
+
+    fn delays_at(&self, door: &Id) -> Vec<PendingDelay> {
+        let author = |event: &Id| self.site.as_ref()?.system_events.get(event)?.author.clone();
+        let listed = |delay: &Delay| PendingDelay {
+            jti: None,
+            system_event: Some(delay.system_event.clone()),
+            action: if delay.opens { DelayAction::Open } else { DelayAction::Close },
+            due_at: delay.due_at,
+            operator: author(&delay.system_event),
+        };
+        self.delays.at(door).map(listed).collect()
     }
 
     fn next_deadline(&self) -> Option<Mono> {
@@ -292,5 +295,43 @@ impl Machine for SystemEvents {
             Cloud::Connected | Cloud::Lost => None,
         };
         budgets.chain(under_way).chain(cloud).chain(self.delays.next_deadline()).min()
+    }
+}
+
+impl SystemEvents {
+    /// An operator takes back what was put off at a door.
+    fn cancel_delays(&mut self, view: &View<'_>, order: &Order, deeds: &mut Deeds) {
+        let Task::CancelDelays { door, system_event } = &order.what else { return };
+        let Some(door) = view.door_id(*door) else { return };
+        let why = match &order.by {
+            Actor::Operator { operator, jti } => format!("cancelled by {jti} of {operator}: door.cancel_delay"),
+            _ => "cancelled: door.cancel_delay".to_owned(),
+        };
+        if self.delays.cancelled(door, system_event.as_ref(), &why, deeds) {
+            deeds.push(Deed::Held(order.ticket, Progress::Done));
+        } else {
+            let what = system_event.as_ref().map(Id::to_string).unwrap_or_default();
+            let detail = format!("the system event {what} has put nothing off at {door}");
+            deeds.push(Deed::Report(order.ticket, Progress::Refused(Refusal::UnknownTarget, detail)));
+        }
+    }
+
+    fn hear_of(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
+        match happening {
+            Happening::Start(kept) => self.start(now, view, kept, deeds),
+            Happening::Permissions => self.compare(view, deeds),
+            Happening::Cloud => self.hear_cloud(now, view, deeds),
+            Happening::Event(body) => self.hear(now, view, body, deeds),
+            Happening::Closed(door) => {
+                if let Some(door) = view.door_id(door) {
+                    self.delays.closed(door, deeds);
+                }
+            }
+            Happening::Order(order) => self.cancel_delays(view, order, deeds),
+            Happening::Progress(ticket, progress) => self.progress(ticket, progress, deeds),
+            Happening::Timeout => self.timeout(now, view, deeds),
+            Happening::Stop => self.stopping = true,
+            _ => {}
+        }
     }
 }

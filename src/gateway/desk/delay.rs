@@ -124,8 +124,9 @@ impl Desk {
             pending.delay.door == *door && !matches!(pending.phase, Phase::Asked { .. } | Phase::Storing { .. })
         };
         let listed = |key: &CommandKey, delay: &Delay| {
-            let operator = self.book.get(key)?.record.operator.clone();
-            Some(PendingDelay { jti: key.jti.clone(), action: delay.action, due_at: delay.due_at, operator })
+            let operator = Some(self.book.get(key)?.record.operator.clone());
+            let (jti, action, due_at) = (Some(key.jti.clone()), delay.action, delay.due_at);
+            Some(PendingDelay { jti, action, due_at, operator, system_event: None })
         };
         let pending = self.delays.pending.iter().filter(|(_, pending)| promised(pending));
         let mut all: Vec<PendingDelay> = pending.filter_map(|(key, pending)| listed(key, &pending.delay)).collect();
@@ -284,16 +285,19 @@ impl Desk {
         }
     }
 
-    /// `door.cancel_delay`, authorised.
+    /// `door.cancel_delay`, authorised: of what commands have delayed, what it names.
     pub(super) fn cancel_delays(
         &mut self,
         now: Now,
         command: &Command,
         args: &DoorCancelDelayArgs,
         step: &mut DeskStep,
-    ) -> Result<(), End> {
-        self.door(&args.door)?;
-        let named = |key: &CommandKey| args.jti.as_ref().is_none_or(|jti| *jti == key.jti);
+    ) -> Result<DoorIx, End> {
+        let door = self.door(&args.door)?;
+        let named = |key: &CommandKey| match &args.jti {
+            Some(jti) => *jti == key.jti,
+            None => args.system_event.is_none(),
+        };
         let mut found = self.delays.keys(|delay| delay.door == args.door);
         found.retain(named);
         if let (Some(jti), true) = (&args.jti, found.is_empty()) {
@@ -303,7 +307,7 @@ impl Desk {
         for key in found {
             self.end_delay(now.wall, &key, Stage::Cancelled, message_detail(why.clone()), step);
         }
-        Ok(())
+        Ok(door)
     }
 
     /// A `door.close` was taken at a door: what was delayed there before it is cancelled.

@@ -26,6 +26,8 @@ pub struct Errand {
     pub operator: Id,
     pub issuer: String,
     pub jti: Id,
+    /// The key that signed it.
+    pub kid: Id,
     /// What the operator may see.
     pub scope: Scope,
     pub body: CommandBody,

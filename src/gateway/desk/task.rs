@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Desk, End};
+use super::{Desk, ending::End};
 use crate::{
     domain::{
         door::DelayAction,

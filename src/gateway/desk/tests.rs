@@ -5,15 +5,18 @@ mod lockdowns;
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::json;
+
 use super::*;
 use crate::{
     domain::{
-        event::{EditChange, EditMade},
+        event::{Actor, EditChange, EditMade, Event, EventBody},
         kept::Kept,
-        order::{DoorAction, Progress, Task},
+        order::{DoorAction, OrderReport, Progress, Task},
         permission::SetVersion,
         record::{Operator, OperatorStatus, Record},
     },
+    gateway::step::{Effect, MessageToken},
     wire::command::{CommandBody, DoorArgs, DoorOpenAndCloseArgs},
 };
 

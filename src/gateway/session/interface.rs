@@ -121,6 +121,8 @@ pub enum Input {
     SetApplied(SetVersion),
     /// What of the edits by command stands.
     Overlay(OverlayVersion),
+    /// So many alarms stand.
+    Alarms(u64),
     /// The mirror asks for something.
     SetWanted {
         want: Want,

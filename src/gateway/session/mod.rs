@@ -109,6 +109,8 @@ pub struct Session {
     budgets: Budgets,
     set: SetVersion,
     overlay: OverlayVersion,
+    /// How many alarms stand.
+    alarms: u64,
     trust: ClockTrust,
     clock_floor: Wall,
     /// Requests without a beat yet.
@@ -151,6 +153,7 @@ impl Session {
             budgets: Budgets::new(now.mono),
             set: restored.set,
             overlay: restored.overlay,
+            alarms: 0,
             trust: now.trust,
             clock_floor: restored.clock_floor,
             nonces: VecDeque::new(),
@@ -267,6 +270,10 @@ impl Session {
             Input::Telemetry(telemetry) => self.mention(now, &telemetry, &mut out),
             Input::AckMessage(token) => self.ack_message(token, &mut out),
             Input::SetApplied(version) => self.set_applied(now, version, entropy),
+            Input::Alarms(standing) => {
+                self.outbox.status_changed |= standing != self.alarms;
+                self.alarms = standing;
+            }
             Input::Overlay(version) => {
                 self.outbox.status_changed |= version != self.overlay;
                 self.overlay = version;

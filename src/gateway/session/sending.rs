@@ -128,6 +128,7 @@ impl Session {
             staleness_ms: staleness.map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)),
             clock: now.trust,
             backlog: self.events.backlog(),
+            alarms: self.alarms,
             log_id: self.log_id.clone(),
         })
     }

@@ -143,9 +143,12 @@ pub struct DoorDelayArgs {
 #[serde(deny_unknown_fields)]
 pub struct DoorCancelDelayArgs {
     pub door: Id,
-    /// The command to cancel; absent: all that are pending at the door.
+    /// The command to cancel. With neither of the two: all that is pending at the door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<Id>,
+    /// What this system event has put off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_event: Option<Id>,
 }
 
 /// `args` of `door.dnd`.
@@ -476,7 +479,13 @@ impl CommandBody {
             }
             "door.open_with_delay" => CommandBody::DoorOpenWithDelay(args.delay()?),
             "door.close_with_delay" => CommandBody::DoorCloseWithDelay(args.delay()?),
-            "door.cancel_delay" => CommandBody::DoorCancelDelay(args.read("door, jti")?),
+            "door.cancel_delay" => {
+                let args: DoorCancelDelayArgs = args.read("door, jti, system_event")?;
+                if args.jti.is_some() && args.system_event.is_some() {
+                    return Err("args: expected jti or system_event, or neither".to_owned());
+                }
+                CommandBody::DoorCancelDelay(args)
+            }
             "door.dnd" => {
                 let DndArgs { door, set, expect_mode } = args.read("door, set, expect_mode")?;
                 if (set == Setting::Toggle) != expect_mode.is_some() {

@@ -464,7 +464,7 @@ pub fn telemetry() -> Examples {
         "counters": {"events": 5120, "granted": 790, "denied": 12, "outcomes_dropped": 0, "lines_dropped": 0},
         "gauges": {
             "backlog": 3, "outcomes_waiting": 0, "commits_waiting": 0, "commands_open": 1, "commands_remembered": 40,
-            "live_subscriptions": 1, "memory_bytes": 21_000_000
+            "live_subscriptions": 1, "alarms": 2, "memory_bytes": 21_000_000
         },
         "latencies": {
             "decision": quantiles(7, 12), "command": quantiles(2, 4_100), "event_append": quantiles(20, 900)
@@ -534,7 +534,8 @@ pub fn area_states() -> Examples {
 pub fn statuses() -> Examples {
     let online = json!({
         "state": "online", "version": "0.1.0", "epoch": 1, "generation": 8, "digest": digest(&set("lost")),
-        "revision": 12, "edits": 2, "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "log_id": LOG
+        "revision": 12, "edits": 2, "keys_version": 3, "staleness_ms": 1200, "clock": "trusted", "backlog": 3, "alarms": 1,
+        "log_id": LOG
     });
     vec![
         ("online", envelope(0, json!({ "status": online }))),

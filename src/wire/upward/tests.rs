@@ -44,6 +44,7 @@ fn online() -> NodeStatus {
         staleness_ms: None,
         clock: ClockTrust::Trusted,
         backlog: 12,
+        alarms: 3,
         log_id: id("log-1"),
     })
 }

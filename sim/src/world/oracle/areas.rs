@@ -85,7 +85,7 @@ impl Oracle {
         let Some(generation) = generation else { return };
         for body in events {
             let EventBody::AccessGranted(granted) = body else { continue };
-            let (Some(reader), Some(person), None) = (&granted.reader, &granted.person, &granted.actor) else {
+            let (Some(reader), Some(person)) = (&granted.reader, &granted.person) else {
                 continue;
             };
             for (area, record) in areas(generation).filter(|(_, record)| record.entry_readers.contains(reader)) {

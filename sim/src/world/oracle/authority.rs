@@ -41,7 +41,7 @@ fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
     operator.status == OperatorStatus::Active {}
         && roles(task).contains(&operator.role.as_str())
         && doors(site, task).iter().all(assigned)
-        && !(limited && belongs_to_no_door(task))
+        && !(limited && (belongs_to_no_door(task) || matches!(task, Task::VirtualRead { .. })))
 }
 
 impl Oracle {

@@ -22,11 +22,14 @@ pub struct DelayWatch {
     /// By command: when its door was first asked whether it would be taken.
     admitted: BTreeMap<Id, Now>,
     cancelled: BTreeSet<Id>,
+    /// Came to their door: what is told as cancelled from then on was overruled there, and a closing is begun again by
+    /// a run that does not know how it ended.
+    begun: BTreeSet<Id>,
 }
 
 impl DelayWatch {
     pub fn outcome(&mut self, jti: &Id, stage: Stage) {
-        if stage == Stage::Cancelled {
+        if stage == Stage::Cancelled && !self.begun.contains(jti) {
             self.cancelled.insert(jti.clone());
         }
     }
@@ -62,7 +65,8 @@ impl Oracle {
             return self.fail(Invariant::DelaysKeepTheirTime, what);
         }
         if self.delays.cancelled.contains(jti) {
-            self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was cancelled, and reaches its door"));
+            return self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was cancelled, and reaches its door"));
         }
+        self.delays.begun.insert(jti.clone());
     }
 }

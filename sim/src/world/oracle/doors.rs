@@ -131,6 +131,11 @@ impl DoorWatch {
         self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
     }
 
+    /// By a system event, until then at the latest.
+    pub fn opened_by_itself(&mut self, until: Mono) {
+        self.grant_until = self.grant_until.max(until);
+    }
+
     fn end_order(&mut self, now: Mono, ticket: Ticket) {
         if let Some(at) = self.orders.iter().position(|order| order.ticket == ticket) {
             let order = self.orders.remove(at);
@@ -150,8 +155,11 @@ pub struct BoardWatch {
 }
 
 impl Oracle {
-    pub fn doors_started(&mut self, site: &Site, now: Now, version: SetVersion, lasting: &Lasting) {
+    pub fn doors_started(&mut self, site: &Site, now: Now, version: (SetVersion, u64), lasting: &Lasting) {
         self.rights_of_doors(version);
+        self.people.restarted(now, lasting);
+        self.lift.restarted(site, lasting.kept.values());
+        self.lockers.restarted(site, lasting);
         self.auto.restarted(lasting.kept.values());
         self.areas.restarted(now, lasting.kept.values());
         self.stands_from_before(lasting.kept.values());
@@ -228,6 +236,7 @@ impl Oracle {
     pub fn stopping(&mut self, site: &Site) {
         self.rights_stop();
         self.outputs_stop();
+        self.lift.stops();
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {
             watch.grant_until = Mono::ZERO;
             watch.stopping = true;
@@ -258,6 +267,7 @@ impl Oracle {
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;
         self.output_ordered(now.mono, now.mono_at(exp), order);
+        self.lift.ordered(now.mono_at(exp).max(now.mono), order);
         self.delay_emitted(now, order);
         let jti = jti.clone();
         if let Task::Lockdown { doors, on } = &order.what {
@@ -268,7 +278,15 @@ impl Oracle {
                 }
             }
         }
-        let Task::Door(door, action) = order.what else { return };
+        let (door, action) = match &order.what {
+            Task::Door(door, action) => (*door, *action),
+            // As long as the longest that its holder may need.
+            Task::VirtualRead { door, .. } => {
+                let dwell = site.doors.get(door.index()).map(|config| config.dwell_extended);
+                (*door, DoorAction::OpenAndClose { dwell })
+            }
+            _ => return,
+        };
         let delayed = matches!(action, DoorAction::Delayed(_));
         if trusted && !delayed && unlocks(action) && now.wall >= exp {
             let what = format!("{} expired at {exp}, and is ordered at {}", jti, now.wall);
@@ -286,8 +304,18 @@ impl Oracle {
         self.delay_delivered(now, order);
         let now = now.mono;
         self.reached.extend(order.by.cause().cloned());
-        let (Task::Door(door, action), Some(jti)) = (&order.what, order.by.cause()) else { return };
-        let (door, action) = (*door, *action);
+        let Some(jti) = order.by.cause() else { return };
+        // As it was asked, whatever it has become on its way.
+        let virtually = self.asked.get(jti).into_iter().flatten().map(|asked| &asked.task);
+        let virtually = virtually.filter(|task| matches!(task, Task::VirtualRead { .. })).next_back();
+        if let Some(task) = virtually.filter(|task| self.asked[jti].len() == 1 || **task == order.what) {
+            self.people.virtual_read = Some(Order { what: task.clone(), ..order.clone() });
+        }
+        let (door, action) = match &order.what {
+            Task::Door(door, action) => (*door, *action),
+            Task::VirtualRead { door, .. } => (*door, DoorAction::OpenAndClose { dwell: None }),
+            _ => return,
+        };
         let watch = self.doors.get(door.index());
         let mut known = watch.into_iter().flat_map(|watch| &watch.orders).filter(|known| known.ticket == order.ticket);
         let late = known.any(|known| known.deadline < now);
@@ -316,6 +344,7 @@ impl Oracle {
     // ---- what the doors are told, before they see it ----
 
     pub fn doors_told(&mut self, site: &Site, now: Mono, report: &BusReport) {
+        self.lockers.hear_board(site, report);
         match report {
             BusReport::Input { input, energised } => self.input(site, now, *input, Some(*energised)),
             BusReport::BoardLost { board, .. } => {
@@ -356,10 +385,10 @@ impl Oracle {
 
     pub(super) fn learn_from_step(&mut self, site: &Site, now: Mono, step: &Step) {
         for event in events(step) {
-            if let EventBody::AccessGranted(Granted { door: Some(door), person: Some(person), .. }) = &event.body
+            if let EventBody::AccessGranted(Granted { door: Some(door), person, .. }) = &event.body
                 && let Some(at) = site.doors.iter().position(|config| config.id == *door)
             {
-                let slow = *person == person_id(SLOW_PERSON);
+                let slow = *person == Some(person_id(SLOW_PERSON));
                 let dwell = if slow { site.doors[at].dwell_extended } else { site.doors[at].dwell };
                 let watch = &mut self.doors[at];
                 watch.grant_until = watch.grant_until.max(now + dwell);

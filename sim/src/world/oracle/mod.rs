@@ -4,16 +4,21 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod acts;
 mod areas;
 mod authority;
 mod auto_open;
 mod consequences;
 mod delays;
 mod doors;
+mod edits;
+mod floors;
 mod holds;
 mod interlock;
+mod lockers;
 mod log;
 mod outputs;
+mod people;
 #[path = "../../../../tests/decision/reference.rs"]
 mod reference;
 mod rights;
@@ -41,8 +46,17 @@ use latchd::{
 };
 
 use self::{
-    areas::AreaWatch, auto_open::AutoWatch, delays::DelayWatch, doors::DoorWatch, interlock::Others, log::LogWatch,
-    outputs::OutputWatch, rights::RightsWatch,
+    areas::AreaWatch,
+    auto_open::AutoWatch,
+    delays::DelayWatch,
+    doors::DoorWatch,
+    floors::LiftWatch,
+    interlock::Others,
+    lockers::LockerWatch,
+    log::LogWatch,
+    outputs::OutputWatch,
+    people::{PeopleWatch, Scene},
+    rights::RightsWatch,
 };
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
@@ -88,6 +102,9 @@ pub enum Invariant {
     AreaNotOverfull,
     /// What triggers a system event fires it in the same step, and nothing else does.
     ConsequencesFollow,
+    /// What a system event orders is done at its doors in the same step, if its author may order it then, and not
+    /// otherwise.
+    ActsForItsAuthor,
     /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
     DelaysKeepTheirTime,
     /// An output beside the doors is on only as it was ordered.
@@ -98,6 +115,29 @@ pub enum Invariant {
     HonestNode,
     /// After the faults have healed, all is in order within two minutes.
     Converges,
+    /// Where the rules ask for a PIN nobody is let in without theirs.
+    PinAsked,
+    /// After too many wrong PINs in a row none is taken for the whole time of the lock-out.
+    PinLocksOut,
+    /// Where the rules ask for two people, two are let in together or nobody is.
+    TwoTogether,
+    /// A duress PIN does what the other PIN does, and is told; nothing else is.
+    DuressIsTold,
+    /// A virtual read is judged by the rules as a read without PIN and company, and names its operator.
+    VirtualReadJudged,
+    /// With a stale set or an untrusted clock a door admits only those whom its policy leaves.
+    FallbackNarrows,
+    /// An emergency card opens only when its time has come, and no oftener than it may, through every crash.
+    EmergencyLast,
+    /// A read in the cab enables the floors that its holder may choose, and a floor is enabled while there is a reason.
+    FloorsAsGranted,
+    /// A compartment opens at its cabinet only by a contract that says so, and by a backup code once in its life.
+    LockersByContract,
+    /// Where a key is told to be follows what was put into its compartment and taken out.
+    KeysAreFollowed,
+    /// An edit by command was wished by somebody who may make it, and holds from then on, through every crash, until a
+    /// set takes it over.
+    EditsStand,
     /// Time goes on.
     NeverStuck,
 }
@@ -172,14 +212,17 @@ pub struct Oracle {
     both_since: Option<Mono>,
     /// Commands that reached the doors in the present run, also by way of an earlier one's promise.
     reached: BTreeSet<Id>,
-    /// The node orders by itself, too: a system event.
-    own_orders: bool,
+    /// Doors that a system event locks down in the present step.
+    own_lockdowns: BTreeSet<usize>,
     areas: AreaWatch,
     delays: DelayWatch,
     /// Was wrong when an earlier run ended, and this one has not heard of it.
     standing: BTreeSet<latchd::domain::kept::Standing>,
     late_order: Option<latchd::domain::outputs::Ticket>,
     outputs: Vec<OutputWatch>,
+    people: PeopleWatch,
+    lift: LiftWatch,
+    lockers: LockerWatch,
 }
 
 impl Oracle {
@@ -205,12 +248,15 @@ impl Oracle {
             others: vec![(Others::Shut, None, false); site.doors.len()],
             both_since: None,
             reached: BTreeSet::new(),
-            own_orders: false,
+            own_lockdowns: BTreeSet::new(),
             areas: AreaWatch::default(),
             delays: DelayWatch::default(),
             standing: BTreeSet::new(),
             late_order: None,
             outputs: site.field.outputs.iter().map(|one| OutputWatch::new(one.id.clone(), one.output)).collect(),
+            people: PeopleWatch::default(),
+            lift: LiftWatch::default(),
+            lockers: LockerWatch::default(),
         }
     }
 
@@ -251,7 +297,7 @@ impl Oracle {
         self.check_promises(site, &recovered.doors);
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
         self.outputs_started(lasting.kept.values(), true);
-        self.doors_started(site, now, set, &lasting);
+        self.doors_started(site, now, (set, opened.overlay.revision), &lasting);
     }
 
     pub fn died(&mut self) {
@@ -306,8 +352,13 @@ impl Oracle {
 
     // ---- steps of the doors ----
 
+    /// What the doors are told of the cloud.
+    pub fn cloud_known(&mut self, cloud: latchd::domain::cloud::CloudState) {
+        self.people.cloud = cloud;
+    }
+
     pub fn card(&mut self, reader: usize, card: RawCard) {
-        self.rights.card = Some((reader, card));
+        self.people.card = Some((reader, card));
     }
 
     /// The step that [`Controller::new`] made.
@@ -323,6 +374,7 @@ impl Oracle {
         for write in &step.commit.writes {
             self.door_write(site, write);
         }
+        self.floors_kept(&step.commit.writes);
         self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
@@ -330,12 +382,25 @@ impl Oracle {
         self.log.owe_doors(events(step));
         self.check_modes(step, controller);
         let others = std::mem::take(&mut self.others);
-        self.rights.decided((site, sets), &others, now, step, what, &mut self.violation);
+        let in_force = sets.in_force(self.rights.generation(), self.rights.revision()).cloned();
+        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, what };
+        let (frame, bodies) = (self.people.card, events(step).map(|event| &event.body));
+        let judged = [
+            self.people.judge_step(&scene, bodies.clone(), self.rights.stopping),
+            self.lift.judge_step(&scene, frame, bodies.clone(), self.rights.stopping),
+            self.lockers.judge_step(&scene, frame, bodies),
+            events(step).try_for_each(|event| self.rights.names_its_generation(event)),
+        ];
+        for violation in judged.into_iter().filter_map(Result::err) {
+            self.violation.get_or_insert(violation);
+        }
         self.others = others;
         self.check_late_order(step);
+        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.note_acts(site, in_force.as_deref(), now.mono, &bodies);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
-        let generation = sets.at(self.rights.generation()).cloned();
+        let generation = in_force;
         self.output_events(now.mono, events(step).map(|event| &event.body));
         step.commit.writes.iter().for_each(|write| self.output_kept(write));
         self.check_auto_open(
@@ -345,7 +410,8 @@ impl Oracle {
             events(step).map(|event| &event.body),
         );
         self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
-        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.floors_after(generation.as_deref(), now, &step.commit.writes);
+        self.check_acts(site, generation.as_deref(), &bodies, controller.door_statuses());
         self.check_consequences(generation.as_deref(), what, &bodies);
         self.check_holds(site, now.mono, controller.door_statuses(), what);
         self.check_interlock(site, now.mono, controller.desired(), what);
@@ -377,7 +443,7 @@ impl Oracle {
     }
 }
 
-fn events(step: &Step) -> impl Iterator<Item = &Event> {
+fn events(step: &Step) -> impl Iterator<Item = &Event> + Clone {
     step.commit.writes.iter().filter_map(|write| match write {
         LedgerWrite::Event(event) => Some(event),
         _ => None,

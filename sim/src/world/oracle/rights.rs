@@ -1,34 +1,24 @@
-//! Decisions and sets. Owns which generation the doors were handed; must never see a permission value,
-//! only its version. Invariant: one decision for one card, that of the naive model.
+//! Sets. Owns which generation the doors were handed; must never see a permission value, only its version.
+//! Invariant: the generation never goes back, and each decision names the one in force.
 
 use latchd::{
     domain::{
-        event::{DenialReason, Denied, EventBody, Granted},
-        fieldbus::RawCard,
-        permission::{Decision, SetVersion},
-        time::Now,
-        topology::ReaderAt,
+        event::{Event, EventBody},
+        permission::SetVersion,
     },
-    gateway::{controller::Step, mirror::MirrorOpened},
+    gateway::mirror::MirrorOpened,
 };
 
-use super::{Invariant, Oracle, Violation, events, interlock::Others, reference::Reference};
-use crate::world::{
-    set::{
-        Sets,
-        names::{tokens_of, zone},
-    },
-    site::Site,
-};
+use super::{Invariant, Oracle, Violation};
 
 #[derive(Default)]
 pub struct RightsWatch {
     /// Handed to the doors.
     in_force: SetVersion,
+    /// Of the edits by command over it.
+    revision: u64,
     /// The newest that the mirror has reported, in any run.
     applied: SetVersion,
-    /// Presented, and not decided yet.
-    pub card: Option<(usize, RawCard)>,
     pub stopping: bool,
 }
 
@@ -42,6 +32,10 @@ impl RightsWatch {
         self.in_force.generation
     }
 
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
         if mark(set) < mark(self.applied) {
             let what = format!(
@@ -52,79 +46,22 @@ impl RightsWatch {
         }
         self.applied = if mark(set) > mark(self.applied) { set } else { self.applied };
         self.in_force = set;
-        self.card = None;
+        self.revision = opened.overlay.revision;
     }
+}
 
-    pub fn decided(
-        &mut self,
-        (site, sets): (&Site, &Sets),
-        others: &[(Others, Option<DenialReason>, bool)],
-        now: Now,
-        step: &Step,
-        what: &str,
-        violation: &mut Option<Violation>,
-    ) {
-        let decisions: Vec<_> = events(step)
-            .filter(|event| matches!(event.body, EventBody::AccessGranted { .. } | EventBody::AccessDenied { .. }))
-            .collect();
-        let card = self.card.take().filter(|_| !self.stopping);
-        let expected = usize::from(card.is_some());
-        if decisions.len() != expected {
-            let what = format!("{} decisions on {what}, where {expected} was due", decisions.len());
-            violation.get_or_insert(Violation::new(Invariant::OneEventEach, what));
-            return;
+impl RightsWatch {
+    /// Of the generation that it was decided by.
+    pub fn names_its_generation(&self, event: &Event) -> Result<(), Violation> {
+        let decision = matches!(event.body, EventBody::AccessGranted(_) | EventBody::AccessDenied(_));
+        if !decision || event.generation == self.in_force.generation {
+            return Ok(());
         }
-        let (Some((reader, card)), Some(event)) = (card, decisions.first()) else { return };
-        let ReaderAt::Door(door) = site.readers[reader].at else { return };
-        let (others, held, unsure) = others.get(door.index()).copied().unwrap_or((Others::Shut, None, false));
-        let door = &site.doors[door.index()].id;
-        let verdict = match sets.at(self.in_force.generation) {
-            Some(generation) => {
-                let (tokens, well_formed) = tokens_of(card);
-                let naive = Reference { records: &generation.records, zone: &zone() };
-                naive.decide(&tokens, well_formed, door, now)
-            }
-            None => {
-                let reason = DenialReason::StalePermissions;
-                Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
-            }
-        };
-        let verdict = match verdict {
-            Decision::Granted { person, credential, rule, .. } => (None, Some(person), credential, Some(rule)),
-            Decision::Denied { reason, person, credential, rule, .. } => (Some(reason), person, credential, rule),
-        };
-        let said = match event.body.clone() {
-            EventBody::AccessGranted(Granted { person, credential, rule, .. }) => (None, person, credential, rule),
-            EventBody::AccessDenied(Denied { reason, person, credential, rule, .. }) => {
-                (Some(reason), person, credential, rule)
-            }
-            _ => return,
-        };
-        // What lies over a door speaks before its rules do.
-        let by_mode = match (others, said.0) {
-            (Others::Open, _) | (Others::Doubtful, Some(DenialReason::Interlock)) => Some(DenialReason::Interlock),
-            // While an order to take it away is under way nobody knows.
-            (_, reason) if unsure => reason
-                .filter(|reason| matches!(reason, DenialReason::Forced | DenialReason::Dnd | DenialReason::LockedDown)),
-            _ => held,
-        };
-        // Whether they are right is for the areas' own watch to say.
-        let by_area = said.0.filter(|reason| matches!(reason, DenialReason::ApbViolation | DenialReason::AreaFull));
-        let by_mode = by_mode.or(by_area.filter(|_| verdict.0.is_none()));
-        let verdict = (by_mode.or(verdict.0), verdict.1, verdict.2, verdict.3);
-        if said != verdict || event.generation != self.in_force.generation {
-            let generation = self.in_force.generation;
-            let what = format!(
-                "card {:x} at {door} under generation {generation}: {said:?} (event of generation {}), the model says {verdict:?}",
-                card.value, event.generation
-            );
-            let invariant = match by_mode.filter(|reason| said.0 != Some(*reason)) {
-                Some(DenialReason::Interlock) => Invariant::OneDoorAtATime,
-                Some(_) => Invariant::HeldIsShut,
-                None => Invariant::RevokedIsDenied,
-            };
-            violation.get_or_insert(Violation::new(invariant, what));
-        }
+        let what = format!(
+            "{:?} names generation {}, and {} is in force",
+            event.body, event.generation, self.in_force.generation
+        );
+        Err(Violation::new(Invariant::RevokedIsDenied, what))
     }
 }
 
@@ -139,17 +76,18 @@ impl Oracle {
     }
 
     /// The doors are handed a set.
-    pub fn set_in_force(&mut self, version: SetVersion) {
+    pub fn set_in_force(&mut self, version: SetVersion, revision: u64) {
         if mark(version) < mark(self.rights.in_force) {
             let what = format!("the doors go from {} to {}", self.rights.in_force.generation, version.generation);
             self.fail(Invariant::GenerationRises, what);
         }
         self.rights.in_force = version;
+        self.rights.revision = revision;
     }
 
-    pub(super) fn rights_of_doors(&mut self, version: SetVersion) {
+    pub(super) fn rights_of_doors(&mut self, (version, revision): (SetVersion, u64)) {
         self.rights.in_force = version;
-        self.rights.card = None;
+        self.rights.revision = revision;
         self.rights.stopping = false;
     }
 

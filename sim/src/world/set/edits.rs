@@ -11,7 +11,7 @@ use super::{
 };
 use crate::world::{World, site::id};
 
-fn person_of(set: &Records, number: u64) -> Person {
+pub(super) fn person_of(set: &Records, number: u64) -> Person {
     match set.get("person", &person_id(number)) {
         Some(Record::Person(person)) => person.clone(),
         _ => Person::default(),
@@ -23,11 +23,18 @@ impl World {
     pub(in crate::world) fn edit_set(&mut self) {
         let number = self.rng.below(PERSONS);
         let mut set = self.sets.current.clone();
-        let revokes = match self.rng.below(10) {
+        let revokes = match self.rng.below(14) {
             0 | 1 => self.edit_operators(&mut set),
             2 => self.edit_automatic(&mut set),
+            3..7 => {
+                self.edit_cellar(&mut set);
+                false
+            }
             _ => self.edit(&mut set, number),
         };
+        if self.rng.permille(250) {
+            self.absorb(&mut set);
+        }
         let silently = self.rng.permille(150);
         self.change_set(set, revokes, silently);
     }
@@ -51,8 +58,8 @@ impl World {
 
     /// Somebody loses or gets a role, doors, or the right to do anything at all.
     fn edit_operators(&mut self, set: &mut Records) -> bool {
-        let (name, operator) = match self.rng.below(4) {
-            0 => ("op-2", Operator { status: OperatorStatus::Suspended {}, ..Operator::active(id("admin")) }),
+        let (name, operator) = match self.rng.below(5) {
+            0 | 4 => ("op-2", Operator { status: OperatorStatus::Suspended {}, ..Operator::active(id("admin")) }),
             1 => ("op-2", Operator::active(id("admin"))),
             2 => ("op-5", manager(&["back"])),
             _ => ("op-5", manager(&["front", "glass", "outer"])),

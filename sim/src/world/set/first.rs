@@ -11,6 +11,7 @@ use latchd::domain::{
 
 use super::{
     Records,
+    cellar::{cellar, pins},
     names::{PERSONS, SLOW_PERSON, card_id, card_of, person_id, tokens_of},
 };
 use crate::world::{World, site::id};
@@ -86,6 +87,15 @@ fn automatic(set: &mut Records) {
         let record = SystemEvent { name: None, when, schedule: None, actions, author: None };
         set.put(&id(name), Record::SystemEvent(record));
     }
+    let opens = SystemAction::DoorOpenAndClose { doors: ids(&["store"]), dwell_ms: Some(2_000) };
+    let shuts = SystemAction::LockdownSet { doors: ids(&["glass"]), partition: None, node: false };
+    for (name, when, action, author) in [
+        ("button-lets-in", Trigger::Rex { doors: ids(&["front"]) }, opens, None),
+        ("duress-shuts", Trigger::Duress { doors: Vec::new() }, shuts, Some(id("op-2"))),
+    ] {
+        let record = SystemEvent { name: None, when, schedule: None, actions: vec![action], author };
+        set.put(&id(name), Record::SystemEvent(record));
+    }
     set.put(&id("mantrap"), Record::Interlock(Interlock { name: None, doors: ids(&["outer", "inner"]) }));
 }
 
@@ -110,13 +120,14 @@ pub fn card(number: u64) -> Credential {
 }
 
 fn people(set: &mut Records) {
-    for group in ["staff", "night"] {
+    for group in ["staff", "night", "guests"] {
         set.put(&id(group), Record::Group(Group::default()));
     }
     for number in 0..PERSONS {
         let groups = ids(if number % 3 == 2 { &["night"] } else { &["staff"] });
         let extended_access = number == SLOW_PERSON;
-        set.put(&person_id(number), Record::Person(Person { groups, extended_access, ..Person::default() }));
+        let person = Person { groups, extended_access, ..Person::default() };
+        set.put(&person_id(number), Record::Person(pins(number, person)));
         set.put(&card_id(number), Record::Credential(card(number)));
     }
 }
@@ -134,6 +145,7 @@ fn rules(set: &mut Records) {
             "all-through-the-trap",
             AccessRule { groups: ids(&["staff", "night"]), ..allow("staff", &["inner", "outer"]) },
         ),
+        ("guests-at-the-front", allow("guests", &["front", "back"])),
         ("night-at-the-back", allow("night", &["back", "front"])),
         ("night-shift", AccessRule { schedule: shift_only, ..allow("night", &["glass", "store"]) }),
     ] {
@@ -169,6 +181,7 @@ impl World {
         set.put(&id("street"), Record::Partition(street));
         people(&mut set);
         rules(&mut set);
+        cellar(&mut set);
         operators(&mut set);
         self.change_set(set, false, false);
     }

@@ -2,20 +2,28 @@
 //! oracle's naive reading of them. Owns what each generation says; must never ask the daemon's rules. Invariant: a
 //! generation never changes once it was made.
 //!
-//! `names` cards and ids, `first` what the node starts with, `edits` what people change at random.
+//! `names` cards and ids, `first` and `cellar` what the node starts with, `edits` what people change at random,
+//! `cellar_edits` of it what is in `cellar`, `by_command` what operators edit at the node itself.
 
+mod by_command;
+pub mod cellar;
+mod cellar_edits;
 mod edits;
 mod first;
 pub mod names;
 
+pub use by_command::{EditWish, GUESTS};
 pub use first::{STREET, ids};
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use latchd::domain::{
     ids::Id,
     permission::{Permissions, SetVersion},
-    record::Record,
+    record::{Person, Record},
 };
 
 use super::{World, site::Site};
@@ -56,17 +64,34 @@ pub struct Generation {
     pub records: Vec<(Id, Record)>,
     /// Takes something away from somebody.
     revokes: bool,
+    /// Edits by command that it has taken over, or one before it.
+    absorbs: BTreeSet<Id>,
 }
 
 impl Generation {
+    fn saying(&self, records: Vec<(Id, Record)>) -> Generation {
+        Generation { records, revokes: self.revokes, absorbs: self.absorbs.clone() }
+    }
+
     pub fn without(&self, ignored: impl Fn(&Record) -> bool) -> Generation {
         let records = self.records.iter().filter(|(_, record)| !ignored(record)).cloned().collect();
-        Generation { records, revokes: self.revokes }
+        self.saying(records)
+    }
+
+    pub fn has(&self, kind: &str, id: &Id) -> bool {
+        self.records.iter().any(|(other, record)| other == id && record.kind() == kind)
+    }
+
+    pub fn person(&self, person: &Id) -> Option<&Person> {
+        self.records.iter().find_map(|(id, record)| match record {
+            Record::Person(body) if id == person => Some(body),
+            _ => None,
+        })
     }
 
     pub fn map(&self, change: impl Fn(Record) -> Record) -> Generation {
         let records = self.records.iter().map(|(id, record)| (id.clone(), change(record.clone()))).collect();
-        Generation { records, revokes: self.revokes }
+        self.saying(records)
     }
 
     /// With another generation's records of one kind.
@@ -74,7 +99,7 @@ impl Generation {
         let mut records = self.records.clone();
         records.retain(|(_, record)| record.kind() != kind);
         records.extend(of.records.iter().filter(|(_, record)| record.kind() == kind).cloned());
-        Generation { records, revokes: self.revokes }
+        self.saying(records)
     }
 
     /// As the set would be compiled that says this and nothing else.
@@ -87,6 +112,9 @@ impl Generation {
 pub struct Sets {
     current: Records,
     generations: BTreeMap<u64, Arc<Generation>>,
+    /// Taken over by now.
+    absorbs: BTreeSet<Id>,
+    pub edits: by_command::Edits,
 }
 
 impl Sets {
@@ -106,6 +134,7 @@ impl World {
         if ops.is_empty() {
             return;
         }
+        self.cloud.absorbs = self.sets.absorbs.iter().cloned().collect();
         let wall = self.wall();
         if silently {
             self.cloud.change_silently(&ops);
@@ -116,7 +145,10 @@ impl World {
         let generation = self.cloud.set.generation;
         self.line(format_args!("cloud: set {generation}, revokes {revokes}, silently {silently}"));
         self.count("sets changed");
-        self.sets.generations.insert(generation, Arc::new(Generation { records: next.list(), revokes }));
+        self.sets.generations.insert(
+            generation,
+            Arc::new(Generation { records: next.list(), revokes, absorbs: self.sets.absorbs.clone() }),
+        );
         self.sets.current = next;
     }
 }

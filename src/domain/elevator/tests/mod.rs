@@ -91,8 +91,7 @@ impl Rig {
         let (person, credential) = (id(person), id("card"));
         self.tell(ElevatorInput::Ride(Ride {
             floors: set(floors),
-            person,
-            credential,
+            actor: Actor::Person { person, credential },
             extended: false,
             enable_s: None,
         }))

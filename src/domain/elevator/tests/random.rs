@@ -107,7 +107,12 @@ proptest! {
                         let until = now + if extended { config.enable_extended } else { config.enable };
                         floors.iter().for_each(|floor| reasons.ride_until[floor] = reasons.ride_until[floor].max(until));
                     }
-                    rig.tell(ElevatorInput::Ride(Ride { floors, person, credential, extended, enable_s: None }))
+                    rig.tell(ElevatorInput::Ride(Ride {
+                        floors,
+                        actor: Actor::Person { person, credential },
+                        extended,
+                        enable_s: None,
+                    }))
                 }
                 Act::Order(action, floors) => {
                     let floors: Vec<usize> = FloorSet(floors).iter().collect();

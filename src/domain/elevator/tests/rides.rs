@@ -38,8 +38,7 @@ fn who_needs_more_time_gets_it() {
     let (person, credential) = (id("ada"), id("card"));
     let _ = rig.tell(ElevatorInput::Ride(Ride {
         floors: set(&[ROOF]),
-        person,
-        credential,
+        actor: Actor::Person { person, credential },
         extended: true,
         enable_s: None,
     }));

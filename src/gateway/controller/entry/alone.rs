@@ -2,7 +2,10 @@
 //! time without a beat; must never decide about a card. Invariant: a fallback that was entered is told once,
 //! also across restarts, and left once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::policies::{Policies, Policy};
 use crate::{
@@ -53,7 +56,8 @@ impl Aloneness {
             let doors = self.told.get(&policy).map(|(_, doors)| doors.clone()).unwrap_or_default();
             self.tell(policy, BTreeSet::new(), doors, deeds);
         }
-        match self.beatless.keep(now.mono, cloud) {
+        let limits = policies.all().iter().filter_map(|policy| policy.body.emergency_after_s);
+        match self.beatless.keep(now.mono, cloud, limits.map(|s| Duration::from_secs(s.into()))) {
             Some(Ok(kept)) => deeds.push(Deed::Keep(kept)),
             Some(Err(key)) => deeds.push(Deed::Unkeep(key)),
             None => {}

@@ -6,7 +6,7 @@ use crate::domain::{
     credential::CardTokens,
     event::DenialReason,
     ids::Id,
-    permission::{Decision, Request, Target, Wants},
+    permission::{Decision, Floors, Request, Wants},
     record::Token,
 };
 
@@ -33,11 +33,13 @@ pub struct Holder {
     pub extended: bool,
     pub apb_exempt: bool,
     pub duress: bool,
+    /// In a cab.
+    pub floors: Floors,
 }
 
 impl Here<'_> {
     pub fn judge(&self, ask: Ask<'_>) -> Result<Holder, Refused> {
-        let (target, permissions) = (Target::Door(self.door), self.view.permissions);
+        let (target, permissions) = (self.target(), self.view.permissions);
         let restriction = self.regime.restriction();
         let request = |card, pin, companion| Request { card, target, now: self.now, pin, companion, restriction };
         let decision = match ask {
@@ -49,8 +51,8 @@ impl Here<'_> {
             }
         };
         let answer = match decision.cloned() {
-            Decision::Granted { person, credential, rule, companion, extended, apb_exempt, duress, .. } => {
-                Ok(Holder { person, credential, rule, companion, extended, apb_exempt, duress })
+            Decision::Granted { person, credential, rule, companion, extended, apb_exempt, duress, floors, .. } => {
+                Ok(Holder { person, credential, rule, companion, extended, apb_exempt, duress, floors })
             }
             Decision::Denied { reason, person, credential, rule, wants, duress } => {
                 Err(Refused { reason, person, credential, rule, wants, duress })

@@ -13,14 +13,14 @@ use super::{
 use crate::{
     domain::{
         credential::{CardTokens, Presented},
-        event::{CardEvidence, DenialReason, EventBody},
+        event::{CardEvidence, DenialReason},
         ids::Id,
         kept::PinOwner,
         keypad::{Digits, Key, Keypad},
         permission::Wants,
         time::Mono,
     },
-    gateway::controller::machine::{Deed, Deeds},
+    gateway::controller::machine::{Deed, Deeds, WrongPin},
     wire::token::token,
 };
 
@@ -71,7 +71,7 @@ impl Entry {
             return here.deny(refused, Some(card), deeds);
         };
         let owner = PinOwner::Person(person.clone());
-        if wants == Wants::Pin && self.locks.is_locked(&owner, here.now.mono) {
+        if wants == Wants::Pin && here.view.locks.is_locked(&owner, here.now.mono) {
             return here.deny(refused.with(DenialReason::PinLockedOut), Some(card), deeds);
         }
         if wants == Wants::Pin && self.keypad(here) == Keypad::None {
@@ -133,7 +133,7 @@ impl Entry {
         let owner = PinOwner::Person(person.clone());
         let person = Some(person);
         let answer = match pin {
-            _ if self.locks.is_locked(&owner, here.now.mono) => {
+            _ if here.view.locks.is_locked(&owner, here.now.mono) => {
                 let nobody = Refused::nobody(DenialReason::PinLockedOut);
                 Err(Refused { person, credential, rule, ..nobody })
             }
@@ -146,14 +146,14 @@ impl Entry {
         };
         match answer {
             Ok(holder) => {
-                deeds.0.extend(self.locks.right(&owner).map(Deed::Unkeep));
+                deeds.push(Deed::RightPin(owner));
                 self.pass(here, &[(holder, Some(waiting.card))], deeds);
             }
             Err(refused) => {
                 let wrong = refused.reason == DenialReason::WrongPin;
                 here.deny(refused, Some(waiting.card), deeds);
                 if wrong {
-                    self.wrong_pin(here, owner, deeds);
+                    Self::wrong_pin(here, owner, deeds);
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Entry {
     fn pin_alone(&mut self, here: &Here<'_>, digits: &Digits, deeds: &mut Deeds) {
         let Some(reader) = here.reader_id() else { return };
         let owner = PinOwner::Reader(reader);
-        if self.locks.is_locked(&owner, here.now.mono) {
+        if here.view.locks.is_locked(&owner, here.now.mono) {
             return here.deny(Refused::nobody(DenialReason::PinLockedOut), None, deeds);
         }
         let answer = match digits.text() {
@@ -173,42 +173,33 @@ impl Entry {
             }
             None => Err(Refused::nobody(here.door_denies().unwrap_or(DenialReason::UnknownCredential))),
         };
-        let locked = |person: &Id| self.locks.is_locked(&PinOwner::Person(person.clone()), here.now.mono);
+        let locked = |person: &Id| here.view.locks.is_locked(&PinOwner::Person(person.clone()), here.now.mono);
         match answer {
             Ok(holder) if locked(&holder.person) => {
                 here.deny(holder.refused(DenialReason::PinLockedOut), None, deeds);
             }
             Ok(holder) => {
-                deeds.0.extend(self.locks.right(&owner).map(Deed::Unkeep));
+                deeds.push(Deed::RightPin(owner));
                 self.pass(here, &[(holder, None)], deeds);
             }
             Err(refused) if refused.reason == DenialReason::UnknownCredential => {
                 here.deny(refused.with(DenialReason::WrongPin), None, deeds);
-                self.wrong_pin(here, owner, deeds);
+                Self::wrong_pin(here, owner, deeds);
             }
             Err(refused) => here.deny(refused, None, deeds),
         }
     }
 
-    pub(super) fn wrong_pin(&mut self, here: &Here<'_>, owner: PinOwner, deeds: &mut Deeds) {
-        let policy = &here.policy.body;
-        let wrong = self.locks.wrong(owner.clone(), here.now, policy.pin_tries, policy.pin_lockout_s);
-        deeds.push(Deed::Keep(wrong.kept));
-        deeds.0.extend(wrong.unkept.map(Deed::Unkeep));
-        let Some(reader) = here.reader_id().filter(|_| wrong.locked) else { return };
-        let (person, emergency_card) = match owner {
-            PinOwner::Person(person) => (Some(person), None),
-            PinOwner::EmergencyCard(card) => (None, Some(card)),
-            PinOwner::Reader(_) => (None, None),
-        };
-        deeds.event(EventBody::AccessPinLockedOut {
-            door: here.door_id.clone(),
-            reader,
-            person,
-            emergency_card,
-            wrong: wrong.count,
-            lockout_s: policy.pin_lockout_s,
-        });
+    pub(super) fn wrong_pin(here: &Here<'_>, of: PinOwner, deeds: &mut Deeds) {
+        deeds.push(Deed::WrongPin(Box::new(WrongPin {
+            of,
+            door: here.door_id(),
+            floor_group: here.floor_group(),
+            cabinet: None,
+            reader: here.reader_id(),
+            tries: here.policy.body.pin_tries,
+            lockout_s: here.policy.body.pin_lockout_s,
+        })));
     }
 }
 

@@ -3,17 +3,17 @@
 
 use super::{
     Entry,
-    here::{Here, Refused},
+    here::{At, Here, Refused},
     waiting::{Waiting, Who},
 };
 use crate::{
     domain::{
         credential::CardTokens,
-        door::{DoorInput, Grant},
         event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, EventBody, Granted},
         ids::Id,
         kept::PinOwner,
         keypad::{Digits, Keypad},
+        permission::Floors,
         record::{EmergencyCard, Token},
     },
     gateway::controller::machine::{Deed, Deeds},
@@ -37,7 +37,7 @@ impl Entry {
             return self.open_by_emergency_card(here, id, card, deeds);
         }
         let lacks = DenialReason::PinRequired;
-        if self.locks.is_locked(&PinOwner::EmergencyCard(id.clone()), here.now.mono) {
+        if here.view.locks.is_locked(&PinOwner::EmergencyCard(id.clone()), here.now.mono) {
             deeds.event(here.deny_emergency_card(id, DenialReason::PinLockedOut, card));
         } else if self.keypad(here) == Keypad::None {
             deeds.event(here.deny_emergency_card(id, lacks, card));
@@ -57,20 +57,20 @@ impl Entry {
         let owner = PinOwner::EmergencyCard(id.clone());
         let typed = digits.text().map(|digits| token(here.view.credential_key, &format!("pin:{id}:{digits}")));
         let answer = match self.judge_emergency_card(here, id) {
-            _ if self.locks.is_locked(&owner, here.now.mono) => Err(DenialReason::PinLockedOut),
+            _ if here.view.locks.is_locked(&owner, here.now.mono) => Err(DenialReason::PinLockedOut),
             Ok(record) if pin_is(record, typed.as_ref()) => Ok(()),
             Ok(_) => Err(DenialReason::WrongPin),
             Err(reason) => Err(reason),
         };
         match answer {
             Ok(()) => {
-                deeds.0.extend(self.locks.right(&owner).map(Deed::Unkeep));
+                deeds.push(Deed::RightPin(owner));
                 self.open_by_emergency_card(here, id, card, deeds);
             }
             Err(reason) => {
                 deeds.event(here.deny_emergency_card(id, reason, card));
                 if reason == DenialReason::WrongPin {
-                    self.wrong_pin(here, owner, deeds);
+                    Self::wrong_pin(here, owner, deeds);
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Entry {
     fn judge_emergency_card(&self, here: &Here<'_>, id: &Id) -> Result<&EmergencyCard, DenialReason> {
         match here.door_denies() {
             Some(mode) => Err(mode),
-            None => self.cards.judge(id, &here.door_id, here.regime.emergency_cards, here.now, &self.certain),
+            None => self.cards.judge(id, &here.id, here.regime.emergency_cards, here.now, &self.certain),
         }
     }
 
@@ -88,16 +88,24 @@ impl Entry {
         let (uses, kept) = self.cards.used(id);
         deeds.push(Deed::Keep(kept));
         let emergency_card = id.clone();
-        let granted = Granted { emergency_card: Some(emergency_card.clone()), ..here.granted(Some(card)) };
+        let floors = match here.at {
+            At::Door(_) => Floors::NONE,
+            At::Cab(cab) => here.all_floors(cab),
+        };
+        let granted = Granted {
+            emergency_card: Some(emergency_card.clone()),
+            floors: here.floor_names(floors),
+            ..here.granted(Some(card))
+        };
         deeds.event(EventBody::AccessGranted(granted));
-        let door = here.door_id.clone();
+        let (door, floor_group) = (here.door_id(), here.floor_group());
         if let Some(reader) = here.reader_id() {
-            let (emergency_card, door) = (emergency_card.clone(), door.clone());
-            deeds.event(EventBody::EmergencyUsed { emergency_card, door, reader, uses, uses_max });
+            let (emergency_card, door, floor_group) = (emergency_card.clone(), door.clone(), floor_group.clone());
+            deeds.event(EventBody::EmergencyUsed { emergency_card, door, floor_group, reader, uses, uses_max });
         }
-        deeds.push(Deed::Alarm(AlarmSource::EmergencyCard { emergency_card: emergency_card.clone(), door }, None));
-        let actor = Actor::EmergencyCard { emergency_card };
-        deeds.door(here.door, DoorInput::Grant(Grant { actor, extended: false }));
+        let source = AlarmSource::EmergencyCard { emergency_card: emergency_card.clone(), door, floor_group };
+        deeds.push(Deed::Alarm(source, None));
+        here.let_in(Actor::EmergencyCard { emergency_card }, false, floors, deeds);
     }
 }
 

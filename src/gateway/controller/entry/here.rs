@@ -6,20 +6,31 @@ use std::sync::Arc;
 use super::policies::Policy;
 use crate::{
     domain::{
-        event::{CardEvidence, DenialReason, Denied, EventBody, Granted},
+        door::{DoorInput, Grant},
+        elevator::Ride,
+        event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fallback::Regime,
         ids::{DoorIx, Id, ReaderIx},
-        permission::Wants,
+        permission::{Floors, Target, Wants},
         time::Now,
     },
     gateway::controller::machine::{Deed, Deeds, View},
 };
 
+/// What is to be passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Door(DoorIx),
+    /// In the cab of this elevator.
+    Cab(u16),
+}
+
 pub struct Here<'a> {
     pub now: Now,
     pub view: &'a View<'a>,
-    pub door: DoorIx,
-    pub door_id: Id,
+    pub at: At,
+    /// Of the door or the floor group.
+    pub id: Id,
     /// None: a virtual read at a door without a reader.
     pub reader: Option<(ReaderIx, Id)>,
     pub policy: Arc<Policy>,
@@ -59,19 +70,64 @@ impl Here<'_> {
         self.reader.as_ref().map(|(_, id)| id.clone())
     }
 
-    /// Why the door itself refuses everybody.
+    pub fn target(&self) -> Target {
+        match self.at {
+            At::Door(door) => Target::Door(door),
+            At::Cab(cab) => Target::Cab(cab),
+        }
+    }
+
+    pub fn door_id(&self) -> Option<Id> {
+        matches!(self.at, At::Door(_)).then(|| self.id.clone())
+    }
+
+    pub fn floor_group(&self) -> Option<Id> {
+        matches!(self.at, At::Cab(_)).then(|| self.id.clone())
+    }
+
+    /// Why the door or elevator itself refuses everybody.
     pub fn door_denies(&self) -> Option<DenialReason> {
-        self.view.denies(self.door, self.now.mono)
+        match self.at {
+            At::Door(door) => self.view.denies(door, self.now.mono),
+            At::Cab(cab) => self.view.cabs_deny.get(usize::from(cab)).copied().flatten(),
+        }
+    }
+
+    /// Every floor of the group.
+    pub fn all_floors(&self, cab: u16) -> Floors {
+        let group = self.view.topology.floor_groups.get(usize::from(cab));
+        Floors::first(group.map_or(0, |group| group.floors.len()))
+    }
+
+    /// Of the cab's floor group; none at a door.
+    pub fn floor_names(&self, floors: Floors) -> Vec<Id> {
+        let At::Cab(cab) = self.at else { return Vec::new() };
+        let group = self.view.topology.floor_groups.get(usize::from(cab));
+        floors.iter().filter_map(|floor| group?.floors.get(floor).cloned()).collect()
+    }
+
+    /// What a grant does, here.
+    pub fn let_in(&self, actor: Actor, extended: bool, floors: Floors, deeds: &mut Deeds) {
+        match self.at {
+            At::Door(door) => deeds.door(door, DoorInput::Grant(Grant { actor, extended })),
+            At::Cab(cab) => {
+                let record = self.view.permissions.site().floor_groups.get(&self.id);
+                let enable_s = record.and_then(|record| record.enable_s);
+                let floors = floors.iter().collect();
+                deeds.push(Deed::Ride(cab, Ride { floors, actor, extended, enable_s }));
+            }
+        }
     }
 
     pub fn granted(&self, card: Option<CardEvidence>) -> Granted {
-        Granted { door: Some(self.door_id.clone()), reader: self.reader_id(), card, ..Granted::default() }
+        let (door, floor_group) = (self.door_id(), self.floor_group());
+        Granted { door, floor_group, reader: self.reader_id(), card, ..Granted::default() }
     }
 
     pub fn denied(&self, refused: Refused, card: Option<CardEvidence>) -> Denied {
         let Refused { reason, person, credential, rule, .. } = refused;
-        let (door, reader) = (Some(self.door_id.clone()), self.reader_id());
-        Denied { door, reader, person, credential, rule, card, ..Denied::new(reason) }
+        let (door, floor_group, reader) = (self.door_id(), self.floor_group(), self.reader_id());
+        Denied { door, floor_group, reader, person, credential, rule, card, ..Denied::new(reason) }
     }
 
     pub fn deny(&self, refused: Refused, card: Option<CardEvidence>, deeds: &mut Deeds) {
@@ -86,7 +142,7 @@ impl Here<'_> {
     }
 
     pub fn duress(&self, granted: bool, person: Option<Id>, credential: Option<Id>) -> Option<EventBody> {
-        let (door, reader) = (self.door_id.clone(), self.reader_id());
-        Some(EventBody::AccessDuress { door, reader, person: person?, credential, granted })
+        let (door, floor_group, reader) = (self.door_id(), self.floor_group(), self.reader_id());
+        Some(EventBody::AccessDuress { door, floor_group, reader, person: person?, credential, granted })
     }
 }

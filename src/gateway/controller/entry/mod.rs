@@ -1,4 +1,4 @@
-//! People at the readers of doors: from a read, a key or a virtual read to the door or to a denial. Owns what
+//! People at the readers of doors and in cabs: from a read, a key or a virtual read to the door or to a denial. Owns what
 //! is asked of them and what is remembered of them; must never say yes by itself: the rules decide, the
 //! fallbacks and areas restrict, and the door's mode may still refuse. Invariant: each attempt has exactly one
 //! `access.granted` or `access.denied`, under the generation that decided it.
@@ -27,10 +27,9 @@ mod waiting;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(super) use self::{alone::Aloneness, policies::Policies};
 use self::{
-    alone::Aloneness,
-    here::{Here, Refused},
-    policies::Policies,
+    here::{At, Here, Refused},
     waiting::AtReader,
 };
 use super::machine::{Deed, Deeds, Happening, Machine, View};
@@ -47,7 +46,6 @@ use crate::domain::{
     kept::Kept,
     keypad::{Frame, Keypad},
     permission::SiteRecords,
-    pin_lock::PinLocks,
     status::{Status, Thing},
     time::{Mono, Now},
     topology::ReaderAt,
@@ -59,7 +57,6 @@ pub struct Entry {
     readers: BTreeMap<ReaderIx, AtReader>,
     policies: Policies,
     areas: Areas,
-    locks: PinLocks,
     cards: EmergencyCards,
     aloneness: Aloneness,
     certain: CertainTime,
@@ -74,7 +71,6 @@ impl Entry {
             readers: BTreeMap::new(),
             policies: Policies::default(),
             areas: Areas::default(),
-            locks: PinLocks::default(),
             cards: EmergencyCards::default(),
             aloneness: Aloneness::new(&[], Mono::ZERO),
             certain: CertainTime::new(Mono::ZERO, None),
@@ -90,7 +86,6 @@ impl Entry {
         self.certain = CertainTime::new(now.mono, past);
         self.aloneness = Aloneness::new(kept, now.mono);
         self.areas.restore(kept, now);
-        self.locks.restore(kept, now);
         self.cards.restore(kept);
         self.plan(now, view, deeds);
     }
@@ -118,16 +113,24 @@ impl Entry {
     }
 
     fn here<'a>(&self, now: Now, view: &'a View<'a>, door: DoorIx, reader: Option<(ReaderIx, Id)>) -> Option<Here<'a>> {
-        let door_id = view.door_id(door)?.clone();
-        let policy = self.policies.at(door);
+        let (at, id, policy) = (At::Door(door), view.door_id(door)?.clone(), self.policies.at(door));
         let regime = self.aloneness.regime(now, view.cloud, &policy);
-        Some(Here { now, view, door, door_id, reader, policy, regime })
+        Some(Here { now, view, at, id, reader, policy, regime })
     }
 
     fn at_reader<'a>(&self, now: Now, view: &'a View<'a>, reader: ReaderIx) -> Option<Here<'a>> {
         let (id, at) = view.topology.readers.get(reader.index())?;
-        let ReaderAt::Door(door) = *at else { return None };
-        self.here(now, view, door, Some((reader, id.clone())))
+        let reader = Some((reader, id.clone()));
+        match *at {
+            ReaderAt::Door(door) => self.here(now, view, door, reader),
+            ReaderAt::Cab(cab) => {
+                let id = view.topology.floor_groups.get(usize::from(cab))?.id.clone();
+                let policy = self.policies.in_cab(cab);
+                let regime = self.aloneness.regime(now, view.cloud, &policy);
+                Some(Here { now, view, at: At::Cab(cab), id, reader, policy, regime })
+            }
+            ReaderAt::Cabinet(_) => None,
+        }
     }
 
     fn reader(&mut self, here: &Here<'_>) -> Option<&mut AtReader> {
@@ -169,7 +172,6 @@ impl Entry {
         let present = view.permissions.is_present();
         let changes = self.areas.advance(now.mono, |person| !present || view.permissions.person_exists(person));
         Self::areas_changed(changes, deeds);
-        deeds.0.extend(self.locks.advance(now.mono).into_iter().map(Deed::Unkeep));
         if self.aloneness.next_deadline().is_some_and(|due| due <= now.mono) {
             self.aloneness.review(now, view.cloud, &self.policies, deeds);
         }
@@ -217,7 +219,7 @@ impl Machine for Entry {
 
     fn next_deadline(&self) -> Option<Mono> {
         let readers = self.readers.values().filter_map(|reader| reader.deadline);
-        let others = [self.areas.next_deadline(), self.locks.next_deadline(), self.aloneness.next_deadline()];
+        let others = [self.areas.next_deadline(), self.aloneness.next_deadline()];
         readers.chain(others.into_iter().flatten()).min()
     }
 

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
-use super::{Entry, ask::Holder, here::Here};
+use super::{
+    Entry,
+    ask::Holder,
+    here::{At, Here},
+};
 use crate::{
     domain::{
         area::{Changes, Verdict},
-        door::{ContactState, DoorInput, Grant, OPEN_GRACE},
+        door::{ContactState, OPEN_GRACE},
         event::{Actor, CardEvidence, DenialReason, EventBody, Granted},
         ids::{DoorIx, Id},
         status::Thing,
@@ -50,7 +54,8 @@ impl Entry {
         let denied = matches!(verdict.denied, Some((DenialReason::ApbViolation, _)));
         for violation in &verdict.violations {
             deeds.event(EventBody::ApbViolated {
-                door: here.door_id.clone(),
+                door: here.door_id(),
+                floor_group: here.floor_group(),
                 reader: here.reader_id(),
                 person: person.clone(),
                 area: violation.area.clone(),
@@ -68,24 +73,33 @@ impl Entry {
             None => Actor::Node,
         };
         let person = Some(person);
-        let granted = Granted { person, credential, rule: Some(rule), companion, ..here.granted(card) };
+        let floors = here.floor_names(holder.floors);
+        let granted = Granted { person, credential, rule: Some(rule), companion, floors, ..here.granted(card) };
         deeds.event(EventBody::AccessGranted(granted));
         if holder.duress {
             let duress = here.duress(true, Some(holder.person.clone()), holder.credential.clone());
             deeds.0.extend(duress.map(Deed::Event));
         }
-        let door = here.view.door_config(here.door);
+        let door = match here.at {
+            At::Door(door) => here.view.door_config(door),
+            At::Cab(_) => None,
+        };
         let dwell = door.map(|door| if extended { door.dwell_extended } else { door.dwell });
         let until = here.now.mono + dwell.unwrap_or_default() + OPEN_GRACE + SETTLE;
         self.expect(here, &holder.person, actor.clone(), until, deeds);
-        deeds.door(here.door, DoorInput::Grant(Grant { actor, extended }));
+        here.let_in(actor, extended, holder.floors, deeds);
     }
 
     /// Counts the passage, at once or when the door is seen to open.
     pub(super) fn expect(&mut self, here: &Here<'_>, person: &Id, actor: Actor, until: Mono, deeds: &mut Deeds) {
         let Some(reader) = here.reader_ix() else { return };
-        let closed = here.view.door(here.door).is_some_and(|door| door.contact == ContactState::Closed);
-        let expected = closed.then_some((here.door, actor, until));
+        // Nobody sees whether somebody leaves a cab.
+        let expected = match here.at {
+            At::Door(door) => Some(door),
+            At::Cab(_) => None,
+        };
+        let closed = |door: &DoorIx| here.view.door(*door).is_some_and(|door| door.contact == ContactState::Closed);
+        let expected = expected.filter(closed).map(|door| (door, actor, until));
         let changes = self.areas.granted(here.now, person, reader, expected);
         Self::areas_changed(changes, deeds);
     }

@@ -9,7 +9,10 @@ mod reader;
 use std::collections::{BTreeMap, HashMap};
 
 use self::reader::Desk;
-use super::machine::{Deed, Deeds, Happening, Machine, View};
+use super::{
+    entry::{Aloneness, Policies},
+    machine::{Deed, Deeds, Happening, Machine, View},
+};
 use crate::domain::{
     door::{ContactState, Mode},
     event::{Actor, EventBody},
@@ -18,8 +21,9 @@ use crate::domain::{
     kept::Kept,
     locker::{
         CONSUMED_MAX, CabinetConfig, Compartment, ContractStatus, KeyChange, KeyRecord, KeyState, LockerStatus,
-        Opening, Standing, SyncState, key_change, standing,
+        Opening, Standing, SyncState, excluded, key_change, standing,
     },
+    permission::Restriction,
     record::{LockerContract, Token},
     status::{Status, Thing},
     time::{ClockTrust, Mono, Now, Wall},
@@ -35,6 +39,11 @@ pub struct Lockers {
     inputs: HashMap<InputRef, (usize, usize)>,
     doors: HashMap<DoorIx, (usize, usize)>,
     consumed: BTreeMap<Token, Wall>,
+    /// Contracts that cannot be enforced here, and why.
+    refused: BTreeMap<Id, String>,
+    /// What holds at a compartment when the node is left alone, as at any door; told where all doors' is.
+    policies: Policies,
+    aloneness: Aloneness,
     deadline: Option<Mono>,
 }
 
@@ -79,7 +88,16 @@ impl Lockers {
             desk: Desk::default(),
         };
         let cabinets = configs.iter().map(cabinet).collect();
-        Lockers { cabinets, inputs, doors, consumed: BTreeMap::new(), deadline: None }
+        Lockers {
+            cabinets,
+            inputs,
+            doors,
+            consumed: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            policies: Policies::default(),
+            aloneness: Aloneness::new(&[], Mono::ZERO),
+            deadline: None,
+        }
     }
 
     fn start(&mut self, kept: &[Kept]) {
@@ -97,6 +115,10 @@ impl Lockers {
                 _ => {}
             }
         }
+    }
+
+    fn restriction(&self, now: Now, view: &View<'_>, door: DoorIx) -> Restriction {
+        self.aloneness.regime(now, view.cloud, &self.policies.at(door)).restriction()
     }
 
     fn at(&mut self, place: Place) -> Option<(&Compartment, &mut Slot)> {
@@ -137,6 +159,7 @@ impl Lockers {
     }
 
     fn occupied(&mut self, now: Now, view: &View<'_>, place: Place, occupied: bool, deeds: &mut Deeds) {
+        let refused = self.refused.clone();
         let Some((compartment, slot)) = self.at(place) else { return };
         slot.occupied = Some(occupied);
         slot.opening.take_if(|(_, until)| until.is_some_and(|until| until <= now.mono));
@@ -144,9 +167,13 @@ impl Lockers {
         let in_force = |contract: &&LockerContract| {
             contract.locker == compartment.id && standing(contract, now) == Standing::InForce
         };
+        let contracts: BTreeMap<&Id, &LockerContract> =
+            contracts.iter().filter(|(id, _)| !refused.contains_key(*id)).collect();
         let opening = slot.opening.as_ref().map(|(opening, _)| opening);
-        let by_opening = opening.and_then(|opening| contracts.get(opening.contract.as_ref()?));
-        let named = by_opening.or_else(|| contracts.values().find(in_force)).and_then(|contract| contract.key.as_ref());
+        let by_opening = opening.and_then(|opening| contracts.get(opening.contract.as_ref()?).copied());
+        let named = by_opening
+            .or_else(|| contracts.values().copied().find(in_force))
+            .and_then(|contract| contract.key.as_ref());
         let change = key_change(slot.key.as_ref(), occupied, named, opening, now.wall);
         if let Some(KeyChange { record, actor }) = change {
             move_key(compartment, slot, record, actor, deeds);
@@ -206,6 +233,8 @@ impl Lockers {
     fn take_in(&mut self, view: &View<'_>, deeds: &mut Deeds) {
         let generation = view.permissions.version().generation;
         let contracts = &view.permissions.site().locker_contracts;
+        self.refuse(view, deeds);
+        self.policies = Policies::new(view.permissions.site(), view.topology);
         for cabinet in &mut self.cabinets {
             for (compartment, slot) in cabinet.config.compartments.iter().zip(&mut cabinet.slots) {
                 let mine = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id);
@@ -229,7 +258,37 @@ impl Lockers {
         }
     }
 
+    /// Finds the contracts that cannot be enforced here. One of a locker of another node is that node's business;
+    /// one of a door that is no locker is nobody's.
+    fn refuse(&mut self, view: &View<'_>, deeds: &mut Deeds) {
+        let contracts = &view.permissions.site().locker_contracts;
+        let mut refused = BTreeMap::new();
+        for (id, contract) in contracts {
+            let is_compartment = |door: &DoorIx| self.doors.contains_key(door);
+            if view.topology.door(&contract.locker).is_some_and(|door| !is_compartment(&door)) {
+                refused.insert(id.clone(), format!("the door {} is no locker", contract.locker));
+            }
+        }
+        for (id, other) in excluded(contracts) {
+            let why = format!("it overlaps with contract {other} of the same locker, and one of the two is exclusive");
+            let here = contracts.get(id).and_then(|contract| view.topology.door(&contract.locker));
+            if here.is_some() {
+                refused.entry(id.clone()).or_insert(why);
+            }
+        }
+        for (contract, reason) in &refused {
+            let known = self.refused.get(contract) == Some(reason);
+            let locker = contracts.get(contract).map(|contract| contract.locker.clone());
+            if let Some(locker) = locker.filter(|_| !known) {
+                let (contract, reason) = (contract.clone(), reason.clone());
+                deeds.event(EventBody::ContractRefused { contract, locker, reason });
+            }
+        }
+        self.refused = refused;
+    }
+
     fn tell_statuses(&mut self, now: Now, deeds: &mut Deeds) {
+        let refused = &self.refused;
         for cabinet in &mut self.cabinets {
             for (compartment, slot) in cabinet.config.compartments.iter().zip(&mut cabinet.slots) {
                 let status = LockerStatus {
@@ -238,7 +297,11 @@ impl Lockers {
                     number: compartment.number,
                     occupied: slot.occupied,
                     key: slot.key.clone(),
-                    contract_sync: slot.taken_in.iter().map(|(id, taken_in)| sync(id, taken_in, slot, now)).collect(),
+                    contract_sync: slot
+                        .taken_in
+                        .iter()
+                        .map(|(id, taken_in)| sync(id, taken_in, refused.get(id), slot, now))
+                        .collect(),
                 };
                 if slot.status.as_ref() != Some(&status) {
                     slot.status = Some(status);
@@ -273,7 +336,17 @@ fn move_key(compartment: &Compartment, slot: &mut Slot, record: KeyRecord, actor
     slot.key = Some(record);
 }
 
-fn sync(id: &Id, (contract, generation): &(LockerContract, u64), slot: &Slot, now: Now) -> ContractStatus {
+fn sync(
+    id: &Id,
+    (contract, generation): &(LockerContract, u64),
+    refused: Option<&String>,
+    slot: &Slot,
+    now: Now,
+) -> ContractStatus {
+    if let Some(reason) = refused {
+        let (contract, reason) = (id.clone(), Some(reason.clone()));
+        return ContractStatus { contract, state: SyncState::Refused, reason, generation: *generation };
+    }
     let pending = match standing(contract, now) {
         Standing::NotYet => Some("its time has not come"),
         Standing::Doubtful => Some("it has dates, and the clock is not trusted"),
@@ -296,6 +369,7 @@ impl Machine for Lockers {
         match happening {
             Happening::Start(kept) => {
                 self.start(kept);
+                self.aloneness = Aloneness::new(kept, now.mono);
                 self.take_in(view, deeds);
             }
             Happening::Permissions => self.take_in(view, deeds),

@@ -4,6 +4,7 @@
 //!
 //! - A card of a cardholder with one contract in force opens its compartment; with several, the keypad is waited
 //!   for: `NUMBER#` chooses.
+//! - Where a rule of the compartment asks for a PIN or a second person beside the card, so does the cabinet.
 //! - `CODE#`, or `NUMBER*CODE#` for one compartment: the PIN of a contract, a return code, a backup code.
 //! - A contract whose end has come still lets its key be brought back: by card or return code, only while the
 //!   compartment is empty.
@@ -11,20 +12,20 @@
 use super::{Deeds, Lockers, Place};
 use crate::{
     domain::{
-        credential,
+        credential::{self, CardTokens},
         door::{DoorInput, Grant},
         event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fieldbus::CardRead,
         ids::{DoorIx, Id},
-        kept::{Kept, KeptKey},
+        kept::{Kept, KeptKey, PinOwner},
         keypad::Key,
-        locker::{CONSUMED_MAX, Lockout, Means, Opening, Standing, Typed, Typing, standing},
-        permission::{Decision, Restriction, Target},
-        record::Token,
-        time::{Mono, Now},
+        locker::{CONSUMED_MAX, Means, Opening, Standing, Typed, Typing, standing},
+        permission::{Decision, Request, Restriction, Target, Wants},
+        record::{ClockFallback, Token, WhenStale},
+        time::{ClockTrust, Mono, Now},
         topology::ReaderAt,
     },
-    gateway::controller::machine::{Deed, View},
+    gateway::controller::machine::{Deed, View, WrongPin},
     wire::token::token,
 };
 
@@ -37,8 +38,8 @@ const CHOICES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     typing: Typing,
-    lockout: Lockout,
     choosing: Option<Choosing>,
+    lacking: Option<Lacking>,
     pending: Option<Pending>,
 }
 
@@ -48,6 +49,15 @@ struct Choosing {
     until: Mono,
     choices: Vec<Choice>,
     asked: Asked,
+}
+
+/// A card that a contract admits, but of which a rule of the compartment asks more.
+#[derive(Debug)]
+struct Lacking {
+    until: Mono,
+    choice: Choice,
+    asked: Asked,
+    wants: Wants,
 }
 
 /// A compartment that may be opened, and why.
@@ -62,6 +72,14 @@ struct Choice {
     code: Option<Token>,
 }
 
+/// A contract that was meant and does not count now.
+#[derive(Debug)]
+struct Missed {
+    reason: DenialReason,
+    door: DoorIx,
+    contract: Id,
+}
+
 /// Who asks, and how.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -69,6 +87,7 @@ struct Asked {
     reader: Id,
     holder: Option<(Id, Id, bool)>,
     card: Option<CardEvidence>,
+    tokens: Option<CardTokens>,
 }
 
 /// A backup code whose use is on its way to the disk.
@@ -81,8 +100,14 @@ struct Pending {
 }
 
 /// Whether this person is active and no deny rule holds for them there. What the rules lack a contract makes good.
-fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<(), (DenialReason, Option<Id>)> {
-    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, Restriction::NONE);
+fn holder_may(
+    view: &View<'_>,
+    person: &Id,
+    door: DoorIx,
+    now: Now,
+    restriction: Restriction,
+) -> Result<(), (DenialReason, Option<Id>)> {
+    let decision = view.permissions.judge_person(person, None, Target::Door(door), now, restriction);
     match decision {
         Decision::Denied { reason, rule, .. } if rule.is_none() && reason != DenialReason::NoRule => {
             Err((reason, None))
@@ -94,14 +119,36 @@ fn holder_may(view: &View<'_>, person: &Id, door: DoorIx, now: Now) -> Result<()
     }
 }
 
+/// Why a code that belongs to no cardholder opens nothing while the node is left alone.
+fn nobody_may(restriction: Restriction, now: Now) -> Option<DenialReason> {
+    let Restriction { clock, stale } = restriction;
+    if clock == ClockFallback::EmergencyCards && now.trust == ClockTrust::Untrusted {
+        return Some(DenialReason::EmergencyOnly);
+    }
+    match stale {
+        WhenStale::Keep => None,
+        WhenStale::CriticalGroups | WhenStale::Deny => Some(DenialReason::StalePermissions),
+        WhenStale::EmergencyCards => Some(DenialReason::EmergencyOnly),
+    }
+}
+
 impl Desk {
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         let choosing = self.choosing.as_ref().map(|choosing| choosing.until);
-        choosing.into_iter().chain(self.pending.as_ref().map(|pending| pending.until)).min()
+        let lacking = self.lacking.as_ref().map(|lacking| lacking.until);
+        choosing.into_iter().chain(lacking).chain(self.pending.as_ref().map(|pending| pending.until)).min()
     }
 }
 
 impl Asked {
+    /// Nothing may be opened; `missed` is what would come closest.
+    fn missed(&self, view: &View<'_>, missed: Option<Missed>) -> EventBody {
+        match missed {
+            Some(Missed { reason, door, contract }) => self.denied(view.door_id(door), Some(&contract), reason, None),
+            None => self.denied(None, None, DenialReason::NoRule, None),
+        }
+    }
+
     fn denied(&self, door: Option<&Id>, contract: Option<&Id>, reason: DenialReason, rule: Option<Id>) -> EventBody {
         let (person, credential) = self.holder.clone().map(|(person, credential, _)| (person, credential)).unzip();
         EventBody::AccessDenied(Denied {
@@ -122,8 +169,15 @@ impl Lockers {
     pub(super) fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
         let Some((reader, ReaderAt::Cabinet(at))) = view.topology.reader_at(read.reader) else { return };
         let at = usize::from(at);
+        self.pass_time(now, deeds);
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
-        let asked = Asked { cabinet: cabinet.config.id.clone(), reader: reader.clone(), holder: None, card: None };
+        let asked = Asked {
+            cabinet: cabinet.config.id.clone(),
+            reader: reader.clone(),
+            holder: None,
+            card: None,
+            tokens: None,
+        };
         match Key::of(read.card) {
             None => self.card(now, view, at, asked, read, deeds),
             Some(key) => {
@@ -142,6 +196,9 @@ impl Lockers {
             if let Some(choosing) = desk.choosing.take_if(|choosing| choosing.until <= now.mono) {
                 deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
             }
+            if let Some(lacking) = desk.lacking.take_if(|lacking| lacking.until <= now.mono) {
+                deeds.event(lacking.denied());
+            }
             // The disk did not take it: it counts as used, and opens nothing.
             if let Some(Pending { choice, asked, .. }) = desk.pending.take_if(|pending| pending.until <= now.mono) {
                 deeds.event(asked.denied(None, Some(&choice.contract), DenialReason::NoRule, None));
@@ -152,13 +209,18 @@ impl Lockers {
     fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
         let presented = credential::decode(read.card);
         let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let asked = Asked { card: Some(presented.evidence), ..asked };
+        let asked = Asked { card: Some(presented.evidence), tokens: Some(tokens.clone()), ..asked };
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         cabinet.desk.typing.clear();
         if let Some(choosing) = cabinet.desk.choosing.take() {
             deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
         }
         let Some(first) = cabinet.config.compartments.first().map(|compartment| compartment.door) else { return };
+        if let Some(lacking) = cabinet.desk.lacking.take()
+            && self.second_card(now, view, at, lacking, &asked, deeds)
+        {
+            return;
+        }
         // Who it is: what the rules of the first compartment lack, a contract makes good.
         let (person, credential, extended) = match view.permissions.decide(&tokens, first, now) {
             Decision::Granted { person, credential: Some(credential), extended, .. } => (person, credential, extended),
@@ -173,21 +235,22 @@ impl Lockers {
                 return deeds.event(Asked { holder, ..asked }.denied(None, None, reason, rule));
             }
         };
-        let (choices, refused) = self.contracts_of(now, view, at, &person);
+        let (choices, missed) = self.contracts_of(now, view, at, &person);
         let asked = Asked { holder: Some((person, credential, extended)), ..asked };
         match choices.as_slice() {
-            [] => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+            [] => deeds.event(asked.missed(view, missed)),
             [choice] => self.open(now, view, choice.clone(), &asked, deeds),
             _ => self.ask(now, at, choices, asked),
         }
     }
 
     /// What this person may open; if nothing, why not.
-    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<DenialReason>) {
+    fn contracts_of(&self, now: Now, view: &View<'_>, at: usize, person: &Id) -> (Vec<Choice>, Option<Missed>) {
         let Some(cabinet) = self.cabinets.get(at) else { return (Vec::new(), None) };
-        let (mut choices, mut refused) = (Vec::new(), None);
-        let theirs = |contract: &crate::domain::record::LockerContract| contract.person.as_ref() == Some(person);
-        for (id, contract) in view.permissions.site().locker_contracts.iter().filter(|(_, contract)| theirs(contract)) {
+        let (mut choices, mut missed) = (Vec::new(), None);
+        let contracts = view.permissions.site().locker_contracts.iter();
+        let theirs = contracts.filter(|(_, contract)| contract.person.as_ref() == Some(person));
+        for (id, contract) in theirs.filter(|(id, _)| !self.refused.contains_key(*id)) {
             let slots = cabinet.config.compartments.iter().enumerate();
             for (slot, compartment) in slots.filter(|(_, compartment)| compartment.id == contract.locker) {
                 let held = cabinet.slots.get(slot).and_then(|slot| slot.key.as_ref());
@@ -197,7 +260,8 @@ impl Lockers {
                     // The key may still be brought back.
                     Standing::Over if theirs_is_out => Means::ReturnCode,
                     other => {
-                        refused = refused.or(other.denial());
+                        let miss = |reason| Missed { reason, door: compartment.door, contract: id.clone() };
+                        missed = missed.or(other.denial().map(miss));
                         continue;
                     }
                 };
@@ -209,7 +273,7 @@ impl Lockers {
         // Two contracts of one compartment are one choice.
         choices.dedup_by_key(|choice| choice.place);
         choices.truncate(CHOICES_MAX);
-        (choices, refused)
+        (choices, missed)
     }
 
     fn ask(&mut self, now: Now, at: usize, choices: Vec<Choice>, asked: Asked) {
@@ -229,36 +293,50 @@ impl Lockers {
                 None => deeds.event(choosing.asked.denied(None, None, DenialReason::NoRule, None)),
             };
         }
-        if cabinet.desk.lockout.is_locked(now.mono) {
+        if let Some(lacking) = cabinet.desk.lacking.take_if(|lacking| lacking.wants == Wants::Pin) {
+            return self.pin(now, view, lacking, typed, deeds);
+        }
+        let owner = PinOwner::Reader(asked.reader.clone());
+        if view.locks.is_locked(&owner, now.mono) {
             return deeds.event(asked.denied(None, None, DenialReason::PinLockedOut, None));
         }
-        let (choices, refused) = self.codes(now, view, at, typed);
+        let (choices, missed) = self.codes(now, view, at, typed);
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
-        if choices.is_empty() && refused.is_none() {
-            cabinet.desk.lockout.wrong(now.mono, cabinet.config.code_tries, cabinet.config.lockout);
-            return deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
+        if choices.is_empty() && missed.is_none() {
+            deeds.event(asked.denied(None, None, DenialReason::WrongPin, None));
+            return deeds.push(Deed::WrongPin(Box::new(WrongPin {
+                of: owner,
+                door: None,
+                floor_group: None,
+                cabinet: Some(asked.cabinet),
+                reader: Some(asked.reader),
+                tries: cabinet.config.code_tries,
+                lockout_s: u32::try_from(cabinet.config.lockout.as_secs()).unwrap_or(u32::MAX),
+            })));
         }
-        cabinet.desk.lockout.right();
-        match (choices.as_slice(), refused) {
-            ([choice], _) => self.open(now, view, choice.clone(), &asked, deeds),
-            ([], refused) => deeds.event(asked.denied(None, None, refused.unwrap_or(DenialReason::NoRule), None)),
+        deeds.push(Deed::RightPin(owner));
+        match choices.as_slice() {
+            [choice] => self.open(now, view, choice.clone(), &asked, deeds),
+            [] => deeds.event(asked.missed(view, missed)),
             _ => self.ask(now, at, choices, asked),
         }
     }
 
     /// What these digits open. The token of each possible text is looked up, so that nothing is ever compared in
     /// clear.
-    fn codes(&self, now: Now, view: &View<'_>, at: usize, typed: &Typed) -> (Vec<Choice>, Option<DenialReason>) {
-        let (mut choices, mut refused) = (Vec::new(), None);
+    fn codes(&self, now: Now, view: &View<'_>, at: usize, typed: &Typed) -> (Vec<Choice>, Option<Missed>) {
+        let (mut choices, mut missed) = (Vec::new(), None);
         let Some(cabinet) = self.cabinets.get(at).filter(|_| !typed.digits.is_empty()) else {
-            return (choices, refused);
+            return (choices, missed);
         };
         let contracts = &view.permissions.site().locker_contracts;
         let compartments = cabinet.config.compartments.iter().enumerate();
         for (slot, compartment) in
             compartments.filter(|(_, compartment)| typed.number.is_none_or(|number| number == compartment.number))
         {
-            let mut of_it = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id).peekable();
+            let counts = |id: &Id| !self.refused.contains_key(id);
+            let of_it = contracts.iter().filter(|(_, contract)| contract.locker == compartment.id);
+            let mut of_it = of_it.filter(|(id, _)| counts(id)).peekable();
             if of_it.peek().is_none() {
                 continue;
             }
@@ -277,7 +355,9 @@ impl Lockers {
                 let standing = standing(contract, now);
                 let may_return = means == Means::ReturnCode && standing != Standing::NotYet;
                 match standing.denial().filter(|_| !may_return) {
-                    Some(reason) => refused = Some(reason),
+                    Some(reason) => {
+                        missed = Some(Missed { reason, door: compartment.door, contract: id.clone() });
+                    }
                     None => choices.push(Choice {
                         place: Place { cabinet: at, slot },
                         door: compartment.door,
@@ -291,13 +371,16 @@ impl Lockers {
         }
         choices.dedup_by_key(|choice| choice.place);
         choices.truncate(CHOICES_MAX);
-        (choices, refused)
+        (choices, missed)
     }
 
     fn open(&mut self, now: Now, view: &View<'_>, choice: Choice, asked: &Asked, deeds: &mut Deeds) {
         if let Err((reason, rule)) = self.may_open(now, view, &choice, asked) {
             let door = view.door_id(choice.door);
             return deeds.event(asked.denied(door, Some(&choice.contract), reason, rule));
+        }
+        if let Some(wants) = self.wants(now, view, &choice, asked) {
+            return self.wait(now, choice, asked.clone(), wants);
         }
         let Some(code) = choice.code else { return self.opened(view, &choice, asked, deeds) };
         let Some(cabinet) = self.cabinets.get_mut(choice.place.cabinet) else { return };
@@ -331,14 +414,18 @@ impl Lockers {
         asked: &Asked,
     ) -> Result<(), (DenialReason, Option<Id>)> {
         let contract = view.permissions.site().locker_contracts.get(&choice.contract);
+        let contract = contract.filter(|_| !self.refused.contains_key(&choice.contract));
         let contract = contract.ok_or((DenialReason::NoRule, None))?;
         if let Some(reason) = view.denies(choice.door, now.mono) {
             return Err((reason, None));
         }
+        let restriction = self.restriction(now, view, choice.door);
         // A deny rule overrides a contract as it overrides an allow rule.
         let person = asked.holder.as_ref().map(|(person, ..)| person).or(contract.person.as_ref());
         if let Some(person) = person {
-            holder_may(view, person, choice.door, now)?;
+            holder_may(view, person, choice.door, now, restriction)?;
+        } else if let Some(reason) = nobody_may(restriction, now) {
+            return Err((reason, None));
         }
         let slot = self.cabinets.get(choice.place.cabinet).and_then(|cabinet| cabinet.slots.get(choice.place.slot));
         let empty = slot.is_some_and(|slot| slot.occupied == Some(false));
@@ -381,5 +468,149 @@ impl Lockers {
         if let Some((_, slot)) = self.at(choice.place) {
             slot.opening = Some((opening, None));
         }
+    }
+}
+
+/// What the rules ask at a compartment beside the card, as they do at a door.
+impl Lockers {
+    fn wants(&self, now: Now, view: &View<'_>, choice: &Choice, asked: &Asked) -> Option<Wants> {
+        let tokens = asked.tokens.as_ref().filter(|_| choice.means == Means::Card)?;
+        match view.permissions.judge(&self.request(now, view, choice, tokens)) {
+            Decision::Denied { wants, .. } => wants,
+            Decision::Granted { .. } => None,
+        }
+    }
+
+    fn request<'a>(&self, now: Now, view: &View<'_>, choice: &Choice, tokens: &'a CardTokens) -> Request<'a> {
+        let restriction = self.restriction(now, view, choice.door);
+        Request { restriction, ..Request::card(tokens, Target::Door(choice.door), now) }
+    }
+
+    fn wait(&mut self, now: Now, choice: Choice, asked: Asked, wants: Wants) {
+        let policy = self.policies.at(choice.door);
+        let millis = match wants {
+            Wants::Pin => policy.body.pin_timeout_ms,
+            Wants::SecondPerson => policy.body.second_person_ms,
+        };
+        let until = now.mono + std::time::Duration::from_millis(millis.into());
+        if let Some(cabinet) = self.cabinets.get_mut(choice.place.cabinet) {
+            cabinet.desk.lacking = Some(Lacking { until, choice, asked, wants });
+        }
+    }
+
+    /// The PIN that a card was waiting for.
+    fn pin(&mut self, now: Now, view: &View<'_>, lacking: Lacking, typed: &Typed, deeds: &mut Deeds) {
+        let Lacking { choice, asked, .. } = lacking;
+        let (Some((person, credential, _)), Some(tokens)) = (asked.holder.clone(), asked.tokens.clone()) else {
+            return;
+        };
+        let door = view.door_id(choice.door);
+        let denied = |reason, rule| asked.denied(door, Some(&choice.contract), reason, rule);
+        let owner = PinOwner::Person(person.clone());
+        if view.locks.is_locked(&owner, now.mono) {
+            return deeds.event(denied(DenialReason::PinLockedOut, None));
+        }
+        let pin = token(view.credential_key, &format!("pin:{person}:{}", typed.digits));
+        let pin = Some(pin).filter(|_| typed.number.is_none() && !typed.digits.is_empty());
+        let request = Request { pin, ..self.request(now, view, &choice, &tokens) };
+        let duress = |granted| EventBody::AccessDuress {
+            door: door.cloned(),
+            floor_group: None,
+            reader: Some(asked.reader.clone()),
+            person: person.clone(),
+            credential: Some(credential.clone()),
+            granted,
+        };
+        match view.permissions.judge(&request).cloned() {
+            Decision::Granted { duress: forced, .. } => {
+                deeds.push(Deed::RightPin(owner));
+                match self.may_open(now, view, &choice, &asked) {
+                    Ok(()) => self.opened(view, &choice, &asked, deeds),
+                    Err((reason, rule)) => deeds.event(denied(reason, rule)),
+                }
+                deeds.0.extend(forced.then(|| Deed::Event(duress(true))));
+            }
+            // Too many digits, or a number before them, are no PIN.
+            Decision::Denied { reason: DenialReason::WrongPin | DenialReason::PinRequired, rule, .. } => {
+                deeds.event(denied(DenialReason::WrongPin, rule));
+                let policy = self.policies.at(choice.door);
+                deeds.push(Deed::WrongPin(Box::new(WrongPin {
+                    of: owner,
+                    door: door.cloned(),
+                    floor_group: None,
+                    cabinet: Some(asked.cabinet.clone()),
+                    reader: Some(asked.reader.clone()),
+                    tries: policy.body.pin_tries,
+                    lockout_s: policy.body.pin_lockout_s,
+                })));
+            }
+            Decision::Denied { reason, rule, duress: forced, .. } => {
+                deeds.event(denied(reason, rule));
+                deeds.0.extend(forced.then(|| Deed::Event(duress(false))));
+            }
+        }
+    }
+
+    /// Another card while one waits for more. True: that was all there is to say of it.
+    fn second_card(
+        &mut self,
+        now: Now,
+        view: &View<'_>,
+        at: usize,
+        lacking: Lacking,
+        asked: &Asked,
+        deeds: &mut Deeds,
+    ) -> bool {
+        let (Some(first), Some(second)) = (&lacking.asked.tokens, &asked.tokens) else { return false };
+        let holder = view.permissions.holder_of(second);
+        if holder.is_some() && holder == lacking.asked.holder.as_ref().map(|(person, ..)| person) {
+            // The same person: it waits on.
+            if let Some(cabinet) = self.cabinets.get_mut(at) {
+                cabinet.desk.lacking = Some(lacking);
+            }
+            return true;
+        }
+        let judge = |card, companion| {
+            let request = Request { companion: Some(companion), ..self.request(now, view, &lacking.choice, card) };
+            match view.permissions.judge(&request).cloned() {
+                Decision::Granted { person, credential, rule, companion: Some(companion), .. } => {
+                    Some((person, credential, rule, companion))
+                }
+                _ => None,
+            }
+        };
+        let pair = judge(first, second).zip(judge(second, first)).filter(|_| lacking.wants == Wants::SecondPerson);
+        let Some((_, (person, credential, rule, companion))) = pair else {
+            deeds.event(lacking.denied());
+            return false;
+        };
+        let Lacking { choice, asked: of_first, .. } = lacking;
+        if let Err((reason, rule)) = self.may_open(now, view, &choice, &of_first) {
+            deeds.event(of_first.denied(view.door_id(choice.door), Some(&choice.contract), reason, rule));
+            return true;
+        }
+        deeds.event(EventBody::AccessGranted(Granted {
+            door: view.door_id(choice.door).cloned(),
+            reader: Some(asked.reader.clone()),
+            person: Some(person),
+            credential,
+            rule: Some(rule),
+            companion: Some(companion),
+            card: asked.card.clone(),
+            ..Granted::default()
+        }));
+        self.opened(view, &choice, &of_first, deeds);
+        true
+    }
+}
+
+impl Lacking {
+    /// Nothing more came, or something else.
+    fn denied(&self) -> EventBody {
+        let reason = match self.wants {
+            Wants::Pin => DenialReason::PinRequired,
+            Wants::SecondPerson => DenialReason::SecondPersonRequired,
+        };
+        self.asked.denied(None, Some(&self.choice.contract), reason, None)
     }
 }

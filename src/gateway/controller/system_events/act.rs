@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Firing, SystemEvents,
-    delays::{self, DELAYS_MAX, Delay},
+    delays::{self, DELAYS_MAX, DELAYS_PER_DOOR_MAX, Delay},
     refused,
 };
 use crate::{
@@ -149,11 +149,15 @@ impl SystemEvents {
                 door: door.clone(),
                 opens,
                 due: now.mono + length,
+                due_at: now.wall + length,
                 since: now.wall,
                 overdue: false,
             };
-            if !self.delays.put_off(delay, now.wall + length, deeds) {
-                let why = (Refusal::Overloaded, format!("{DELAYS_MAX} delays of system events are pending"));
+            if !self.delays.put_off(delay, deeds) {
+                let why = (
+                    Refusal::Overloaded,
+                    format!("system events have put off {DELAYS_PER_DOOR_MAX} at this door or {DELAYS_MAX} in all"),
+                );
                 deeds.event(refused(id, event, command, Some(door), why));
             }
         }

@@ -46,7 +46,7 @@ fn kept(steps: &[&Step]) -> Lasting {
     lasting
 }
 
-fn task(bench: &mut Bench, what: Task) -> Step {
+pub fn task(bench: &mut Bench, what: Task) -> Step {
     let order = Order {
         ticket: Ticket(500),
         what,
@@ -168,7 +168,11 @@ fn alarms_beyond_what_is_kept_push_the_oldest_out_with_an_event() {
         let step = bench.input(GATE, 2, true);
         forgotten += types(&step).iter().filter(|kind| *kind == "alarm.forgotten").count();
         // A source of its own each time.
-        let source = AlarmSource::EmergencyCard { emergency_card: id(&format!("e-{round}")), door: id("front") };
+        let source = AlarmSource::EmergencyCard {
+            emergency_card: id(&format!("e-{round}")),
+            door: Some(id("front")),
+            floor_group: None,
+        };
         let mut step = Step::default();
         step.deeds.push_back((0, Deed::Alarm(source, None)));
         bench.controller.carry_out(bench.now, &mut step);

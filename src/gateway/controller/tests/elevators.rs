@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    hall::{Hall, access, ada, names},
+    hall::{Hall, access, ada, hashed, names},
     *,
 };
 use crate::domain::order::FloorAction;
@@ -66,7 +66,13 @@ fn who_may_go_nowhere_is_told_why_and_moves_nothing() {
         (allow(json!({"authentication": "two_person"})), "second_person_required"),
     ] {
         let mut hall = Hall::new([ada(), records].concat());
-        let event = access(&hall.in_cab(GOOD));
+        let mut told = hall.in_cab(GOOD);
+        if told.is_empty() {
+            // It waits for what is lacking.
+            hall.pass(15_000);
+            told = hall.tell(Input::Timeout);
+        }
+        let event = access(&told);
         assert_eq!((&event["type"], &event["reason"]), (&json!("access.denied"), &json!(reason)), "{event}");
         assert_eq!((&event["floor_group"], &event["person"]), (&json!("lift"), &json!("ada")));
         assert_eq!(hall.floors(), [false; 3], "{reason}");
@@ -173,4 +179,125 @@ fn floors_fail_as_configured_when_their_board_is_lost_and_are_told_when_it_is_ba
     let told = hall.bus(BusReport::BoardUp { board: RELAYS });
     assert!(names(&told).contains(&"floor.restored"), "{told:?}");
     assert_eq!(hall.floors(), [false; 3]);
+}
+
+/// Ada, her PIN, and a rule by which she rides everywhere.
+fn rider(authentication: &str) -> Vec<Value> {
+    let floors = json!([{"floor_group": "lift", "floors": ["floor-0", "floor-1", "floor-2"]}]);
+    let mut records = ada();
+    records[0]["body"] = json!({ "pin": hashed("pin:ada:1234") });
+    let body =
+        json!({"effect": "allow", "persons": ["ada", "ben"], "floors": floors, "authentication": authentication});
+    [records, ben(), vec![rule("r-1", body)]].concat()
+}
+
+const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
+
+fn ben() -> Vec<Value> {
+    let text = credential::decode(BENS).texts.first().cloned().expect("a text");
+    vec![
+        json!({"kind": "person", "id": "ben", "body": {}}),
+        json!({"kind": "credential", "id": "ben-card", "body": {"person": "ben", "token": hashed(&text)}}),
+    ]
+}
+
+fn policy(body: Value) -> Value {
+    let mut body = body;
+    body["doors"] = json!(["lift", "key-1"]);
+    json!({"kind": "door_policy", "id": "p", "body": body})
+}
+
+#[test]
+fn a_pin_is_typed_in_the_cab_and_wrong_ones_lock_its_owner_out_through_a_restart() {
+    let strict = policy(json!({ "pin_tries": 2, "pin_lockout_s": 60 }));
+    let mut hall = Hall::new([rider("card_and_pin"), vec![strict]].concat());
+    assert!(hall.in_cab(GOOD).is_empty(), "the PIN is waited for");
+    let event = access(&hall.types_in_cab("1234#"));
+    assert_eq!((&event["type"], &event["floor_group"]), (&json!("access.granted"), &json!("lift")));
+    assert_eq!(event["floors"], json!(["floor-0", "floor-1", "floor-2"]));
+    assert_eq!(hall.floors(), [true; 3]);
+    hall.pass(30_000);
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(hall.floors(), [false; 3]);
+
+    let _ = hall.in_cab(GOOD);
+    assert_eq!(access(&hall.types_in_cab("9#"))["reason"], "wrong_pin");
+    let _ = hall.in_cab(GOOD);
+    let told = hall.types_in_cab("9#");
+    assert_eq!(names(&told), ["access.denied", "access.pin_locked_out"]);
+    assert_eq!(
+        (&told[1]["floor_group"], &told[1]["person"], told[1].get("door")),
+        (&json!("lift"), &json!("ada"), None)
+    );
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(access(&hall.in_cab(GOOD))["reason"], "pin_locked_out");
+    assert_eq!(hall.floors(), [false; 3]);
+}
+
+#[test]
+fn who_types_no_pin_in_the_cab_is_denied_when_the_time_is_over() {
+    let mut hall = Hall::new(rider("card_and_pin"));
+    let _ = hall.in_cab(GOOD);
+    hall.pass(10_000);
+    let event = access(&hall.tell(Input::Timeout));
+    assert_eq!((&event["reason"], &event["floor_group"]), (&json!("pin_required"), &json!("lift")));
+}
+
+#[test]
+fn two_people_ride_together_where_a_rule_asks_for_both() {
+    let mut hall = Hall::new(rider("two_person"));
+    assert!(hall.in_cab(GOOD).is_empty());
+    let told = hall.in_cab(BENS);
+    let granted: Vec<&Value> = told.iter().filter(|event| event["type"] == "access.granted").collect();
+    assert_eq!(granted.iter().map(|event| &event["person"]).collect::<Vec<_>>(), [&json!("ada"), &json!("ben")]);
+    assert_eq!(hall.floors(), [true; 3]);
+}
+
+#[test]
+fn the_fallbacks_of_a_policy_hold_in_the_cab_and_an_emergency_card_rides_with_an_alarm() {
+    let red = RawCard { bits: 26, value: 0x3 };
+    let text = credential::decode(red).texts.first().cloned().expect("a text");
+    let card = json!({"kind": "emergency_card", "id": "red", "body": {"token": hashed(&text), "doors": ["lift"], "uses_max": 1}});
+    for (when_stale, reason, rides) in
+        [("deny", "stale_permissions", false), ("emergency_cards", "emergency_only", true), ("keep", "", false)]
+    {
+        let stale = policy(json!({ "stale_after_s": 60, "when_stale": when_stale }));
+        let mut hall = Hall::new([riders(), vec![stale, card.clone()]].concat());
+        let event = access(&hall.in_cab(GOOD));
+        assert_eq!(event.get("reason").and_then(Value::as_str).unwrap_or_default(), reason, "{when_stale}");
+        if reason.is_empty() {
+            continue;
+        }
+        assert_eq!(hall.floors(), [false; 3], "{when_stale}");
+        let told = hall.in_cab(red);
+        assert_eq!(hall.floors(), [rides; 3], "{when_stale}: {told:?}");
+        if rides {
+            let named = |name: &str| told.iter().find(|event| event["type"] == name).expect(name);
+            assert_eq!(named("access.granted")["floors"], json!(["floor-0", "floor-1", "floor-2"]));
+            assert_eq!(named("emergency.used")["floor_group"], "lift");
+            assert_eq!(named("alarm.raised")["source"]["emergency_card"], "red");
+            assert_eq!(access(&hall.in_cab(red))["reason"], "expired", "used up");
+        } else {
+            assert_eq!(access(&told)["reason"], "not_yet_active");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_the_configuration_that_leaves_the_rest_alone_leaves_floors_and_compartments_as_they_are() {
+    for others_stay in [true, false] {
+        let mut hall = Hall::new(riders());
+        let _ = hall.in_cab(GOOD);
+        let _ = hall.confirm();
+        assert_eq!(hall.floors(), [true, false, true]);
+        let _ = hall.tell(Input::Pause(Pause { moved: Default::default(), others_stay }));
+        assert_eq!(hall.floors(), if others_stay { [true, false, true] } else { [false; 3] });
+        assert!(!hall.unlocked(0) && !hall.unlocked(1));
+        assert!(hall.in_cab(GOOD).is_empty() && hall.at_cabinet(GOOD).is_empty(), "nobody is asked any more");
+        let before = hall.controller.stopped();
+        let _ = hall.confirm();
+        assert!(hall.controller.stopped(), "others_stay: {others_stay}");
+        assert_eq!(before, others_stay, "what is to be moved is waited for");
+    }
 }

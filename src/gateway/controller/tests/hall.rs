@@ -47,7 +47,8 @@ fn field() -> FieldConfig {
         code_tries: 3,
         lockout: Duration::from_secs(60),
     };
-    FieldConfig { floor_groups: vec![lift], cabinets: vec![keys], ..FieldConfig::default() }
+    let keypads = [(ReaderIx(0), crate::domain::keypad::Keypad::FourBit)].into();
+    FieldConfig { floor_groups: vec![lift], cabinets: vec![keys], keypads, ..FieldConfig::default() }
 }
 
 fn topology() -> Topology {
@@ -181,14 +182,14 @@ impl Hall {
         self.bus(BusReport::Card { board: GATE, block: 0, card })
     }
 
-    /// Key by key; what the last of them led to.
+    /// Key by key at the cabinet; all that they led to.
     pub fn types(&mut self, keys: &str) -> Vec<Value> {
-        let mut told = Vec::new();
-        for key in keys.chars() {
-            let value = key.to_digit(10).map_or(if key == '*' { 10 } else { 11 }, u128::from);
-            told.extend(self.at_cabinet(RawCard { bits: 4, value }));
-        }
-        told
+        keys.chars().flat_map(|key| self.at_cabinet(pressed(key))).collect()
+    }
+
+    /// The same in the cab.
+    pub fn types_in_cab(&mut self, keys: &str) -> Vec<Value> {
+        keys.chars().flat_map(|key| self.in_cab(pressed(key))).collect()
     }
 
     pub fn pass(&mut self, millis: u64) {
@@ -251,6 +252,10 @@ fn start(permissions: &Arc<Permissions>, lasting: &Lasting, now: Now) -> (Contro
         spare_cards: Arc::default(),
     };
     Controller::new(setup, now)
+}
+
+fn pressed(key: char) -> RawCard {
+    RawCard { bits: 4, value: key.to_digit(10).map_or(if key == '*' { 10 } else { 11 }, u128::from) }
 }
 
 /// The only event, but for what doors and floors say of themselves.

@@ -105,7 +105,7 @@ fn a_pin_opens_the_compartment_of_its_contract_and_wrong_codes_lock_the_keypad()
     assert_eq!(access(&hall.types("2*1234#"))["type"], "access.granted");
     locked_again(&mut hall);
     for _ in 0..3 {
-        assert_eq!(access(&hall.types("1*1234#"))["reason"], "wrong_pin");
+        assert_eq!(hall.types("1*1234#")[0]["reason"], "wrong_pin");
     }
     assert_eq!(access(&hall.types("1234#"))["reason"], "pin_locked_out");
     hall.pass(60_000);
@@ -166,23 +166,55 @@ fn a_door_that_is_locked_down_and_a_rule_that_denies_stop_a_contract() {
 }
 
 #[test]
-fn contracts_that_exclude_each_other_are_refused_with_both_named() {
-    let from = |name: &str, from: &str, until: &str, sharing: &str| {
-        contract(name, json!({"locker": "key-1", "person": "ada", "from": from, "until": until, "sharing": sharing}))
+fn a_contract_that_cannot_be_kept_beside_another_is_refused_with_its_reason_and_opens_nothing() {
+    let of = |name: &str, who: &str, more: Value| {
+        let mut body = json!({"locker": "key-1", "person": who});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        contract(name, body)
     };
-    let (noon, six, night) = ("2026-09-21T12:00:00.000Z", "2026-09-21T18:00:00.000Z", "2026-09-21T23:00:00.000Z");
-    let load = |records: &[Value]| set([ada(), records.to_vec()].concat()).map(drop);
-    assert_eq!(load(&[from("a", noon, six, "exclusive"), from("b", six, night, "exclusive")]), Ok(()));
-    assert_eq!(load(&[from("a", noon, night, "shared"), from("b", six, night, "shared")]), Ok(()));
-    for sharing in ["shared", "exclusive"] {
-        let faults = load(&[from("a", noon, night, sharing), from("b", six, night, "exclusive")]).unwrap_err();
-        assert_eq!(
-            faults,
-            ["locker_contract b: overlaps with locker_contract a at locker key-1, and one of them is exclusive"]
-        );
+    let night = "2026-09-21T23:00:00.000Z";
+    let ben = json!({"kind": "person", "id": "ben", "body": {}});
+    for (first, second, refused) in [
+        (json!({}), json!({"from": night}), true),
+        (json!({"sharing": "shared"}), json!({"from": night}), true),
+        (json!({"until": night}), json!({"from": night}), false),
+        (json!({"sharing": "shared"}), json!({"sharing": "shared"}), false),
+    ] {
+        let records = [ada(), vec![ben.clone(), of("a", "ben", first.clone()), of("b", "ada", second)]].concat();
+        let mut hall = Hall::new(records);
+        let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][1].clone();
+        assert_eq!(sync(&hall)["state"] == "refused", refused, "{first}");
+        if refused {
+            let why = "it overlaps with contract a of the same locker, and one of the two is exclusive";
+            assert_eq!(sync(&hall)["reason"], why);
+            hall.pass(86_400_000);
+            let _ = hall.tell(Input::Timeout);
+            assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "no_rule", "also when its time has come");
+            assert!(!hall.unlocked(0));
+        }
     }
-    let nobody = load(&[contract("a", json!({"locker": "key-1"}))]).unwrap_err();
+    let nobody = set(vec![contract("a", json!({"locker": "key-1"}))]).map(drop).unwrap_err();
     assert_eq!(nobody, ["locker_contract a: names neither person nor pin"]);
+}
+
+#[test]
+fn a_refused_contract_is_told_once_and_counts_when_the_one_in_its_way_is_gone() {
+    let of_ben = contract("a", json!({"locker": "key-1", "person": "ben"}));
+    let ben = json!({"kind": "person", "id": "ben", "body": {}});
+    let mine = contract("b", json!({"locker": "key-1", "person": "ada"}));
+    let elsewhere = contract("c", json!({"locker": "a-locker-of-another-node", "person": "ada"}));
+    let both = || [ada(), vec![ben.clone(), of_ben.clone(), mine.clone(), elsewhere.clone()]].concat();
+    let mut hall = Hall::new([ada(), vec![mine.clone()]].concat());
+    let told = hall.tell(Input::Permissions(set(both()).unwrap()));
+    assert_eq!(
+        (names(&told), &told[0]["contract"], &told[0]["locker"]),
+        (vec!["contract.refused"], &json!("b"), &json!("key-1"))
+    );
+    assert!(hall.tell(Input::Permissions(set(both()).unwrap())).is_empty(), "told once");
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "no_rule");
+    let told = hall.tell(Input::Permissions(set([ada(), vec![mine]].concat()).unwrap()));
+    assert!(told.is_empty());
+    assert_eq!(access(&hall.at_cabinet(GOOD))["type"], "access.granted");
 }
 
 #[test]
@@ -190,7 +222,9 @@ fn a_contract_that_has_not_begun_or_cannot_be_judged_is_pending() {
     let mut hall = Hall::new(of_ada(&json!({ "from": "2026-09-22T00:00:00.000Z" })));
     let sync = |hall: &Hall| hall.status(&Thing::Locker(DoorIx(0)))["contract_sync"][0]["state"].clone();
     assert_eq!(sync(&hall), "pending");
-    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "not_yet_active");
+    let denied = access(&hall.at_cabinet(GOOD));
+    assert_eq!((&denied["reason"], &denied["door"]), (&json!("not_yet_active"), &json!("key-1")));
+    assert!(denied["contract"].is_string(), "which contract has not begun: {denied}");
     hall.pass(86_400_000);
     let _ = hall.tell(Input::Timeout);
     assert_eq!(sync(&hall), "applied");
@@ -263,4 +297,102 @@ proptest! {
         }
         prop_assert!(granted <= 2, "{granted} openings by two backup codes");
     }
+}
+
+const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
+
+/// Ada's contract, and a rule of its compartment that asks for more than her card; Ben may come along.
+fn with_rule(authentication: &str) -> Vec<Value> {
+    let text = credential::decode(BENS).texts.first().cloned().expect("a text");
+    let body =
+        json!({"effect": "allow", "persons": ["ada", "ben"], "doors": ["key-1"], "authentication": authentication});
+    let mut records = of_ada(&json!({}));
+    records[0]["body"] = json!({ "pin": hashed("pin:ada:1234"), "duress_pin": hashed("pin:ada:4321") });
+    records.extend([
+        json!({"kind": "person", "id": "ben", "body": {}}),
+        json!({"kind": "credential", "id": "ben-card", "body": {"person": "ben", "token": hashed(&text)}}),
+        json!({"kind": "access_rule", "id": "r-1", "body": body}),
+    ]);
+    records
+}
+
+#[test]
+fn a_compartment_asks_for_a_pin_where_its_rule_does_and_locks_out_as_a_door_does() {
+    let strict =
+        json!({"kind": "door_policy", "id": "p", "body": {"doors": ["key-1"], "pin_tries": 2, "pin_lockout_s": 60}});
+    let mut hall = Hall::new([with_rule("card_and_pin"), vec![strict]].concat());
+    assert!(hall.at_cabinet(GOOD).is_empty(), "the PIN is waited for");
+    assert!(!hall.unlocked(0));
+    let event = access(&hall.types("1234#"));
+    assert_eq!(
+        (&event["type"], &event["door"], &event["contract"]),
+        (&json!("access.granted"), &json!("key-1"), &json!("c-1"))
+    );
+    assert!(hall.unlocked(0));
+    locked_again(&mut hall);
+
+    let _ = hall.at_cabinet(GOOD);
+    let told = hall.types("4321#");
+    let of = |name: &str| told.iter().find(|event| event["type"] == name).cloned().expect(name);
+    assert_eq!((&of("access.granted")["person"], &of("access.duress")["granted"]), (&json!("ada"), &json!(true)));
+    locked_again(&mut hall);
+
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(access(&hall.types("1#"))["reason"], "wrong_pin");
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(names(&hall.types("1#")), ["access.denied", "access.pin_locked_out"]);
+    let _ = hall.sync();
+    hall.crash();
+    let _ = hall.at_cabinet(GOOD);
+    assert_eq!(access(&hall.types("1234#"))["reason"], "pin_locked_out");
+    assert!(!hall.unlocked(0));
+    let _ = hall.at_cabinet(GOOD);
+    hall.pass(60_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "pin_required");
+}
+
+#[test]
+fn a_compartment_asks_for_a_second_person_where_its_rule_does() {
+    let mut hall = Hall::new(with_rule("two_person"));
+    assert!(hall.at_cabinet(GOOD).is_empty());
+    assert!(hall.at_cabinet(GOOD).is_empty(), "the same person is no second one");
+    let told = hall.at_cabinet(BENS);
+    let granted: Vec<&Value> = told.iter().filter(|event| event["type"] == "access.granted").collect();
+    assert_eq!(granted.iter().map(|event| &event["person"]).collect::<Vec<_>>(), [&json!("ben"), &json!("ada")]);
+    assert!(hall.unlocked(0));
+    locked_again(&mut hall);
+    let _ = hall.at_cabinet(GOOD);
+    hall.pass(15_000);
+    assert_eq!(access(&hall.tell(Input::Timeout))["reason"], "second_person_required");
+}
+
+#[test]
+fn the_fallbacks_of_a_policy_hold_at_a_cabinet_for_cards_and_codes() {
+    for (when_stale, reason) in [("deny", "stale_permissions"), ("emergency_cards", "emergency_only")] {
+        let body = json!({"doors": ["key-1"], "stale_after_s": 60, "when_stale": when_stale});
+        let policy = json!({"kind": "door_policy", "id": "p", "body": body});
+        let of_code = contract("c-2", json!({"locker": "key-2", "pin": hashed("pin:key-2:77")}));
+        let blocked = contract("c-3", json!({"locker": "key-1", "pin": hashed("pin:key-1:88"), "sharing": "shared"}));
+        let mine = of_ada(&json!({ "sharing": "shared" }));
+        let mut hall = Hall::new([mine, vec![policy, of_code, blocked]].concat());
+        assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], reason);
+        assert_eq!(access(&hall.types("88#"))["reason"], reason);
+        assert_eq!(access(&hall.types("77#"))["type"], "access.granted", "no policy speaks at the other compartment");
+    }
+}
+
+#[test]
+fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
+    let mut hall = Hall::new(of_ada(&json!({})));
+    for _ in 0..2 {
+        assert_eq!(access(&hall.types("5#"))["reason"], "wrong_pin");
+    }
+    let told = hall.types("5#");
+    assert_eq!((names(&told), &told[1]["cabinet"]), (vec!["access.denied", "access.pin_locked_out"], &json!("keys")));
+    let _ = hall.sync();
+    hall.crash();
+    assert_eq!(access(&hall.types("5#"))["reason"], "pin_locked_out");
+    hall.pass(60_000);
+    let _ = hall.tell(Input::Timeout);
+    assert_eq!(access(&hall.types("5#"))["reason"], "wrong_pin");
 }

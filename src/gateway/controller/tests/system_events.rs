@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    beside::{SIREN, field},
+    beside::{SIREN, field, task},
     *,
 };
 use crate::domain::outputs::Desired;
@@ -229,6 +229,40 @@ fn a_close_cancels_what_a_system_event_had_put_off() {
     bench.pass(2_000);
     let _ = bench.tell(Input::Timeout);
     assert!(!bench.unlocked(BACK));
+}
+
+#[test]
+fn what_a_system_event_has_put_off_is_listed_at_its_door_and_taken_back_by_command() {
+    let delayed = json!([{ "action": "door_open_with_delay", "doors": ["front", "back"], "delay_ms": 60_000 }]);
+    for named in [None, Some("s")] {
+        let mut bench = bench(&[system_event(opens_contact(), delayed.clone())]);
+        let pending = |bench: &Bench| match bench.controller.status(&Thing::Door(BACK)) {
+            Some(Status::Door(status)) => status.delays,
+            other => panic!("{other:?}"),
+        };
+        assert!(pending(&bench).is_empty());
+        let step = bench.input(RELAYS, CONTACT, false);
+        assert!(step.changed.contains(&Thing::Door(BACK)), "its state is to be told again");
+        let listed = pending(&bench);
+        assert_eq!(listed.len(), 1);
+        assert_eq!((&listed[0].system_event, &listed[0].jti), (&Some(id("s")), &None));
+        assert_eq!(listed[0].due_at, bench.now.wall + std::time::Duration::from_secs(60));
+
+        let cancel = |system_event: Option<&str>| Task::CancelDelays { door: BACK, system_event: system_event.map(id) };
+        let step = task(&mut bench, cancel(Some("other")));
+        let refused = step.reports.first().map(|report| report.progress.clone());
+        assert!(matches!(refused, Some(Progress::Refused(Refusal::UnknownTarget, _))), "{refused:?}");
+        let step = task(&mut bench, cancel(named));
+        assert_eq!(detail(&step, "system_event.failed")["outcome"], "cancelled");
+        assert!(step.changed.contains(&Thing::Door(BACK)));
+        assert!(step.reports.is_empty(), "not before it is durable");
+        let held = step.commit.held.release(&crate::gateway::step::Durable::synced());
+        assert!(matches!(&held[..], [Effect::Report(report)] if report.progress == Progress::Done), "{held:?}");
+        assert!(pending(&bench).is_empty());
+        bench.pass(70_000);
+        let _ = bench.tell(Input::Timeout);
+        assert!(!bench.unlocked(BACK) && bench.unlocked(FRONT));
+    }
 }
 
 #[test]

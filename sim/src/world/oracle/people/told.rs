@@ -1,0 +1,221 @@
+//! What was told of an attempt, beside what the records mean. Owns the comparison, and which invariant is hurt where
+//! the two differ; must never judge by itself.
+
+use std::collections::VecDeque;
+
+use latchd::domain::{
+    event::{DenialReason, Denied, EventBody, Granted},
+    ids::Id,
+    permission::{Decision, Wants},
+};
+
+use super::{Invariant, Scene, Violation};
+
+/// What the model says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// `None`: let in.
+    pub reason: Option<DenialReason>,
+    pub person: Option<Id>,
+    pub credential: Option<Id>,
+    pub rule: Option<Id>,
+    pub emergency_card: Option<Id>,
+    pub wants: Option<Wants>,
+    /// Only together with somebody.
+    pub companion: bool,
+    pub duress: bool,
+    pub virtually: bool,
+}
+
+impl Said {
+    pub fn nobody(reason: DenialReason) -> Said {
+        Said { reason: Some(reason), ..Said::default() }
+    }
+
+    pub fn of(decision: Decision) -> Said {
+        match decision {
+            Decision::Granted { person, credential, rule, companion, duress, .. } => Said {
+                person: Some(person),
+                credential,
+                rule: Some(rule),
+                companion: companion.is_some(),
+                duress,
+                ..Said::default()
+            },
+            Decision::Denied { reason, person, credential, rule, wants, duress } => {
+                Said { reason: Some(reason), person, credential, rule, wants, duress, ..Said::default() }
+            }
+        }
+    }
+
+    /// For another reason, against which nothing helps.
+    pub fn with(self, reason: DenialReason) -> Said {
+        Said { reason: Some(reason), wants: None, companion: false, ..self }
+    }
+
+    /// Nothing more came.
+    pub fn ended_for(self, lacks: Wants) -> Said {
+        let reason = match lacks {
+            Wants::Pin => DenialReason::PinRequired,
+            Wants::SecondPerson => DenialReason::SecondPersonRequired,
+        };
+        Said { duress: false, ..self.with(reason) }
+    }
+
+    pub fn by_operator(self, person: &Id) -> Said {
+        Said { person: Some(person.clone()), virtually: true, wants: None, ..self }
+    }
+}
+
+/// What an event says.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub reader: Option<Id>,
+    door: Id,
+    said: Said,
+    pub companion: bool,
+}
+
+impl Told {
+    /// Of an attempt at a door; cabs and cabinets have their own.
+    pub fn of(body: &EventBody) -> Option<Told> {
+        match body.clone() {
+            EventBody::AccessGranted(Granted {
+                door: Some(door),
+                contract: None,
+                reader,
+                person,
+                credential,
+                rule,
+                emergency_card,
+                companion,
+                actor,
+                ..
+            }) => {
+                let virtually = actor.is_some();
+                let said = Said { person, credential, rule, emergency_card, virtually, ..Said::default() };
+                Some(Told { reader, door, said, companion: companion.is_some() })
+            }
+            EventBody::AccessDenied(Denied {
+                door: Some(door),
+                cabinet: None,
+                reader,
+                reason,
+                person,
+                credential,
+                rule,
+                emergency_card,
+                actor,
+                ..
+            }) => {
+                let (reason, virtually) = (Some(reason), actor.is_some());
+                let said = Said { reason, person, credential, rule, emergency_card, virtually, ..Said::default() };
+                Some(Told { reader, door, said, companion: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// An area may refuse whom the rules admit: whether rightly is for its own watch to say.
+    pub fn is(&self, said: &Said) -> bool {
+        let by_area = matches!(self.said.reason, Some(DenialReason::ApbViolation | DenialReason::AreaFull));
+        (self.said.reason == said.reason || (by_area && said.reason.is_none()))
+            && self.said.person == said.person
+            && self.said.credential == said.credential
+            && self.said.rule == said.rule
+            && self.said.emergency_card == said.emergency_card
+            && self.said.virtually == said.virtually
+    }
+}
+
+/// The next event is one of these.
+pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> Result<Said, Violation> {
+    let Some(next) = told.pop_front() else {
+        let what = format!("nothing is told on {}, the model says {answers:?}", scene.what);
+        let virtually = answers.iter().any(|said| said.virtually);
+        let invariant = match answers.first().and_then(|said| said.reason) {
+            _ if virtually => Invariant::VirtualReadJudged,
+            // Something is waited for that could not help.
+            Some(reason) if is_plain(reason) => Invariant::RevokedIsDenied,
+            _ => Invariant::OneEventEach,
+        };
+        return Err(Violation::new(invariant, what));
+    };
+    if let Some(said) = answers.iter().find(|said| next.is(said)) {
+        return Ok(said.clone());
+    }
+    let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.door, scene.what, next.said);
+    Err(Violation::new(hurt(&next.said, answers), what))
+}
+
+/// Nobody was to be let in or refused yet, for something is waited for.
+pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Result<(), Violation> {
+    let Some(next) = told.front().filter(|told| told.said.person == waits.person && told.said.reason.is_none()) else {
+        return Ok(());
+    };
+    let what = format!("at {} on {}: let in {:?}, who still lacks {:?}", next.door, scene.what, next.said, waits.wants);
+    let invariant = match waits.wants {
+        Some(Wants::SecondPerson) => Invariant::TwoTogether,
+        _ => Invariant::PinAsked,
+    };
+    Err(Violation::new(invariant, what))
+}
+
+pub fn nothing_left(told: &VecDeque<Told>, what: &str) -> Result<(), Violation> {
+    let Some(next) = told.front() else { return Ok(()) };
+    let what = format!("at {} on {what}: told {:?}, where nothing was due", next.door, next.said);
+    Err(Violation::new(Invariant::OneEventEach, what))
+}
+
+/// Nothing that is presented besides makes it good.
+fn is_plain(reason: DenialReason) -> bool {
+    use DenialReason::*;
+    matches!(
+        reason,
+        NoRule
+            | ExplicitDeny
+            | OutsideSchedule
+            | NotYetActive
+            | Expired
+            | Suspended
+            | Lost
+            | Stolen
+            | UnknownCredential
+    )
+}
+
+/// What is hurt where this is told and one of those was due.
+fn hurt(told: &Said, answers: &[Said]) -> Invariant {
+    use DenialReason::*;
+    let due = answers.first().and_then(|said| said.reason);
+    let either =
+        |reasons: &[DenialReason]| [due, told.reason].into_iter().flatten().any(|reason| reasons.contains(&reason));
+    let persons = || answers.iter().chain([told]).filter_map(|said| said.person.as_ref());
+    let guest = persons().any(|person| person.as_str().starts_with("guest"));
+    if answers.iter().any(|said| said.virtually) {
+        Invariant::VirtualReadJudged
+    } else if due == Some(Interlock) {
+        Invariant::OneDoorAtATime
+    } else if matches!(due, Some(LockedDown | Forced | Dnd)) {
+        Invariant::HeldIsShut
+    } else if guest && !either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
+        Invariant::EditsStand
+    } else if due.is_some_and(is_plain)
+        && told.emergency_card.is_none()
+        && answers.iter().all(|said| said.emergency_card.is_none())
+    {
+        Invariant::RevokedIsDenied
+    } else if told.emergency_card.is_some() || answers.iter().any(|said| said.emergency_card.is_some()) {
+        Invariant::EmergencyLast
+    } else if either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
+        Invariant::FallbackNarrows
+    } else if either(&[PinLockedOut]) {
+        Invariant::PinLocksOut
+    } else if either(&[SecondPersonRequired]) {
+        Invariant::TwoTogether
+    } else if either(&[PinRequired, WrongPin]) {
+        Invariant::PinAsked
+    } else {
+        Invariant::RevokedIsDenied
+    }
+}

@@ -1,0 +1,120 @@
+//! An elevator over the wire, beyond the common ride: floors that several rules give and one takes, people who need
+//! more time, floors that stay free when their board is lost, and who may order what there.
+
+use latchd::{domain::event::Refusal, wire::outcome::Stage};
+use latchd_sim::{board::Write, site::card};
+use serde_json::{Value, json};
+
+use crate::{cellar::Cellar, story::card_of, world::ADA};
+
+const BEA: u16 = 3001;
+
+fn floors(floors: Value) -> Value {
+    json!([{ "floor_group": "lift", "floors": floors }])
+}
+
+fn allow(groups: Value, which: Value) -> Value {
+    json!({ "effect": "allow", "groups": groups, "floors": floors(which) })
+}
+
+impl Cellar {
+    fn rides(&self, number: u16) {
+        self.lift.present_card(26, card(number));
+    }
+}
+
+#[test]
+fn one_read_enables_what_all_rules_give_but_for_what_a_deny_takes() {
+    let cellar = Cellar::running(&[
+        ("group", "guests", json!({})),
+        ("person", "bea", json!({ "groups": ["guests", "staff"] })),
+        ("credential", "bea-card", card_of("bea", BEA)),
+        ("access_rule", "guests-in-the-lift", allow(json!(["guests"]), json!(["floor-1"]))),
+        (
+            "access_rule",
+            "no-floor-0",
+            json!({ "effect": "deny", "persons": ["bea"], "floors": floors(json!(["floor-0"])) }),
+        ),
+    ]);
+    let granted = cellar.world.granted(json!({ "person": "bea", "floor_group": "lift" }), || cellar.rides(BEA));
+    assert_eq!(granted["floors"], json!(["floor-1", "floor-2"]));
+    cellar.coil(&cellar.lift, 1, true);
+    cellar.coil(&cellar.lift, 2, true);
+    assert!(!cellar.lift.coil(0));
+    cellar.coil(&cellar.lift, 1, false);
+    cellar.coil(&cellar.lift, 2, false);
+    // All floors denied is a denial.
+    let deny = json!({ "effect": "deny", "persons": ["bea"], "floors": [{ "floor_group": "lift" }] });
+    cellar.world.set(&[("access_rule", "no-floor-0", deny)]);
+    cellar.world.denied_for("explicit_deny", json!({ "person": "bea", "floor_group": "lift" }), || cellar.rides(BEA));
+    assert!((0..3).all(|floor| !cellar.lift.coil(floor)));
+}
+
+#[test]
+fn whoever_needs_more_time_rides_longer_and_nobody_keeps_a_floor_that_was_closed() {
+    let cellar = Cellar::with(
+        "enable_s = 2",
+        "enable_s = 1\nenable_extended_s = 3",
+        &[("person", "ada", json!({ "groups": ["staff"], "extended_access": true }))],
+    );
+    cellar.lift.take_writes();
+    cellar.world.granted(json!({ "person": "ada" }), || cellar.rides(ADA));
+    cellar.coil(&cellar.lift, 0, true);
+    cellar.coil(&cellar.lift, 0, false);
+    let writes = cellar.lift.take_writes();
+    let at = |on: bool| {
+        let write = Write::Coil { address: 0, on };
+        writes.iter().find(|(_, written)| *written == write).unwrap().0
+    };
+    let enabled_for = at(false) - at(true);
+    assert!((2_800..4_500).contains(&enabled_for.as_millis()), "{enabled_for:?}");
+    // An operator who closes a floor ends the ride that had enabled it.
+    cellar.world.granted(json!({ "person": "ada" }), || cellar.rides(ADA));
+    cellar.coil(&cellar.lift, 2, true);
+    let close = cellar.wish("floor.close", json!({ "floor_group": "lift", "floors": ["floor-2"] }));
+    cellar.world.stage(&close, Stage::Actuated);
+    assert!(!cellar.lift.coil(2));
+}
+
+#[test]
+fn an_elevator_that_is_to_be_free_is_so_when_its_board_was_lost_and_is_secured_when_the_node_has_it_again() {
+    let mut cellar = Cellar::with("enable_s = 2", "enable_s = 2\nfail = \"free\"", &[]);
+    cellar.world.block_on(cellar.server.take().unwrap().stop());
+    let lost = cellar.world.event_of("floor.lost", "floor_group", "lift");
+    assert_eq!(lost.json["fail"], "free");
+    cellar.state("floor_group/lift", |told| told["floor_group"]["floors"][0]["enabled"] != false);
+    cellar.plug_again();
+    cellar.world.event_of("floor.restored", "floor_group", "lift");
+    (0..3).for_each(|floor| cellar.coil(&cellar.lift, floor, false));
+    // The same at the end of the node.
+    let sealed = cellar.world.stop();
+    assert_eq!(sealed, Some(0));
+    (0..3).for_each(|floor| cellar.coil(&cellar.lift, floor, true));
+}
+
+#[test]
+fn floors_are_ordered_by_whoever_has_the_elevator_and_public_ones_are_a_matter_of_the_set() {
+    let operator = |role: &str, partitions: Value| json!({ "status": { "state": "active" }, "role": role, "partitions": partitions });
+    let cellar = Cellar::running(&[
+        ("partition", "shaft", json!({ "floor_groups": ["lift"] })),
+        ("partition", "yard", json!({ "doors": ["front"] })),
+        ("operator", "op-lia", operator("admin", json!(["shaft"]))),
+        ("operator", "op-max", operator("manager", json!(["yard"]))),
+    ]);
+    let world = &cellar.world;
+    let floor = || json!({ "floor_group": "lift", "floors": ["floor-1"] });
+    world.refuses("op-max", "floor.open", floor(), Refusal::OutOfScope);
+    world.refuses("op-rita", "floor.open", floor(), Refusal::Forbidden);
+    let public = json!({ "id": "lift", "body": { "public": [{ "floors": ["floor-0"] }] } });
+    world.refuses("op-max", "floor_group.put", public.clone(), Refusal::Forbidden);
+    let open = world.by("op-lia", "floor.open", floor());
+    world.stage(&open, Stage::Actuated);
+    assert!(cellar.lift.coil(1));
+    let put = world.by("op-lia", "floor_group.put", public);
+    world.stage(&put, Stage::Done);
+    cellar.coil(&cellar.lift, 0, true);
+    cellar.state("floor_group/lift", |told| {
+        let floors = &told["floor_group"]["floors"];
+        floors[0]["cause"] == "public" && floors[1]["enabled"] == true
+    });
+}
