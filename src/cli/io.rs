@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
-fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
     let environment = config::Environment::of_process();
     let loaded = config::load_from(&config::Disk, path, &environment, config::Purpose::CheckWithoutFiles);
     match loaded.site {
@@ -90,7 +90,7 @@ fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn said(answer: Result<Answer, String>) -> anyhow::Result<()> {
+pub(super) fn said(answer: Result<Answer, String>) -> anyhow::Result<()> {
     match answer.map_err(|error| anyhow!(error))? {
         Answer::Done { message } => {
             println!("{message}");

@@ -430,6 +430,13 @@ pub enum EventBody {
     /// was taken.
     #[serde(rename = "security.reader_distrusted")]
     ReaderDistrusted { reader: Id, detail: String },
+    /// For so many minutes the default key of this OSDP reader is accepted, to give it one of its own; the user with
+    /// this number asked for it, on the spot.
+    #[serde(rename = "reader.install_began")]
+    ReaderInstallBegan { reader: Id, uid: u32, minutes: u32 },
+    /// It has taken a key of its own.
+    #[serde(rename = "reader.key_set")]
+    ReaderKeySet { reader: Id },
     #[serde(rename = "board.lost")]
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]

@@ -20,6 +20,8 @@ pub const PULSE_MAX: Duration = Duration::from_secs(10);
 pub const PULSE_MIN: Duration = Duration::from_millis(100);
 /// Longest installer mode: a working day.
 pub const MODE_MAX: Duration = Duration::from_secs(8 * 3600);
+/// Longest time for which the default key of an OSDP reader is accepted: everybody has it.
+pub const INSTALL_MAX_MINUTES: u32 = 60;
 
 /// One board's points, in the order of its profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +114,7 @@ pub fn points<'a>(
     boards.map(board).collect()
 }
 
-/// What `latchd io` asks.
+/// What `latchd io` and `latchd osdp` ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
@@ -122,6 +124,10 @@ pub enum Ask {
     Mode { minutes: u32 },
     /// Try this output.
     Pulse { board: Id, output: Id, pulse_ms: u32 },
+    /// For so many minutes the default key of this OSDP reader is accepted, to give it one of its own.
+    OsdpInstall { reader: Id, minutes: u32 },
+    /// Whether it has it.
+    OsdpKey { reader: Id },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

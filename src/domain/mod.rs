@@ -18,6 +18,7 @@ pub mod field;
 pub mod fieldbus;
 pub mod free_output;
 pub mod ids;
+pub mod indication;
 pub mod installer;
 pub mod interlock;
 pub mod kept;

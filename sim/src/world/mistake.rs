@@ -14,7 +14,7 @@ use latchd::{
         order::{DoorAction, Order, Task},
         outputs::{Desired, Level, Ticket},
         permission::Permissions,
-        record::{AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, Record},
+        record::{AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, Record, SystemAction, SystemEvent},
     },
     gateway::{
         controller::Lasting,
@@ -99,10 +99,14 @@ pub enum Mistake {
     EditsIgnored,
     /// Whose edits are limited edits as one whose edits are not.
     EditsUnlimited,
+    /// For the doors no system event has an author who might be refused.
+    AuthorIgnored,
+    /// For the doors no system event orders anything.
+    ActsForgotten,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 32] = [
+    pub const ALL: [Mistake; 34] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -135,6 +139,8 @@ impl Mistake {
         Mistake::KeyUnseen,
         Mistake::EditsIgnored,
         Mistake::EditsUnlimited,
+        Mistake::AuthorIgnored,
+        Mistake::ActsForgotten,
     ];
 
     /// What must catch it.
@@ -149,6 +155,7 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
+            Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
             Mistake::EditsIgnored => Invariant::EditsStand,
             Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
@@ -192,6 +199,13 @@ fn bent(mistake: Mistake, record: Record) -> Record {
             Record::DoorPolicy(DoorPolicy { pin_tries: u32::MAX, ..body })
         }
         (Mistake::DuressSilenced, Record::Credential(body)) => Record::Credential(Credential { duress: false, ..body }),
+        (Mistake::AuthorIgnored, Record::SystemEvent(body)) => {
+            Record::SystemEvent(SystemEvent { author: None, ..body })
+        }
+        (Mistake::ActsForgotten, Record::SystemEvent(body)) => {
+            let actions = vec![SystemAction::Notify { text: None }];
+            Record::SystemEvent(SystemEvent { actions, ..body })
+        }
         (Mistake::EveryFloor, Record::AccessRule(mut body)) => {
             body.floors.iter_mut().for_each(|grant| grant.floors = None);
             Record::AccessRule(body)

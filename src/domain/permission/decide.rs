@@ -37,7 +37,7 @@ use super::{
     people::CredentialCell,
 };
 use crate::domain::{
-    credential::CardTokens,
+    credential::{CARD_FORMATS_MAX, CardTokens},
     event::DenialReason,
     ids::{DoorIx, Id},
     record::{Authentication, Medium},
@@ -150,9 +150,12 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
+        // Looked for before anything is judged: what memory takes to answer passes at once for both cards.
+        let held: [_; CARD_FORMATS_MAX] =
+            std::array::from_fn(|at| card.as_slice().get(at).and_then(|token| self.people.holding(token)));
         let companion = self.companion_of(request);
         let mut granted = None;
-        for credential in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+        for credential in held.into_iter().flatten() {
             let decision = self.judge_credential(credential, request, companion);
             if !decision.is_granted() {
                 return decision;

@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Known, Permissions, SetVersion, calendar,
     people::{self, CredentialCell, GroupCell, Life, Numbers, PersonCell},
-    shared::Hash,
     rules::{Gate, RULES_MAX, RuleBody, Rules},
+    shared::Hash,
 };
 use crate::domain::{
     ids::{DoorIx, Id},

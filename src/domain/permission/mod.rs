@@ -51,6 +51,7 @@ use super::{
     ids::Id,
     operator::{Authority, Targets},
     record::Record,
+    schedule::Clock,
     time::Now,
     topology::Topology,
 };
@@ -70,7 +71,7 @@ pub struct Permissions {
     version: SetVersion,
     /// False before the first set: then nobody is known and nothing is granted.
     present: bool,
-    zone: TimeZone,
+    clock: Arc<Clock>,
     places: Places,
     people: People,
     rule_bodies: Arc<RuleBodies>,
@@ -91,7 +92,7 @@ impl Permissions {
         Permissions {
             version: SetVersion::default(),
             present: false,
-            zone,
+            clock: Arc::new(Clock::new(&zone)),
             places,
             people: People::default(),
             rule_bodies: Arc::default(),
@@ -136,7 +137,7 @@ impl Permissions {
     }
 
     pub fn zone(&self) -> &TimeZone {
-        &self.zone
+        self.clock.zone()
     }
 
     pub fn operator(&self, operator: &Id) -> Option<&Authority> {

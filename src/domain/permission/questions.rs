@@ -8,7 +8,7 @@ use crate::domain::{
     credential::CardTokens,
     ids::Id,
     record::Token,
-    schedule::{LocalTime, Schedule},
+    schedule::Schedule,
     time::{ClockTrust, Now, Wall},
 };
 
@@ -19,18 +19,18 @@ impl Permissions {
 
     /// `None`: there is no such schedule.
     pub fn schedule_holds(&self, id: &Id, at: Wall) -> Option<bool> {
-        Some(self.calendar.schedule(id)?.holds(&LocalTime::at(at, &self.zone)))
+        Some(self.calendar.schedule(id)?.holds(&self.clock.at(at)))
     }
 
     /// When the answer to [`schedule_holds`](Self::schedule_holds) changes next. `None`: there is no such
     /// schedule, or nothing changes within nine years.
     pub fn schedule_next_change(&self, id: &Id, after: Wall) -> Option<Wall> {
-        self.calendar.schedule(id)?.next_change(after, &self.zone)
+        self.calendar.schedule(id)?.next_change(after, self.zone())
     }
 
     /// Whether the site's date is one of this holiday's. `None`: there is no such holiday.
     pub fn holiday_on(&self, id: &Id, at: Wall) -> Option<bool> {
-        let date = self.zone.to_datetime(at.timestamp()).date();
+        let date = self.zone().to_datetime(at.timestamp()).date();
         Some(self.calendar.holiday(id)?.falls_on(date))
     }
 

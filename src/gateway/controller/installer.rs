@@ -141,6 +141,10 @@ impl Installer {
     fn asked(&mut self, now: Now, view: &View<'_>, question: &Question, deeds: &mut Deeds) {
         let answer = match &question.ask {
             Ask::Points {} => Answer::Points(self.snapshot(now.mono, view)),
+            // Whoever keeps the keys answers these.
+            Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } => {
+                Answer::Refused { message: "the doors know no keys".to_owned() }
+            }
             Ask::Mode { minutes } => self.set_mode(now.mono, *minutes, question.uid, deeds),
             Ask::Pulse { board, output, pulse_ms } => {
                 match self.pulse(now, question, (board, output), *pulse_ms, deeds) {

@@ -7,6 +7,7 @@ mod alarms;
 mod auto_open;
 mod elevators;
 mod entry;
+mod faces;
 mod floods;
 mod inputs;
 mod installer;
@@ -47,6 +48,7 @@ use crate::{
         event::{Event, EventBody, Refusal},
         fieldbus::{BoardConfig, BusReport, CardRead},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
+        indication::Indication,
         kept::{Kept, KeptKey, PinOwner, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
@@ -282,6 +284,11 @@ impl Controller {
     /// What every relay is to be: the locks in the order of the doors, then the others.
     pub fn desired(&self) -> &[Desired] {
         &self.desired
+    }
+
+    /// What each reader shows, by its position, and a number that is another one whenever that changed.
+    pub fn indications(&self) -> (&[Indication], u64) {
+        self.machines.iter().find_map(|machine| machine.indications()).unwrap_or_default()
     }
 
     /// After [`Input::Stop`] or [`Input::Pause`]: every door's safe state has been read back.
@@ -550,6 +557,7 @@ impl Controller {
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
                 Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
+                Deed::Asked(reader, lacks) => self.tell_machines(now, Happening::Asked(reader, lacks), step),
                 Deed::Changed(thing) => changed(step, thing),
                 Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }

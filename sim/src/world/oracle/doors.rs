@@ -131,6 +131,11 @@ impl DoorWatch {
         self.orders.iter().any(waits) || self.ended.iter().any(|until| at <= *until)
     }
 
+    /// By a system event, until then at the latest.
+    pub fn opened_by_itself(&mut self, until: Mono) {
+        self.grant_until = self.grant_until.max(until);
+    }
+
     fn end_order(&mut self, now: Mono, ticket: Ticket) {
         if let Some(at) = self.orders.iter().position(|order| order.ticket == ticket) {
             let order = self.orders.remove(at);

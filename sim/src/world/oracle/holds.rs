@@ -4,7 +4,7 @@
 
 use latchd::domain::{
     door::{DoorStatus, DurableDoor, Force, Mode},
-    event::DenialReason,
+    event::{Actor, DenialReason},
     ids::Id,
     order::{DoorAction, Switch, Task},
     record::ForceState,
@@ -123,7 +123,13 @@ impl Oracle {
         // In the present run, for what lies over a door from an earlier one is there from the beginning.
         let ordered = |jti: &Id| self.asked.get(jti).into_iter().flatten().filter_map(|asked| at_door(&asked.task));
         let caused = self.reached.iter().flat_map(ordered).any(|action| leads_to(action, before, after));
-        if !caused && !self.own_orders {
+        let own = matches!(&state.lockdown, Some(held) if matches!(held.by, Actor::SystemEvent { .. }));
+        if own && !before.lockdown && !self.own_lockdowns.contains(&door) {
+            let what = format!("{} is locked down by a system event that may not: {state:?}", site.doors[door].id);
+            return self.fail(Invariant::ActsForItsAuthor, what);
+        }
+        let by_itself = self.own_lockdowns.contains(&door) && leads_to(DoorAction::Lockdown(true), before, after);
+        if !caused && !by_itself {
             let what = format!("{} goes from {before:?} to {after:?}, which nobody ordered", site.doors[door].id);
             self.fail(Invariant::HeldIsShut, what);
         }

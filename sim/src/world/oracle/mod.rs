@@ -4,6 +4,7 @@
 //!
 //! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
 
+mod acts;
 mod areas;
 mod authority;
 mod auto_open;
@@ -101,6 +102,9 @@ pub enum Invariant {
     AreaNotOverfull,
     /// What triggers a system event fires it in the same step, and nothing else does.
     ConsequencesFollow,
+    /// What a system event orders is done at its doors in the same step, if its author may order it then, and not
+    /// otherwise.
+    ActsForItsAuthor,
     /// A delayed command reaches its door after its delay, once, and never after it was cancelled.
     DelaysKeepTheirTime,
     /// An output beside the doors is on only as it was ordered.
@@ -208,8 +212,8 @@ pub struct Oracle {
     both_since: Option<Mono>,
     /// Commands that reached the doors in the present run, also by way of an earlier one's promise.
     reached: BTreeSet<Id>,
-    /// The node orders by itself, too: a system event.
-    own_orders: bool,
+    /// Doors that a system event locks down in the present step.
+    own_lockdowns: BTreeSet<usize>,
     areas: AreaWatch,
     delays: DelayWatch,
     /// Was wrong when an earlier run ended, and this one has not heard of it.
@@ -244,7 +248,7 @@ impl Oracle {
             others: vec![(Others::Shut, None, false); site.doors.len()],
             both_since: None,
             reached: BTreeSet::new(),
-            own_orders: false,
+            own_lockdowns: BTreeSet::new(),
             areas: AreaWatch::default(),
             delays: DelayWatch::default(),
             standing: BTreeSet::new(),
@@ -392,6 +396,8 @@ impl Oracle {
         }
         self.others = others;
         self.check_late_order(step);
+        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.note_acts(site, in_force.as_deref(), now.mono, &bodies);
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
         let generation = in_force;
@@ -405,7 +411,7 @@ impl Oracle {
         );
         self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
         self.floors_after(generation.as_deref(), now, &step.commit.writes);
-        let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
+        self.check_acts(site, generation.as_deref(), &bodies, controller.door_statuses());
         self.check_consequences(generation.as_deref(), what, &bodies);
         self.check_holds(site, now.mono, controller.door_statuses(), what);
         self.check_interlock(site, now.mono, controller.desired(), what);

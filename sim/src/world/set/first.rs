@@ -87,6 +87,15 @@ fn automatic(set: &mut Records) {
         let record = SystemEvent { name: None, when, schedule: None, actions, author: None };
         set.put(&id(name), Record::SystemEvent(record));
     }
+    let opens = SystemAction::DoorOpenAndClose { doors: ids(&["store"]), dwell_ms: Some(2_000) };
+    let shuts = SystemAction::LockdownSet { doors: ids(&["glass"]), partition: None, node: false };
+    for (name, when, action, author) in [
+        ("button-lets-in", Trigger::Rex { doors: ids(&["front"]) }, opens, None),
+        ("duress-shuts", Trigger::Duress { doors: Vec::new() }, shuts, Some(id("op-2"))),
+    ] {
+        let record = SystemEvent { name: None, when, schedule: None, actions: vec![action], author };
+        set.put(&id(name), Record::SystemEvent(record));
+    }
     set.put(&id("mantrap"), Record::Interlock(Interlock { name: None, doors: ids(&["outer", "inner"]) }));
 }
 

@@ -40,7 +40,7 @@ impl Entry {
             };
             let wants = answer.as_ref().err().and_then(|refused| refused.wants);
             if same && (person.is_none() || wants.map(lacks) == Some(waiting.lacks)) {
-                return self.wait(here, waiting);
+                return self.wait(here, waiting, deeds);
             }
             if let Some((first, second)) = pair(here, &waiting, &tokens).filter(|_| !same) {
                 let both = [(first, Some(waiting.card)), (second, Some(card))];
@@ -79,11 +79,12 @@ impl Entry {
         }
         let Refused { credential, rule, .. } = refused;
         let who = Who::Person { person, credential, rule };
-        self.wait(here, Waiting { who, tokens, card, lacks: lacks(wants) });
+        self.wait(here, Waiting { who, tokens, card, lacks: lacks(wants) }, deeds);
     }
 
-    pub(super) fn wait(&mut self, here: &Here<'_>, waiting: Waiting) {
+    pub(super) fn wait(&mut self, here: &Here<'_>, waiting: Waiting, deeds: &mut Deeds) {
         let until = until(here, waiting.lacks);
+        deeds.0.extend(here.reader_ix().map(|reader| Deed::Asked(reader, waiting.lacks)));
         if let Some(reader) = self.reader(here) {
             reader.wait(waiting, until);
         }

@@ -44,12 +44,11 @@ impl PeopleWatch {
         }
     }
 
-    /// What is sure of it: the doors' own time counts, whatever the clock does. No world lasts so long that it
-    /// would be carried through a restart.
+    /// What is sure of it: the doors' own time counts, whatever the clock does, with what was kept of it.
     fn alone_at_least(&self, now: Now) -> Duration {
         match self.cloud.last_beat {
             Some(Confirmation::ThisRun(at)) => now.mono.since(at),
-            _ => self.unconfirmed(now).unwrap_or_default().max(now.mono.since(self.started)),
+            _ => self.unconfirmed(now).unwrap_or_default().max(self.carried + now.mono.since(self.started)),
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct PeopleWatch {
     uses: BTreeMap<Id, u32>,
     pub cloud: CloudState,
     started: Mono,
+    /// The time without a beat that was kept before.
+    carried: Duration,
     /// Readers whose denials are counted and no longer told one by one.
     babbling: BTreeSet<Id>,
     /// Presented, and not judged yet.
@@ -104,7 +106,12 @@ impl PeopleWatch {
             Kept::EmergencyUses { emergency_card, uses } => Some((emergency_card.clone(), *uses)),
             _ => None,
         });
+        let carried = lasting.kept.values().find_map(|kept| match kept {
+            Kept::WithoutBeat { seconds } => Some(Duration::from_secs(*seconds)),
+            _ => None,
+        });
         *self = PeopleWatch {
+            carried: carried.unwrap_or_default(),
             locks: PinLocks::restored(now, lasting.kept.values()),
             uses: uses.collect(),
             cloud: self.cloud,
@@ -158,7 +165,8 @@ impl PeopleWatch {
             let what = format!("under duress were {duress:?} on {}, and told of were {alarms:?}", scene.what);
             return Err(Violation::new(Invariant::DuressIsTold, what));
         }
-        let lockouts = events.filter(|body| matches!(body, EventBody::AccessPinLockedOut { .. })).count();
+        let lockouts =
+            events.filter(|body| matches!(body, EventBody::AccessPinLockedOut { door: Some(_), .. })).count();
         if lockouts != self.expected_lockouts as usize {
             let what = format!("{} lock-outs were due on {}, {lockouts} were told", self.expected_lockouts, scene.what);
             return Err(Violation::new(Invariant::PinLocksOut, what));
