@@ -108,6 +108,7 @@ pub struct RawBoard {
     pub profile: Option<At<Id>>,
     pub poll: Option<At<Duration>>,
     pub lost_after: Option<At<Duration>>,
+    pub watchdog: Option<At<Duration>>,
 }
 
 #[derive(Debug, Default)]
@@ -328,6 +329,7 @@ fn board(table: Table<'_>) -> RawBoard {
         profile: table.required("profile").id(),
         poll: table.optional("poll_ms").millis(5, 60_000),
         lost_after: table.optional("lost_after_ms").millis(50, 600_000),
+        watchdog: table.optional("watchdog_ms").millis(0, 3_600_000),
     };
     table.finish();
     board

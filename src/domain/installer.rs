@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     door::DoorConfig,
     field::FieldConfig,
-    fieldbus::BoardConfig,
+    fieldbus::{BoardConfig, LineTrouble},
     ids::{BoardIx, DoorIx, Id, InputRef, OutputRef},
     outputs::Level,
     status::Link,
@@ -162,6 +162,9 @@ pub struct PointSnapshot {
     /// Absent: not known, for its board does not answer or nothing reads it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub energised: Option<bool>,
+    /// A supervised line that says neither on nor off.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trouble: Option<LineTrouble>,
     /// How often it changed since the daemon started: shows a pulse that is over before anybody looks.
     pub changes: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -195,6 +198,7 @@ pub struct LivePoints {
 #[derive(Clone, Copy, Debug, Default)]
 struct Live {
     energised: Option<bool>,
+    trouble: Option<LineTrouble>,
     changes: u64,
 }
 
@@ -204,6 +208,7 @@ impl Live {
             self.changes += 1;
         }
         self.energised = Some(energised);
+        self.trouble = None;
     }
 }
 
@@ -219,6 +224,12 @@ impl LivePoints {
         }
     }
 
+    pub fn trouble(&mut self, at: u16, trouble: LineTrouble) {
+        if let Some(live) = self.inputs.get_mut(usize::from(at)) {
+            (live.energised, live.trouble) = (None, Some(trouble));
+        }
+    }
+
     pub fn output(&mut self, at: u16, level: Level) {
         if let Some(live) = self.outputs.get_mut(usize::from(at)) {
             live.heard(level == Level::Energised);
@@ -229,7 +240,10 @@ impl LivePoints {
         self.up = Some(up);
         if !up {
             // Nobody knows; the changes that were seen stay seen.
-            self.inputs.iter_mut().chain(&mut self.outputs).for_each(|live| live.energised = None);
+            self.inputs
+                .iter_mut()
+                .chain(&mut self.outputs)
+                .for_each(|live| (live.energised, live.trouble) = (None, None));
         }
     }
 
@@ -238,6 +252,7 @@ impl LivePoints {
             point: name.clone(),
             is_output,
             energised: live.energised,
+            trouble: live.trouble,
             changes: live.changes,
             serves,
         };

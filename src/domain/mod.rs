@@ -7,8 +7,8 @@
 pub mod area;
 pub mod auto_open;
 pub mod bucket;
+pub mod card_format;
 pub mod cloud;
-pub mod credential;
 pub mod door;
 pub mod elevator;
 pub mod emergency;

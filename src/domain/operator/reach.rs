@@ -18,6 +18,7 @@
 //! | `area` | the doors of its readers |
 //! | `floor_group` | itself |
 //! | `emergency_card` | its doors; none named: all |
+//! | `card_format` | the whole node: it says who every card is |
 //! | `locker_contract` | its compartment |
 //! | `operator` | their scope |
 //! | `role` | the scope of every operator who has it |
@@ -75,6 +76,7 @@ impl World<'_> {
             }
             Record::Interlock(body) => Scope::of_doors(&body.doors),
             Record::EmergencyCard(card) => card.doors.as_ref().map_or(Scope::Everything, |doors| self.of_places(doors)),
+            Record::CardFormat(_) => Scope::Everything,
             Record::Operator(operator) => self.of_operator(operator).unwrap_or(Scope::Everything),
             Record::Role(_) => self.of_role(id),
             Record::OrganisationUnit(unit) => {

@@ -47,6 +47,7 @@ use self::{
     rules::{RuleBodies, Rules},
 };
 use super::{
+    card_format::CardFormats,
     event::Refusal,
     ids::Id,
     operator::{Authority, Targets},
@@ -80,6 +81,8 @@ pub struct Permissions {
     rules: Arc<Rules>,
     operators: Arc<Operators>,
     site: Arc<SiteRecords>,
+    /// Made of `site`.
+    card_formats: Arc<CardFormats>,
 }
 
 impl Permissions {
@@ -100,6 +103,7 @@ impl Permissions {
             rules: Arc::default(),
             operators: Arc::default(),
             site: Arc::default(),
+            card_formats: CardFormats::built_in(),
         }
     }
 
@@ -134,6 +138,11 @@ impl Permissions {
     /// The records of places, automatic behaviour and lockers. The same `Arc` as before if none of them changed.
     pub fn site(&self) -> &Arc<SiteRecords> {
         &self.site
+    }
+
+    /// How reads are understood: the set's formats, and those that are built in.
+    pub fn card_formats(&self) -> &CardFormats {
+        &self.card_formats
     }
 
     pub fn zone(&self) -> &TimeZone {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Floors, Permissions};
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     ids::Id,
     record::Token,
     schedule::Schedule,
@@ -40,10 +40,9 @@ impl Permissions {
         self.people.credential(at).map(|cell| cell.token)
     }
 
-    /// Whose card this is: of the first of its forms that the set knows.
+    /// Whose card this is.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
-        let mut held = card.as_slice().iter().filter_map(|token| self.people.holding(token));
-        held.find_map(|cell| self.people.persons.name(cell.person))
+        self.known(card).find_map(|cell| self.people.persons.name(cell.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {

@@ -77,8 +77,11 @@ impl Installer {
 
     fn hear(&mut self, now: Now, report: &BusReport, deeds: &mut Deeds) {
         let board = match report {
-            BusReport::BoardUp { board } | BusReport::BoardLost { board, .. } | BusReport::Card { board, .. } => *board,
-            BusReport::Input { input, .. } => input.board,
+            BusReport::BoardUp { board }
+            | BusReport::BoardLost { board, .. }
+            | BusReport::BoardDegraded { board, .. }
+            | BusReport::Card { board, .. } => *board,
+            BusReport::Input { input, .. } | BusReport::InputTrouble { input, .. } => input.board,
             BusReport::Output { output, .. }
             | BusReport::OutputMismatch { output, .. }
             | BusReport::OrderExpired { output, .. }
@@ -90,6 +93,7 @@ impl Installer {
             BusReport::BoardUp { .. } => points.board(true),
             BusReport::BoardLost { .. } => points.board(false),
             BusReport::Input { input, energised } => points.input(input.input, *energised),
+            BusReport::InputTrouble { input, trouble } => points.trouble(input.input, *trouble),
             BusReport::Output { output, level, .. } | BusReport::OutputMismatch { output, level } => {
                 points.output(output.output, *level);
             }

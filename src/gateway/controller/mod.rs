@@ -46,7 +46,7 @@ use crate::{
         cloud::CloudState,
         door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, Effects, OrderEnd},
         event::{Event, EventBody, Refusal},
-        fieldbus::{BoardConfig, BusReport, CardRead},
+        fieldbus::{BoardConfig, BusReport, CardRead, LineTrouble},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
         indication::Indication,
         kept::{Kept, KeptKey, PinOwner, Standing},
@@ -350,6 +350,13 @@ impl Controller {
             BusReport::BoardUp { board } => return self.board_up(now, board, step),
             BusReport::BoardLost { board, detail } => return self.board_lost(now, board, &detail, step),
             BusReport::Input { input, energised } => return self.sense(now, input, energised, step),
+            BusReport::InputTrouble { input, trouble } => return self.trouble(now, input, trouble, step),
+            BusReport::BoardDegraded { board, detail } => {
+                if let Some(board) = self.routes.board(board).map(|routes| routes.id.clone()) {
+                    self.record(now, EventBody::BoardDegraded { board, detail }, step);
+                }
+                return;
+            }
             BusReport::Card { board, block, card } => {
                 if let Some(reader) = self.routes.reader(board, block) {
                     self.read_card(now, CardRead { reader, card }, step);
@@ -374,7 +381,42 @@ impl Controller {
         }
     }
 
+    /// A supervised line is short, cut or faulty. Whatever depends on it is not in its safe state: nobody knows
+    /// whether a door is closed, nobody asks to leave, and it burns.
+    fn trouble(&mut self, now: Now, input: InputRef, trouble: LineTrouble, step: &mut Step) {
+        let Some((board, point)) = self.routes.names(input) else { return };
+        let Some(route) = self.routes.input(input) else { return };
+        route.troubled = true;
+        let (name, roles) = (route.name.clone(), route.roles.clone());
+        let fire = roles.iter().any(|(_, role)| *role == Role::Fire) && !std::mem::replace(&mut route.fire, true);
+        let mut doors: Vec<Id> = roles.iter().filter_map(|(ix, _)| self.topology.door_id(*ix)).cloned().collect();
+        doors.dedup();
+        self.record(now, EventBody::TamperLineFaulted { board, input: point, trouble, doors }, step);
+        if fire {
+            self.record(now, EventBody::FireActivated { input: name }, step);
+        }
+        for (ix, role) in roles {
+            let input = match role {
+                Role::Contact => DoorInput::Contact(ContactState::Unknown),
+                Role::Rex => DoorInput::Rex(false),
+                Role::Fire => DoorInput::Fire(true),
+            };
+            self.tell(now, ix, input, step);
+        }
+    }
+
+    /// The line says on or off again.
+    fn line_speaks(&mut self, now: Now, input: InputRef, step: &mut Step) {
+        let Some((board, point)) = self.routes.names(input) else { return };
+        let was = self.routes.input(input).is_some_and(|route| std::mem::take(&mut route.troubled));
+        let standing = Standing::LineFault { board: board.clone(), input: point.clone() };
+        if was || self.standing.is_from_before(&standing) {
+            self.record(now, EventBody::TamperLineRestored { board, input: point }, step);
+        }
+    }
+
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
+        self.line_speaks(now, input, step);
         let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
             return self.tell_machines(now, Happening::Input(input, energised), step);
         };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        credential::{CardTokens, Presented},
+        card_format::{CardTokens, Reading},
         event::{CardEvidence, DenialReason},
         ids::Id,
         kept::PinOwner,
@@ -25,9 +25,9 @@ use crate::{
 };
 
 impl Entry {
-    pub(super) fn card(&mut self, here: &Here<'_>, presented: Presented, deeds: &mut Deeds) {
-        let tokens = presented.tokens(|text| token(here.view.credential_key, text));
-        let card = presented.evidence;
+    pub(super) fn card(&mut self, here: &Here<'_>, reading: &Reading<'_>, deeds: &mut Deeds) {
+        let tokens = reading.tokens(|text| token(here.view.credential_key, text));
+        let card = reading.evidence();
         let answer = here.judge(Ask::Card(&tokens));
         let person = match &answer {
             Ok(holder) => Some(holder.person.clone()),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        credential::CardTokens,
+        card_format::CardTokens,
         event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, EventBody, Granted},
         ids::Id,
         kept::PinOwner,

@@ -14,7 +14,7 @@ mod lacking;
 use super::{Deeds, Lockers, Place};
 use crate::{
     domain::{
-        credential::{self, CardTokens},
+        card_format::CardTokens,
         door::{DoorInput, Grant},
         event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         fieldbus::CardRead,
@@ -209,9 +209,9 @@ impl Lockers {
     }
 
     fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
-        let presented = credential::decode(read.card);
-        let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let asked = Asked { card: Some(presented.evidence), tokens: Some(tokens), ..asked };
+        let reading = view.permissions.card_formats().read(read.card);
+        let tokens = reading.tokens(|text| token(view.credential_key, text));
+        let asked = Asked { card: Some(reading.evidence()), tokens: Some(tokens), ..asked };
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         cabinet.desk.typing.clear();
         if let Some(choosing) = cabinet.desk.choosing.take() {

@@ -194,7 +194,7 @@ fn rider(authentication: &str) -> Vec<Value> {
 const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
 
 fn ben() -> Vec<Value> {
-    let text = credential::decode(BENS).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(BENS).texts().first().cloned().expect("a text");
     vec![
         json!({"kind": "person", "id": "ben", "body": {}}),
         json!({"kind": "credential", "id": "ben-card", "body": {"person": "ben", "token": hashed(&text)}}),
@@ -257,7 +257,7 @@ fn two_people_ride_together_where_a_rule_asks_for_both() {
 #[test]
 fn the_fallbacks_of_a_policy_hold_in_the_cab_and_an_emergency_card_rides_with_an_alarm() {
     let red = RawCard { bits: 26, value: 0x3 };
-    let text = credential::decode(red).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(red).texts().first().cloned().expect("a text");
     let card = json!({"kind": "emergency_card", "id": "red", "body": {"token": hashed(&text), "doors": ["lift"], "uses_max": 1}});
     for (when_stale, reason, rides) in
         [("deny", "stale_permissions", false), ("emergency_cards", "emergency_only", true), ("keep", "", false)]

@@ -303,7 +303,7 @@ const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
 
 /// Ada's contract, and a rule of its compartment that asks for more than her card; Ben may come along.
 fn with_rule(authentication: &str) -> Vec<Value> {
-    let text = credential::decode(BENS).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(BENS).texts().first().cloned().expect("a text");
     let body =
         json!({"effect": "allow", "persons": ["ada", "ben"], "doors": ["key-1"], "authentication": authentication});
     let mut records = of_ada(&json!({}));

@@ -5,7 +5,7 @@
 use super::{Asked, Choice, Lacking};
 use crate::{
     domain::{
-        credential::CardTokens,
+        card_format::CardTokens,
         event::{DenialReason, EventBody, Granted},
         kept::PinOwner,
         locker::{Means, Typed},
