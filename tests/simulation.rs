@@ -5,7 +5,7 @@ use latchd_sim::world::{self, Mistake, Options};
 
 const SEEDS: u64 = 24;
 /// A mistake must show within so many seeds.
-const SEEDS_FOR_A_MISTAKE: u64 = 40;
+const SEEDS_FOR_A_MISTAKE: u64 = 80;
 
 /// Runs a seed; a failure says how to play it again.
 fn run(options: Options) -> world::Report {
