@@ -209,7 +209,7 @@ impl Lockers {
     fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
         let presented = credential::decode(read.card);
         let tokens = presented.tokens(|text| token(view.credential_key, text));
-        let asked = Asked { card: Some(presented.evidence), tokens: Some(tokens.clone()), ..asked };
+        let asked = Asked { card: Some(presented.evidence), tokens: Some(tokens), ..asked };
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         cabinet.desk.typing.clear();
         if let Some(choosing) = cabinet.desk.choosing.take() {
@@ -501,7 +501,7 @@ impl Lockers {
     /// The PIN that a card was waiting for.
     fn pin(&mut self, now: Now, view: &View<'_>, lacking: Lacking, typed: &Typed, deeds: &mut Deeds) {
         let Lacking { choice, asked, .. } = lacking;
-        let (Some((person, credential, _)), Some(tokens)) = (asked.holder.clone(), asked.tokens.clone()) else {
+        let (Some((person, credential, _)), Some(tokens)) = (asked.holder.clone(), asked.tokens) else {
             return;
         };
         let door = view.door_id(choice.door);
