@@ -14,8 +14,8 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::reading::{CardTokens, Fit, Reading, Tried};
-use self::{layout::Layout, reading::FITS_MAX};
+use self::layout::Layout;
+pub use self::reading::{CardTokens, FITS_MAX, Fit, Reading, Tried};
 use super::{
     fieldbus::{CARD_BITS_MAX, RawCard},
     ids::Id,

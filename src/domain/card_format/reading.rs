@@ -17,7 +17,7 @@ use crate::domain::{
 use super::{CardFormats, layout::Layout};
 
 /// How many formats one read can fit.
-pub(super) const FITS_MAX: usize = 7;
+pub const FITS_MAX: usize = 7;
 
 /// An id and two numbers of 128 bits with colons; longer than any text of raw bits.
 const TEXT_LENGTH_MAX: usize = ID_LENGTH_MAX + 2 * (1 + 39);

@@ -38,7 +38,7 @@ use super::{
     people::CredentialCell,
 };
 use crate::domain::{
-    card_format::CardTokens,
+    card_format::{CardTokens, FITS_MAX},
     event::DenialReason,
     ids::{DoorIx, Id},
     record::{Authentication, Medium},
@@ -151,12 +151,10 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        // Looked for before anything is judged: what memory takes to answer passes at once for both cards.
-        let mut known = self.known(card);
-        let held = [known.next(), known.next()];
+        let known = self.known(card);
         let companion = self.companion_of(request);
         let mut granted = None;
-        for credential in held.into_iter().flatten() {
+        for credential in known {
             let decision = self.judge_credential(credential, request, companion);
             if !decision.is_granted() {
                 return decision;
@@ -169,9 +167,12 @@ impl Permissions {
 
     /// What a read stands for in the set.
     pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &CredentialCell> {
+        // Looked for before anything is judged: what memory takes to answer passes at once for all of them.
         let (formats, bits) = card.split();
-        let meant = formats.iter().find_map(|token| self.people.holding(token));
-        meant.into_iter().chain(bits.and_then(|token| self.people.holding(token)))
+        let held: [_; FITS_MAX] =
+            std::array::from_fn(|at| formats.get(at).and_then(|token| self.people.holding(token)));
+        let bits = bits.and_then(|token| self.people.holding(token));
+        held.into_iter().flatten().next().into_iter().chain(bits)
     }
 
     /// As if this person had shown a card that is in order, or this credential of theirs, whatever its medium;
