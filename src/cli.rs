@@ -23,6 +23,7 @@ use crate::{config, runtime, wire};
 mod check;
 mod explain;
 mod io;
+mod osdp;
 mod scan;
 mod schedule;
 
@@ -69,6 +70,8 @@ enum Task {
     Scan(scan::Arguments),
     /// Show the points of the running daemon, live, and try outputs one by one
     Io(io::Arguments),
+    /// Give an OSDP reader a key of its own
+    Osdp(osdp::Arguments),
     /// Make a key; never overwrites
     Keygen {
         kind: KeyKind,
@@ -117,6 +120,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(true) => ExitCode::SUCCESS,
             // Nothing is there: a script can tell.
             Ok(false) => ExitCode::FAILURE,
+            Err(error) => failed(&error),
+        },
+        Task::Osdp(arguments) => match osdp::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
         Task::Keygen { kind, out } => match keygen(kind, &out) {

@@ -139,8 +139,8 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
             "site.toml:39:10",
             "site.toml:74:12",
             "site.toml:94:8",
-            "profiles/generic-8ch.toml:12:8",
-            "profiles/generic-8ch.toml:26:14",
+            "profiles/generic-8ch.toml:13:8",
+            "profiles/generic-8ch.toml:27:14",
         ]
     );
 }

@@ -17,8 +17,9 @@ use latchd::{
     config::site::{Bus, Line, LineFormat, Parity, SerialPort},
     domain::{
         fieldbus::{
-            BoardConfig, BusReport, CardBlock, CardHandshake, CardRead, InputAddress, InputPoint, OutputAddress,
-            OutputPoint, Profile, RawCard, RegisterTable,
+            Bands, BoardConfig, BusReport, CardBlock, CardHandshake, CardRead, GuardAddress, GuardValue, GuardWrite,
+            InputAddress, InputPoint, LineTrouble, OutputAddress, OutputPoint, OutputTimer, Profile, RawCard,
+            RegisterTable, TimerWrite, Watchdog,
         },
         ids::{BoardIx, BusIx, Id, InputRef, OutputRef, ReaderIx},
         outputs::{Desired, Level, Ticket},
@@ -31,7 +32,7 @@ use latchd::{
     },
 };
 use latchd_sim::{
-    board::{Fault, RtuLine, SimBoard, Swing, SwingDoor, TcpServer, Write},
+    board::{FLASH_OFF, FLASH_ON, Fault, RtuLine, SimBoard, Swing, SwingDoor, TcpServer, Write},
     reader::SimReader,
 };
 use tokio::{
@@ -50,10 +51,17 @@ fn id(text: &str) -> Id {
 
 /// As generic-8ch.
 fn profile() -> Profile {
+    let timer = |n| OutputTimer {
+        write: TimerWrite::Coil,
+        energised_for: Some(FLASH_ON + n),
+        released_for: Some(FLASH_OFF + n),
+        unit: Duration::from_millis(100),
+        max: 0x7fff,
+    };
     let outputs = (0..8).map(|n| OutputPoint {
-        name: id(&format!("relay-{n}")),
-        address: OutputAddress::Coil(n),
-        reads_back: true,
+        // Of the last two, the timer is used.
+        timer: (n >= 6).then(|| timer(n)),
+        ..OutputPoint::plain(id(&format!("relay-{n}")), OutputAddress::Coil(n))
     });
     let inputs = (0..8).map(|n| InputPoint { name: id(&format!("in-{n}")), address: InputAddress::DiscreteInput(n) });
     Profile {
@@ -71,6 +79,7 @@ fn profile() -> Profile {
         }],
         read_bits_max: 128,
         read_registers_max: 32,
+        watchdog: None,
     }
 }
 
@@ -94,8 +103,12 @@ struct Field {
 
 impl Field {
     fn start(line: Line) -> Field {
+        Field::with(line, |_| {})
+    }
+
+    fn with(line: Line, change: impl FnOnce(&mut BoardConfig)) -> Field {
         let serial = matches!(line, Line::Rtu(_));
-        let plan = BusPlan {
+        let mut plan = BusPlan {
             bus: BusIx(0),
             boards: vec![BoardConfig {
                 id: id("relays"),
@@ -104,11 +117,13 @@ impl Field {
                 profile: profile(),
                 poll: Duration::from_millis(20),
                 lost_after: Duration::from_millis(600),
+                watchdog: None,
             }],
             serial,
             turnaround: Duration::from_millis(if serial { 2 } else { 0 }),
             timeout: TIMEOUT,
         };
+        change(&mut plan.boards[0]);
         let wire = Wire::new(&Bus { id: id("bus"), bus: BusIx(0), line, timeout: TIMEOUT });
         let (desired, desired_in) = watch::channel(Rc::from([]));
         let (reports_out, reports) = mpsc::channel(64);
@@ -397,6 +412,130 @@ fn a_swinging_door_is_seen_to_open_and_close() {
         let contact = InputRef { board: BoardIx(0), input: 0 };
         field.until(|report| *report == BusReport::Input { input: contact, energised: false }).await;
         field.until(|report| *report == BusReport::Input { input: contact, energised: true }).await;
+    });
+}
+
+/// Momentarily, for so long from now on.
+fn momentary(output: OutputRef, level: Level, ticket: u64, millis: u64) -> Desired {
+    let until = Some(mono() + Duration::from_millis(millis));
+    Desired { until, rest: level.inverted(), ..order(output, level, ticket, LIMIT) }
+}
+
+const TIMED: OutputRef = OutputRef { board: BoardIx(0), output: 6 };
+const MAGNET: OutputRef = OutputRef { board: BoardIx(0), output: 7 };
+
+#[test]
+fn a_board_with_timers_takes_its_relays_back_by_itself_when_the_bus_loop_dies() {
+    over_both(async |board, link| {
+        let board = board.with_timers();
+        board.set_coil(7, true);
+        let mut field = Field::start(link.line());
+        field.up().await;
+        field.desire(&[level(MAGNET, Level::Energised)]);
+        field.until(|report| matches!(report, BusReport::Output { output: MAGNET, .. })).await;
+        board.take_writes();
+        field.desire(&[momentary(TIMED, Level::Energised, 1, 900), momentary(MAGNET, Level::Released, 2, 900)]);
+        assert_eq!(field.end_of(1).await, confirmed(TIMED, Level::Energised, 1));
+        assert_eq!(field.end_of(2).await, confirmed(MAGNET, Level::Released, 2));
+        field.task.abort();
+        board.until(|registers| !registers.coil(6) && registers.coil(7)).await;
+        let writes: Vec<Write> = board.take_writes().into_iter().map(|(_, write)| write).collect();
+        assert!(
+            matches!(
+                writes[..],
+                [Write::Timer { address: 0x206, count: 9..=11 }, Write::Timer { address: 0x407, count: 9..=11 }]
+            ),
+            "{writes:?}"
+        );
+    });
+}
+
+#[test]
+fn the_bus_ends_a_momentary_level_in_time_although_the_board_would() {
+    over_both(async |board, link| {
+        let board = board.with_timers();
+        let mut field = Field::start(link.line());
+        field.up().await;
+        field.desire(&[momentary(TIMED, Level::Energised, 1, 300)]);
+        field.end_of(1).await;
+        let off = BusReport::Output { output: TIMED, level: Level::Released, order: None };
+        field.until(|report| *report == off).await;
+        let writes: Vec<Write> = board.take_writes().into_iter().map(|(_, write)| write).collect();
+        assert_eq!(writes.last(), Some(&Write::Coil { address: 6, on: false }));
+    });
+}
+
+#[test]
+fn a_board_without_the_timers_of_its_profile_is_told_of_and_moves_all_the_same() {
+    over_both(async |board, link| {
+        let mut field = Field::start(link.line());
+        field.up().await;
+        field.desire(&[momentary(TIMED, Level::Energised, 1, 20_000)]);
+        field.until(|report| matches!(report, BusReport::BoardDegraded { .. })).await;
+        assert_eq!(field.end_of(1).await, confirmed(TIMED, Level::Energised, 1));
+        assert!(board.coil(6));
+    });
+}
+
+#[test]
+fn a_watchdog_is_fed_by_the_polls_and_strikes_when_the_bus_loop_dies_with_each_output_as_it_should_be() {
+    over_both(async |board, link| {
+        let board = board.with_watchdog();
+        let write = |address, value| GuardWrite { address, value };
+        let mut field = Field::with(link.line(), |config| {
+            config.profile.watchdog = Some(Watchdog {
+                arm: vec![
+                    write(GuardAddress::Coil(269), GuardValue::Fixed(1)),
+                    write(GuardAddress::HoldingRegister(488), GuardValue::Timeout),
+                    write(GuardAddress::Coil(260), GuardValue::Fixed(1)),
+                ],
+                feed: None,
+                unit: Duration::from_millis(100),
+                timeout_min: Duration::from_millis(100),
+                timeout_max: Duration::from_secs(25),
+            });
+            for (n, output) in (0..).zip(&mut config.profile.outputs) {
+                output.safe_coil = Some(128 + n);
+            }
+            let levels = (0..8).map(|n| Level::from_energised(n == 1)).collect();
+            config.watchdog = Some((Duration::from_millis(800), levels));
+        });
+        field.up().await;
+        field.desire(&[order(LOCK, Level::Energised, 1, LIMIT), order(OTHER, Level::Released, 2, LIMIT)]);
+        field.end_of(1).await;
+        field.end_of(2).await;
+        // Fed for longer than it would wait.
+        let contact = InputRef { board: BoardIx(0), input: 3 };
+        for on in [true, false, true, false] {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            board.set_input(3, on);
+            field.until(|report| *report == BusReport::Input { input: contact, energised: on }).await;
+        }
+        assert!(board.coil(0) && !board.has_struck());
+        field.task.abort();
+        board.until(|registers| !registers.coil(0) && registers.coil(1)).await;
+        assert!(board.has_struck());
+    });
+}
+
+#[test]
+fn a_supervised_line_is_read_from_its_register() {
+    over_both(async |board, link| {
+        let bands = Bands { energised: (1800, 2300), released: (2500, 3000), short: Some((0, 400)), open: None };
+        board.set_input_register(4, 2048);
+        let mut field = Field::with(link.line(), |config| {
+            let address = InputAddress::InputRegister { address: 4, bands };
+            config.profile.inputs = vec![InputPoint { name: id("line"), address }];
+        });
+        field.up().await;
+        let line = InputRef { board: BoardIx(0), input: 0 };
+        field.until(|report| *report == BusReport::Input { input: line, energised: true }).await;
+        for (value, trouble) in [(7, LineTrouble::Short), (4000, LineTrouble::Fault)] {
+            board.set_input_register(4, value);
+            field.until(|report| *report == BusReport::InputTrouble { input: line, trouble }).await;
+        }
+        board.set_input_register(4, 2700);
+        field.until(|report| *report == BusReport::Input { input: line, energised: false }).await;
     });
 }
 

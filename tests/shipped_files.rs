@@ -122,6 +122,7 @@ static SITE_KINDS: &[Kind] = &[
     },
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
     Kind { name: "osdp", schema: "/properties/reader/items/properties/osdp", path: &["reader", "osdp"] },
+    Kind { name: "feedback", schema: "/properties/reader/items/properties/feedback", path: &["reader", "feedback"] },
     Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
     Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },
@@ -129,8 +130,13 @@ static SITE_KINDS: &[Kind] = &[
 
 static PROFILE_KINDS: &[Kind] = &[
     Kind { name: "the profile", schema: "", path: &[] },
+    Kind { name: "[watchdog]", schema: "/properties/watchdog", path: &["watchdog"] },
+    Kind { name: "[[watchdog.arm]]", schema: "/properties/watchdog/properties/arm/items", path: &["watchdog", "arm"] },
+    Kind { name: "feed", schema: "/properties/watchdog/properties/feed", path: &["watchdog", "feed"] },
     Kind { name: "[[outputs]]", schema: "/properties/outputs/items", path: &["outputs"] },
+    Kind { name: "timer", schema: "/properties/outputs/items/properties/timer", path: &["outputs", "timer"] },
     Kind { name: "[[inputs]]", schema: "/properties/inputs/items", path: &["inputs"] },
+    Kind { name: "bands", schema: "/properties/inputs/items/properties/bands", path: &["inputs", "bands"] },
     Kind { name: "[[card_blocks]]", schema: "/properties/card_blocks/items", path: &["card_blocks"] },
 ];
 
@@ -144,9 +150,63 @@ fn properties<'s>(schema: &'s Value, kind: &Kind) -> &'s serde_json::Map<String,
     table["properties"].as_object().unwrap()
 }
 
+/// Generic-8ch with one of everything.
+fn example_profile() -> String {
+    let plain = text("config/profiles/generic-8ch.toml");
+    let timer = r#"timer = { write = "coil", energised_for = 512, released_for = 1024, unit_ms = 100, max = 32767 }"#;
+    let watchdog = "[watchdog]\nunit_ms = 100\ntimeout_min_ms = 1000\ntimeout_max_ms = 60000\n\
+                    arm = [{ holding_register = 4096, timeout = true }]\n\
+                    feed = { holding_register = 4099, alternating = true }\n\n[[outputs]]";
+    let bands = "bands = { energised_from = 1, energised_to = 2, released_from = 3, released_to = 4 }";
+    plain
+        .replace("discrete_input = 0 ", &format!("{bands}\ninput_register = 0 "))
+        .replace("coil = 0\n", &format!("coil = 0\n{timer}\n"))
+        .replacen("[[outputs]]", watchdog, 1)
+}
+
+#[test]
+fn every_profile_says_where_it_was_read_and_what_becomes_of_its_outputs() {
+    for entry in fs::read_dir(shipped("config/profiles")).unwrap() {
+        let path = entry.unwrap().path();
+        let profile: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let name = path.display();
+        assert!(profile["source"].as_str().is_some_and(|source| source.len() > 20), "{name}");
+        assert!(profile.get("line_lost").is_some(), "{name}");
+        for group in profile.get("outputs").and_then(toml::Value::as_array).into_iter().flatten() {
+            assert!(group.get("reads_back").is_some(), "{name}: whether it reads back");
+        }
+        // What the file says of guards in words is what it has in keys.
+        let armed = profile.get("watchdog").is_some();
+        assert_eq!(profile["line_lost"].as_str() == Some("releases"), armed, "{name}");
+    }
+}
+
+#[test]
+fn the_boards_that_people_buy_are_there() {
+    for (board, timers, watchdog) in [
+        ("waveshare-rtu-relay-8ch", 8, false),
+        ("waveshare-rtu-relay-16ch", 16, false),
+        ("waveshare-rtu-relay-32ch", 32, false),
+        ("waveshare-poe-eth-relay-8ch", 8, false),
+        ("advantech-adam-4068", 0, false),
+        ("advantech-adam-6060", 0, false),
+        ("advantech-adam-6066", 0, false),
+        ("moxa-iologik-e1212", 0, false),
+        ("moxa-iologik-e1214", 0, false),
+        ("icpdas-m-7067", 0, true),
+        ("icpdas-et-7067", 0, false),
+        ("wago-750-16di-16do", 0, true),
+    ] {
+        let profile: toml::Table = text(&format!("config/profiles/{board}.toml")).parse().unwrap();
+        let of = |group: &toml::Value| group.get("timer").map_or(0, |_| group["count"].as_integer().unwrap());
+        assert_eq!(profile["outputs"].as_array().unwrap().iter().map(of).sum::<i64>(), timers, "{board}");
+        assert_eq!(profile.get("watchdog").is_some(), watchdog, "{board}");
+    }
+}
+
 #[test]
 fn the_schemas_know_the_same_keys_as_the_reader() {
-    let known = load(&text("config/site.toml"), &text("config/profiles/generic-8ch.toml")).known_keys;
+    let known = load(&text("config/site.toml"), &example_profile()).known_keys;
     let mut in_schemas: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (kinds, schema) in
         [(SITE_KINDS, schema("config/site.schema.json")), (PROFILE_KINDS, schema("config/profile.schema.json"))]
@@ -176,8 +236,7 @@ fn table_at<'d>(document: &'d mut toml::Table, path: &[&str]) -> &'d mut toml::T
 
 /// Changes one key of the example at a time, and returns what is said of it.
 fn said(kinds: &'static [Kind], path: &[&str], change: impl FnOnce(&mut toml::Table)) -> String {
-    let (mut site, mut profile) =
-        (text("config/site.toml").parse().unwrap(), text("config/profiles/generic-8ch.toml").parse().unwrap());
+    let (mut site, mut profile) = (text("config/site.toml").parse().unwrap(), example_profile().parse().unwrap());
     let document: &mut toml::Table =
         if std::ptr::eq(kinds.as_ptr(), SITE_KINDS.as_ptr()) { &mut site } else { &mut profile };
     change(table_at(document, path));

@@ -4,7 +4,7 @@
 
 use jiff::tz::TimeZone;
 use latchd::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     ids::{DoorIx, Id},
     permission::{Permissions, Request, SetVersion, Target},
     record::{

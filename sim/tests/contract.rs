@@ -8,6 +8,7 @@ use latchd::{
         event::{
             Actor, AlarmSource, CardEvidence, DenialReason, Denied, Event, EventBody, FlappingInput, Granted, Refusal,
         },
+        fieldbus::LineTrouble,
         ids::Id,
         time::{ClockTrust, Wall},
     },
@@ -204,7 +205,7 @@ fn closed_door() -> DoorStatus {
 }
 
 fn card() -> CardEvidence {
-    CardEvidence { bits: 26, raw: "2180159".into(), formats: vec![id("h10301")], parity_ok: true }
+    CardEvidence { bits: 26, raw: "2180159".into(), formats: vec![id("h10301")], parity_ok: true, ambiguous: false }
 }
 
 fn bodies() -> Vec<EventBody> {
@@ -252,12 +253,20 @@ fn bodies() -> Vec<EventBody> {
         EventBody::DoorForced { door },
         EventBody::FireActivated { input: text() },
         EventBody::ReaderLost { reader: reader.clone(), detail: text() },
+        EventBody::BoardDegraded { board: id("relays"), detail: text() },
         EventBody::ReaderBabbling { reader: reader.clone(), count: 9 },
         EventBody::InputFlapping { what: FlappingInput::Contact, door: Some(id("front")), input: None, count: 9 },
         EventBody::OutputSwitched { output: id("siren"), on: true, actor: Actor::Node },
         EventBody::OutputPulsed { output: id("siren"), pulse_ms: 500, actor: Actor::Node },
         EventBody::PowerLost { input: id("mains") },
         EventBody::TamperActivated { input: id("cover"), door: None, reader: Some(id("front-in")) },
+        EventBody::TamperLineFaulted {
+            board: id("relays"),
+            input: id("in-1"),
+            trouble: LineTrouble::Open,
+            doors: vec![id("front")],
+        },
+        EventBody::TamperLineRestored { board: id("relays"), input: id("in-1") },
         EventBody::InputActivated { input: id("button") },
         EventBody::AlarmRaised {
             alarm: id("alarm-1"),

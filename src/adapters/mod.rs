@@ -5,6 +5,7 @@ pub mod control;
 pub mod field;
 pub mod journal;
 pub mod mqtt;
+pub mod osdp_key_file;
 pub mod override_file;
 pub mod process;
 pub mod store;

@@ -18,6 +18,7 @@ use crate::{
     adapters::store::second_copy::SecondCopyFiles,
     config::{self, site::Site},
     domain::{
+        card_format::Fit,
         fieldbus::RawCard,
         ids::Id,
         permission::{Explanation, Permissions, RuleExplained, RuleOutcome},
@@ -195,8 +196,13 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         word(&explanation.clock)
     )?;
     for format in &explanation.formats {
+        if format.fit != Fit::Fits {
+            writeln!(out, "not {}: {}", format.format, word(&format.fit))?;
+            continue;
+        }
         let credential = format.credential.as_ref().map_or("no credential".to_owned(), |id| format!("credential {id}"));
-        writeln!(out, "read as {}: {credential}", format.format)?;
+        let passed_over = if format.passed_over { ", passed over for an earlier format" } else { "" };
+        writeln!(out, "read as {}: {credential}{passed_over}", format.format)?;
     }
     for candidate in &explanation.candidates {
         writeln!(out)?;

@@ -15,6 +15,7 @@ use crate::{
     adapters::control::Conversation,
     config,
     domain::{
+        fieldbus::LineTrouble,
         ids::Id,
         installer::{Answer, Ask, PointSnapshot, Snapshot},
         status::Link,
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
-fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
     let environment = config::Environment::of_process();
     let loaded = config::load_from(&config::Disk, path, &environment, config::Purpose::CheckWithoutFiles);
     match loaded.site {
@@ -90,7 +91,7 @@ fn state_dir(path: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn said(answer: Result<Answer, String>) -> anyhow::Result<()> {
+pub(super) fn said(answer: Result<Answer, String>) -> anyhow::Result<()> {
     match answer.map_err(|error| anyhow!(error))? {
         Answer::Done { message } => {
             println!("{message}");
@@ -171,10 +172,13 @@ fn told(now: &Snapshot, before: Option<&Snapshot>) -> String {
 fn line(point: &PointSnapshot, changed: bool) -> String {
     let mark = if changed { '*' } else { ' ' };
     let way = if point.is_output { "out" } else { "in " };
-    let level = match point.energised {
-        None => "?  ",
-        Some(true) => "ON ",
-        Some(false) => "off",
+    let level = match (point.energised, point.trouble) {
+        (Some(true), _) => "ON ",
+        (Some(false), _) => "off",
+        (None, Some(LineTrouble::Short)) => "SHT",
+        (None, Some(LineTrouble::Open)) => "CUT",
+        (None, Some(LineTrouble::Fault)) => "FLT",
+        (None, None) => "?  ",
     };
     let changes = match point.changes {
         0 => String::new(),
@@ -195,7 +199,8 @@ mod tests {
         let with = |changes| {
             let id = |name| Id::new(name).unwrap();
             let (point, serves) = (id("in-1"), Some("contact of front".to_owned()));
-            let point = PointSnapshot { point, is_output: false, energised: Some(true), changes, serves };
+            let point =
+                PointSnapshot { point, is_output: false, energised: Some(true), trouble: None, changes, serves };
             let board = BoardSnapshot { board: id("relays"), link: Link::Up, points: vec![point] };
             Snapshot { boards: vec![board], ..Snapshot::default() }
         };

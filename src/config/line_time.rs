@@ -43,8 +43,12 @@ fn reads(profile: &Profile) -> Vec<u32> {
         match point.address {
             InputAddress::DiscreteInput(address) => discrete.push(address),
             InputAddress::Coil(address) => coils.push(address),
-            InputAddress::InputRegisterBit { address, .. } => input.push(address),
-            InputAddress::HoldingRegisterBit { address, .. } => holding.push(address),
+            InputAddress::InputRegisterBit { address, .. } | InputAddress::InputRegister { address, .. } => {
+                input.push(address);
+            }
+            InputAddress::HoldingRegisterBit { address, .. } | InputAddress::HoldingRegister { address, .. } => {
+                holding.push(address);
+            }
         }
     }
     for block in &profile.card_blocks {

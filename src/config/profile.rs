@@ -2,6 +2,10 @@
 //! and its checks; must never know which site uses them. Invariant: in a [`Profile`] every name and
 //! every address occurs once, and every address exists in Modbus.
 
+mod guard;
+
+pub use guard::usual_timeout;
+
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
@@ -10,8 +14,8 @@ use super::{
 };
 use crate::domain::{
     fieldbus::{
-        CARD_BITS_MAX, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
-        RegisterTable,
+        Band, Bands, CARD_BITS_MAX, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint,
+        Profile, RegisterTable,
     },
     ids::Id,
 };
@@ -34,6 +38,8 @@ pub fn read(sink: &Sink, name: &At<Id>, root: Table<'_>) -> Option<Profile> {
         );
     }
     root.optional("source").text();
+    root.optional("line_lost").word(&[("keeps", ()), ("releases", ()), ("as_set_up", ())]);
+    let watchdog = root.optional("watchdog").table("[watchdog]").and_then(guard::watchdog);
     let read_bits_max =
         root.optional("read_bits_max").number(1, READ_BITS_MAX).map_or(READ_BITS_MAX as u16, |at| at.value);
     let registers_max = root.optional("read_registers_max").number(1, READ_REGISTERS_MAX);
@@ -60,7 +66,15 @@ pub fn read(sink: &Sink, name: &At<Id>, root: Table<'_>) -> Option<Profile> {
     }
     root.finish();
     let sound = sink.report.borrow().errors() == errors_before;
-    sound.then(|| Profile { name: name.value.clone(), outputs, inputs, card_blocks, read_bits_max, read_registers_max })
+    sound.then(|| Profile {
+        name: name.value.clone(),
+        outputs,
+        inputs,
+        card_blocks,
+        read_bits_max,
+        read_registers_max,
+        watchdog,
+    })
 }
 
 /// Names and addresses given so far, so that none is given twice.
@@ -156,6 +170,8 @@ fn output_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<OutputPoint> {
     let kind = address(&table, &[("coil", true), ("holding_register", false)]);
     let energised = table.optional("energised").number::<u16>(0, 65_535);
     let released = table.optional("released").number::<u16>(0, 65_535);
+    let timer = table.optional("timer").table("timer").and_then(guard::timer);
+    let safe_coil = table.optional("safe_coil").number::<u16>(0, 65_535);
     let mut points = Vec::new();
     if let Some((coil, start)) = kind {
         let values = (energised.as_ref().map_or(1, |at| at.value), released.as_ref().map_or(0, |at| at.value));
@@ -181,7 +197,9 @@ fn output_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<OutputPoint> {
                 (format!("holding register {address}"), register)
             };
             names.take(name, group.span, text, start.span);
-            points.push(OutputPoint { name: name.clone(), address, reads_back });
+            let timer = timer.map(|timer| guard::nth(timer, offset));
+            let safe_coil = safe_coil.as_ref().map(|at| at.value.saturating_add(offset));
+            points.push(OutputPoint { name: name.clone(), address, reads_back, timer, safe_coil });
         }
     }
     table.finish();
@@ -208,6 +226,8 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
         ],
     );
     let bit = table.optional("bit").number::<u16>(0, 15);
+    let bands_at = table.span_of("bands");
+    let bands = table.optional("bands").table("bands").and_then(bands);
     let mut points = Vec::new();
     if let Some((kind, start)) = kind {
         let in_register = matches!(kind, InputTable::InputRegister | InputTable::HoldingRegister);
@@ -217,17 +237,28 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
                     .sink
                     .add(Diagnostic::error("`bit` belongs to a register").at(at.span, "this point is a bit already"));
             }
-            (None, true) if table.span_of("bit").is_none() => {
+            (None, true) if table.span_of("bit").is_none() && bands_at.is_none() => {
                 let finding = Diagnostic::error(format!("missing key `bit` in {}", table.kind));
                 table.sink.add(finding.at(start.span, "expected `bit` = 0 to 15 (0 is the least significant)"));
             }
+            (Some(at), true) if bands_at.is_some() => {
+                let finding = Diagnostic::error("`bit` and `bands` exclude each other");
+                table.sink.add(finding.at(at.span, "a supervised line has a register of its own"));
+            }
             _ => {}
+        }
+        if let Some(at) = bands_at.filter(|_| !in_register) {
+            let finding = Diagnostic::error("`bands` belong to a register");
+            table.sink.add(finding.at(at, "this point is a bit and has no value"));
         }
         let first_bit = bit.as_ref().map_or(0, |at| at.value);
         for (name, offset) in group.names.iter().zip(0u16..) {
             // A group of register bits runs on into the next register.
-            let (step, bit) =
-                if in_register { ((first_bit + offset) / 16, (first_bit + offset) % 16) } else { (offset, 0) };
+            let (step, bit) = if in_register && bands_at.is_none() {
+                ((first_bit + offset) / 16, (first_bit + offset) % 16)
+            } else {
+                (offset, 0)
+            };
             let Some(address) = start.value.checked_add(step) else {
                 beyond(&table, start.span);
                 break;
@@ -236,6 +267,14 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
             let (text, address) = match kind {
                 InputTable::Discrete => (format!("discrete input {address}"), InputAddress::DiscreteInput(address)),
                 InputTable::Coil => (format!("coil {address}"), InputAddress::Coil(address)),
+                InputTable::InputRegister if bands_at.is_some() => {
+                    let Some(bands) = bands else { break };
+                    (format!("input register {address}"), InputAddress::InputRegister { address, bands })
+                }
+                InputTable::HoldingRegister if bands_at.is_some() => {
+                    let Some(bands) = bands else { break };
+                    (format!("holding register {address}"), InputAddress::HoldingRegister { address, bands })
+                }
                 InputTable::InputRegister => {
                     (format!("bit {bit} of input register {address}"), InputAddress::InputRegisterBit { address, bit })
                 }
@@ -250,6 +289,54 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
     }
     table.finish();
     points
+}
+
+/// The values of a supervised line.
+fn bands(table: Table<'_>) -> Option<Bands> {
+    let sink = table.sink;
+    let band = |from: Option<At<u16>>, to: Option<At<u16>>| -> Option<(Band, Span)> {
+        let (from, to) = (from?, to?);
+        if from.value > to.value {
+            sink.add(
+                Diagnostic::error("a band ends before it begins").at(to.span, format!("it begins at {}", from.value)),
+            );
+        }
+        Some(((from.value, to.value), from.span))
+    };
+    let number = |key: &'static str| table.required(key).number::<u16>(0, 65_535);
+    let maybe = |key: &'static str| table.optional(key).number::<u16>(0, 65_535);
+    let energised = band(number("energised_from"), number("energised_to"));
+    let released = band(number("released_from"), number("released_to"));
+    let short = band(maybe("short_from"), maybe("short_to"));
+    let open = band(maybe("open_from"), maybe("open_to"));
+    for (from, to) in [("short_from", "short_to"), ("open_from", "open_to")] {
+        match (table.span_of(from), table.span_of(to)) {
+            (Some(at), None) => {
+                sink.add(Diagnostic::error(format!("`{from}` without `{to}`")).at(at, "a band has two ends"))
+            }
+            (None, Some(at)) => {
+                sink.add(Diagnostic::error(format!("`{to}` without `{from}`")).at(at, "a band has two ends"))
+            }
+            _ => {}
+        }
+    }
+    let mut given: Vec<(Band, Span)> = [energised, released, short, open].into_iter().flatten().collect();
+    given.sort_by_key(|(band, _)| *band);
+    for pair in given.windows(2) {
+        if let [(first, first_span), (second, span)] = pair
+            && second.0 <= first.1
+        {
+            let finding = Diagnostic::error("two bands of a supervised line overlap");
+            sink.add(
+                finding
+                    .at(*span, format!("{} is in the other one, too", second.0))
+                    .related(*first_span, "the other one"),
+            );
+        }
+    }
+    table.finish();
+    let only = |band: Option<(Band, Span)>| band.map(|(band, _)| band);
+    Some(Bands { energised: only(energised)?, released: only(released)?, short: only(short), open: only(open) })
 }
 
 fn card_block(table: Table<'_>, names: &mut Names<'_>, registers_max: u16) -> Option<CardBlock> {

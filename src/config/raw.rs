@@ -13,6 +13,7 @@ use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
     ids::Id,
+    indication::{Colour, Feedback},
     keypad::Keypad,
     outputs::Level,
 };
@@ -107,6 +108,7 @@ pub struct RawBoard {
     pub profile: Option<At<Id>>,
     pub poll: Option<At<Duration>>,
     pub lost_after: Option<At<Duration>>,
+    pub watchdog: Option<At<Duration>>,
 }
 
 #[derive(Debug, Default)]
@@ -155,6 +157,7 @@ pub struct RawReader {
     pub card_block: Option<At<String>>,
     pub path: Option<At<String>>,
     pub osdp: Option<RawOsdp>,
+    pub feedback: Option<RawFeedback>,
     pub serial: RawSerial,
     pub format: Option<At<RawFormat>>,
     pub bits: Option<At<u16>>,
@@ -171,6 +174,13 @@ pub struct RawOsdp {
     pub key: Option<At<String>>,
     pub crc: Option<At<bool>>,
     pub lost_after: Option<At<Duration>>,
+}
+
+/// What a reader shows; colours that are absent are the default's.
+#[derive(Debug)]
+pub struct RawFeedback {
+    pub span: Span,
+    pub value: Feedback,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,6 +329,7 @@ fn board(table: Table<'_>) -> RawBoard {
         profile: table.required("profile").id(),
         poll: table.optional("poll_ms").millis(5, 60_000),
         lost_after: table.optional("lost_after_ms").millis(50, 600_000),
+        watchdog: table.optional("watchdog_ms").millis(0, 3_600_000),
     };
     table.finish();
     board
@@ -386,6 +397,7 @@ fn reader(table: Table<'_>) -> RawReader {
         card_block: table.optional("card_block").text_as("\"BOARD/CARD_BLOCK\""),
         path: table.optional("serial").text_as("a serial port such as \"/dev/ttyUSB0\""),
         osdp: table.optional("osdp").table("osdp").map(osdp),
+        feedback: table.optional("feedback").table("feedback").map(feedback),
         serial: serial(&table),
         format: table.optional("format").word(&[
             ("hex", RawFormat::Hex),
@@ -417,6 +429,37 @@ fn osdp(table: Table<'_>) -> RawOsdp {
     };
     table.finish();
     osdp
+}
+
+fn feedback(table: Table<'_>) -> RawFeedback {
+    let words = [
+        ("off", Colour::Off),
+        ("red", Colour::Red),
+        ("green", Colour::Green),
+        ("amber", Colour::Amber),
+        ("blue", Colour::Blue),
+        ("magenta", Colour::Magenta),
+        ("cyan", Colour::Cyan),
+        ("white", Colour::White),
+    ];
+    let default = Feedback::default();
+    let colour = |key, default| table.optional(key).word(&words).map_or(default, |at| at.value);
+    let value = Feedback {
+        led: table.optional("led").number(0, 15).map_or(default.led, |at| at.value),
+        armed: colour("armed", default.armed),
+        unlocked: colour("unlocked", default.unlocked),
+        blocked: colour("blocked", default.blocked),
+        locked_down: colour("locked_down", default.locked_down),
+        alarm: colour("alarm", default.alarm),
+        granted: colour("granted", default.granted),
+        denied: colour("denied", default.denied),
+        waiting: colour("waiting", default.waiting),
+        buzzer: table.optional("buzzer").boolean().map_or(default.buzzer, |at| at.value),
+        text: table.optional("text").boolean().map_or(default.text, |at| at.value),
+    };
+    let span = table.span;
+    table.finish();
+    RawFeedback { span, value }
 }
 
 fn output(table: Table<'_>) -> RawOutput {

@@ -8,6 +8,7 @@ use crate::domain::{
     elevator::FloorGroupConfig,
     fieldbus::BoardConfig,
     ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
+    indication::Feedback,
     topology::{FloorGroupPlace, ReaderAt, Topology},
 };
 pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
@@ -165,6 +166,8 @@ pub struct OsdpReader {
     pub crc: bool,
     /// Without a believed answer for this long (and at least three polls) the reader is lost.
     pub lost_after: Duration,
+    /// What it shows to the person in front of it, and how.
+    pub feedback: Feedback,
 }
 
 /// What its secure channel is made with.

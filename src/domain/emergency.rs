@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    credential::CardTokens,
+    card_format::CardTokens,
     event::DenialReason,
     ids::Id,
     kept::{Kept, KeptKey},

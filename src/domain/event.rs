@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     door::{Alarm, Hold, Mode},
     elevator::FailPolicy,
+    fieldbus::LineTrouble,
     ids::Id,
     record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
@@ -62,10 +63,14 @@ pub struct CardEvidence {
     pub bits: u16,
     /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
     pub raw: String,
-    /// `h10301`, `raw`, … in the order tried; more than one means that the read is ambiguous.
+    /// The card formats that fit, in the order in which they are asked about; last `raw`, the bits themselves,
+    /// which is all there is where none fits.
     pub formats: Vec<Id>,
-    /// False where a format of this length has parity bits and they do not fit.
+    /// False where no format fits and one of this length has parity bits that say so.
     pub parity_ok: bool,
+    /// Several formats fit: the first of them under which the set knows a credential is what was meant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
 }
 
 /// Why a site file that came by command is no longer in force.
@@ -161,6 +166,8 @@ pub enum FlappingInput {
     Rex,
     /// `input`.
     Input,
+    /// A supervised line, `input` as its board names it.
+    Line,
 }
 
 /// What raised an alarm that stands until it is acknowledged.
@@ -179,6 +186,16 @@ pub enum AlarmSource {
         door: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         floor_group: Option<Id>,
+    },
+    /// A supervised line of this board is short, cut or faulty.
+    Line {
+        board: Id,
+        input: Id,
+        trouble: LineTrouble,
+    },
+    /// Outputs of this board stay as they are when the daemon dies.
+    Board {
+        board: Id,
     },
 }
 
@@ -430,10 +447,21 @@ pub enum EventBody {
     /// was taken.
     #[serde(rename = "security.reader_distrusted")]
     ReaderDistrusted { reader: Id, detail: String },
+    /// For so many minutes the default key of this OSDP reader is accepted, to give it one of its own; the user with
+    /// this number asked for it, on the spot.
+    #[serde(rename = "reader.install_began")]
+    ReaderInstallBegan { reader: Id, uid: u32, minutes: u32 },
+    /// It has taken a key of its own.
+    #[serde(rename = "reader.key_set")]
+    ReaderKeySet { reader: Id },
     #[serde(rename = "board.lost")]
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]
     BoardRestored { board: Id },
+    /// It refuses its timer or its watchdog: what its profile promises for the time after the daemon's death
+    /// does not hold.
+    #[serde(rename = "board.degraded")]
+    BoardDegraded { board: Id, detail: String },
     /// A reader repeats itself: so many reads were decided and not told one by one.
     #[serde(rename = "reader.babbling")]
     ReaderBabbling { reader: Id, count: u64 },
@@ -479,6 +507,19 @@ pub enum EventBody {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reader: Option<Id>,
     },
+    /// A supervised line is short, cut or has a value that means nothing: its input counts as neither state.
+    #[serde(rename = "tamper.line_faulted")]
+    TamperLineFaulted {
+        board: Id,
+        /// As the board's profile names it.
+        input: Id,
+        trouble: LineTrouble,
+        /// Where something depends on it.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        doors: Vec<Id>,
+    },
+    #[serde(rename = "tamper.line_restored")]
+    TamperLineRestored { board: Id, input: Id },
     #[serde(rename = "input.activated")]
     InputActivated { input: Id },
     #[serde(rename = "input.cleared")]

@@ -2,7 +2,13 @@
 //! the machine that plans transactions is `gateway::fieldbus`. Invariant: everything the bus reports
 //! was read from a board, never assumed.
 
+mod guard;
+mod line;
+
 use std::time::Duration;
+
+pub use guard::{GuardAddress, GuardValue, GuardWrite, OutputTimer, TimerWrite, Watchdog};
+pub use line::{Band, Bands, LineTrouble};
 
 use super::{
     ids::{BoardIx, Id, InputRef, OutputRef, ReaderIx},
@@ -21,6 +27,9 @@ pub struct BoardConfig {
     pub poll: Duration,
     /// Without an answer for this long the board is lost.
     pub lost_after: Duration,
+    /// With what timeout the board's watchdog is armed, and what each output is to be when it strikes (for boards
+    /// that can be told so).
+    pub watchdog: Option<(Duration, Vec<Level>)>,
 }
 
 /// Which coil, discrete input or register is which relay or input: data, so that a new board needs no code.
@@ -33,6 +42,7 @@ pub struct Profile {
     /// Largest number of bits and of registers in one read that the board accepts.
     pub read_bits_max: u16,
     pub read_registers_max: u16,
+    pub watchdog: Option<Watchdog>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +51,16 @@ pub struct OutputPoint {
     pub address: OutputAddress,
     /// Whether the board lets the output be read back; without it the write's echo is all there is.
     pub reads_back: bool,
+    pub timer: Option<OutputTimer>,
+    /// The coil that says what the output is to be when the board's watchdog strikes.
+    pub safe_coil: Option<u16>,
+}
+
+impl OutputPoint {
+    /// A relay that can be read back, and nothing else.
+    pub fn plain(name: Id, address: OutputAddress) -> OutputPoint {
+        OutputPoint { name, address, reads_back: true, timer: None, safe_coil: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +87,10 @@ pub enum InputAddress {
     InputRegisterBit { address: u16, bit: u8 },
     /// One bit of a register, FC 3.
     HoldingRegisterBit { address: u16, bit: u8 },
+    /// A whole register, FC 4, by bands: a supervised line.
+    InputRegister { address: u16, bands: Bands },
+    /// A whole register, FC 3, by bands: a supervised line.
+    HoldingRegister { address: u16, bands: Bands },
 }
 
 /// A block of registers in which a Wiegand-to-Modbus converter shows its reads.
@@ -131,6 +155,11 @@ pub enum BusReport {
         input: InputRef,
         energised: bool,
     },
+    /// A supervised line says neither on nor off, until an `Input` says which again.
+    InputTrouble {
+        input: InputRef,
+        trouble: LineTrouble,
+    },
     Card {
         board: BoardIx,
         block: u16,
@@ -142,6 +171,11 @@ pub enum BusReport {
         output: OutputRef,
         level: Level,
         order: Option<Ticket>,
+    },
+    /// The board refuses what would guard its outputs while nobody speaks to it: it is used without.
+    BoardDegraded {
+        board: BoardIx,
+        detail: String,
     },
     /// Read-back differs from what was written, again and again.
     OutputMismatch {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     door::DoorConfig,
     field::FieldConfig,
-    fieldbus::BoardConfig,
+    fieldbus::{BoardConfig, LineTrouble},
     ids::{BoardIx, DoorIx, Id, InputRef, OutputRef},
     outputs::Level,
     status::Link,
@@ -20,6 +20,8 @@ pub const PULSE_MAX: Duration = Duration::from_secs(10);
 pub const PULSE_MIN: Duration = Duration::from_millis(100);
 /// Longest installer mode: a working day.
 pub const MODE_MAX: Duration = Duration::from_secs(8 * 3600);
+/// Longest time for which the default key of an OSDP reader is accepted: everybody has it.
+pub const INSTALL_MAX_MINUTES: u32 = 60;
 
 /// One board's points, in the order of its profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +114,7 @@ pub fn points<'a>(
     boards.map(board).collect()
 }
 
-/// What `latchd io` asks.
+/// What `latchd io` and `latchd osdp` ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
@@ -122,6 +124,10 @@ pub enum Ask {
     Mode { minutes: u32 },
     /// Try this output.
     Pulse { board: Id, output: Id, pulse_ms: u32 },
+    /// For so many minutes the default key of this OSDP reader is accepted, to give it one of its own.
+    OsdpInstall { reader: Id, minutes: u32 },
+    /// Whether it has it.
+    OsdpKey { reader: Id },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +162,9 @@ pub struct PointSnapshot {
     /// Absent: not known, for its board does not answer or nothing reads it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub energised: Option<bool>,
+    /// A supervised line that says neither on nor off.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trouble: Option<LineTrouble>,
     /// How often it changed since the daemon started: shows a pulse that is over before anybody looks.
     pub changes: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -189,6 +198,7 @@ pub struct LivePoints {
 #[derive(Clone, Copy, Debug, Default)]
 struct Live {
     energised: Option<bool>,
+    trouble: Option<LineTrouble>,
     changes: u64,
 }
 
@@ -198,6 +208,7 @@ impl Live {
             self.changes += 1;
         }
         self.energised = Some(energised);
+        self.trouble = None;
     }
 }
 
@@ -213,6 +224,12 @@ impl LivePoints {
         }
     }
 
+    pub fn trouble(&mut self, at: u16, trouble: LineTrouble) {
+        if let Some(live) = self.inputs.get_mut(usize::from(at)) {
+            (live.energised, live.trouble) = (None, Some(trouble));
+        }
+    }
+
     pub fn output(&mut self, at: u16, level: Level) {
         if let Some(live) = self.outputs.get_mut(usize::from(at)) {
             live.heard(level == Level::Energised);
@@ -223,7 +240,10 @@ impl LivePoints {
         self.up = Some(up);
         if !up {
             // Nobody knows; the changes that were seen stay seen.
-            self.inputs.iter_mut().chain(&mut self.outputs).for_each(|live| live.energised = None);
+            self.inputs
+                .iter_mut()
+                .chain(&mut self.outputs)
+                .for_each(|live| (live.energised, live.trouble) = (None, None));
         }
     }
 
@@ -232,6 +252,7 @@ impl LivePoints {
             point: name.clone(),
             is_output,
             energised: live.energised,
+            trouble: live.trouble,
             changes: live.changes,
             serves,
         };

@@ -180,6 +180,7 @@ pub enum Standing {
     Forced { door: Id },
     Propped { door: Id },
     InputActive { input: Id },
+    LineFault { board: Id, input: Id },
     CloudLost,
 }
 
@@ -192,6 +193,7 @@ impl Standing {
             Standing::Forced { door } => format!("standing/forced/{door}"),
             Standing::Propped { door } => format!("standing/propped/{door}"),
             Standing::InputActive { input } => format!("standing/input/{input}"),
+            Standing::LineFault { board, input } => format!("standing/line/{board}/{input}"),
             Standing::CloudLost => "standing/cloud".to_owned(),
         })
     }

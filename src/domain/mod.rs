@@ -7,8 +7,8 @@
 pub mod area;
 pub mod auto_open;
 pub mod bucket;
+pub mod card_format;
 pub mod cloud;
-pub mod credential;
 pub mod door;
 pub mod elevator;
 pub mod emergency;
@@ -18,6 +18,7 @@ pub mod field;
 pub mod fieldbus;
 pub mod free_output;
 pub mod ids;
+pub mod indication;
 pub mod installer;
 pub mod interlock;
 pub mod kept;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        credential::{CardTokens, decode},
+        card_format::{CardTokens, Fit, Tried},
         fallback::{Alone, Regime},
         fieldbus::RawCard,
         ids::Id,
@@ -35,26 +35,49 @@ pub enum Who<'a> {
     /// As a virtual read of this person.
     Person(&'a Id),
     /// As if this had been read.
-    Read(Read),
+    Read(Read<'a>),
 }
 
-/// A card in the forms that the set may know it by.
-pub struct Read {
-    card: CardTokens,
-    formats: Vec<Id>,
+/// A card; in which forms the set may know it, the set's formats say.
+pub struct Read<'a> {
+    what: What<'a>,
+    key: &'a CredentialKey,
 }
 
-impl Read {
+enum What<'a> {
+    Bits(RawCard),
+    Text(&'a str),
+}
+
+impl<'a> Read<'a> {
     /// These bits, from a reader.
-    pub fn bits(raw: RawCard, key: &CredentialKey) -> Read {
-        let presented = decode(raw);
-        Read { card: presented.tokens(|text| token(key, text)), formats: presented.evidence.formats }
+    pub fn bits(raw: RawCard, key: &'a CredentialKey) -> Read<'a> {
+        Read { what: What::Bits(raw), key }
     }
 
     /// The text of a card, such as `h10301:123:4567`.
-    pub fn text(text: &str, key: &CredentialKey) -> Read {
-        let format = text.split(':').next().and_then(|format| Id::new(format).ok());
-        Read { card: CardTokens::single(token(key, text)), formats: format.into_iter().collect() }
+    pub fn text(text: &'a str, key: &'a CredentialKey) -> Read<'a> {
+        Read { what: What::Text(text), key }
+    }
+
+    fn by(&self, set: &Permissions) -> (CardTokens, Vec<Tried>) {
+        let formats = set.card_formats();
+        let read = |bits| {
+            let reading = formats.read(bits);
+            (reading.tokens(|text| token(self.key, text)), reading.tried())
+        };
+        match &self.what {
+            What::Bits(bits) => read(*bits),
+            // The bits that a reader would send for it: they may mean something else as well.
+            What::Text(text) => {
+                if let Some(bits) = formats.encode(text) {
+                    return read(bits);
+                }
+                let format = text.split(':').next().and_then(|format| Id::new(format).ok());
+                let tried = format.map(|format| Tried { format, fit: Fit::Fits });
+                (CardTokens::single(token(self.key, text)), tried.into_iter().collect())
+            }
+        }
     }
 }
 
@@ -93,20 +116,20 @@ pub fn explain(question: &Question<'_>, set: &Permissions, topology: &Topology) 
     let card_of = |credential: &Id| {
         set.token_of(credential).map(CardTokens::single).ok_or_else(|| missing("credential", credential))
     };
-    let Read { card, formats } = match &question.who {
+    let (card, formats) = match &question.who {
         Who::Person(person) if set.person_exists(person) => {
             return Ok(set.explain_person(person, target, now, restriction));
         }
         Who::Person(person) => return Err(missing("person", person)),
-        Who::Credential(credential) => &Read { card: card_of(credential)?, formats: Vec::new() },
-        Who::Read(read) => read,
+        Who::Credential(credential) => (card_of(credential)?, Vec::new()),
+        Who::Read(read) => read.by(set),
     };
     let companion = question.companion.map(card_of).transpose()?;
-    let mut request = Request { restriction, companion: companion.as_ref(), ..Request::card(card, target, now) };
-    if let (Some(pin), Some(person)) = (question.pin, set.holder_of(card)) {
+    let mut request = Request { restriction, companion: companion.as_ref(), ..Request::card(&card, target, now) };
+    if let (Some(pin), Some(person)) = (question.pin, set.holder_of(&card)) {
         request.pin = Some(pin(person));
     }
-    Ok(set.explain(&request, formats))
+    Ok(set.explain(&request, &formats))
 }
 
 fn restriction(question: &Question<'_>, set: &Permissions, door: Option<&Id>) -> Restriction {

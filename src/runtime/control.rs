@@ -1,4 +1,4 @@
-//! Between the installer's socket and the doors. Owns the thread of the socket and the only queue from it; must never
+//! Between the installer's socket and the doors, or the keeper of keys. Owns the thread of the socket and the only queue from it; must never
 //! hold up the doors: they answer when it is their turn. Invariant: without a socket the doors are enforced all the
 //! same.
 
@@ -13,6 +13,7 @@ use crate::{
     adapters::control,
     domain::installer::{Answer, Ask},
     gateway::controller::Question,
+    runtime::osdp_keys::KeyTask,
 };
 
 /// Questions under way to the doors; full: the next is refused.
@@ -56,7 +57,7 @@ pub struct Control {
 
 impl Control {
     /// `None`: there is no socket, which has been said.
-    pub fn start(state_dir: &Path) -> (Option<Control>, mpsc::Receiver<Asked>) {
+    pub fn start(state_dir: &Path, keys: mpsc::Sender<KeyTask>) -> (Option<Control>, mpsc::Receiver<Asked>) {
         let (ask, asked) = mpsc::channel(ASKED_MAX);
         let (stop, stopped) = oneshot::channel();
         let state_dir = state_dir.to_owned();
@@ -65,7 +66,7 @@ impl Control {
             let serve = async {
                 let listener = control::listen(&state_dir)?;
                 tokio::select! {
-                    () = control::serve(listener, move |uid, question| answer(ask.clone(), uid, question)) => {}
+                    () = control::serve(listener, move |uid, question| answer(ask.clone(), keys.clone(), uid, question)) => {}
                     _ = stopped => {}
                 }
                 Ok::<(), std::io::Error>(())
@@ -91,9 +92,16 @@ impl Control {
     }
 }
 
-async fn answer(doors: mpsc::Sender<Asked>, uid: u32, ask: Ask) -> Answer {
+async fn answer(doors: mpsc::Sender<Asked>, keys: mpsc::Sender<KeyTask>, uid: u32, ask: Ask) -> Answer {
     let (answer, answered) = oneshot::channel();
-    if doors.try_send(Asked { uid, ask, answer }).is_err() {
+    let taken = match ask {
+        Ask::OsdpInstall { reader, minutes } => {
+            keys.try_send(KeyTask::Install { reader, minutes, uid, answer }).is_ok()
+        }
+        Ask::OsdpKey { reader } => keys.try_send(KeyTask::Ask { reader, answer }).is_ok(),
+        ask => doors.try_send(Asked { uid, ask, answer }).is_ok(),
+    };
+    if !taken {
         return Answer::Refused { message: "the daemon is busy, or about to stop".to_owned() };
     }
     answered.await.unwrap_or_else(|_| Answer::Refused { message: "the daemon did not answer".to_owned() })

@@ -13,6 +13,7 @@ use crate::{
         cloud::CloudState,
         fieldbus::BusReport,
         ids::{BoardIx, BusIx},
+        indication::Indication,
         order::Order,
         outputs::Desired,
         permission::Permissions,
@@ -102,6 +103,10 @@ impl Inputs<'_> {
                 ReaderReport::Restored(reader) => Input::ReaderRestored(reader),
                 ReaderReport::Tamper(reader, active) => Input::Reader(reader, ReaderNews::Tamper(active)),
                 ReaderReport::Power(reader, failed) => Input::Reader(reader, ReaderNews::Power { failed }),
+                ReaderReport::Installing(reader, uid, minutes) => {
+                    Input::Reader(reader, ReaderNews::Installing { uid, minutes })
+                }
+                ReaderReport::KeySet(reader) => Input::Reader(reader, ReaderNews::KeySet),
                 ReaderReport::Distrusted(reader, detail) => Input::Reader(reader, ReaderNews::Distrusted(detail)),
             }),
             // Not `changed`: a loop that starts again during a stop must stop as well.
@@ -133,6 +138,8 @@ pub enum Ended {
 pub struct Outlets<'a> {
     /// Of all buses: the newest wish, complete.
     pub desired: watch::Sender<Rc<[Desired]>>,
+    /// What every reader shows, the newest.
+    pub indications: watch::Sender<Rc<[Indication]>>,
     /// Outlives the loop: what waits in it must not be lost with a loop that failed.
     pub ledger: &'a mut LedgerQueue,
     pub cloud: mpsc::Sender<DoorNews>,
@@ -150,6 +157,8 @@ pub struct DoorLoop<'a> {
     news: NewsQueue,
     stop_within: Duration,
     awaited: Awaited,
+    /// Of the indications that were handed out last.
+    shown: u64,
     /// What a restarted loop begins with: the durable part of each door as last handed to the ledger.
     restored: &'a mut Lasting,
 }
@@ -169,6 +178,7 @@ impl<'a> DoorLoop<'a> {
             outlets,
             stop_within: STOP_WITHIN,
             awaited: Awaited::default(),
+            shown: 0,
             restored,
         }
     }
@@ -225,6 +235,10 @@ impl<'a> DoorLoop<'a> {
             }
             changed
         });
+        let (indications, version) = controller.indications();
+        if std::mem::replace(&mut self.shown, version) != version {
+            self.outlets.indications.send_replace(Rc::from(indications));
+        }
         self.news.closed(step.closed);
         self.news.reports(step.reports);
         // Before anything that waits: should a bus fail meanwhile, what was done is still written down.
@@ -328,6 +342,7 @@ mod tests {
         let mut queue = LedgerQueue::new(ledger.handle());
         let outlets = Outlets {
             desired: watch::channel(Rc::from(controller.desired())).0,
+            indications: watch::channel(Rc::from([])).0,
             ledger: &mut queue,
             cloud,
             heartbeat: Heartbeat::default(),

@@ -226,6 +226,7 @@ impl DoorsThread {
 
         let (reports, buses) = mpsc::channel(FIELD_QUEUE_MAX);
         let (cards, readers) = mpsc::channel(FIELD_QUEUE_MAX);
+        let (indications, indications_in) = watch::channel(Rc::from(controller.indications().0));
         let (desired, desired_in) = watch::channel(Rc::from(controller.desired()));
         let (end_loops, ended) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -242,7 +243,13 @@ impl DoorsThread {
                 loops.spawn_local(bus_loop::run(plan, wire, ports, adapters::clock::mono));
             } else if let Some((line, port)) = OsdpLine::of(&site, bus.bus) {
                 let BusPorts { progress, stop, .. } = ports;
-                let ports = OsdpPorts { reports: cards.clone(), keys: self.setup.osdp_keys.clone(), progress, stop };
+                let ports = OsdpPorts {
+                    reports: cards.clone(),
+                    keys: self.setup.osdp_keys.clone(),
+                    indications: indications_in.clone(),
+                    progress,
+                    stop,
+                };
                 loops.spawn_local(osdp_loop::run(line, port, ports, adapters::clock::mono));
             }
         }
@@ -259,6 +266,7 @@ impl DoorsThread {
 
         let outlets = Outlets {
             desired,
+            indications,
             ledger: &mut self.ledger,
             cloud: self.news.clone(),
             heartbeat: self.beats.doors.clone(),

@@ -15,6 +15,7 @@ pub mod heartbeat;
 mod ledger_queue;
 mod mirror_queue;
 mod news_queue;
+mod osdp_keys;
 mod osdp_loop;
 pub mod reader_loop;
 mod run;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,10 +21,11 @@ use crate::{
     domain::{
         fieldbus::{CardRead, RawCard},
         ids::{BusIx, Id, ReaderIx},
+        indication::Indication,
         time::Mono,
     },
-    gateway::osdp::{KeyRing, LinePlan, News, Next, Panel, Protection, ReaderPlan, Scbk},
-    runtime::reader_loop::ReaderReport,
+    gateway::osdp::{KeyRing, LinePlan, Means, News, Next, Panel, Protection, ReaderPlan, feedback_commands},
+    runtime::{osdp_keys::KeyTask, reader_loop::ReaderReport},
     wire::osdp::{
         frame::Check,
         reply::{formatted_card, keypad_frame},
@@ -34,14 +36,27 @@ use crate::{
 const ROUND: Duration = Duration::from_millis(200);
 
 /// The keys of all readers that have a secure channel, as they are now.
-pub type KeyRings = Arc<BTreeMap<ReaderIx, KeyRing>>;
+pub type KeyRings = Arc<BTreeMap<ReaderIx, KeyState>>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyState {
+    pub ring: KeyRing,
+    /// Who began to install, and for how long.
+    pub install: Option<Install>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Install {
+    pub uid: u32,
+    pub minutes: u32,
+}
 
 /// Where the loop's keys come from, and where it says which was taken.
 #[derive(Clone, Debug)]
 pub struct OsdpKeys {
     pub rings: watch::Receiver<KeyRings>,
     /// Full: the reader's next session says it again.
-    pub taken: mpsc::Sender<(ReaderIx, Scbk)>,
+    pub taken: mpsc::Sender<KeyTask>,
 }
 
 /// What the loop needs from outside.
@@ -50,6 +65,8 @@ pub struct OsdpPorts {
     /// Full: the line waits; nothing is lost.
     pub reports: mpsc::Sender<ReaderReport>,
     pub keys: OsdpKeys,
+    /// What every reader is to show, by its position.
+    pub indications: watch::Receiver<Rc<[Indication]>>,
     /// Counts turns of the loop: the watchdog looks whether it moves.
     pub progress: Arc<AtomicU64>,
     /// True ends the loop; so does the sender's going away.
@@ -86,7 +103,8 @@ impl OsdpLine {
             _ => None,
         };
         let members = site.readers.iter().filter_map(member).collect();
-        let bits_per_character = 9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
+        let bits_per_character =
+            9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
         let line = LinePlan { baud: port.baud, bits_per_character };
         Some((OsdpLine { line, members }, OsdpPort::new(port.clone())))
     }
@@ -96,7 +114,7 @@ impl OsdpLine {
         Some(match member.source.key {
             OsdpKey::Off => Protection::Plain,
             OsdpKey::File(_) | OsdpKey::Installed => {
-                Protection::Secure(rings.get(&member.ix).cloned().unwrap_or_default())
+                Protection::Secure(rings.get(&member.ix).map(|state| state.ring.clone()).unwrap_or_default())
             }
         })
     }
@@ -105,13 +123,14 @@ impl OsdpLine {
 enum Event {
     Heard(Result<usize, String>),
     Keys,
+    Indications,
     Due,
     Stop,
 }
 
 /// Runs until told to stop, or until nobody takes its reports any more.
 pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock: impl Fn() -> Mono) {
-    let rings = ports.keys.rings.borrow_and_update().clone();
+    let mut rings = ports.keys.rings.borrow_and_update().clone();
     let plan = |(at, member): (usize, &Member)| {
         Some(ReaderPlan {
             address: member.source.address,
@@ -122,6 +141,8 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
     };
     let plans = line.members.iter().enumerate().filter_map(plan).collect();
     let mut panel = Panel::new(line.line, plans, clock());
+    let mut screens =
+        Screens { means: vec![Means::default(); line.members.len()], shown: vec![None; line.members.len()] };
     let mut news: Vec<(usize, News)> = Vec::new();
     let mut buffer = [0; 1024];
     let mut gone: Option<String> = None;
@@ -156,6 +177,10 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
             }
             Next::Listen { until } => until,
         };
+        if !news.is_empty() {
+            screens.hear(&news);
+            screens.show(&line, &mut panel, &ports.indications.borrow().clone());
+        }
         if !deliver(&line, &mut news, &ports).await {
             return;
         }
@@ -167,18 +192,59 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
                 panel.cut(clock(), &mut news);
             }
             Event::Keys => {
-                let rings = ports.keys.rings.borrow_and_update().clone();
-                for at in 0..line.members.len() {
-                    if let Some(protection) = line.protection(at, &rings) {
-                        panel.protect(clock(), at, protection);
+                let before = std::mem::replace(&mut rings, ports.keys.rings.borrow_and_update().clone());
+                for (at, member) in line.members.iter().enumerate() {
+                    let Some(protection) = line.protection(at, &rings) else { continue };
+                    let (was, is) = (before.get(&member.ix), rings.get(&member.ix));
+                    if was == is {
+                        continue;
+                    }
+                    panel.protect(clock(), at, protection);
+                    if let Some(Install { uid, minutes }) = is.and_then(|state| state.install) {
+                        let report = ReaderReport::Installing(member.ix, uid, minutes);
+                        if ports.reports.send(report).await.is_err() {
+                            return;
+                        }
                     }
                 }
             }
+            Event::Indications => screens.show(&line, &mut panel, &ports.indications.borrow_and_update().clone()),
             Event::Due => {}
             Event::Stop => return,
         }
-        if !deliver(&line, &mut news, &ports).await {
-            return;
+    }
+}
+
+/// What each reader of the line shows, and can show.
+struct Screens {
+    means: Vec<Means>,
+    /// `None`: nobody knows; it is told all of it when it is there.
+    shown: Vec<Option<Indication>>,
+}
+
+impl Screens {
+    fn hear(&mut self, news: &[(usize, News)]) {
+        for (at, news) in news {
+            let (Some(means), Some(shown)) = (self.means.get_mut(*at), self.shown.get_mut(*at)) else { continue };
+            match news {
+                News::Online | News::Lost { .. } => *shown = None,
+                News::Capable(capabilities) => {
+                    *means = Means::of(capabilities);
+                    *shown = None;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn show(&mut self, line: &OsdpLine, panel: &mut Panel, wanted: &[Indication]) {
+        for (at, member) in line.members.iter().enumerate() {
+            let (Some(means), Some(shown)) = (self.means.get(at), self.shown.get_mut(at)) else { continue };
+            let Some(wanted) = wanted.get(member.ix.index()).filter(|_| panel.is_online(at)) else { continue };
+            for command in feedback_commands(&member.source.feedback, *means, *shown, *wanted) {
+                panel.wish(at, command);
+            }
+            *shown = Some(*wanted);
         }
     }
 }
@@ -190,6 +256,7 @@ async fn next_event(port: &mut OsdpPort, buffer: &mut [u8], wait: Duration, port
         biased;
         _ = ports.stop.wait_for(|stop| *stop) => Event::Stop,
         heard = port.receive(buffer), if open => Event::Heard(heard),
+        Ok(()) = ports.indications.changed() => { ports.indications.mark_changed(); Event::Indications }
         Ok(()) = ports.keys.rings.changed() => { ports.keys.rings.mark_changed(); Event::Keys }
         () = tokio::time::sleep(wait) => Event::Due,
     }
@@ -254,10 +321,10 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
         }
         News::KeyTaken(key) => {
             tracing::info!(reader = %id, "an OSDP reader has taken its key");
-            if keys.taken.try_send((reader, key)).is_err() {
+            if keys.taken.try_send(KeyTask::Taken(reader, key)).is_err() {
                 tracing::warn!(reader = %id, "that it took its key could not be noted yet");
             }
-            Vec::new()
+            vec![ReaderReport::KeySet(reader)]
         }
         News::InstallEnded { detail } => {
             tracing::warn!(reader = %id, detail, "installing an OSDP reader ended without a key");

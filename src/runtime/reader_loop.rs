@@ -18,6 +18,10 @@ pub enum ReaderReport {
     Tamper(ReaderIx, bool),
     /// Its own supply has failed, or no longer.
     Power(ReaderIx, bool),
+    /// The user with this number accepts its default key for so many minutes.
+    Installing(ReaderIx, u32, u32),
+    /// It has a key of its own.
+    KeySet(ReaderIx),
     /// It does not prove what it has to.
     Distrusted(ReaderIx, String),
 }

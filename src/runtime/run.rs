@@ -23,6 +23,7 @@ use crate::{
     adapters::{
         clock as clocks, journal,
         mqtt::{LinkConfig, MqttLink},
+        osdp_key_file::OsdpKeyFiles,
         override_file::OverrideError,
         process,
         store::{
@@ -38,7 +39,7 @@ use crate::{
     domain::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
-        ids::{Id, ReaderIx},
+        ids::Id,
         kept::Kept,
         permission::SetVersion,
         time::Now,
@@ -49,7 +50,6 @@ use crate::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
-        osdp::{KeyRing, Scbk},
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
@@ -68,7 +68,7 @@ use crate::{
         heartbeat::Heartbeats,
         ledger_queue::LedgerQueue,
         mirror_queue::MirrorQueue,
-        osdp_loop::OsdpKeys,
+        osdp_keys::KeyKeeper,
         secrets::{SecretError, Secrets},
         watchdog::Watchdog,
     },
@@ -282,13 +282,12 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         drop(queue.commit(now, commit));
     }
 
-    let ring = |(reader, key): (&ReaderIx, &Scbk)| (*reader, KeyRing { current: Some(key.clone()), ..KeyRing::default() });
-    let (_rings, rings_in) = watch::channel(Arc::new(secrets.osdp.iter().map(ring).collect()));
-    let (taken, _taken) = mpsc::channel(16);
+    let key_files = OsdpKeyFiles::new(&site.node.state_dir, secrets.signer.sealing_key("osdp readers"));
+    let (key_keeper, osdp_keys) = KeyKeeper::start(&site, &secrets.osdp, key_files)?;
     let mut heartbeats = Heartbeats::default();
     heartbeats.register("ledger", ledger.progress().into());
     heartbeats.register_slow("mirror", mirror.progress().into(), MIRROR_STILL_MAX);
-    let (control, installer) = Control::start(&site.node.state_dir);
+    let (control, installer) = Control::start(&site.node.state_dir, key_keeper.tasks());
     let setup = DoorsSetup {
         site: site.clone(),
         vitals: vitals.clone(),
@@ -304,7 +303,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             mirror_lost: !opened.permissions.is_present(),
         },
         durable,
-        osdp_keys: OsdpKeys { rings: rings_in, taken },
+        osdp_keys,
         installer,
     };
     let doors = Doors::start(setup, &mut heartbeats)?;
@@ -387,6 +386,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     if let Some(control) = control {
         control.stop();
     }
+    key_keeper.stop();
     outlets.clerk.stop();
     mirror.stop();
     let stopped = ledger.stop();

@@ -279,6 +279,16 @@ impl Signer {
         Signer { kid: Jwk::of(&PublicKey(public)).thumbprint(), pair }
     }
 
+    /// A key for sealing what only this node is to read, another one for each purpose. It is hashed from a
+    /// signature, which Ed25519 makes the same each time and nobody else can make; a purpose has a space in it, so
+    /// that no JWS can be mistaken for one.
+    pub fn sealing_key(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let signature = self.pair.sign(format!("latchd sealing key: {purpose}").as_bytes());
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, signature.as_ref()).as_ref());
+        key
+    }
+
     pub fn public_key(&self) -> PublicKey {
         let mut public = [0; 32];
         public.copy_from_slice(self.pair.public_key().as_ref());

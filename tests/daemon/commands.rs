@@ -77,9 +77,9 @@ fn each_defect_of_a_signed_command_is_refused_by_its_own_reason_and_moves_nothin
         ("unknown-field", Refusal::Malformed, |c| c["force"] = json!(true)),
         ("unknown-arg", Refusal::Malformed, |c| c["args"]["dwell_ms"] = json!(4000)),
         ("unknown-cmd", Refusal::Malformed, |c| c["cmd"] = json!("door.explode")),
-        ("later", Refusal::Unsupported, |c| {
-            c["cmd"] = json!("card_format.put");
-            c["args"] = json!({ "id": "wide", "body": {} });
+        ("automat", Refusal::Forbidden, |c| {
+            c["cmd"] = json!("camera.locker_photo");
+            c["args"] = json!({ "locker": "box" });
         }),
         ("operator", Refusal::UnknownOperator, |c| c["sub"] = json!("op-nobody")),
         ("reporter", Refusal::Forbidden, |c| c["sub"] = json!("op-rita")),

@@ -298,3 +298,33 @@ fn an_operator_is_invited_accepts_and_commands() {
     let jti = world.wish(&open());
     world.refused(&jti, Refusal::OperatorSuspended);
 }
+
+#[test]
+fn a_card_format_by_command_is_how_the_next_card_is_read() {
+    let world = World::running();
+    world.ready();
+    let key = CredentialKey::new(&[0x42; 32]);
+    let works = json!({
+        "bits": 30, "number": { "first": 1, "bits": 28 },
+        "parity": [
+            { "bit": 0, "parity": "even", "mask": "011111111111111000000000000000" },
+            { "bit": 29, "parity": "odd", "mask": "000000000000000111111111111110" }
+        ]
+    });
+    let card = || world.site.field.front.present_card(30, 77 << 15 | 2);
+    card();
+    world.denied("unknown_credential", 1);
+    world.edited("op-ada", "person.put", "bob", bob());
+    let token = token(&key, &format!("works:{}", 77 << 14 | 1)).to_string();
+    world.edited("op-ada", "credential.put", "bob-works", json!({"person": "bob", "token": token}));
+    let jti = world.edit("op-ada", "card_format.put", "pin", works.clone());
+    world.refused(&jti, Refusal::Conflict);
+    world.edited("op-ada", "card_format.put", "works", works.clone());
+    assert_eq!(world.listed("op-ada", "card_format"), [("works".to_owned(), works)]);
+    card();
+    world.coil(&world.site.field.front, true);
+    world.event("access.granted", |json| json["person"] == "bob" && json["card"]["formats"] == json!(["works", "raw"]));
+    world.edited("op-ada", "card_format.delete", "works", Value::Null);
+    card();
+    world.denied("unknown_credential", 2);
+}

@@ -15,6 +15,7 @@ mod edits;
 mod elevators;
 mod explain;
 mod fallbacks;
+mod guards;
 mod hours;
 mod house;
 mod life;

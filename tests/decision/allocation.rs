@@ -8,9 +8,10 @@ use std::{
 
 use jiff::tz::TimeZone;
 use latchd::domain::{
-    credential::CardTokens,
+    card_format::{CardFormats, CardTokens},
     ids::DoorIx,
     permission::{Permissions, Request, SetVersion, Target},
+    record::Token,
 };
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -63,6 +64,17 @@ fn a_decision_neither_allocates_nor_frees() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn reading_a_card_by_its_formats_neither_allocates_nor_frees() {
+    let formats = CardFormats::built_in();
+    for text in ["h10301:123:4567", "h10304:65535:524287", "corporate1000_48:4194303:1", "uid10:ffffffffffffffffffff"] {
+        let card = formats.encode(text).unwrap();
+        let before = CALLS.get();
+        std::hint::black_box(formats.read(card).tokens(|text| Token([text.len() as u8; 32])));
+        assert_eq!(CALLS.get(), before, "{text}");
     }
 }
 

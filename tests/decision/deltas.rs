@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use latchd::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     ids::{DoorIx, Id},
     permission::{Change, Permissions, Request, SetVersion, Target},
     record::Record,

@@ -88,14 +88,19 @@ impl Reference<'_> {
         self.decide_one(person, None, &Asked { pin: None, companion: None, ..*asked })
     }
 
-    /// In the order of the tokens.
+    /// Of the formats, all but the last token, the first that is known; then the bits, which is the last.
     fn credentials<'s>(&'s self, tokens: &'s [Token]) -> impl Iterator<Item = (&'s Id, &'s Credential)> {
-        tokens.iter().flat_map(|token| {
-            self.records.iter().filter_map(move |(id, record)| match record {
+        let with = |token: &Token| {
+            self.records.iter().find_map(|(id, record)| match record {
                 Record::Credential(credential) if credential.token == *token => Some((id, credential)),
                 _ => None,
             })
-        })
+        };
+        let mut meant = None;
+        for token in &tokens[..tokens.len() - 1] {
+            meant = meant.or_else(|| with(token));
+        }
+        [meant, with(&tokens[tokens.len() - 1])].into_iter().flatten()
     }
 
     fn decide_one(&self, person_id: &Id, credential: Option<(&Id, &Credential)>, asked: &Asked<'_>) -> Decision {

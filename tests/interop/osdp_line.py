@@ -83,7 +83,7 @@ class Reader:
         command = {key: value.hex() if isinstance(value, bytes) else value for key, value in command.items()}
         if "type" in command and "data" in command and len(command["data"]) == 32:
             self.scbk = bytes.fromhex(command["data"])
-            say(keyset=self.address, t=time.monotonic())
+            say(keyset=self.address, data=command["data"], t=time.monotonic())
         else:
             say(shows=self.address, command=command, t=time.monotonic())
         return 0, None

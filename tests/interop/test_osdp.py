@@ -16,11 +16,14 @@ from pathlib import Path
 
 import cloud as clouds
 import pytest
-from conftest import HERE, Site, terminate
+from conftest import HERE, Site, latchd_binary, terminate
 
 CARD, PIN_CARD = (12, 345), (12, 346)
 LOCK = 0
 READERS = 3
+# With the default key of every reader, until it is installed.
+NEW = 3
+RED, GREEN = 1, 2
 
 
 class OsdpLine:
@@ -60,8 +63,35 @@ class OsdpLine:
     def card(self, address, facility, number):
         self.tell(f"card {address} 26 {clouds.h10301(facility, number):x}")
 
+    def mark(self):
+        with self.changed:
+            return len(self.said)
+
+    def wait_said(self, after, wanted, what, timeout=5):
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while not (found := [message for message in self.said[after:] if wanted(message)]):
+                left = deadline - time.monotonic()
+                assert left > 0 and self.changed.wait(left), f"no {what}: {self.said[after:]}"
+            return found[0]
+
     def stop(self):
         terminate(self.process)
+
+
+def led(address, colour, temporary):
+    """Whether the panel told this reader's LED to show this colour for a while, or until told otherwise."""
+
+    def wanted(message):
+        command = message.get("command", {})
+        return (
+            message.get("shows") == address
+            and "led_number" in command
+            and command["on_color"] == colour
+            and ("timer_count" in command) == temporary
+        )
+
+    return wanted
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +99,7 @@ def site(request):
     directory = Path(tempfile.mkdtemp(prefix="latchd-osdp-"))
     site = Site(directory, "tcp")
     keys = {address: secrets.token_bytes(16) for address in range(READERS)}
-    site.line = OsdpLine(directory / "osdp", keys, site.timeline)
+    site.line = OsdpLine(directory / "osdp", {**keys, NEW: None}, site.timeline)
     config = site.config.read_text() + f"""
 [[bus]]
 id = "readers"
@@ -84,6 +114,13 @@ id = "osdp-{address}"
 door = "front"
 keypad = "osdp"
 osdp = {{ bus = "readers", address = {address}, key = "scbk-{address}" }}
+"""
+    config += f"""
+[[reader]]
+id = "osdp-{NEW}"
+door = "front"
+osdp = {{ bus = "readers", address = {NEW} }}
+feedback = {{ armed = "blue", buzzer = false }}
 """
     site.config.write_text(config)
     try:
@@ -150,7 +187,41 @@ def test_every_reader_of_the_line_has_a_session_and_opens_the_door(site):
         asked = site.line.tell(f"asked {address}")
         assert asked["online"], asked
         granted(site, address)
-    assert events(site, "reader.lost") == []
+    assert events(site, "reader.lost", reader="osdp-0") == []
+
+
+def test_led_and_buzzer_tell_a_grant_from_a_denial(site):
+    mark = site.line.mark()
+    granted(site, 0)
+    site.line.wait_said(mark, led(0, GREEN, True), "green light")
+    site.line.wait_said(mark, lambda said: said.get("command", {}).get("rep_count") == 1, "beep")
+    # The door is locked again, and the reader says so.
+    site.line.wait_said(mark, led(0, RED, False), "red light")
+    mark, before = site.line.mark(), len(events(site, "access.denied", reader="osdp-0"))
+    site.line.card(0, 99, 9999)
+    wait_event(site, before, "access.denied", reader="osdp-0")
+    site.line.wait_said(mark, led(0, RED, True), "red light")
+    site.line.wait_said(mark, lambda said: said.get("command", {}).get("rep_count") == 3, "three beeps")
+
+
+def test_a_new_reader_is_given_a_key_of_its_own_and_is_let_in_only_then(site):
+    lost = wait_event(site, 0, "reader.lost", reader=f"osdp-{NEW}")
+    assert "no key" in lost["detail"], lost
+    assert site.line.tell(f"asked {NEW}")["plain"] == 0
+    latchd = [latchd_binary(), "osdp", "install", f"osdp-{NEW}", "--minutes", "1", "--config", str(site.config)]
+    result = subprocess.run(latchd, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 0, result
+    assert "has a key of its own" in result.stdout
+    wait_event(site, 0, "reader.install_began", reader=f"osdp-{NEW}")
+    wait_event(site, 0, "reader.key_set", reader=f"osdp-{NEW}")
+    wait_event(site, 0, "reader.restored", reader=f"osdp-{NEW}")
+    granted(site, NEW)
+    key = site.directory / "state" / "osdp-keys" / f"osdp-{NEW}"
+    assert key.stat().st_mode & 0o777 == 0o600
+    given = bytes.fromhex(next(said["data"] for said in site.line.said if said.get("keyset") == NEW))
+    assert given not in key.read_bytes()
+    refused = subprocess.run([*latchd[:3], "front-in", *latchd[4:]], capture_output=True, text=True, timeout=20)
+    assert refused.returncode != 0 and "no OSDP reader" in refused.stderr, refused
 
 
 def test_after_the_handshake_nothing_is_said_in_the_clear(site):
@@ -165,7 +236,7 @@ def test_after_the_handshake_nothing_is_said_in_the_clear(site):
 def test_a_reader_that_loses_power_for_a_moment_is_not_missed(site):
     site.line.tell("restart 1")
     granted(site, 1)
-    assert events(site, "reader.lost") == []
+    assert events(site, "reader.lost", reader="osdp-1") == []
     # The others' sessions are as they were.
     assert site.line.tell("asked 0")["plain"] == 0
 
@@ -183,14 +254,14 @@ def test_a_reader_that_stops_answering_is_told_lost_and_back_and_the_others_go_o
     wait_event(site, 0, "reader.restored", reader="osdp-1")
     assert time.monotonic() - plugged < 2.5
     granted(site, 1)
-    assert len(events(site, "reader.lost")) == 1
+    assert len(events(site, "reader.lost", reader="osdp-1")) == 1
 
 
 def test_a_reader_that_answers_late_opens_no_door_for_another(site):
     before = len(events(site, "access.granted"))
     site.line.tell("late 2 240")
     time.sleep(3)
-    assert {event["reader"] for event in events(site, "reader.lost")} <= {"osdp-1", "osdp-2"}
+    assert {event["reader"] for event in events(site, "reader.lost")} <= {"osdp-1", "osdp-2", f"osdp-{NEW}"}
     granted(site, 0)
     granted(site, 1)
     site.line.tell("late 2 0")
@@ -247,6 +318,9 @@ def test_a_reader_with_another_key_is_distrusted_and_opens_nothing(site):
     site.line.tell("dead 2 off")
     site.start_daemon()
     wait_event(site, 0, "security.reader_distrusted", reader="osdp-2", timeout=15)
+    # The one that was installed has kept its key.
+    granted(site, NEW)
+    before = len(events(site, "access.granted"))
     site.line.card(2, *CARD)
     time.sleep(2)
     assert len(events(site, "access.granted")) == before

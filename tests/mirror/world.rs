@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use latchd::{
     domain::{
-        credential::CardTokens,
+        card_format::CardTokens,
         ids::DoorIx,
         permission::{Permissions, SetVersion},
         time::{ClockTrust, Mono, Now, Wall},

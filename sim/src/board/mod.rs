@@ -3,6 +3,7 @@
 //! never know who asks. Invariant: every change can be waited for, so that nobody sleeps and hopes.
 
 mod door;
+mod guard;
 mod pdu;
 mod rtu;
 mod tcp;
@@ -16,6 +17,7 @@ use std::{
 use tokio::sync::watch;
 
 pub use door::{Swing, SwingDoor};
+pub use guard::{FLASH_OFF, FLASH_ON};
 pub use rtu::RtuLine;
 pub use tcp::TcpServer;
 
@@ -42,8 +44,19 @@ pub enum Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    Coil { address: u16, on: bool },
-    Register { address: u16, value: u16 },
+    Coil {
+        address: u16,
+        on: bool,
+    },
+    Register {
+        address: u16,
+        value: u16,
+    },
+    /// A flash timer was set: FC 5 with a time.
+    Timer {
+        address: u16,
+        count: u16,
+    },
 }
 
 /// The four tables. Bits and registers that were never set are zero; an address past `size` does not exist.
@@ -57,6 +70,11 @@ pub struct Registers {
     fault: Fault,
     writes: Vec<(Instant, Write)>,
     requests: u64,
+    /// The board has flash timers at 0x200 and 0x400.
+    timers: bool,
+    /// Of each coil: how often its timer was set, so that an older one knows that it was replaced.
+    timer_turns: BTreeMap<u16, u64>,
+    heard_at: Instant,
 }
 
 impl Registers {
@@ -88,8 +106,12 @@ impl Registers {
 
     fn write(&mut self, write: Write) {
         match write {
-            Write::Coil { address, on } => _ = self.coils.insert(address, on),
+            Write::Coil { address, on } => {
+                self.coils.insert(address, on);
+                self.take_back(address, on);
+            }
             Write::Register { address, value } => _ = self.holding.insert(address, value),
+            Write::Timer { address, .. } => self.flash(address),
         }
         if self.writes.len() < WRITES_MAX {
             self.writes.push((Instant::now(), write));
@@ -117,6 +139,9 @@ impl SimBoard {
             fault: Fault::None,
             writes: Vec::new(),
             requests: 0,
+            timers: false,
+            timer_turns: BTreeMap::new(),
+            heard_at: Instant::now(),
         };
         SimBoard { unit, registers: Arc::new(Mutex::new(registers)), changed: Arc::new(watch::Sender::new(0)) }
     }
@@ -207,8 +232,16 @@ pub enum Answer {
 impl SimBoard {
     /// One request PDU; with the answer, how long it takes.
     fn answer(&self, request: &[u8]) -> (Answer, Duration) {
+        let before = self.look().writes.len();
+        let answer = self.answered(request);
+        self.start_timers(before);
+        answer
+    }
+
+    fn answered(&self, request: &[u8]) -> (Answer, Duration) {
         self.change(|registers| {
             registers.requests += 1;
+            registers.heard_at = Instant::now();
             let code = request.first().copied().unwrap_or(0);
             match registers.fault {
                 Fault::None => (Answer::Pdu(pdu::respond(registers, request)), Duration::ZERO),

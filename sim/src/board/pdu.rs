@@ -36,6 +36,10 @@ fn serve(registers: &mut Registers, code: u8, body: &[u8]) -> Result<Vec<u8>, u8
         2 => Ok(pack(range(2000)?.map(|at| registers.input(at)).collect())),
         3 => Ok(words(range(125)?.map(|at| registers.holding(at)).collect())),
         4 => Ok(words(range(125)?.map(|at| registers.input_register(at)).collect())),
+        5 if registers.has_timer(address) => {
+            registers.write(Write::Timer { address, count: second });
+            Ok(body.get(..4).unwrap_or(&[]).to_vec())
+        }
         5 | 6 if address >= size => Err(ILLEGAL_ADDRESS),
         5 => {
             let on = match second {

@@ -76,6 +76,7 @@ impl Board {
                 }
                 None => Err(2),
             },
+            Request::WriteTimer { .. } => Err(2),
             Request::WriteRegister { address, value } => {
                 self.holding.insert(address, value);
                 Ok(Reply::Written)

@@ -284,11 +284,8 @@ struct BoardOnBus {
 }
 
 fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64, (outputs, inputs): (u16, u16)) -> BoardOnBus {
-    let outputs = (0..outputs).map(|n| OutputPoint {
-        name: id(&format!("relay-{}", n + 1)),
-        address: OutputAddress::Coil(n),
-        reads_back: true,
-    });
+    let outputs =
+        (0..outputs).map(|n| OutputPoint::plain(id(&format!("relay-{}", n + 1)), OutputAddress::Coil(n)));
     let inputs =
         (0..inputs).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
     let card_block = |block| CardBlock {
@@ -311,9 +308,11 @@ fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64, (outputs,
             card_blocks: (0..CARD_BLOCKS).map(card_block).collect(),
             read_bits_max: 128,
             read_registers_max: 32,
+            watchdog: None,
         },
         poll: Duration::from_millis(poll_ms),
         lost_after: LOST_AFTER,
+        watchdog: None,
     };
     BoardOnBus { bus: BusIx(bus), config }
 }

@@ -1,18 +1,20 @@
 //! The second copy of the permission set and the anchor, as plain files outside the store. Owns their
 //! bytes and their fsyncs; must never interpret a frame. Invariant: every file is replaced whole (written
-//! beside, synced, renamed, directory synced) or grown by whole frames; a torn last frame is cut off.
+//! beside, synced, renamed, directory synced), or grown by whole frames, of which a torn last one is cut off;
+//! the anchor, which changes with every set, is written into the one of its two slots that does not count.
 //!
 //! ```text
 //! base     "latchd set copy\n" | number (u64) | frame …          number names the log that belongs to it
 //! log.N    frame …                                              a base with a new number begins a new log
-//! anchor   JSON line | CRC-32 of it in hex, line
+//! anchor   slot | slot, of 4096 bytes each        the whole slot with the higher count is the anchor
+//! slot     count in hex, space, JSON, line | CRC-32 of the line in hex, line | zeros
 //! frame    length (u32) | CRC-32 (u32) | bytes                   all little-endian
 //! ```
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -36,8 +38,13 @@ pub struct SecondCopyFiles {
     base_bytes: u64,
     /// Open for appending, and how much of it is good.
     log: Option<(File, u64)>,
+    /// Open for writing, and the count of the slot that counts.
+    anchor: Option<(File, u64)>,
     emergency: EmergencyCopyFile,
 }
+
+/// A power cut tears one slot; what lies in the other is whole.
+const SLOT_BYTES: usize = 4096;
 
 impl SecondCopyFiles {
     /// In this directory, which is made if it is not there; the one above must exist.
@@ -49,6 +56,7 @@ impl SecondCopyFiles {
             number: None,
             base_bytes: 0,
             log: None,
+            anchor: None,
             emergency: EmergencyCopyFile::new(emergency),
         };
         if let Ok(Some((number, file))) = copy.base() {
@@ -118,6 +126,8 @@ impl SecondCopyFiles {
                 sync_directory(&self.directory)?;
             }
             let good = frames(&mut BufReader::new(&file), &mut |_| ())?;
+            // Whatever a failed or torn write left behind.
+            file.set_len(good)?;
             self.log = Some((file, good));
         }
         self.log.as_mut().ok_or_else(|| CopyError::Failed("the log is not open".to_owned()))
@@ -126,20 +136,33 @@ impl SecondCopyFiles {
 
 impl SecondCopy for SecondCopyFiles {
     fn read_anchor(&mut self) -> Result<Option<Anchor>, CopyError> {
-        let Some(text) = existing(fs::read_to_string(self.path("anchor")))? else { return Ok(None) };
+        let Some(bytes) = existing(fs::read(self.path("anchor")))? else { return Ok(None) };
         let damaged = |what: &str| CopyError::Damaged(format!("anchor: {what}"));
-        let mut lines = text.lines();
-        let (json, crc) = lines.next().zip(lines.next()).ok_or_else(|| damaged("it is cut short"))?;
-        if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(json.as_bytes())) {
-            return Err(damaged("the checksum does not match"));
+        let (count, json) = newest_slot(&bytes).ok_or_else(|| damaged("no checksum in it matches"))?;
+        let anchor = serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))?;
+        if bytes.len() == 2 * SLOT_BYTES {
+            let file = OpenOptions::new().write(true).open(self.path("anchor"))?;
+            self.anchor = Some((file, count));
         }
-        serde_json::from_str(json).map(Some).map_err(|e| damaged(&e.to_string()))
+        Ok(Some(anchor))
     }
 
     fn write_anchor(&mut self, anchor: &Anchor) -> Result<(), CopyError> {
         let json = serde_json::to_string(anchor).map_err(|e| CopyError::Failed(e.to_string()))?;
-        let text = format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
-        self.replace("anchor", |file| Ok(file.write_all(text.as_bytes())?))
+        // After a failed sync nothing is known of the file: it is replaced.
+        let Some((file, count)) = self.anchor.take() else {
+            let slots = [slot_of(1, &json)?, vec![0; SLOT_BYTES]].concat();
+            self.replace("anchor", |file| Ok(file.write_all(&slots)?))?;
+            self.anchor = Some((OpenOptions::new().write(true).open(self.path("anchor"))?, 1));
+            return Ok(());
+        };
+        let count = count.wrapping_add(1);
+        let at = if count % 2 == 1 { 0 } else { SLOT_BYTES as u64 };
+        // Its blocks are there, so this waits for the disk once, and for no journal.
+        file.write_all_at(&slot_of(count, &json)?, at)?;
+        file.sync_data()?;
+        self.anchor = Some((file, count));
+        Ok(())
     }
 
     fn read_base(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError> {
@@ -180,12 +203,7 @@ impl SecondCopy for SecondCopyFiles {
         let (file, good) = self.log()?;
         let mut frame = Vec::with_capacity(entry.len() + 8);
         write_frame(&mut frame, entry)?;
-        // Over whatever a failed or torn write left behind.
-        let written = file
-            .set_len(*good)
-            .and_then(|()| file.seek(SeekFrom::Start(*good)))
-            .and_then(|_| file.write_all(&frame))
-            .and_then(|()| file.sync_data());
+        let written = file.write_all_at(&frame, *good).and_then(|()| file.sync_data());
         match written {
             Ok(()) => *good += frame.len() as u64,
             // After a failed sync nothing is known of the file: it is looked at anew.
@@ -249,6 +267,28 @@ pub(super) fn existing<T>(result: io::Result<T>) -> Result<Option<T>, CopyError>
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(CopyError::Damaged(error.to_string())),
         Err(error) => Err(error.into()),
     }
+}
+
+fn slot_of(count: u64, json: &str) -> Result<Vec<u8>, CopyError> {
+    let line = format!("{count:x} {json}");
+    let mut slot = format!("{line}\n{:08x}\n", crc32fast::hash(line.as_bytes())).into_bytes();
+    if slot.len() > SLOT_BYTES {
+        return Err(CopyError::Failed(format!("an anchor of {} bytes is too long", slot.len())));
+    }
+    slot.resize(SLOT_BYTES, 0);
+    Ok(slot)
+}
+
+/// Count and JSON of the slot that counts; nothing if none is whole.
+fn newest_slot(bytes: &[u8]) -> Option<(u64, &str)> {
+    let whole = |slot| {
+        let mut lines = std::str::from_utf8(slot).ok()?.split('\n');
+        let (line, crc) = lines.next().zip(lines.next())?;
+        let (count, json) = line.split_once(' ')?;
+        let is_whole = u32::from_str_radix(crc, 16) == Ok(crc32fast::hash(line.as_bytes()));
+        Some((u64::from_str_radix(count, 16).ok().filter(|_| is_whole)?, json))
+    };
+    bytes.chunks(SLOT_BYTES).take(2).filter_map(whole).max_by_key(|(count, _)| *count)
 }
 
 pub(super) fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
@@ -390,6 +430,32 @@ mod tests {
         for bad in [text.as_bytes(), b"", b"\xff\xfe\n\n", b"{}\n00000000\n"] {
             fs::write(&path, bad).unwrap();
             assert!(matches!(copy.read_anchor(), Err(CopyError::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn an_anchor_whose_writing_was_cut_off_is_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("anchor");
+        let anchor = |generation| Anchor { epoch: 2, generation, set_seen: true, ..Anchor::nothing_seen() };
+        for last in 2..6 {
+            let mut copy = open(directory.path()).unwrap();
+            copy.read_anchor().unwrap();
+            for generation in last * 10..last * 10 + last {
+                copy.write_anchor(&anchor(generation)).unwrap();
+            }
+            let before = fs::read(&path).unwrap();
+            let (newest, previous) = (last * 10 + last, last * 10 + last - 1);
+            copy.write_anchor(&anchor(newest)).unwrap();
+            let after = fs::read(&path).unwrap();
+            let written: Vec<usize> = (0..after.len()).filter(|at| before[*at] != after[*at]).collect();
+            for cut in written.iter().step_by(7) {
+                fs::write(&path, [&after[..*cut], &before[*cut..]].concat()).unwrap();
+                let found = open(directory.path()).unwrap().read_anchor();
+                assert_eq!(found, Ok(Some(anchor(previous))), "cut at {cut}");
+            }
+            fs::write(&path, &after).unwrap();
+            assert_eq!(open(directory.path()).unwrap().read_anchor(), Ok(Some(anchor(newest))));
         }
     }
 

@@ -207,6 +207,8 @@ impl Checker<'_> {
                 profile: profile?,
                 poll,
                 lost_after,
+                // Armed once it is known what hangs on it.
+                watchdog: None,
             },
         })
     }

@@ -330,6 +330,10 @@ impl Checker<'_> {
     }
 
     fn reader_source(&self, raw: &RawReader, boards: &Boards, uses: &mut Doors) -> Option<ReaderSource> {
+        if let Some(feedback) = &raw.feedback {
+            let finding = Diagnostic::error("this reader can be told nothing to show");
+            self.sink.add(finding.at(feedback.span, "only for an OSDP reader"));
+        }
         match (&raw.card_block, &raw.path) {
             (Some(block), Some(serial)) => {
                 let finding = Diagnostic::error("`card_block` and `serial` exclude each other");

@@ -7,6 +7,7 @@ mod field;
 mod keypads;
 mod osdp;
 mod places;
+mod watchdogs;
 
 use std::{
     collections::BTreeMap,
@@ -109,8 +110,9 @@ impl Checker<'_> {
         }
         let (floor_groups, cabinets) = floors_and_cabinets?;
         let mut field = FieldConfig { floor_groups, cabinets, ..free? };
-        let boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
+        let mut boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
         let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
+        self.watchdogs(&raw.boards, &mut boards, &doors, &field);
         field.points = points(boards.iter().map(|board| &board.config), &doors, &field);
         Some(Site {
             field,

@@ -58,6 +58,7 @@ impl Checker<'_> {
             bus: BusIx(index(bus?)),
             address: osdp.address.as_ref()?.value,
             crc: osdp.crc.as_ref().is_none_or(|at| at.value),
+            feedback: raw.feedback.as_ref().map(|feedback| feedback.value.clone()).unwrap_or_default(),
             lost_after: osdp.lost_after.as_ref().map_or(LOST_AFTER_DEFAULT, |at| at.value),
         }))
     }

@@ -232,7 +232,7 @@ impl Authority {
         }
         match record {
             // What rules and operators are made of names no place.
-            Record::Schedule(_) | Record::Holiday(_) | Record::Role(_) => true,
+            Record::Schedule(_) | Record::Holiday(_) | Record::Role(_) | Record::CardFormat(_) => true,
             Record::Person(_) | Record::Group(_) | Record::Credential(_) => {
                 let partitions = partitions(Some(record), world).unwrap_or_default();
                 let reach = world.of(id, record);

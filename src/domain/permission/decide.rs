@@ -27,9 +27,10 @@
 //! does not hold (`clock_untrusted` in place of `outside_schedule`) unless the door's policy ignores
 //! schedules, a deny rule with a schedule holds.
 //!
-//! When one read matches several credentials (the same card enrolled by its bits and by its number), all
-//! of them must be granted: a card that was reported lost in one form is lost in every form. The first
-//! that is refused speaks, or the first of all that are granted.
+//! Where a read fits several card formats, the first of them under which the set knows a credential is what was
+//! meant; the others are other cards that look the same. Beside it the card may be enrolled by its bits, which
+//! is this card in any case: then both must be granted, for a card that was reported lost in one form is lost
+//! in every form. The first that is refused speaks, or the first of all that are granted.
 
 use super::{
     Floors, Permissions, Request, Restriction, Target,
@@ -37,7 +38,7 @@ use super::{
     people::CredentialCell,
 };
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     event::DenialReason,
     ids::{DoorIx, Id},
     record::{Authentication, Medium},
@@ -150,9 +151,12 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
+        // Looked for before anything is judged: what memory takes to answer passes at once for both cards.
+        let mut known = self.known(card);
+        let held = [known.next(), known.next()];
         let companion = self.companion_of(request);
         let mut granted = None;
-        for credential in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+        for credential in held.into_iter().flatten() {
             let decision = self.judge_credential(credential, request, companion);
             if !decision.is_granted() {
                 return decision;
@@ -161,6 +165,13 @@ impl Permissions {
         }
         let unknown = if card.well_formed() { DenialReason::UnknownCredential } else { DenialReason::BadFormat };
         granted.unwrap_or(Decision::unattributed(unknown))
+    }
+
+    /// What a read stands for in the set.
+    pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &CredentialCell> {
+        let (formats, bits) = card.split();
+        let meant = formats.iter().find_map(|token| self.people.holding(token));
+        meant.into_iter().chain(bits.and_then(|token| self.people.holding(token)))
     }
 
     /// As if this person had shown a card that is in order, or this credential of theirs, whatever its medium;
@@ -227,7 +238,7 @@ impl Permissions {
     pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
         let card = request.companion?;
         let mut found = None;
-        for credential in card.as_slice().iter().filter_map(|token| self.people.holding(token)) {
+        for credential in self.known(card) {
             let alone = Request { pin: None, companion: None, ..*request };
             let subject = self.subject(credential, &alone, None);
             let judged = self.judge_subject(&subject, Some(credential));

@@ -10,10 +10,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Known, Permissions, SetVersion, calendar,
     people::{self, CredentialCell, GroupCell, Life, Numbers, PersonCell},
-    shared::Hash,
     rules::{Gate, RULES_MAX, RuleBody, Rules},
+    shared::Hash,
 };
 use crate::domain::{
+    card_format::CardFormats,
     ids::{DoorIx, Id},
     record::{self, Effect, Record, Token},
 };
@@ -27,6 +28,7 @@ pub(super) struct Draft {
     rules: bool,
     operators: bool,
     site: bool,
+    card_formats: bool,
     /// Something went that records of the site may name.
     gone: bool,
     /// Groups and persons that something may miss now.
@@ -52,6 +54,7 @@ impl Draft {
             rules: false,
             operators: false,
             site: false,
+            card_formats: false,
             gone: false,
             groups: Vec::new(),
             persons: Vec::new(),
@@ -78,6 +81,7 @@ impl Draft {
             }
             other => {
                 self.site = true;
+                self.card_formats |= matches!(other, Record::CardFormat(_));
                 Arc::make_mut(&mut self.set.site).insert(id, other)
             }
         }
@@ -125,6 +129,7 @@ impl Draft {
             _ => {
                 if self.set.site.has(kind, id) {
                     self.site = true;
+                    self.card_formats |= kind == "card_format";
                     Arc::make_mut(&mut self.set.site).remove(kind, id);
                 }
             }
@@ -289,6 +294,9 @@ impl Draft {
         if self.rules || self.calendar.any() {
             let Permissions { rule_bodies, calendar, places, .. } = &self.set;
             self.set.rules = Arc::new(Rules::new(rule_bodies, calendar, places));
+        }
+        if self.card_formats {
+            self.set.card_formats = Arc::new(CardFormats::new(&self.set.site.card_formats));
         }
         Ok(Permissions { version, present: true, ..self.set })
     }

@@ -14,6 +14,7 @@ use super::{
     rules::{Gate, RuleBody},
 };
 use crate::domain::{
+    card_format::{Fit, Tried},
     event::DenialReason,
     ids::Id,
     record::{Authentication, CredentialState, Effect, Medium},
@@ -60,9 +61,14 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TriedFormat {
     pub format: String,
+    /// Whether the read is a card of this format, and why not.
+    pub fit: Fit,
     /// The credential that has this token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
+    /// It counts for nothing: a format that is asked about earlier is known to the set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed_over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -170,21 +176,23 @@ impl Check {
 }
 
 impl Permissions {
-    /// `formats` are the names of the formats that the tokens of the read stand for, in their order.
-    pub fn explain(&self, request: &Request<'_>, formats: &[Id]) -> Explanation {
+    /// `formats` are those that were tried; the tokens of the read stand for those that fit, in their order.
+    pub fn explain(&self, request: &Request<'_>, formats: &[Tried]) -> Explanation {
         let companion = self.companion_of(request);
-        let mut candidates = Vec::new();
+        let known = || self.known(request.card).filter(|_| self.present);
+        let mut tokens = request.card.as_slice().iter();
         let mut tried = Vec::new();
-        for (number, token) in request.card.as_slice().iter().enumerate() {
-            let found = self.people.holding(token).filter(|_| self.present);
-            let credential = found.and_then(|cell| self.people.credentials.name(cell.credential)).cloned();
-            let format = formats.get(number).map_or_else(|| "token".to_owned(), Id::to_string);
-            tried.push(TriedFormat { format, credential });
-            if let Some(cell) = found {
-                let subject = self.subject(cell, request, companion);
-                candidates.extend(self.candidate(&subject, Some(cell)));
-            }
+        let unnamed = formats.is_empty().then(|| ("token".to_owned(), Fit::Fits));
+        for (format, fit) in formats.iter().map(|tried| (tried.format.to_string(), tried.fit)).chain(unnamed) {
+            let token = if fit == Fit::Fits { tokens.next() } else { None };
+            let found = token.and_then(|token| self.people.holding(token)).filter(|_| self.present);
+            let at = found.map(|cell| cell.credential);
+            let credential = at.and_then(|at| self.people.credentials.name(at)).cloned();
+            let passed_over = at.is_some_and(|at| known().all(|cell| cell.credential != at));
+            tried.push(TriedFormat { format, fit, credential, passed_over });
         }
+        let candidate = |cell| self.candidate(&self.subject(cell, request, companion), Some(cell));
+        let candidates = known().filter_map(candidate).collect();
         self.explained(request.target, request.now, self.judge(request), tried, candidates)
     }
 

@@ -349,8 +349,8 @@ impl<'a> RuleJudge<'a> {
 
     /// Compiling leaves no dangling schedule; were there one, it would deny.
     fn schedule_holds(&mut self, schedule: ScheduleIx, doubt: bool) -> bool {
-        let Permissions { rules, zone, .. } = self.set;
-        let local = self.local.get_or_insert_with(|| LocalTime::at(self.subject.now.wall, zone));
+        let Permissions { rules, clock, .. } = self.set;
+        let local = self.local.get_or_insert_with(|| clock.at(self.subject.now.wall));
         rules.schedule(schedule).map_or(doubt, |schedule| schedule.holds(local))
     }
 

@@ -47,10 +47,12 @@ use self::{
     rules::{RuleBodies, Rules},
 };
 use super::{
+    card_format::CardFormats,
     event::Refusal,
     ids::Id,
     operator::{Authority, Targets},
     record::Record,
+    schedule::Clock,
     time::Now,
     topology::Topology,
 };
@@ -70,7 +72,7 @@ pub struct Permissions {
     version: SetVersion,
     /// False before the first set: then nobody is known and nothing is granted.
     present: bool,
-    zone: TimeZone,
+    clock: Arc<Clock>,
     places: Places,
     people: People,
     rule_bodies: Arc<RuleBodies>,
@@ -79,6 +81,8 @@ pub struct Permissions {
     rules: Arc<Rules>,
     operators: Arc<Operators>,
     site: Arc<SiteRecords>,
+    /// Made of `site`.
+    card_formats: Arc<CardFormats>,
 }
 
 impl Permissions {
@@ -91,7 +95,7 @@ impl Permissions {
         Permissions {
             version: SetVersion::default(),
             present: false,
-            zone,
+            clock: Arc::new(Clock::new(&zone)),
             places,
             people: People::default(),
             rule_bodies: Arc::default(),
@@ -99,6 +103,7 @@ impl Permissions {
             rules: Arc::default(),
             operators: Arc::default(),
             site: Arc::default(),
+            card_formats: CardFormats::built_in(),
         }
     }
 
@@ -135,8 +140,13 @@ impl Permissions {
         &self.site
     }
 
+    /// How reads are understood: the set's formats, and those that are built in.
+    pub fn card_formats(&self) -> &CardFormats {
+        &self.card_formats
+    }
+
     pub fn zone(&self) -> &TimeZone {
-        &self.zone
+        self.clock.zone()
     }
 
     pub fn operator(&self, operator: &Id) -> Option<&Authority> {

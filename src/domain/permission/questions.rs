@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{Floors, Permissions};
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     ids::Id,
     record::Token,
-    schedule::{LocalTime, Schedule},
+    schedule::Schedule,
     time::{ClockTrust, Now, Wall},
 };
 
@@ -19,18 +19,18 @@ impl Permissions {
 
     /// `None`: there is no such schedule.
     pub fn schedule_holds(&self, id: &Id, at: Wall) -> Option<bool> {
-        Some(self.calendar.schedule(id)?.holds(&LocalTime::at(at, &self.zone)))
+        Some(self.calendar.schedule(id)?.holds(&self.clock.at(at)))
     }
 
     /// When the answer to [`schedule_holds`](Self::schedule_holds) changes next. `None`: there is no such
     /// schedule, or nothing changes within nine years.
     pub fn schedule_next_change(&self, id: &Id, after: Wall) -> Option<Wall> {
-        self.calendar.schedule(id)?.next_change(after, &self.zone)
+        self.calendar.schedule(id)?.next_change(after, self.zone())
     }
 
     /// Whether the site's date is one of this holiday's. `None`: there is no such holiday.
     pub fn holiday_on(&self, id: &Id, at: Wall) -> Option<bool> {
-        let date = self.zone.to_datetime(at.timestamp()).date();
+        let date = self.zone().to_datetime(at.timestamp()).date();
         Some(self.calendar.holiday(id)?.falls_on(date))
     }
 
@@ -40,10 +40,9 @@ impl Permissions {
         self.people.credential(at).map(|cell| cell.token)
     }
 
-    /// Whose card this is: of the first of its forms that the set knows.
+    /// Whose card this is.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
-        let mut held = card.as_slice().iter().filter_map(|token| self.people.holding(token));
-        held.find_map(|cell| self.people.persons.name(cell.person))
+        self.known(card).find_map(|cell| self.people.persons.name(cell.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {

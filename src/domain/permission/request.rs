@@ -2,7 +2,7 @@
 //! Invariant: a question that leaves something out asks for no more than a card can give.
 
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     ids::DoorIx,
     record::{ClockFallback, Token, WhenStale},
     time::Now,

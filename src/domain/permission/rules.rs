@@ -158,7 +158,8 @@ impl Rules {
         };
         let here = here.unwrap_or_default();
         let direct = self.direct.rank(person).map_or(&[][..], |rank| self.by_direct.of(rank as u32));
-        let mut concerning = Concerning { rules: self, groups, direct, here, few: [RuleWord::default(); FEW], found: 0 };
+        let mut concerning =
+            Concerning { rules: self, groups, direct, here, few: [RuleWord::default(); FEW], found: 0 };
         for word in groups.iter().flat_map(|group| self.by_group.of(*group)).chain(direct) {
             let bits = here.get(word.at as usize).map_or(0, |here| here & word.bits);
             if bits != 0 {

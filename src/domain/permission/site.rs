@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
+    card_format,
     ids::Id,
     locker::BACKUP_CODES_MAX,
     record::{
-        Area, AutoOpen, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit, Partition,
-        Record, SystemEvent, Trigger,
+        Area, AutoOpen, CardFormat, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit,
+        Partition, Record, SystemEvent, Trigger,
     },
     system_event,
 };
@@ -25,6 +26,7 @@ pub struct SiteRecords {
     pub floor_groups: BTreeMap<Id, FloorGroup>,
     pub interlocks: BTreeMap<Id, Interlock>,
     pub emergency_cards: BTreeMap<Id, EmergencyCard>,
+    pub card_formats: BTreeMap<Id, CardFormat>,
     pub door_policies: BTreeMap<Id, DoorPolicy>,
     pub locker_contracts: BTreeMap<Id, LockerContract>,
 }
@@ -51,6 +53,7 @@ impl SiteRecords {
             Record::FloorGroup(body) => self.floor_groups.insert(id, body).is_none(),
             Record::Interlock(body) => self.interlocks.insert(id, body).is_none(),
             Record::EmergencyCard(body) => self.emergency_cards.insert(id, body).is_none(),
+            Record::CardFormat(body) => self.card_formats.insert(id, body).is_none(),
             Record::DoorPolicy(body) => self.door_policies.insert(id, body).is_none(),
             Record::LockerContract(body) => self.locker_contracts.insert(id, body).is_none(),
             _ => false,
@@ -67,6 +70,7 @@ impl SiteRecords {
             "floor_group" => self.floor_groups.contains_key(id),
             "interlock" => self.interlocks.contains_key(id),
             "emergency_card" => self.emergency_cards.contains_key(id),
+            "card_format" => self.card_formats.contains_key(id),
             "door_policy" => self.door_policies.contains_key(id),
             "locker_contract" => self.locker_contracts.contains_key(id),
             _ => false,
@@ -84,6 +88,7 @@ impl SiteRecords {
             "floor_group" => drop(self.floor_groups.remove(id)),
             "interlock" => drop(self.interlocks.remove(id)),
             "emergency_card" => drop(self.emergency_cards.remove(id)),
+            "card_format" => drop(self.card_formats.remove(id)),
             "door_policy" => drop(self.door_policies.remove(id)),
             "locker_contract" => drop(self.locker_contracts.remove(id)),
             _ => {}
@@ -142,6 +147,7 @@ impl SiteRecords {
             }
         }
         system_event::check(&self.system_events, &self.partitions, fault);
+        card_format::check(&self.card_formats, fault);
         self.check_policies(fault);
         self.check_units(fault);
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{
-    credential::{CardTokens, decode},
+    card_format::{CardFormats, CardTokens},
     event::DenialReason,
     fieldbus::RawCard,
     ids::DoorIx,
@@ -239,7 +239,7 @@ fn with_an_untrusted_clock_a_date_limit_cannot_be_judged() {
 
 /// Tokens that tell the texts apart by their first letter.
 fn by_letter(raw: RawCard) -> CardTokens {
-    decode(raw).tokens(|text| if text.starts_with("h10301") { token(1) } else { token(2) })
+    CardFormats::built_in().read(raw).tokens(|text| if text.starts_with("h10301") { token(1) } else { token(2) })
 }
 
 const WELL_FORMED: RawCard = RawCard { bits: 26, value: 0x2f6_23ae };
@@ -260,6 +260,75 @@ fn a_read_with_bad_parity_matches_by_its_bits_and_never_by_its_number() {
     assert_eq!(impossible, Decision::unattributed(DenialReason::BadFormat));
 }
 
+/// Under `first` and `second` in the set, an ambiguous card of 37 bits is who?
+fn meant(first: serde_json::Value, second: serde_json::Value) -> (Decision, Explanation) {
+    let mut records = json!([
+        rule("r1", "allow", None),
+        { "kind": "person", "id": "bob", "body": { "groups": ["staff"] } },
+        { "kind": "credential", "id": "first", "body": { "person": "ada", "token": token(5) } },
+        { "kind": "credential", "id": "second", "body": { "person": "bob", "token": token(6) } }
+    ]);
+    let list = records.as_array_mut().unwrap();
+    for (id, change) in [("first", first), ("second", second)] {
+        let at = list.iter().position(|record| record["id"] == id).unwrap();
+        match change {
+            serde_json::Value::Null => drop(list.remove(at)),
+            change => list[at]["body"].as_object_mut().unwrap().extend(change.as_object().unwrap().clone()),
+        }
+    }
+    let set = set(records);
+    let reading = set.card_formats().read(RawCard { bits: 37, value: 0x10_0004_0000 });
+    let tokens = reading.tokens(|text| match text.split(':').next() {
+        Some("h10302") => token(5),
+        Some("h10304") => token(6),
+        _ => token(7),
+    });
+    let request = Request::card(&tokens, Target::Door(FRONT), now(NOON));
+    (set.judge(&request).cloned(), set.explain(&request, &reading.tried()))
+}
+
+#[test]
+fn of_several_formats_the_first_in_their_order_under_which_a_credential_is_known_is_meant() {
+    let credential = |decision: &Decision| match decision {
+        Decision::Granted { credential, .. } | Decision::Denied { credential, .. } => credential.clone(),
+    };
+    let (decision, told) = meant(json!({}), json!({ "state": "stolen" }));
+    assert!(decision.is_granted() && credential(&decision) == Some(id("first")), "{decision:?}");
+    let seen: Vec<_> =
+        told.formats.iter().map(|f| (f.format.as_str(), f.credential.is_some(), f.passed_over)).collect();
+    assert_eq!(seen, [("h10302", true, false), ("h10304", true, true), ("raw", false, false)]);
+    assert_eq!(told.candidates.len(), 1);
+    let (decision, _) = meant(json!({ "state": "stolen" }), json!({}));
+    assert!(!decision.is_granted() && credential(&decision) == Some(id("first")), "{decision:?}");
+    let (decision, told) = meant(json!(null), json!({}));
+    assert!(decision.is_granted() && credential(&decision) == Some(id("second")), "{decision:?}");
+    assert!(!told.formats[1].passed_over);
+    // The set's own order turns it round.
+    let first = json!([{ "kind": "card_format", "id": "h10304", "body": {
+        "bits": 37, "order": 1, "facility": { "first": 1, "bits": 16 }, "number": { "first": 17, "bits": 19 }
+    }}]);
+    let set = set(first);
+    let reading = set.card_formats().read(RawCard { bits: 37, value: 0x10_0004_0000 });
+    assert_eq!(reading.evidence().formats[0], id("h10304"));
+}
+
+#[test]
+fn a_set_with_a_format_that_cannot_be_is_refused_and_a_delta_brings_and_takes_formats() {
+    let format = |bits: u16| {
+        let record = json!({ "bits": bits, "number": { "first": 0, "bits": 24 } });
+        Record::CardFormat(serde_json::from_value(record).unwrap())
+    };
+    let set = set(json!([]));
+    let put = |bits| Change::Put(id("works"), Box::new(format(bits)));
+    let faults = set.apply([put(20)], SetVersion::default()).unwrap_err();
+    assert_eq!(faults, ["card_format works: number: expected bits from 0 to 19, and at least one"]);
+    let with = set.apply([put(24)], SetVersion::default()).unwrap();
+    let read = |set: &Permissions| set.card_formats().read(RawCard { bits: 24, value: 77 }).texts();
+    assert_eq!(read(&with), ["works:77", "raw:24:00004d"]);
+    let without = with.apply([Change::Delete(id("card_format"), id("works"))], SetVersion::default()).unwrap();
+    assert_eq!(read(&without), ["raw:24:00004d"]);
+}
+
 #[test]
 fn a_card_enrolled_twice_is_refused_if_either_enrolment_is() {
     for (number_state, bits_state, expected) in [
@@ -274,7 +343,9 @@ fn a_card_enrolled_twice_is_refused_if_either_enrolment_is() {
             { "kind": "credential", "id": "bits", "body": { "person": "ada", "token": token(2), "state": bits_state } },
             { "kind": "credential", "id": "number", "body": { "person": "bob", "token": token(3), "state": number_state } }
         ]));
-        let card = decode(WELL_FORMED).tokens(|text| if text.starts_with("h10301") { token(3) } else { token(2) });
+        let card = CardFormats::built_in()
+            .read(WELL_FORMED)
+            .tokens(|text| if text.starts_with("h10301") { token(3) } else { token(2) });
         match (set.decide(&card, FRONT, now(NOON)), expected) {
             (Decision::Granted { credential, extended, .. }, None) => {
                 assert_eq!((credential, extended), (Some(id("number")), true));

@@ -4,10 +4,11 @@
 //! references between records are checked when the set is compiled.
 //!
 //! `person` people and what they carry, `rule` who may pass where, `schedule` when, `place` what belongs
-//! together, `automatic` what doors do by themselves, `system_event` when-then, `locker` key lockers,
+//! together, `card_format` how cards are read, `automatic` what doors do by themselves, `system_event` when-then, `locker` key lockers,
 //! `operator` who may command, `text` the textual forms.
 
 mod automatic;
+mod card_format;
 mod locker;
 mod operator;
 mod person;
@@ -21,11 +22,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    automatic::*, locker::*, operator::*, person::*, place::*, rule::*, schedule::*, system_event::*, text::*,
+    automatic::*, card_format::*, locker::*, operator::*, person::*, place::*, rule::*, schedule::*, system_event::*,
+    text::*,
 };
 
 /// Record kinds that this version understands; any other is kept and reported.
-pub const KNOWN_KINDS: [&str; 18] = [
+pub const KNOWN_KINDS: [&str; 19] = [
     "person",
     "credential",
     "group",
@@ -39,6 +41,7 @@ pub const KNOWN_KINDS: [&str; 18] = [
     "floor_group",
     "interlock",
     "emergency_card",
+    "card_format",
     "operator",
     "role",
     "organisation_unit",
@@ -62,6 +65,7 @@ pub enum Record {
     FloorGroup(FloorGroup),
     Interlock(Interlock),
     EmergencyCard(EmergencyCard),
+    CardFormat(CardFormat),
     Operator(Operator),
     Role(Role),
     OrganisationUnit(OrganisationUnit),
@@ -85,6 +89,7 @@ impl Record {
             Record::FloorGroup(_) => "floor_group",
             Record::Interlock(_) => "interlock",
             Record::EmergencyCard(_) => "emergency_card",
+            Record::CardFormat(_) => "card_format",
             Record::Operator(_) => "operator",
             Record::Role(_) => "role",
             Record::OrganisationUnit(_) => "organisation_unit",

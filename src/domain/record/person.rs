@@ -79,7 +79,8 @@ impl Credential {
 /// | text | for |
 /// |---|---|
 /// | `raw:{bits}:{hex}` | the bits as read; lower-case hex, ceil(bits/4) digits |
-/// | `h10301:{facility}:{number}` | a decoded card, in decimal |
+/// | `{format}:{facility}:{number}` | a card as a `card_format` reads it, such as `h10301:123:4567`; in decimal |
+/// | `{format}:{number}` | the same, where the format has no facility; a UID (`uid4:04a1b2c3`) in hex |
 /// | `pin:{digits}` | a PIN that is a credential by itself |
 /// | `pin:{person}:{digits}` | the PIN that goes with a card of that person |
 /// | `mobile:{id}` `plate:{plate}` `qr:{text}` | what such a reader delivers, byte for byte; plates in upper case without blanks |

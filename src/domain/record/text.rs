@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Date, MonthDay, TimeOfDay, Token};
+use super::{BitString, CardNumber, Date, MonthDay, TimeOfDay, Token};
 
 macro_rules! textual {
     ($type:ty, $pattern:expr, $parse:expr, $render:expr) => {
@@ -111,4 +111,24 @@ fn parse_token(text: &str) -> Result<Token, &'static str> {
 textual!(Token, "^[A-Za-z0-9_-]{43}$", parse_token, |token, f| {
     use base64::Engine as _;
     f.write_str(&base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token.0))
+});
+
+fn parse_card_number(text: &str) -> Result<CardNumber, &'static str> {
+    const EXPECTED: &str = "expected a number below 2^128 in decimal digits";
+    // The parser alone would also take a sign.
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).map(CardNumber).ok_or(EXPECTED)
+}
+
+textual!(CardNumber, "^[0-9]{1,39}$", parse_card_number, |number, f| write!(f, "{}", number.0));
+
+fn parse_bit_string(text: &str) -> Result<BitString, &'static str> {
+    const EXPECTED: &str = "expected 1 to 128 digits 0 and 1";
+    let digits = text.bytes().all(|b| matches!(b, b'0' | b'1'));
+    let bits = u16::try_from(text.len()).ok().filter(|bits| digits && (1..=128).contains(bits)).ok_or(EXPECTED)?;
+    Ok(BitString { bits, value: u128::from_str_radix(text, 2).map_err(|_| EXPECTED)? })
+}
+
+textual!(BitString, "^[01]{1,128}$", parse_bit_string, |string, f| {
+    write!(f, "{:0width$b}", string.value, width = usize::from(string.bits))
 });

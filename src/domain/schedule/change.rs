@@ -50,7 +50,7 @@ impl Schedule {
 
     /// The dates from this one on that are not like any other of their weekday.
     fn special_dates(&self, from: Date) -> BTreeSet<Date> {
-        let single = self.dates.iter().map(|(date, _)| *date);
+        let single = self.dates.iter().filter_map(|(day, _)| Day::numbered(*day).date());
         let holidays = self.holidays.iter().flat_map(|rule| rule.holiday.dates_from(from));
         single.chain(holidays).filter(|date| *date >= from).collect()
     }
@@ -94,7 +94,7 @@ impl Schedule {
     /// Both ends of every interval that begins on this day.
     fn ends_on(&self, date: Date) -> impl Iterator<Item = u32> {
         let day = Day::of(date);
-        self.usual_on(&day).iter().copied().chain(self.on_date(date)).flat_map(|span| [span.from, span.to])
+        self.usual_on(&day).iter().copied().chain(self.on_date(day.number)).flat_map(|span| [span.from, span.to])
     }
 }
 
@@ -103,8 +103,16 @@ impl Holiday {
     fn dates_from(&self, from: Date) -> impl Iterator<Item = Date> {
         let years = (0..=YEARS_MAX).filter_map(move |ahead| from.year().checked_add(ahead));
         let yearly =
-            years.flat_map(|year| self.yearly.iter().filter_map(move |day| Date::new(year, day.month, day.day).ok()));
-        self.dates.iter().copied().chain(yearly)
+            years.flat_map(|year| self.yearly().filter_map(move |(month, day)| Date::new(year, month, day).ok()));
+        self.dates.iter().filter_map(|day| Day::numbered(*day).date()).chain(yearly)
+    }
+}
+
+impl Holiday {
+    /// Months and days of the recurring dates.
+    fn yearly(&self) -> impl Iterator<Item = (i8, i8)> {
+        let days = |days: u32| (1..=31i8).filter(move |day| days & super::day_bit(*day) != 0);
+        (0i8..).zip(self.yearly).flat_map(move |(month, of_month)| days(of_month).map(move |day| (month, day)))
     }
 }
 

@@ -4,11 +4,13 @@
 //! before midnight belongs to the day on which it began, whatever the next day is.
 
 mod change;
+mod clock;
 
 use std::sync::Arc;
 
 use jiff::{civil, tz::TimeZone};
 
+pub use self::clock::Clock;
 use super::{
     record::{self, DAY_MS, Interval, MonthDay, TimeOfDay, Weekday},
     time::Wall,
@@ -26,7 +28,11 @@ pub struct LocalTime {
 /// A civil day in the forms that schedules ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Day {
-    date: civil::Date,
+    /// Since 1970-01-01.
+    number: i32,
+    year: i16,
+    month: i8,
+    day: i8,
     /// 0 is Monday.
     weekday: u8,
 }
@@ -48,14 +54,45 @@ impl LocalTime {
     }
 }
 
+/// Days of the proleptic Gregorian calendar, counted from 1 March 0000 in eras of 400 years (H. Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms").
+const ERA_DAYS: i32 = 146_097;
+/// From 0000-03-01 to 1970-01-01.
+const EPOCH: i32 = 719_468;
+
 impl Day {
     fn of(date: civil::Date) -> Day {
-        Day { date, weekday: weekday_index(date.weekday()) }
+        let (year, month, day) = (i32::from(date.year()), i32::from(date.month()), i32::from(date.day()));
+        let year = year - i32::from(month <= 2);
+        let of_era = year.rem_euclid(400);
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+        Day::numbered(year.div_euclid(400) * ERA_DAYS + days - EPOCH)
     }
-}
 
-fn weekday_index(weekday: civil::Weekday) -> u8 {
-    weekday.to_monday_zero_offset().unsigned_abs()
+    /// Of a day that the calendar knows.
+    #[inline]
+    fn numbered(number: i32) -> Day {
+        let days = number + EPOCH;
+        let era = days.div_euclid(ERA_DAYS);
+        let of_era = days.rem_euclid(ERA_DAYS);
+        let years = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * years + years / 4 - years / 100);
+        let march_months = (5 * of_year + 2) / 153;
+        let month = if march_months < 10 { march_months + 3 } else { march_months - 9 };
+        Day {
+            number,
+            year: (years + era * 400 + i32::from(month <= 2)) as i16,
+            month: month as i8,
+            day: (of_year - (153 * march_months + 2) / 5 + 1) as i8,
+            // It was a Thursday.
+            weekday: (number + 3).rem_euclid(7) as u8,
+        }
+    }
+
+    fn date(self) -> Option<civil::Date> {
+        civil::Date::new(self.year, self.month, self.day).ok()
+    }
 }
 
 /// Half-open, in milliseconds since the midnight that begins its day; beyond [`DAY_MS`] is the next day.
@@ -82,23 +119,38 @@ fn span(from: TimeOfDay, to: TimeOfDay) -> Result<Span, String> {
 /// Which days a holiday record means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holiday {
-    dates: Box<[civil::Date]>,
-    yearly: Box<[MonthDay]>,
+    /// Their numbers, ascending.
+    dates: Box<[i32]>,
+    /// By month: a bit for each day of it.
+    yearly: [u32; 13],
 }
 
 impl Holiday {
     pub fn compile(record: &record::Holiday) -> Holiday {
-        let mut dates: Vec<_> = record.dates.iter().map(|date| date.0).collect();
+        let mut dates: Vec<_> = record.dates.iter().map(|date| Day::of(date.0).number).collect();
         dates.sort_unstable();
-        let mut yearly = record.yearly.clone();
-        yearly.sort_unstable();
-        Holiday { dates: dates.into(), yearly: yearly.into() }
+        let mut yearly = [0; 13];
+        for MonthDay { month, day } in &record.yearly {
+            if let Some(days) = usize::try_from(*month).ok().and_then(|month| yearly.get_mut(month)) {
+                *days |= day_bit(*day);
+            }
+        }
+        Holiday { dates: dates.into(), yearly }
     }
 
     pub fn falls_on(&self, date: civil::Date) -> bool {
-        self.dates.binary_search(&date).is_ok()
-            || self.yearly.binary_search(&MonthDay { month: date.month(), day: date.day() }).is_ok()
+        self.is_on(&Day::of(date))
     }
+
+    fn is_on(&self, day: &Day) -> bool {
+        let yearly = usize::try_from(day.month).ok().and_then(|month| self.yearly.get(month));
+        yearly.is_some_and(|days| days & day_bit(day.day) != 0) || self.dates.binary_search(&day.number).is_ok()
+    }
+}
+
+/// Nothing for what is no day of a month.
+fn day_bit(day: i8) -> u32 {
+    u32::try_from(day).ok().and_then(|day| 1u32.checked_shl(day)).unwrap_or_default()
 }
 
 /// What holds on a holiday in place of the weekday.
@@ -111,13 +163,17 @@ struct HolidayRule {
 /// A schedule record, compiled.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schedule {
-    weekly: [Box<[Span]>; 7],
-    /// Sorted by date.
-    dates: Box<[(civil::Date, Span)]>,
+    /// The n-th weekday's are `spans[weekly[n]..weekly[n + 1]]`.
+    spans: Box<[Span]>,
+    weekly: [u32; 8],
+    /// Sorted by the number of the day.
+    dates: Box<[(i32, Span)]>,
     /// In the record's order: the first that falls on a day decides that day.
     holidays: Box<[HolidayRule]>,
-    /// Whether any interval runs past midnight.
-    spills: bool,
+    /// By weekday, whether an interval of it runs past midnight.
+    spills: [bool; 7],
+    /// Whether one of a holiday or a single date does.
+    spills_otherwise: bool,
 }
 
 impl Schedule {
@@ -127,19 +183,14 @@ impl Schedule {
         holiday: impl Fn(&str) -> Option<Arc<Holiday>>,
         fault: &mut dyn FnMut(String),
     ) -> Schedule {
-        let mut spills = false;
-        let mut checked = |from, to, fault: &mut dyn FnMut(String)| {
-            let span = span(from, to).map_err(&mut *fault).ok()?;
-            spills |= span.to > DAY_MS;
-            Some(span)
-        };
-        let mut weekly: [Vec<Span>; 7] = Default::default();
+        let checked = |from, to, fault: &mut dyn FnMut(String)| span(from, to).map_err(fault).ok();
+        let mut days: [Vec<Span>; 7] = Default::default();
         for interval in &record.weekly {
             if interval.days.is_empty() {
                 fault("a weekly interval names no days".to_owned());
             }
             let Some(span) = checked(interval.from, interval.to, fault) else { continue };
-            for (index, spans) in weekly.iter_mut().enumerate() {
+            for (index, spans) in days.iter_mut().enumerate() {
                 if interval.days.iter().any(|day| day_index(*day) == index) {
                     spans.push(span);
                 }
@@ -147,7 +198,8 @@ impl Schedule {
         }
         let mut dates = Vec::new();
         for interval in &record.dates {
-            dates.extend(checked(interval.from, interval.to, fault).map(|span| (interval.date.0, span)));
+            let span = checked(interval.from, interval.to, fault);
+            dates.extend(span.map(|span| (Day::of(interval.date.0).number, span)));
         }
         dates.sort_unstable_by_key(|(date, span)| (*date, span.from));
         let mut holidays = Vec::new();
@@ -162,28 +214,55 @@ impl Schedule {
                 None => fault(format!("holiday {} does not exist", named.holiday)),
             }
         }
-        Schedule { weekly: weekly.map(Into::into), dates: dates.into(), holidays: holidays.into(), spills }
+        let mut weekly = [0; 8];
+        for (end, spans) in weekly.iter_mut().skip(1).zip((1..).map(|count| days.iter().take(count))) {
+            *end = spans.map(|spans| spans.len() as u32).sum();
+        }
+        let spills = |span: &Span| span.to > DAY_MS;
+        let mut special =
+            holidays.iter().flat_map(|rule: &HolidayRule| &rule.instead).chain(dates.iter().map(|(_, span)| span));
+        Schedule {
+            spills_otherwise: special.any(spills),
+            spills: days.each_ref().map(|spans| spans.iter().any(spills)),
+            spans: days.concat().into(),
+            weekly,
+            dates: dates.into(),
+            holidays: holidays.into(),
+        }
     }
 
+    #[inline]
     pub fn holds(&self, at: &LocalTime) -> bool {
-        self.holds_on(&at.today, at.millis) || (self.spills && self.holds_on(&at.yesterday, at.millis + DAY_MS))
+        self.holds_on(&at.today, at.millis)
+            || (self.spills_from(&at.yesterday) && self.holds_on(&at.yesterday, at.millis + DAY_MS))
+    }
+
+    /// Whether anything of this day can reach into the next.
+    fn spills_from(&self, day: &Day) -> bool {
+        self.spills_otherwise || self.spills.get(usize::from(day.weekday)).is_some_and(|spills| *spills)
     }
 
     fn holds_on(&self, day: &Day, millis: u32) -> bool {
         self.usual_on(day).iter().any(|span| span.contains(millis))
-            || self.on_date(day.date).any(|span| span.contains(millis))
+            || self.on_date(day.number).any(|span| span.contains(millis))
     }
 
     /// What the weekday, or the holiday in its place, gives.
     fn usual_on(&self, day: &Day) -> &[Span] {
-        let rule = self.holidays.iter().find(|rule| rule.holiday.falls_on(day.date));
-        let weekday = || self.weekly.get(usize::from(day.weekday)).map(|spans| &**spans).unwrap_or_default();
-        rule.map_or_else(weekday, |rule| &*rule.instead)
+        let rule = self.holidays.iter().find(|rule| rule.holiday.is_on(day));
+        rule.map_or_else(|| self.on_weekday(day.weekday), |rule| &*rule.instead)
     }
 
-    fn on_date(&self, date: civil::Date) -> impl Iterator<Item = Span> {
-        let first = self.dates.partition_point(|(other, _)| *other < date);
-        self.dates.iter().skip(first).take_while(move |(other, _)| *other == date).map(|(_, span)| *span)
+    fn on_weekday(&self, weekday: u8) -> &[Span] {
+        match self.weekly.get(usize::from(weekday)..usize::from(weekday) + 2) {
+            Some([from, to]) => self.spans.get(*from as usize..*to as usize).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    fn on_date(&self, day: i32) -> impl Iterator<Item = Span> {
+        let first = self.dates.partition_point(|(other, _)| *other < day);
+        self.dates.iter().skip(first).take_while(move |(other, _)| *other == day).map(|(_, span)| *span)
     }
 }
 

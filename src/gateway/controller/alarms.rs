@@ -111,6 +111,13 @@ impl Machine for Alarms {
         match happening {
             Happening::Start(kept) => self.restore(kept),
             Happening::Alarm(source, text) => self.raise(now, source, text, deeds),
+            Happening::Event(EventBody::TamperLineFaulted { board, input, trouble, .. }) => {
+                let source = AlarmSource::Line { board: board.clone(), input: input.clone(), trouble: *trouble };
+                self.raise(now, &source, None, deeds);
+            }
+            Happening::Event(EventBody::BoardDegraded { board, detail }) => {
+                self.raise(now, &AlarmSource::Board { board: board.clone() }, Some(detail), deeds);
+            }
             Happening::Order(Order { ticket, what: Task::AcknowledgeAlarm { alarm }, by, .. }) => {
                 self.acknowledge(*ticket, alarm, by.clone(), deeds);
             }

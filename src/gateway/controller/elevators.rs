@@ -116,7 +116,14 @@ impl Elevators {
                 }
                 return;
             }
-            BusReport::Card { .. } => return,
+            // What was chosen cannot be seen: nothing was.
+            BusReport::InputTrouble { input, .. } => {
+                if let Some((group, floor, _)) = self.inputs.get(&input).copied() {
+                    self.tell(now, group, ElevatorInput::Selected { floor, active: false }, deeds);
+                }
+                return;
+            }
+            BusReport::Card { .. } | BusReport::BoardDegraded { .. } => return,
             BusReport::Output { output, level, order } => {
                 (output, Box::new(move |floor| ElevatorInput::Relay { floor, level, order }))
             }

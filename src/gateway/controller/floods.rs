@@ -26,6 +26,7 @@ enum Source {
     Contact(Id),
     Rex(Id),
     Input(Id),
+    Line(Id, Id),
 }
 
 /// ```text
@@ -91,6 +92,9 @@ impl Floods {
             | EventBody::TamperCleared { input, .. }
             | EventBody::InputActivated { input }
             | EventBody::InputCleared { input } => Source::Input(input.clone()),
+            EventBody::TamperLineFaulted { board, input, .. } | EventBody::TamperLineRestored { board, input } => {
+                Source::Line(board.clone(), input.clone())
+            }
             _ => return None,
         })
     }
@@ -131,5 +135,6 @@ fn event(source: &Source, count: u64) -> EventBody {
         Source::Contact(door) => flapping(Some(door), None, FlappingInput::Contact),
         Source::Rex(door) => flapping(Some(door), None, FlappingInput::Rex),
         Source::Input(input) => flapping(None, Some(input), FlappingInput::Input),
+        Source::Line(_, input) => flapping(None, Some(input), FlappingInput::Line),
     }
 }

@@ -8,6 +8,7 @@ use super::machine::{Deeds, Happening, Machine, View};
 use crate::domain::{
     event::EventBody,
     field::{FieldConfig, InputKind, NodeInput},
+    fieldbus::BusReport,
     ids::InputRef,
     kept::{Kept, Standing},
     time::Now,
@@ -38,14 +39,29 @@ impl Machine for NodeInputs {
                 }
             }
             Happening::Input(input, energised) => {
-                let found = self.routes.get(&input).and_then(|at| self.inputs.get_mut(*at));
-                let Some((config, was)) = found else { return };
-                let active = energised == config.active_value;
-                if std::mem::replace(was, active) != active {
-                    deeds.event(told(config, active));
+                self.sensed(input, |config| energised == config.active_value, deeds);
+            }
+            // A line that says nothing is not one that says that all is well. Of a general input nobody knows
+            // which of its states is the good one: it stays as it was.
+            Happening::Bus(BusReport::InputTrouble { input, .. }) => {
+                let guards = |config: &NodeInput| matches!(config.kind, InputKind::Power | InputKind::Tamper);
+                if self.routes.get(input).and_then(|at| self.inputs.get(*at)).is_some_and(|(config, _)| guards(config))
+                {
+                    self.sensed(*input, |_| true, deeds);
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl NodeInputs {
+    fn sensed(&mut self, input: InputRef, active: impl Fn(&NodeInput) -> bool, deeds: &mut Deeds) {
+        let found = self.routes.get(&input).and_then(|at| self.inputs.get_mut(*at));
+        let Some((config, was)) = found else { return };
+        let active = active(config);
+        if std::mem::replace(was, active) != active {
+            deeds.event(told(config, active));
         }
     }
 }

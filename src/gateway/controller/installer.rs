@@ -77,8 +77,11 @@ impl Installer {
 
     fn hear(&mut self, now: Now, report: &BusReport, deeds: &mut Deeds) {
         let board = match report {
-            BusReport::BoardUp { board } | BusReport::BoardLost { board, .. } | BusReport::Card { board, .. } => *board,
-            BusReport::Input { input, .. } => input.board,
+            BusReport::BoardUp { board }
+            | BusReport::BoardLost { board, .. }
+            | BusReport::BoardDegraded { board, .. }
+            | BusReport::Card { board, .. } => *board,
+            BusReport::Input { input, .. } | BusReport::InputTrouble { input, .. } => input.board,
             BusReport::Output { output, .. }
             | BusReport::OutputMismatch { output, .. }
             | BusReport::OrderExpired { output, .. }
@@ -90,6 +93,7 @@ impl Installer {
             BusReport::BoardUp { .. } => points.board(true),
             BusReport::BoardLost { .. } => points.board(false),
             BusReport::Input { input, energised } => points.input(input.input, *energised),
+            BusReport::InputTrouble { input, trouble } => points.trouble(input.input, *trouble),
             BusReport::Output { output, level, .. } | BusReport::OutputMismatch { output, level } => {
                 points.output(output.output, *level);
             }
@@ -141,6 +145,10 @@ impl Installer {
     fn asked(&mut self, now: Now, view: &View<'_>, question: &Question, deeds: &mut Deeds) {
         let answer = match &question.ask {
             Ask::Points {} => Answer::Points(self.snapshot(now.mono, view)),
+            // Whoever keeps the keys answers these.
+            Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } => {
+                Answer::Refused { message: "the doors know no keys".to_owned() }
+            }
             Ask::Mode { minutes } => self.set_mode(now.mono, *minutes, question.uid, deeds),
             Ask::Pulse { board, output, pulse_ms } => {
                 match self.pulse(now, question, (board, output), *pulse_ms, deeds) {

@@ -13,7 +13,8 @@ use crate::{
         elevator::Ride,
         event::{Actor, AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
-        ids::{DoorIx, Id, InputRef},
+        ids::{DoorIx, Id, InputRef, ReaderIx},
+        indication::Indication,
         installer::Answer,
         kept::{Kept, KeptKey, PinOwner},
         order::{Order, Progress, Task},
@@ -81,6 +82,8 @@ pub enum Happening<'a> {
     Event(&'a EventBody),
     /// Something was presented at a reader: at a door, in a cab, at a cabinet.
     Read(&'a CardRead),
+    /// Whoever stands at this reader is asked for what they lack.
+    Asked(ReaderIx, DenialReason),
     /// The status of this door changed.
     Door(DoorIx),
     /// A `door.close` was taken at this door: what was delayed there before it is cancelled.
@@ -143,6 +146,8 @@ pub enum Deed {
     UnkeepAll(Vec<KeptKey>),
     /// Its status changed.
     Changed(Thing),
+    /// Whoever stands at this reader is asked for what they lack: told to all.
+    Asked(ReaderIx, DenialReason),
     /// To the question of the installer with this number.
     Answer(u64, Answer),
 }
@@ -207,6 +212,11 @@ pub trait Machine: std::fmt::Debug {
 
     /// Its relays, complete.
     fn desired(&self, _now: Mono, _out: &mut Vec<Desired>) {}
+
+    /// What each reader shows, and a number that is another one whenever it changed.
+    fn indications(&self) -> Option<(&[Indication], u64)> {
+        None
+    }
 
     /// After [`Happening::Stop`]: its relays are where they are to stay.
     fn stopped(&self) -> bool {

@@ -2,7 +2,7 @@
 //! they are made of; must never hold their state.
 
 use super::{
-    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, inputs::NodeInputs,
+    alarms::Alarms, auto_open::AutoOpenMachine, elevators::Elevators, entry::Entry, faces::Faces, inputs::NodeInputs,
     installer::Installer, interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs,
     system_events::SystemEvents,
 };
@@ -21,5 +21,6 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::<Alarms>::default(),
         Box::<SystemEvents>::default(),
         Box::new(Installer::new(config)),
+        Box::<Faces>::default(),
     ]
 }

@@ -7,6 +7,7 @@ mod alarms;
 mod auto_open;
 mod elevators;
 mod entry;
+mod faces;
 mod floods;
 mod inputs;
 mod installer;
@@ -45,8 +46,9 @@ use crate::{
         cloud::CloudState,
         door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, Effects, OrderEnd},
         event::{Event, EventBody, Refusal},
-        fieldbus::{BoardConfig, BusReport, CardRead},
+        fieldbus::{BoardConfig, BusReport, CardRead, LineTrouble},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
+        indication::Indication,
         kept::{Kept, KeptKey, PinOwner, Standing},
         order::{Order, OrderReport, Progress, Task},
         outputs::{Desired, Ticket},
@@ -188,7 +190,10 @@ impl Controller {
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
-            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false }).collect(),
+            readers: readers
+                .into_iter()
+                .map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false })
+                .collect(),
             credential_key,
             spare_cards,
             permissions,
@@ -284,6 +289,11 @@ impl Controller {
         &self.desired
     }
 
+    /// What each reader shows, by its position, and a number that is another one whenever that changed.
+    pub fn indications(&self) -> (&[Indication], u64) {
+        self.machines.iter().find_map(|machine| machine.indications()).unwrap_or_default()
+    }
+
     /// After [`Input::Stop`] or [`Input::Pause`]: every door's safe state has been read back.
     pub fn stopped(&self) -> bool {
         let machines = || self.machines_stay || self.machines.iter().all(|machine| machine.stopped());
@@ -340,6 +350,13 @@ impl Controller {
             BusReport::BoardUp { board } => return self.board_up(now, board, step),
             BusReport::BoardLost { board, detail } => return self.board_lost(now, board, &detail, step),
             BusReport::Input { input, energised } => return self.sense(now, input, energised, step),
+            BusReport::InputTrouble { input, trouble } => return self.trouble(now, input, trouble, step),
+            BusReport::BoardDegraded { board, detail } => {
+                if let Some(board) = self.routes.board(board).map(|routes| routes.id.clone()) {
+                    self.record(now, EventBody::BoardDegraded { board, detail }, step);
+                }
+                return;
+            }
             BusReport::Card { board, block, card } => {
                 if let Some(reader) = self.routes.reader(board, block) {
                     self.read_card(now, CardRead { reader, card }, step);
@@ -364,7 +381,42 @@ impl Controller {
         }
     }
 
+    /// A supervised line is short, cut or faulty. Whatever depends on it is not in its safe state: nobody knows
+    /// whether a door is closed, nobody asks to leave, and it burns.
+    fn trouble(&mut self, now: Now, input: InputRef, trouble: LineTrouble, step: &mut Step) {
+        let Some((board, point)) = self.routes.names(input) else { return };
+        let Some(route) = self.routes.input(input) else { return };
+        route.troubled = true;
+        let (name, roles) = (route.name.clone(), route.roles.clone());
+        let fire = roles.iter().any(|(_, role)| *role == Role::Fire) && !std::mem::replace(&mut route.fire, true);
+        let mut doors: Vec<Id> = roles.iter().filter_map(|(ix, _)| self.topology.door_id(*ix)).cloned().collect();
+        doors.dedup();
+        self.record(now, EventBody::TamperLineFaulted { board, input: point, trouble, doors }, step);
+        if fire {
+            self.record(now, EventBody::FireActivated { input: name }, step);
+        }
+        for (ix, role) in roles {
+            let input = match role {
+                Role::Contact => DoorInput::Contact(ContactState::Unknown),
+                Role::Rex => DoorInput::Rex(false),
+                Role::Fire => DoorInput::Fire(true),
+            };
+            self.tell(now, ix, input, step);
+        }
+    }
+
+    /// The line says on or off again.
+    fn line_speaks(&mut self, now: Now, input: InputRef, step: &mut Step) {
+        let Some((board, point)) = self.routes.names(input) else { return };
+        let was = self.routes.input(input).is_some_and(|route| std::mem::take(&mut route.troubled));
+        let standing = Standing::LineFault { board: board.clone(), input: point.clone() };
+        if was || self.standing.is_from_before(&standing) {
+            self.record(now, EventBody::TamperLineRestored { board, input: point }, step);
+        }
+    }
+
     fn sense(&mut self, now: Now, input: InputRef, energised: bool, step: &mut Step) {
+        self.line_speaks(now, input, step);
         let Some(route) = self.routes.input(input).filter(|route| !route.roles.is_empty()) else {
             return self.tell_machines(now, Happening::Input(input, energised), step);
         };
@@ -550,6 +602,7 @@ impl Controller {
                 Deed::Unkeep(key) => step.commit.writes.push(LedgerWrite::Unkept(key)),
                 Deed::KeepAll(all) => step.commit.writes.extend(all.into_iter().map(LedgerWrite::Kept)),
                 Deed::UnkeepAll(keys) => step.commit.writes.extend(keys.into_iter().map(LedgerWrite::Unkept)),
+                Deed::Asked(reader, lacks) => self.tell_machines(now, Happening::Asked(reader, lacks), step),
                 Deed::Changed(thing) => changed(step, thing),
                 Deed::Answer(number, answer) => step.answers.push((number, answer)),
             }

@@ -80,7 +80,10 @@ impl FreeOutputs {
                     found.ended(*ticket, OrderEnd::Unknown(detail.clone()), out);
                 }
             }
-            BusReport::Input { .. } | BusReport::Card { .. } => {}
+            BusReport::Input { .. }
+            | BusReport::InputTrouble { .. }
+            | BusReport::BoardDegraded { .. }
+            | BusReport::Card { .. } => {}
         }
     }
 

@@ -18,6 +18,13 @@ pub enum ReaderNews {
     Power {
         failed: bool,
     },
+    /// Its default key is accepted for a time.
+    Installing {
+        uid: u32,
+        minutes: u32,
+    },
+    /// It has a key of its own.
+    KeySet,
     /// It answered what a reader with its key does not answer.
     Distrusted(String),
 }
@@ -40,7 +47,6 @@ impl Controller {
         self.record(now, body, step);
     }
 
-
     pub(super) fn reader_news(&mut self, now: Now, reader: ReaderIx, news: ReaderNews, step: &mut Step) {
         let Some(slot) = self.readers.get_mut(reader.index()) else { return };
         let id = slot.binding.id.clone();
@@ -49,6 +55,11 @@ impl Controller {
                 let body = EventBody::ReaderDistrusted { reader: id, detail: detail.clone() };
                 return self.record(now, body, step);
             }
+            ReaderNews::Installing { uid, minutes } => {
+                let body = EventBody::ReaderInstallBegan { reader: id, uid: *uid, minutes: *minutes };
+                return self.record(now, body, step);
+            }
+            ReaderNews::KeySet => return self.record(now, EventBody::ReaderKeySet { reader: id }, step),
             ReaderNews::Tamper(active) => (std::mem::replace(&mut slot.tamper, *active), *active, part(&id, "tamper")),
             ReaderNews::Power { failed } => {
                 (std::mem::replace(&mut slot.power_failed, *failed), *failed, part(&id, "power"))

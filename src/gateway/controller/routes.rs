@@ -28,6 +28,10 @@ pub(super) struct BoardRoutes {
 pub(super) struct InputRoute {
     /// `BOARD/NAME`, as in the configuration.
     pub name: String,
+    /// Of the board's profile.
+    pub point: Id,
+    /// A supervised line that said neither on nor off when last heard of.
+    pub troubled: bool,
     pub roles: Vec<(DoorIx, Role)>,
     /// Of an input that is someone's fire input: whether it was active when last seen.
     pub fire: bool,
@@ -83,6 +87,12 @@ impl Routes {
         self.board(input.board)?.inputs.get_mut(usize::from(input.input))
     }
 
+    /// The board's, and the point's.
+    pub fn names(&self, input: InputRef) -> Option<(Id, Id)> {
+        let board = self.boards.get(input.board.index())?;
+        Some((board.id.clone(), board.inputs.get(usize::from(input.input))?.point.clone()))
+    }
+
     pub fn lock(&self, output: OutputRef) -> Option<DoorIx> {
         self.boards.get(output.board.index())?.locks.get(usize::from(output.output)).copied().flatten()
     }
@@ -98,7 +108,13 @@ impl Routes {
 
 impl BoardRoutes {
     fn new(board: &BoardConfig) -> BoardRoutes {
-        let input = |name: &Id| InputRoute { name: format!("{}/{name}", board.id), roles: Vec::new(), fire: false };
+        let input = |name: &Id| InputRoute {
+            name: format!("{}/{name}", board.id),
+            point: name.clone(),
+            troubled: false,
+            roles: Vec::new(),
+            fire: false,
+        };
         BoardRoutes {
             id: board.id.clone(),
             up: None,

@@ -23,6 +23,12 @@ fn turn(body: &EventBody) -> Option<(Standing, bool)> {
         EventBody::PowerLost { input }
         | EventBody::TamperActivated { input, .. }
         | EventBody::InputActivated { input } => (Standing::InputActive { input: input.clone() }, true),
+        EventBody::TamperLineFaulted { board, input, .. } => {
+            (Standing::LineFault { board: board.clone(), input: input.clone() }, true)
+        }
+        EventBody::TamperLineRestored { board, input } => {
+            (Standing::LineFault { board: board.clone(), input: input.clone() }, false)
+        }
         EventBody::PowerRestored { input }
         | EventBody::TamperCleared { input, .. }
         | EventBody::InputCleared { input } => (Standing::InputActive { input: input.clone() }, false),

@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use crate::domain::{
-    fieldbus::{BoardConfig, BusReport, InputAddress, OutputAddress},
+    fieldbus::{Bands, BoardConfig, BusReport, InputAddress, LineTrouble, OutputAddress},
     ids::{InputRef, OutputRef},
     outputs::Level,
     time::Mono,
 };
 
 use super::{
-    BusFault, Reply,
+    BusFault, Reply, Request,
     card::Card,
+    guard::Guard,
     output::Output,
     plan::{Group, Table, input_point, output_point, plan},
 };
@@ -47,9 +48,22 @@ struct Poll {
 struct Input {
     table: Table,
     address: u16,
-    bit: Option<u8>,
-    value: Option<bool>,
-    reported: Option<bool>,
+    what: Part,
+    value: Option<Sensed>,
+    reported: Option<Sensed>,
+    /// Trouble that was seen once: one read may have met the line just as it changed.
+    suspected: Option<LineTrouble>,
+}
+
+/// On or off, or why neither.
+type Sensed = Result<bool, LineTrouble>;
+
+/// What of its address an input is.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Bit,
+    OfWord(u8),
+    Word(Bands),
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +81,7 @@ pub struct Board {
     inputs: Vec<Input>,
     pub outputs: Vec<Output>,
     cards: Vec<CardSlot>,
+    guard: Option<Guard>,
     /// Transactions in a row without an answer.
     faults: u32,
     /// When the first of them began.
@@ -81,6 +96,8 @@ pub enum Chore {
     Poll(usize),
     /// Index of the card block, address to write zero to.
     Clear(usize, u16),
+    /// The watchdog is to be armed or fed.
+    Guard,
 }
 
 impl Board {
@@ -103,11 +120,16 @@ impl Board {
         });
         let inputs = config.profile.inputs.iter().map(|point| {
             let (table, address) = input_point(point.address);
-            let bit = match point.address {
-                InputAddress::InputRegisterBit { bit, .. } | InputAddress::HoldingRegisterBit { bit, .. } => Some(bit),
-                InputAddress::DiscreteInput(_) | InputAddress::Coil(_) => None,
+            let what = match point.address {
+                InputAddress::InputRegisterBit { bit, .. } | InputAddress::HoldingRegisterBit { bit, .. } => {
+                    Part::OfWord(bit)
+                }
+                InputAddress::InputRegister { bands, .. } | InputAddress::HoldingRegister { bands, .. } => {
+                    Part::Word(bands)
+                }
+                InputAddress::DiscreteInput(_) | InputAddress::Coil(_) => Part::Bit,
             };
-            Input { table, address, bit, value: None, reported: None }
+            Input { table, address, what, value: None, reported: None, suspected: None }
         });
         let outputs = (0_u16..)
             .zip(&config.profile.outputs)
@@ -123,6 +145,7 @@ impl Board {
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             cards: cards.collect(),
+            guard: Guard::new(&config),
             faults: 0,
             silent_since: None,
             hold_until: Mono::ZERO,
@@ -171,13 +194,14 @@ impl Board {
             let at = self.polls.iter().position(|poll| !poll.scanned)?;
             return Some((self.hold_until, Chore::Poll(at)));
         }
+        let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Chore::Guard));
         let polls = self.polls.iter().enumerate().map(|(at, poll)| (poll.due, Chore::Poll(at)));
         let clears = self
             .cards
             .iter()
             .enumerate()
             .filter_map(|(at, slot)| Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?))));
-        clears.chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
+        guard.chain(clears).chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
     }
 
     pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
@@ -190,7 +214,8 @@ impl Board {
             (!self.polls.is_empty()).then_some(self.hold_until)
         } else {
             let clears = self.cards.iter().filter(|slot| slot.card.clear_address().is_some()).map(|slot| slot.clear_at);
-            self.polls.iter().map(|poll| poll.due).chain(clears).min()
+            let guard = self.guard.iter().filter_map(Guard::due);
+            self.polls.iter().map(|poll| poll.due).chain(clears).chain(guard).min()
         };
         [outputs, lost, work].into_iter().flatten().min()
     }
@@ -209,6 +234,7 @@ impl Board {
         let was_up = self.link == Link::Up;
         if !was_up && self.polls.iter().all(|poll| poll.scanned) {
             self.link = Link::Up;
+            self.guard.iter_mut().for_each(Guard::board_up);
             out.push(BusReport::BoardUp { board: self.config.board });
         }
         self.answered(now);
@@ -222,9 +248,13 @@ impl Board {
             return;
         }
         for (input, point) in (0_u16..).zip(&mut self.inputs) {
-            if let Some(energised) = point.value.filter(|_| point.value != point.reported) {
-                point.reported = Some(energised);
-                out.push(BusReport::Input { input: InputRef { board: self.config.board, input }, energised });
+            if let Some(sensed) = point.value.filter(|_| point.value != point.reported) {
+                point.reported = Some(sensed);
+                let input = InputRef { board: self.config.board, input };
+                out.push(match sensed {
+                    Ok(energised) => BusReport::Input { input, energised },
+                    Err(trouble) => BusReport::InputTrouble { input, trouble },
+                });
             }
         }
         if !was_up {
@@ -237,12 +267,18 @@ impl Board {
     fn take_inputs(&mut self, group: &Group, reply: &Reply) {
         for point in self.inputs.iter_mut().filter(|point| group.covers(point.table, point.address)) {
             let at = usize::from(point.address - group.address);
-            point.value = match (reply, point.bit) {
-                (Reply::Bits(bits), None) => bits.get(at).copied(),
-                (Reply::Words(words), Some(bit)) => words.get(at).map(|word| word >> (bit & 15) & 1 == 1),
+            let sensed = match (reply, point.what) {
+                (Reply::Bits(bits), Part::Bit) => bits.get(at).copied().map(Ok),
+                (Reply::Words(words), Part::OfWord(bit)) => words.get(at).map(|word| Ok(word >> (bit & 15) & 1 == 1)),
+                (Reply::Words(words), Part::Word(bands)) => words.get(at).map(|word| bands.read(*word)),
                 _ => None,
+            };
+            let Some(sensed) = sensed else { continue };
+            let suspected = std::mem::replace(&mut point.suspected, sensed.err());
+            // Any trouble after trouble: which one may still change.
+            if sensed.is_ok() || suspected.is_some() || point.value.is_none() {
+                point.value = Some(sensed);
             }
-            .or(point.value);
         }
     }
 
@@ -277,6 +313,28 @@ impl Board {
             let level = level_in(output.point().address, reply, 0);
             output.found(now, level, out);
         }
+    }
+
+    /// Whether its outputs have to wait for the watchdog to be armed.
+    pub fn is_arming(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::is_arming)
+    }
+
+    pub fn guard_request(&self) -> Option<Request> {
+        self.guard.as_ref()?.request()
+    }
+
+    pub fn guard_written(&mut self, now: Mono) {
+        self.answered(now);
+        self.guard.iter_mut().for_each(|guard| guard.written(now));
+    }
+
+    /// The board lives, and has no such watchdog.
+    pub fn guard_refused(&mut self, now: Mono, detail: &str, out: &mut Vec<BusReport>) {
+        self.answered(now);
+        self.guard.iter_mut().for_each(Guard::refused);
+        let detail = format!("{detail}; its watchdog is not armed");
+        out.push(BusReport::BoardDegraded { board: self.config.board, detail });
     }
 
     /// The clearing of a card block was tried: look whether it worked.
@@ -351,6 +409,7 @@ impl Board {
 
     fn lose(&mut self, now: Mono, out: &mut Vec<BusReport>) {
         self.link = Link::Lost;
+        self.guard.iter_mut().for_each(Guard::board_lost);
         self.hold_until = self.hold_until.max(now);
         for poll in &mut self.polls {
             poll.scanned = false;
@@ -359,6 +418,7 @@ impl Board {
         for input in &mut self.inputs {
             input.value = None;
             input.reported = None;
+            input.suspected = None;
         }
         for slot in &mut self.cards {
             slot.card.reconnected();

@@ -43,6 +43,7 @@ enum Errand {
     ReadBack(usize),
     Poll(usize),
     Clear(usize),
+    Guard,
 }
 
 impl Bus {
@@ -106,6 +107,7 @@ impl Bus {
                     board.answered(now);
                     board.clear_tried(now, at);
                 }
+                Errand::Guard => board.guard_written(now),
                 Errand::Write(output) => {
                     board.answered(now);
                     if let Some(output) = board.outputs.get_mut(output) {
@@ -139,7 +141,7 @@ impl Bus {
     fn next_wish(&mut self, now: Mono, out: &mut Vec<BusReport>) -> Option<(usize, usize, Wish)> {
         let mut first: Option<(usize, usize, Wish)> = None;
         for (board_at, board) in self.boards.iter_mut().enumerate() {
-            if board.link() != Link::Up || !board.is_ready(now) {
+            if board.link() != Link::Up || !board.is_ready(now) || board.is_arming() {
                 continue;
             }
             for (output_at, output) in board.outputs.iter_mut().enumerate() {
@@ -172,7 +174,7 @@ impl Bus {
         let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
         let unit = board.config().unit;
         let Some(point) = board.outputs.get_mut(output) else { return Next::Idle { until: None } };
-        let request = point.request(wish.action);
+        let request = point.request(now, wish.action);
         let (errand, start_by) = match wish.action {
             Action::Write(level) => (Errand::Write(output), point.start_write(now, level, out)),
             Action::ReadBack => (Errand::ReadBack(output), None),
@@ -185,6 +187,10 @@ impl Bus {
         let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
         let unit = board.config().unit;
         let (request, errand) = match chore {
+            Chore::Guard => match board.guard_request() {
+                Some(request) => (request, Errand::Guard),
+                None => return Next::Idle { until: None },
+            },
             Chore::Clear(card, address) => (Request::WriteRegister { address, value: 0 }, Errand::Clear(card)),
             Chore::Poll(poll) => {
                 let Some(group) = board.group(poll) else { return Next::Idle { until: None } };
@@ -216,6 +222,9 @@ fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: 
         match fault {
             BusFault::TooLate => return output.write_not_sent(now, out),
             BusFault::Unreachable(_) => output.write_not_sent(now, out),
+            BusFault::Exception(1..=3) if output.sets_timer() => {
+                output.timer_unknown(now, &format!("{}: {fault}", flight.request), out);
+            }
             _ if refused => output.write_refused(now, &format!("{}: {fault}", flight.request), out),
             _ => output.write_unknown(),
         }
@@ -223,6 +232,7 @@ fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: 
     match flight.errand {
         _ if *fault == BusFault::TooLate => {}
         Errand::Write(_) if refused => board.answered(now),
+        Errand::Guard if refused => board.guard_refused(now, &format!("{}: {fault}", flight.request), out),
         Errand::Poll(poll) if refused && board.is_probe(poll) => board.poll_answered(now, poll, &Reply::Written, out),
         Errand::Poll(poll) if refused => board.poll_refused((flight.started, now), poll, fault, plan.timeout),
         Errand::Clear(card) => {
@@ -244,7 +254,9 @@ fn fitting(request: &Request, reply: Reply) -> Result<Reply, BusFault> {
         (Request::Read { table, count, .. }, Reply::Words(words)) => {
             !table.is_bits() && words.len() == usize::from(*count)
         }
-        (Request::WriteCoil { .. } | Request::WriteRegister { .. }, Reply::Written) => true,
+        (Request::WriteCoil { .. } | Request::WriteTimer { .. } | Request::WriteRegister { .. }, Reply::Written) => {
+            true
+        }
         _ => false,
     };
     if fits { Ok(reply) } else { Err(BusFault::Garbage("a reply of the wrong length".to_owned())) }

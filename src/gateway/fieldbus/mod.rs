@@ -19,6 +19,7 @@
 mod board;
 mod bus;
 mod card;
+mod guard;
 pub mod output;
 mod plan;
 #[cfg(test)]
@@ -56,6 +57,11 @@ pub enum Request {
         address: u16,
         on: bool,
     },
+    /// FC 5 with a time in place of the coil's value: the board's own timer.
+    WriteTimer {
+        address: u16,
+        count: u16,
+    },
     /// FC 6.
     WriteRegister {
         address: u16,
@@ -71,6 +77,7 @@ impl fmt::Display for Request {
                 write!(f, "reading {table}s {address} to {}", u32::from(address) + u32::from(count) - 1)
             }
             Request::WriteCoil { address, .. } => write!(f, "writing coil {address}"),
+            Request::WriteTimer { address, .. } => write!(f, "setting timer {address}"),
             Request::WriteRegister { address, .. } => write!(f, "writing holding register {address}"),
         }
     }

@@ -13,12 +13,13 @@
 //! starts, so an order that expired or failed has changed nothing here: the state before it stays until
 //! the controller sends another; the level driven is a function of (in force, now), so `until` ends by
 //! itself. Tickets rise, operators' and the node's own each for itself: one that is not higher than the
-//! highest seen is no new order.
+//! highest seen is no new order. A level that ends is written to the board's own timer, where it has one, so that
+//! it ends there too; the bus ends it to the millisecond by a write of its own all the same.
 
 use std::time::Duration;
 
 use crate::domain::{
-    fieldbus::{BusReport, OutputAddress, OutputPoint},
+    fieldbus::{BusReport, OutputAddress, OutputPoint, OutputTimer, TimerWrite},
     ids::OutputRef,
     outputs::{Desired, Level, Ticket},
     time::Mono,
@@ -32,6 +33,8 @@ const REWRITE_BACKOFF: Duration = Duration::from_millis(500);
 const REWRITE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// An output that cannot be read back is written anew this often, should its board have restarted.
 const REFRESH: Duration = Duration::from_secs(1);
+/// By so much more than two of its counts may a timer of the board end later than the level.
+const TIMER_SLACK: Duration = Duration::from_millis(300);
 /// Where a change without an order stands among those with one.
 const URGENCY: Duration = Duration::from_millis(500);
 
@@ -50,6 +53,14 @@ struct Written {
     level: Level,
     /// Its write is the one on the wire.
     in_flight: bool,
+}
+
+/// The board's timer, as it was set by the last write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Armed {
+    ends_at: Mono,
+    /// Where the level is to last longer than the timer can: when to set it anew.
+    again_at: Option<Mono>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +83,11 @@ pub struct Output {
     unverified: Option<Level>,
     /// What `unverified` was before the write on the wire, should that turn out never to have left.
     unverified_before: Option<Level>,
+    armed: Option<Armed>,
+    /// What `armed` was before the write on the wire.
+    armed_before: Option<Armed>,
+    /// The board knows no timer, whatever its profile says: plain writes do, and the bus ends them.
+    timer_refused: bool,
     /// The write was refused and counted: the read-back that follows counts nothing.
     refused: bool,
     reported: Option<Level>,
@@ -111,6 +127,9 @@ impl Output {
             seen: None,
             unverified: None,
             unverified_before: None,
+            armed: None,
+            armed_before: None,
+            timer_refused: false,
             refused: false,
             reported: None,
             target: None,
@@ -226,10 +245,52 @@ impl Output {
         let target = self.target?;
         let differs = self.seen != Some(target) || self.unverified.is_some_and(|level| level != target);
         if differs {
-            Some(self.retry_at)
-        } else {
-            (!self.point.reads_back).then_some(self.refresh_at.max(self.retry_at))
+            return Some(self.retry_at);
         }
+        let refresh = (!self.point.reads_back).then_some(self.refresh_at.max(self.retry_at));
+        let rearm = self.rearm_due().map(|at| at.max(self.retry_at));
+        [refresh, rearm].into_iter().flatten().min()
+    }
+
+    /// When the board's timer is to be set anew, for it would end the level in force too early or much too late.
+    /// One that is too short for the level is set again when half of it is over.
+    fn rearm_due(&self) -> Option<Mono> {
+        let desired = self.in_force.filter(|desired| self.target == Some(desired.level))?;
+        let timer = self.timer().filter(|timer| timer.address(desired.level).is_some())?;
+        match (desired.until.filter(|_| desired.rest != desired.level), self.armed) {
+            (None, None) => None,
+            (None, Some(_)) | (Some(_), None) => Some(Mono::ZERO),
+            (Some(until), Some(armed)) => {
+                let slack = timer.unit * 2 + TIMER_SLACK;
+                match armed.again_at.filter(|_| armed.ends_at < until) {
+                    Some(again_at) => Some(again_at),
+                    None => (armed.ends_at < until || armed.ends_at > until + slack).then_some(Mono::ZERO),
+                }
+            }
+        }
+    }
+
+    fn timer(&self) -> Option<&OutputTimer> {
+        self.point.timer.as_ref().filter(|_| !self.timer_refused)
+    }
+
+    /// How the write of a level that ends by itself is put to the board's timer.
+    fn timed(&self, now: Mono, level: Level) -> Option<(Request, Armed)> {
+        let desired = self.waiting.and_then(|waiting| waiting.desired).or(self.in_force)?;
+        let until = desired.until.filter(|until| *until > now)?;
+        if desired.level != level || desired.rest == level {
+            return None;
+        }
+        let timer = self.timer()?;
+        let address = timer.address(level)?;
+        let count = timer.count(until.since(now));
+        let ends_at = now + timer.lasts(count);
+        let request = match timer.write {
+            TimerWrite::Coil => Request::WriteTimer { address, count },
+            TimerWrite::Register => Request::WriteRegister { address, value: count },
+        };
+        let again_at = (ends_at < until).then(|| now + timer.longest() / 2);
+        Some((request, Armed { ends_at, again_at }))
     }
 
     /// A second write for an order that took no effect must not start after its deadline either.
@@ -259,7 +320,12 @@ impl Output {
         [expiry, until, write].into_iter().flatten().min()
     }
 
-    pub fn request(&self, action: Action) -> Request {
+    pub fn request(&self, now: Mono, action: Action) -> Request {
+        if let Action::Write(level) = action
+            && let Some((request, _)) = self.timed(now, level)
+        {
+            return request;
+        }
         match (action, self.point.address) {
             (Action::Write(level), OutputAddress::Coil(address)) => {
                 Request::WriteCoil { address, on: level.is_energised() }
@@ -279,6 +345,8 @@ impl Output {
         let (kept, overtaken) =
             std::mem::take(&mut self.written).into_iter().partition(|written| written.level == level);
         self.written = kept;
+        let armed = self.timed(now, level).map(|(_, armed)| armed);
+        self.armed_before = std::mem::replace(&mut self.armed, armed);
         for written in overtaken {
             self.unknown(written.ticket, "overtaken by a later state before it was read back", out);
         }
@@ -313,6 +381,7 @@ impl Output {
     /// Sent, but no proper answer: it may have happened.
     pub fn write_unknown(&mut self) {
         self.landed();
+        self.armed = None;
         if !self.point.reads_back {
             // No telling but by another echo: the level seen before is no longer known.
             self.seen = None;
@@ -322,6 +391,7 @@ impl Output {
     /// The request never left: as if it had not been tried.
     pub fn write_not_sent(&mut self, now: Mono, out: &mut Vec<BusReport>) {
         self.unverified = self.unverified_before.take();
+        self.armed = self.armed_before.take();
         let in_flight = self.written.iter().position(|written| written.in_flight);
         self.landed();
         // A rewrite that never left changes nothing for its order, whose first write did.
@@ -341,6 +411,20 @@ impl Output {
             self.fail(ticket, "overtaken by a later state before it was written", out);
         }
         self.retarget(now);
+    }
+
+    /// Whether the write on the wire sets the board's timer.
+    pub fn sets_timer(&self) -> bool {
+        self.armed.is_some()
+    }
+
+    /// The board knows no such timer. Nothing has happened: the order goes on by a plain write, in time or not
+    /// at all.
+    pub fn timer_unknown(&mut self, now: Mono, detail: &str, out: &mut Vec<BusReport>) {
+        self.timer_refused = true;
+        let detail = format!("{}: {detail}; the daemon alone ends its momentary levels", self.point.name);
+        out.push(BusReport::BoardDegraded { board: self.output.board, detail });
+        self.write_not_sent(now, out);
     }
 
     pub fn write_refused(&mut self, now: Mono, detail: &str, out: &mut Vec<BusReport>) {
@@ -427,6 +511,8 @@ impl Output {
         self.prior = None;
         self.seen = None;
         self.unverified = None;
+        self.armed = None;
+        self.timer_refused = false;
         self.refused = false;
         self.reported = None;
         self.attempts = 0;

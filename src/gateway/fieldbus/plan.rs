@@ -70,6 +70,8 @@ pub fn input_point(address: InputAddress) -> (Table, u16) {
         InputAddress::Coil(address) => (Table::Coil, address),
         InputAddress::InputRegisterBit { address, .. } => (Table::InputRegister, address),
         InputAddress::HoldingRegisterBit { address, .. } => (Table::HoldingRegister, address),
+        InputAddress::InputRegister { address, .. } => (Table::InputRegister, address),
+        InputAddress::HoldingRegister { address, .. } => (Table::HoldingRegister, address),
     }
 }
 

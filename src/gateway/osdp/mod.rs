@@ -6,6 +6,7 @@
 //! `panel` is the turns of all, `reader` the conversation with one, `keys` what it may be protected with, `news`
 //! what becomes known.
 
+mod feedback;
 mod keys;
 mod news;
 mod panel;
@@ -13,6 +14,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use feedback::{Means, commands as feedback_commands};
 pub use keys::{KeyRing, Protection, Scbk};
 pub use news::News;
 pub use panel::{LinePlan, Next, Panel};

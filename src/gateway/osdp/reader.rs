@@ -177,7 +177,10 @@ impl Conversation {
     }
 
     /// Other keys than before: the conversation begins anew with them.
-    pub fn protect(&mut self, now: Mono, protection: Protection) {
+    pub fn protect(&mut self, now: Mono, mut protection: Protection) {
+        if let Protection::Secure(keys) = &mut protection {
+            keys.install_until = keys.install_until.filter(|until| now < *until);
+        }
         if self.plan.protection == protection {
             return;
         }
@@ -370,6 +373,8 @@ impl Conversation {
     /// Sequence 0, and a handshake where one is due.
     fn anew(&mut self, now: Mono) {
         self.forget();
+        // A reader that was just given a key is most likely to have it.
+        self.attempt = 0;
         self.begins += 1;
         if self.begins > BEGINS_MAX {
             self.begins = 0;
@@ -402,5 +407,10 @@ fn same_thing(one: &Command, other: &Command) -> bool {
         Command::Output(controls) => controls.iter().map(|control| control.output).collect(),
         _ => Vec::new(),
     };
-    one.code() == other.code() && output(one) == output(other)
+    // A passing light must not be lost with a lasting one.
+    let passes = |command: &Command| match command {
+        Command::Led(controls) => controls.iter().any(|control| control.temporary.is_some()),
+        _ => false,
+    };
+    one.code() == other.code() && output(one) == output(other) && passes(one) == passes(other)
 }

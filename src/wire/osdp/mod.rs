@@ -2,11 +2,13 @@
 //! a reader, and the secure channel over them. Owns bytes only; must never know when to send (that is the
 //! panel's machine). Invariant: what was decoded passed its check, and, within a session, its MAC.
 //!
-//! `frame` delimits and checks, `command` and `reply` are the contents, `secure` is the session.
+//! `frame` delimits and checks, `command` and `reply` are the contents, `secure` is the session, `sealed` how a reader's
+//! key lies on the disk.
 
 pub mod command;
 pub mod frame;
 pub mod reply;
+pub mod sealed;
 pub mod secure;
 #[cfg(test)]
 pub(crate) mod testkit;

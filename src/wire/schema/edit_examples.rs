@@ -99,6 +99,22 @@ pub fn edits() -> Vec<(&'static str, &'static str, Value)> {
             ),
         ),
         (
+            "put_card_format",
+            "card_format.put",
+            put(
+                "works-28",
+                json!({
+                    "name": "Works, 28 bit", "bits": 28,
+                    "facility": { "first": 1, "bits": 8 }, "number": { "first": 9, "bits": 18 },
+                    "parity": [
+                        { "bit": 0, "parity": "even", "mask": "0111111111111100000000000000" },
+                        { "bit": 27, "parity": "odd", "mask": "0000000000000011111111111110" }
+                    ],
+                    "facility_ranges": [{ "from": "17", "to": "17" }]
+                }),
+            ),
+        ),
+        (
             "put_operator",
             "operator.put",
             put(

@@ -9,8 +9,9 @@ use crate::{
     domain::{
         operator,
         record::{
-            AccessRule, Area, AutoOpen, Credential, DoorPolicy, EmergencyCard, FloorGroup, Group, Holiday, Interlock,
-            KNOWN_KINDS, LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule, SystemEvent,
+            AccessRule, Area, AutoOpen, CardFormat, Credential, DoorPolicy, EmergencyCard, FloorGroup, Group, Holiday,
+            Interlock, KNOWN_KINDS, LockerContract, Operator, OrganisationUnit, Partition, Person, Role, Schedule,
+            SystemEvent,
         },
     },
     wire::{
@@ -324,7 +325,7 @@ fn command_rules(args: &[CommandArgs]) -> Map<String, Value> {
 }
 
 /// The kinds that this version understands.
-fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 18] {
+fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 19] {
     [
         ("person", of::<Person>(generator)),
         ("credential", of::<Credential>(generator)),
@@ -339,6 +340,7 @@ fn record_bodies(generator: &mut SchemaGenerator) -> [(&'static str, Value); 18]
         ("floor_group", of::<FloorGroup>(generator)),
         ("interlock", of::<Interlock>(generator)),
         ("emergency_card", of::<EmergencyCard>(generator)),
+        ("card_format", of::<CardFormat>(generator)),
         ("operator", of::<Operator>(generator)),
         ("role", of::<Role>(generator)),
         ("organisation_unit", of::<OrganisationUnit>(generator)),

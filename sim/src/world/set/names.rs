@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use latchd::{
-    domain::{credential, fieldbus::RawCard, ids::Id, record::Token},
+    domain::{card_format::CardFormats, fieldbus::RawCard, ids::Id, record::Token},
     wire::token::{CredentialKey, token},
 };
 
@@ -76,6 +76,6 @@ pub fn card_id(person: u64) -> Id {
 
 /// All that the daemon may find in the set for what was read, in its order.
 pub fn tokens_of(card: RawCard) -> (Vec<Token>, bool) {
-    let tokens = credential::decode(card).tokens(|text| token(&credential_key(), text));
+    let tokens = CardFormats::built_in().read(card).tokens(|text| token(&credential_key(), text));
     (tokens.as_slice().to_vec(), tokens.well_formed())
 }

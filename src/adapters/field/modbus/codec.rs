@@ -32,6 +32,10 @@ fn encode(request: &Request) -> Call<'static> {
         Request::Read { table: Table::HoldingRegister, address, count } => Call::ReadHoldingRegisters(address, count),
         Request::Read { table: Table::InputRegister, address, count } => Call::ReadInputRegisters(address, count),
         Request::WriteCoil { address, on } => Call::WriteSingleCoil(address, on),
+        // The client library writes a coil as on or off only: see `timer`.
+        Request::WriteTimer { address, count } => {
+            Call::Custom(5, [address.to_be_bytes(), count.to_be_bytes()].concat().into())
+        }
         Request::WriteRegister { address, value } => Call::WriteSingleRegister(address, value),
     }
 }

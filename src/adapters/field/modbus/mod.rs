@@ -7,6 +7,7 @@ mod codec;
 mod rtu;
 mod shared;
 mod tcp;
+mod timer;
 
 use crate::{
     config::site,

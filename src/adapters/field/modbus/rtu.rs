@@ -16,10 +16,10 @@ use crate::{
     adapters::field::serial_port::open_port,
     config::site::SerialPort,
     domain::time::Mono,
-    gateway::fieldbus::{BusFault, Reply, Transaction},
+    gateway::fieldbus::{BusFault, Reply, Request, Transaction},
 };
 
-use super::{codec, in_time, shared::Shared};
+use super::{codec, in_time, shared::Shared, timer};
 
 /// A port that could not be opened is tried again no sooner than this.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
@@ -58,7 +58,12 @@ impl RtuWire {
         if stream.lock().clear(ClearBuffer::Input).is_err() {
             return Err(BusFault::Unreachable(format!("{}: the port is gone", self.port.path.display())));
         }
-        let result = codec::call(&mut client, &transaction, self.timeout).await;
+        let result = match transaction.request {
+            Request::WriteTimer { address, count } => {
+                timer::over_rtu(&mut stream.clone(), transaction.unit, (address, count), self.timeout).await
+            }
+            _ => codec::call(&mut client, &transaction, self.timeout).await,
+        };
         match &result {
             Ok(_) | Err(BusFault::Exception(_)) => self.open = Some((client, stream)),
             Err(BusFault::Disconnected(_)) => {}

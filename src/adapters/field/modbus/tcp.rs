@@ -15,10 +15,10 @@ use tokio_modbus::{
 
 use crate::{
     domain::time::Mono,
-    gateway::fieldbus::{BusFault, Reply, Transaction},
+    gateway::fieldbus::{BusFault, Reply, Request, Transaction},
 };
 
-use super::{codec, in_time, shared::Shared};
+use super::{codec, in_time, shared::Shared, timer};
 
 pub struct TcpWire {
     host: String,
@@ -50,7 +50,12 @@ impl TcpWire {
             self.connection = Some((client, stream));
             return Err(late);
         }
-        let result = codec::call(&mut client, &transaction, self.timeout).await;
+        let result = match transaction.request {
+            Request::WriteTimer { address, count } => {
+                timer::over_tcp(&mut stream.clone(), transaction.unit, (address, count), self.timeout).await
+            }
+            _ => codec::call(&mut client, &transaction, self.timeout).await,
+        };
         if matches!(result, Ok(_) | Err(BusFault::Exception(_))) {
             self.connection = Some((client, stream));
         }

@@ -312,6 +312,8 @@ fn nobody_reaches_further_by_what_belongs_to_doors() {
     beyond_dan("emergency_card", "e-front", json!({"token": token(1)}), "the whole node");
     beyond_dan("emergency_card", "new", json!({"token": token(5), "doors": ["vault"]}), "door vault");
     allow("dan", "emergency_card", "e-front", json!({"token": token(1), "doors": ["front"], "uses_max": 1}));
+    beyond_dan("card_format", "works", json!({"bits": 24, "number": {"first": 4, "bits": 20}}), "the whole node");
+    beyond_dan("card_format", "new", json!({"bits": 24, "number": {"first": 0, "bits": 24}}), "the whole node");
     beyond_mia("locker_contract", "c-1", json!({"locker": "box-2", "person": "pat"}), "door box-2");
     beyond_mia("locker_contract", "c-2", json!({"locker": "box-1", "person": "sam"}), "door box-2");
     beyond_mia("locker_contract", "c-2", Value::Null, "door box-2");
@@ -513,6 +515,7 @@ fn an_integrator_may_edit_every_kind_and_a_reporter_none() {
         ("floor_group", "freight"),
         ("interlock", "trap"),
         ("emergency_card", "e-all"),
+        ("card_format", "works"),
         ("operator", "boss"),
         ("role", "deputy"),
         ("organisation_unit", "bank"),

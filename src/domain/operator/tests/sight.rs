@@ -38,6 +38,7 @@ fn a_listing_shows_what_is_ones_own_and_what_nobody_owns() {
         ("organisation_unit", "company", false),
         ("interlock", "trap", true),
         ("door_policy", "strict", false),
+        ("card_format", "works", true),
         ("operator", "mia", true),
         ("operator", "dora", true),
         ("operator", "vic", false),
@@ -118,6 +119,7 @@ fn any_edit(dice: &mut Dice) -> (&'static str, &'static str, Value) {
         "interlock",
         "door_policy",
         "emergency_card",
+        "card_format",
         "locker_contract",
         "operator",
         "role",
@@ -187,6 +189,10 @@ fn any_edit(dice: &mut Dice) -> (&'static str, &'static str, Value) {
         "emergency_card" => {
             (dice.one(&["e-front", "e-all", "new"]), json!({"token": token(5), "doors": dice.maybe_some(&DOORS)}))
         }
+        "card_format" => (
+            dice.one(&["works", "new"]),
+            json!({"bits": 24, "order": dice.below(9), "number": {"first": 0, "bits": 24}}),
+        ),
         "locker_contract" => (
             dice.one(&["c-1", "c-2", "new"]),
             json!({"locker": dice.one(&["box-1", "box-2"]), "person": dice.one(&PERSONS)}),

@@ -3,7 +3,7 @@
 
 use super::here::{Here, Refused};
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     event::DenialReason,
     ids::Id,
     permission::{Decision, Floors, Request, Wants},

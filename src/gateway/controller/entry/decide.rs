@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        credential::{CardTokens, Presented},
+        card_format::{CardTokens, Reading},
         event::{CardEvidence, DenialReason},
         ids::Id,
         kept::PinOwner,
@@ -25,9 +25,9 @@ use crate::{
 };
 
 impl Entry {
-    pub(super) fn card(&mut self, here: &Here<'_>, presented: Presented, deeds: &mut Deeds) {
-        let tokens = presented.tokens(|text| token(here.view.credential_key, text));
-        let card = presented.evidence;
+    pub(super) fn card(&mut self, here: &Here<'_>, reading: &Reading<'_>, deeds: &mut Deeds) {
+        let tokens = reading.tokens(|text| token(here.view.credential_key, text));
+        let card = reading.evidence();
         let answer = here.judge(Ask::Card(&tokens));
         let person = match &answer {
             Ok(holder) => Some(holder.person.clone()),
@@ -40,7 +40,7 @@ impl Entry {
             };
             let wants = answer.as_ref().err().and_then(|refused| refused.wants);
             if same && (person.is_none() || wants.map(lacks) == Some(waiting.lacks)) {
-                return self.wait(here, waiting);
+                return self.wait(here, waiting, deeds);
             }
             if let Some((first, second)) = pair(here, &waiting, &tokens).filter(|_| !same) {
                 let both = [(first, Some(waiting.card)), (second, Some(card))];
@@ -79,11 +79,12 @@ impl Entry {
         }
         let Refused { credential, rule, .. } = refused;
         let who = Who::Person { person, credential, rule };
-        self.wait(here, Waiting { who, tokens, card, lacks: lacks(wants) });
+        self.wait(here, Waiting { who, tokens, card, lacks: lacks(wants) }, deeds);
     }
 
-    pub(super) fn wait(&mut self, here: &Here<'_>, waiting: Waiting) {
+    pub(super) fn wait(&mut self, here: &Here<'_>, waiting: Waiting, deeds: &mut Deeds) {
         let until = until(here, waiting.lacks);
+        deeds.0.extend(here.reader_ix().map(|reader| Deed::Asked(reader, waiting.lacks)));
         if let Some(reader) = self.reader(here) {
             reader.wait(waiting, until);
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        credential::CardTokens,
+        card_format::CardTokens,
         event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, EventBody, Granted},
         ids::Id,
         kept::PinOwner,
@@ -42,7 +42,7 @@ impl Entry {
         } else if self.keypad(here) == Keypad::None {
             deeds.event(here.deny_emergency_card(id, lacks, card));
         } else {
-            self.wait(here, Waiting { who: Who::EmergencyCard(id.clone()), tokens, card, lacks });
+            self.wait(here, Waiting { who: Who::EmergencyCard(id.clone()), tokens, card, lacks }, deeds);
         }
     }
 

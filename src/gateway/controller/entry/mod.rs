@@ -36,7 +36,6 @@ use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
     area::Areas,
     cloud::Confirmation,
-    credential,
     door::ContactState,
     emergency::{CertainTime, EmergencyCards},
     event::{CardEvidence, DenialReason, EventBody},
@@ -144,12 +143,13 @@ impl Entry {
     fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
         let Some(here) = self.at_reader(now, view, read.reader) else { return };
         match self.keypad(&here).read(read.card) {
-            Frame::Card => self.card(&here, credential::decode(read.card), deeds),
+            Frame::Card => self.card(&here, &view.permissions.card_formats().read(read.card), deeds),
             Frame::Key(key) => self.key(&here, key, deeds),
             Frame::Nothing => {}
             Frame::Unreadable => {
                 let bits = read.card.bits;
-                let card = CardEvidence { bits, raw: String::new(), formats: Vec::new(), parity_ok: false };
+                let card =
+                    CardEvidence { bits, raw: String::new(), formats: Vec::new(), parity_ok: false, ambiguous: false };
                 here.deny(Refused::nobody(DenialReason::BadFormat), Some(card), deeds);
             }
         }

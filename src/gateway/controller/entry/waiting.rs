@@ -11,7 +11,7 @@
 //! ```
 
 use crate::domain::{
-    credential::CardTokens,
+    card_format::CardTokens,
     event::{CardEvidence, DenialReason},
     ids::Id,
     keypad::Digits,

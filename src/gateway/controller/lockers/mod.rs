@@ -143,6 +143,14 @@ impl Lockers {
                 let occupied = *energised == compartment.occupied.occupied_value;
                 self.occupied(now, view, place, occupied, deeds);
             }
+            // Whether the key is in cannot be seen.
+            BusReport::InputTrouble { input, .. } => {
+                if let Some((cabinet, slot)) = self.inputs.get(input).copied()
+                    && let Some((_, slot)) = self.at(Place { cabinet, slot })
+                {
+                    slot.occupied = None;
+                }
+            }
             BusReport::BoardLost { board, .. } => self.board_lost(*board),
             _ => {}
         }

@@ -71,7 +71,7 @@ pub fn hashed(text: &str) -> Value {
 
 /// The records that most tests add to: Ada with the good card.
 pub fn ada() -> Vec<Value> {
-    let text = credential::decode(GOOD).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(GOOD).texts().first().cloned().expect("a text");
     vec![
         json!({"kind": "person", "id": "ada", "body": {}}),
         json!({"kind": "credential", "id": "ada-card", "body": {"person": "ada", "token": hashed(&text)}}),

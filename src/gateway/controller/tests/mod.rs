@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     domain::{
-        credential,
+        card_format::CardFormats,
         door::{Contact, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
         event::Actor,
         field::FieldConfig,
@@ -71,11 +71,7 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             name: id("test"),
             outputs: points
                 .clone()
-                .map(|n| OutputPoint {
-                    name: id(&format!("relay-{}", n + 1)),
-                    address: OutputAddress::Coil(n),
-                    reads_back: true,
-                })
+                .map(|n| OutputPoint::plain(id(&format!("relay-{}", n + 1)), OutputAddress::Coil(n)))
                 .collect(),
             inputs: points
                 .map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) })
@@ -91,9 +87,11 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             }],
             read_bits_max: 128,
             read_registers_max: 32,
+            watchdog: None,
         },
         poll: Duration::from_millis(50),
         lost_after: Duration::from_millis(1_000),
+        watchdog: None,
     }
 }
 
@@ -128,7 +126,7 @@ fn topology_with(at: ReaderAt) -> Topology {
 
 /// A set under which the good card opens the front door, or (`revoked`) no longer does.
 pub fn permissions(generation: u64, revoked: bool) -> Arc<Permissions> {
-    let text = credential::decode(GOOD).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(GOOD).texts().first().cloned().expect("a text");
     let token: Token = token(&key(), &text);
     let rule = AccessRule {
         effect: if revoked { RuleEffect::Deny } else { RuleEffect::Allow },

@@ -104,7 +104,7 @@ impl World {
                 board.coils[usize::from(*address)] = *on;
                 Some(Reply::Written)
             }
-            Request::WriteRegister { .. } => Some(Reply::Written),
+            Request::WriteTimer { .. } | Request::WriteRegister { .. } => Some(Reply::Written),
         };
         match reply.filter(|_| line == Line::Answers) {
             Some(reply) => {

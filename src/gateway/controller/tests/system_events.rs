@@ -10,7 +10,7 @@ use crate::domain::outputs::Desired;
 
 /// The set of the other tests, with these records besides. `op` may control doors, but is limited to `back`.
 fn set(generation: u64, more: &[(&str, &str, Value)]) -> Result<Arc<Permissions>, Vec<String>> {
-    let text = credential::decode(GOOD).texts.first().cloned().expect("a text");
+    let text = CardFormats::built_in().read(GOOD).texts().first().cloned().expect("a text");
     let rule = AccessRule { persons: vec![id("p-1")], doors: vec![id("front")], ..AccessRule::new(RuleEffect::Allow) };
     let mut records = vec![
         (id("p-1"), Record::Person(Person::default())),

@@ -200,7 +200,7 @@ fn a_gateway_that_answers_for_a_dead_board_does_not_make_it_live() {
 
 #[test]
 fn a_board_that_can_only_be_written_is_up_once_it_answers_anything() {
-    let blind = OutputPoint { name: id("relay"), address: OutputAddress::Coil(0), reads_back: false };
+    let blind = OutputPoint { reads_back: false, ..OutputPoint::plain(id("relay"), OutputAddress::Coil(0)) };
     let profile = Profile { outputs: vec![blind], inputs: vec![], card_blocks: vec![], ..profile() };
     let mut rig = Rig::new(1, &profile);
     rig.board().missing.insert((Table::Coil, 0));
@@ -226,7 +226,7 @@ fn register_outputs_and_register_bits_work_like_coils_and_discrete_inputs() {
     let relay = OutputAddress::HoldingRegister { address: 5, energised: 0x0100, released: 0x0200 };
     let bit = InputAddress::InputRegisterBit { address: 7, bit: 15 };
     let profile = Profile {
-        outputs: vec![OutputPoint { name: id("relay"), address: relay, reads_back: true }],
+        outputs: vec![OutputPoint::plain(id("relay"), relay)],
         inputs: vec![InputPoint { name: id("in"), address: bit }],
         card_blocks: vec![],
         ..profile()

@@ -61,7 +61,13 @@ fn a_card_block_is_not_cut_where_the_board_takes_it_whole() {
 
 #[test]
 fn outputs_without_read_back_are_not_read() {
-    let point = |reads_back| OutputPoint { name: id("relay"), address: OutputAddress::Coil(7), reads_back };
+    let point = |reads_back| OutputPoint {
+        name: id("relay"),
+        address: OutputAddress::Coil(7),
+        reads_back,
+        timer: None,
+        safe_coil: None,
+    };
     let with = Profile { outputs: vec![point(true)], ..bits([0], 128) };
     let without = Profile { outputs: vec![point(false)], ..bits([0], 128) };
     assert_eq!((plan(&with).len(), plan(&without).len()), (2, 1));

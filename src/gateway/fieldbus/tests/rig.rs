@@ -23,6 +23,8 @@ pub const TIMEOUT: Duration = Duration::from_millis(100);
 pub const TURNAROUND: Duration = Duration::from_millis(2);
 pub const COUNTER: u16 = 100;
 pub const CLEARED: u16 = 110;
+pub const FLASH_ON: u16 = 0x200;
+pub const FLASH_OFF: u16 = 0x400;
 
 /// What a board does with the next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct FakeBoard {
     /// The next requests get these moods instead.
     pub moods: Vec<Mood>,
     pub stuck: BTreeSet<u16>,
+    /// By coil: the time last set, in its counts, and what follows it; whoever wants it to end says so.
+    pub timers: BTreeMap<u16, (u16, bool)>,
     /// Answers exceptions to whatever touches these.
     pub missing: BTreeSet<(Table, u16)>,
 }
@@ -76,10 +80,23 @@ impl FakeBoard {
                     Reply::Words(range.map(|at| self.words.get(&(table, at)).copied().unwrap_or(0)).collect())
                 }
             }
+            Request::WriteCoil { address, .. } if address >= 0x80 && self.missing.contains(&(Table::Coil, address)) => {
+                return Err(BusFault::Exception(2));
+            }
             Request::WriteCoil { address, on } => {
                 if !self.stuck.contains(&address) {
                     self.bits.insert((Table::Coil, address), on);
                 }
+                Reply::Written
+            }
+            Request::WriteTimer { address, count } => {
+                if self.missing.contains(&(Table::Coil, address)) {
+                    return Err(BusFault::Exception(2));
+                }
+                let level = address < FLASH_OFF;
+                let coil = address - if level { FLASH_ON } else { FLASH_OFF };
+                self.bits.insert((Table::Coil, coil), level);
+                self.timers.insert(coil, (count, !level));
                 Reply::Written
             }
             Request::WriteRegister { address, value } => {
@@ -108,9 +125,7 @@ pub fn id(text: &str) -> Id {
 pub fn profile() -> Profile {
     Profile {
         name: id("fake"),
-        outputs: (0..2)
-            .map(|n| OutputPoint { name: id(&format!("relay-{n}")), address: OutputAddress::Coil(n), reads_back: true })
-            .collect(),
+        outputs: (0..2).map(|n| OutputPoint::plain(id(&format!("relay-{n}")), OutputAddress::Coil(n))).collect(),
         inputs: (0..2)
             .map(|n| InputPoint { name: id(&format!("in-{n}")), address: InputAddress::DiscreteInput(n) })
             .collect(),
@@ -136,6 +151,7 @@ pub fn profile() -> Profile {
         ],
         read_bits_max: 128,
         read_registers_max: 32,
+        watchdog: None,
     }
 }
 
@@ -157,6 +173,7 @@ impl Rig {
             profile: profile.clone(),
             poll: Duration::from_millis(100),
             lost_after: Duration::from_secs(1),
+            watchdog: None,
         });
         let plan = BusPlan {
             bus: BusIx(0),
@@ -172,6 +189,15 @@ impl Rig {
             reports: Vec::new(),
             wire: Vec::new(),
         }
+    }
+
+    /// One board whose watchdog is to be armed.
+    pub fn guarded(profile: &Profile, watchdog: Option<(Duration, Vec<Level>)>) -> Rig {
+        let mut rig = Rig::new(1, profile);
+        let mut plan = rig.bus.plan().clone();
+        plan.boards.iter_mut().for_each(|board| board.watchdog = watchdog.clone());
+        rig.bus = Bus::new(plan);
+        rig
     }
 
     /// A rig whose boards are up and whose first reports are over.
