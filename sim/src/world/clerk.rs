@@ -32,6 +32,9 @@ impl World {
     }
 
     pub(super) fn errand(&mut self, errand: Box<Errand>) {
+        if matches!(errand.body, CommandBody::ReportsQuery(_)) {
+            self.oracle.report_asked(&self.sets, &errand.operator, &errand.scope);
+        }
         let takes = self.rng.micros(200, 40_000);
         self.post_node(takes, NodeEvent::Errand(errand));
     }
@@ -52,7 +55,7 @@ impl World {
                             page.count, page.newest, errand.operator
                         ));
                         self.count("reports");
-                        self.oracle.reported(&self.sets, &errand.operator, args, &page);
+                        self.oracle.reported(errand, args, &page);
                         Answered::Done(Some(json!({ "report": page })))
                     }
                     Err(error) => Answered::Failed(json!({ "message": error.to_string() })),

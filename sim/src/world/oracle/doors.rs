@@ -174,6 +174,7 @@ impl Oracle {
                 stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 auto: self.auto.is_on(&door.id),
+                closed: restored.get(&door.id).and_then(|durable| durable.manual_close.clone()),
                 holds: Holds::started(restored.get(&door.id), restores),
                 ..DoorWatch::default()
             };

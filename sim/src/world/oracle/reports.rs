@@ -6,6 +6,7 @@ use latchd::{
         ids::Id,
         record::{Operator, OperatorStatus, Record},
     },
+    gateway::{desk::Errand, reports::Scope},
     wire::report::{Order, ReportArgs, ReportPage},
 };
 use serde_json::Value;
@@ -14,16 +15,24 @@ use super::{Invariant, Oracle};
 use crate::world::set::Sets;
 
 impl Oracle {
-    pub fn reported(&mut self, sets: &Sets, operator: &Id, args: &ReportArgs, page: &ReportPage) {
+    /// The desk lets somebody ask, who sees no more than these doors.
+    pub fn report_asked(&mut self, sets: &Sets, operator: &Id, scope: &Scope) {
         let records = sets.at(self.desk).map(|generation| generation.records.as_slice()).unwrap_or_default();
         let known = records.iter().find_map(|(id, record)| match record {
             Record::Operator(body) if id == operator => Some(body),
             _ => None,
         });
-        let Some(Operator { doors, .. }) = known.filter(|body| body.status == OperatorStatus::Active {}) else {
-            return self.fail(Invariant::Authorised, format!("{operator} was shown a report, who is {known:?}"));
-        };
-        let doors = doors.clone();
+        let may = known.is_some_and(|Operator { status, doors, .. }| {
+            let own = doors.as_ref().map(|doors| doors.iter().cloned().collect());
+            *status == OperatorStatus::Active {} && own == scope.doors
+        });
+        if !may {
+            self.fail(Invariant::Authorised, format!("{operator} may see {scope:?}, who is {known:?}"));
+        }
+    }
+
+    pub fn reported(&mut self, errand: &Errand, args: &ReportArgs, page: &ReportPage) {
+        let (operator, doors) = (&errand.operator, errand.scope.doors.clone());
         let rows = page.events.clone().unwrap_or_default();
         let seq = |row: &Value| row.get("seq").and_then(Value::as_u64).unwrap_or(0);
         let mut fitting: Vec<u64> = (1..=self.log.durable_events())

@@ -39,7 +39,9 @@ impl PeopleWatch {
             let pin = Some(token(&credential_key(), &format!("pin:{person}:{typed}")));
             self.answers(scene, door, &waiting.tokens, Ask::Card { pin, companion: None })
         } else {
-            vec![waiting.said.clone().with(DenialReason::WrongPin)]
+            // No PIN is that long; what lies over the door is told all the same.
+            let wrong = |mode: Option<DenialReason>| waiting.said.clone().with(mode.unwrap_or(DenialReason::WrongPin));
+            self.modes(scene, door).into_iter().map(wrong).collect()
         };
         let said = told::take(told, scene, &answers)?;
         self.note_duress(&said, duress);
