@@ -33,6 +33,7 @@ fn granted(number: u64) -> Result<Event, Failure> {
         raw: format!("{:07x}", number & 0x3FF_FFFF),
         formats: vec![Id::new("h10301")?],
         parity_ok: true,
+        ambiguous: false,
     };
     Ok(Event {
         occurred_at: Wall::from_millis(1_790_000_000_000 + number as i64),

@@ -5,7 +5,7 @@ use latchd_sim::world::{self, Mistake, Options};
 
 const SEEDS: u64 = 24;
 /// A mistake must show within so many seeds.
-const SEEDS_FOR_A_MISTAKE: u64 = 40;
+const SEEDS_FOR_A_MISTAKE: u64 = 80;
 
 /// Runs a seed; a failure says how to play it again.
 fn run(options: Options) -> world::Report {
@@ -40,6 +40,11 @@ fn every_invariant_holds_through_faults_and_crashes_and_all_converges_after_them
         "reordered",
         "orders",
         "cards",
+        "visits at keypads",
+        "rides",
+        "visits at lockers",
+        "edits made",
+        "reports",
     ] {
         assert!(happened.get(what).is_some_and(|count| *count > 0), "there were no {what}: {happened:?}");
     }

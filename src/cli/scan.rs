@@ -176,7 +176,9 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
         bail!("`{name}` is neither a serial port nor HOST:PORT, and without a sound site file it is no bus either");
     };
     match site.buses.into_iter().find(|bus| bus.id.as_str() == name) {
-        Some(bus) if matches!(bus.line, Line::Osdp(_)) => bail!("`{name}` is a bus of OSDP readers, not of Modbus boards"),
+        Some(bus) if matches!(bus.line, Line::Osdp(_)) => {
+            bail!("`{name}` is a bus of OSDP readers, not of Modbus boards")
+        }
         Some(bus) => Ok((bus.line, true)),
         None => bail!("{} has no bus `{name}`; give one of its ids, a serial port, or HOST:PORT", path.display()),
     }

@@ -188,15 +188,9 @@ pub enum AlarmSource {
         floor_group: Option<Id>,
     },
     /// A supervised line of this board is short, cut or faulty.
-    Line {
-        board: Id,
-        input: Id,
-        trouble: LineTrouble,
-    },
+    Line { board: Id, input: Id, trouble: LineTrouble },
     /// Outputs of this board stay as they are when the daemon dies.
-    Board {
-        board: Id,
-    },
+    Board { board: Id },
 }
 
 impl Actor {

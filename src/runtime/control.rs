@@ -95,7 +95,9 @@ impl Control {
 async fn answer(doors: mpsc::Sender<Asked>, keys: mpsc::Sender<KeyTask>, uid: u32, ask: Ask) -> Answer {
     let (answer, answered) = oneshot::channel();
     let taken = match ask {
-        Ask::OsdpInstall { reader, minutes } => keys.try_send(KeyTask::Install { reader, minutes, uid, answer }).is_ok(),
+        Ask::OsdpInstall { reader, minutes } => {
+            keys.try_send(KeyTask::Install { reader, minutes, uid, answer }).is_ok()
+        }
         Ask::OsdpKey { reader } => keys.try_send(KeyTask::Ask { reader, answer }).is_ok(),
         ask => doors.try_send(Asked { uid, ask, answer }).is_ok(),
     };

@@ -243,7 +243,13 @@ impl DoorsThread {
                 loops.spawn_local(bus_loop::run(plan, wire, ports, adapters::clock::mono));
             } else if let Some((line, port)) = OsdpLine::of(&site, bus.bus) {
                 let BusPorts { progress, stop, .. } = ports;
-                let ports = OsdpPorts { reports: cards.clone(), keys: self.setup.osdp_keys.clone(), indications: indications_in.clone(), progress, stop };
+                let ports = OsdpPorts {
+                    reports: cards.clone(),
+                    keys: self.setup.osdp_keys.clone(),
+                    indications: indications_in.clone(),
+                    progress,
+                    stop,
+                };
                 loops.spawn_local(osdp_loop::run(line, port, ports, adapters::clock::mono));
             }
         }

@@ -60,7 +60,11 @@ struct Keeper {
 
 impl KeyKeeper {
     /// A file that cannot be read is said, and its reader is not let in until it is installed again.
-    pub fn start(site: &Site, given: &BTreeMap<ReaderIx, Scbk>, files: OsdpKeyFiles) -> std::io::Result<(KeyKeeper, OsdpKeys)> {
+    pub fn start(
+        site: &Site,
+        given: &BTreeMap<ReaderIx, Scbk>,
+        files: OsdpKeyFiles,
+    ) -> std::io::Result<(KeyKeeper, OsdpKeys)> {
         let mut keeper = Keeper {
             files,
             readers: BTreeMap::new(),

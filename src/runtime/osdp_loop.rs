@@ -103,7 +103,8 @@ impl OsdpLine {
             _ => None,
         };
         let members = site.readers.iter().filter_map(member).collect();
-        let bits_per_character = 9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
+        let bits_per_character =
+            9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
         let line = LinePlan { baud: port.baud, bits_per_character };
         Some((OsdpLine { line, members }, OsdpPort::new(port.clone())))
     }
@@ -140,7 +141,8 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
     };
     let plans = line.members.iter().enumerate().filter_map(plan).collect();
     let mut panel = Panel::new(line.line, plans, clock());
-    let mut screens = Screens { means: vec![Means::default(); line.members.len()], shown: vec![None; line.members.len()] };
+    let mut screens =
+        Screens { means: vec![Means::default(); line.members.len()], shown: vec![None; line.members.len()] };
     let mut news: Vec<(usize, News)> = Vec::new();
     let mut buffer = [0; 1024];
     let mut gone: Option<String> = None;

@@ -98,7 +98,13 @@ mod tests {
     #[test]
     fn the_key_of_an_osdp_reader_is_32_hex_digits() {
         assert_eq!(scbk("000102030405060708090a0b0c0d0E0F"), Some(Scbk::new(std::array::from_fn(|at| at as u8))));
-        for bad in ["", "0001", "zz0102030405060708090a0b0c0d0e0f", "000102030405060708090a0b0c0d0e0f00", "+10102030405060708090a0b0c0d0e0f"] {
+        for bad in [
+            "",
+            "0001",
+            "zz0102030405060708090a0b0c0d0e0f",
+            "000102030405060708090a0b0c0d0e0f00",
+            "+10102030405060708090a0b0c0d0e0f",
+        ] {
             assert_eq!(scbk(bad), None, "{bad:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! System events, free outputs, inputs of the node, alarms and readers that babble, from the wire to the cloud.
 
 use latchd::{
-    domain::{event::Refusal, ids::Id},
+    domain::{event::Refusal, ids::Id, time::ClockTrust},
     wire::outcome::{Outcome, Stage},
 };
 use latchd_sim::{
@@ -190,7 +190,7 @@ fn an_output_is_set_through_a_restart_pulsed_and_identified_and_those_of_doors_a
     world.start();
     world.ready();
     siren(&world, true);
-    world.boot();
+    world.trusts_its_clock(ClockTrust::Trusted);
     done(&world, "output.set", json!({ "output": "siren", "on": false }));
     siren(&world, false);
     done(&world, "output.pulse", json!({ "output": "siren", "pulse_ms": 200 }));
@@ -227,7 +227,7 @@ fn failed_mains_and_an_open_cover_are_told_and_raise_an_alarm_that_stands_until_
     world.kill();
     world.start();
     world.ready();
-    world.boot();
+    world.trusts_its_clock(ClockTrust::Trusted);
     front.set_input(MAINS_INPUT, true);
     world.event_of("power.restored", "input", "mains");
     assert_eq!((world.count("power.lost"), world.count("alarm.raised")), (1, 1), "told once, over the restart as well");
@@ -238,7 +238,7 @@ fn failed_mains_and_an_open_cover_are_told_and_raise_an_alarm_that_stands_until_
     world.kill();
     world.start();
     world.ready();
-    world.boot();
+    world.trusts_its_clock(ClockTrust::Trusted);
     let again = order(&world, "alarm.acknowledge", json!({ "alarm": alarm }));
     world.refused(&again, Refusal::UnknownTarget);
 }

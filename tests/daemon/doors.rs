@@ -35,13 +35,6 @@ fn denied(world: &World, reason: &str) {
     });
 }
 
-fn restart(world: &mut World) {
-    world.kill();
-    world.start();
-    world.boot();
-    world.ready();
-}
-
 /// What the retained state of the door says.
 fn state(world: &World, door: &str, what: &str, test: impl Fn(&Value) -> bool) {
     world.cloud(&format!("{door}: {what}"), |cloud| {
@@ -65,7 +58,7 @@ fn do_not_disturb_denies_every_card_until_it_is_off_and_outlives_sigkill() {
     world.lock_state("front", "Blocked");
     world.site.field.front.take_writes();
     denied(&world, "dnd");
-    restart(&mut world);
+    world.restart();
     denied(&world, "dnd");
     assert_eq!(world.site.field.front.take_writes(), [], "nothing moved");
     let stale = order(&world, "door.dnd", json!({"door": "front", "set": "toggle", "expect_mode": "Locked"}));
@@ -92,7 +85,7 @@ fn a_force_toggle_that_comes_again_reverses_nothing() {
     denied(&world, "forced");
     let open = order(&world, "door.open_and_close", json!({"door": "front"}));
     world.refused(&open, Refusal::Conflict);
-    restart(&mut world);
+    world.restart();
     world.lock_state("front", "LockedOpen");
     assert!(front.coil(LOCK_COIL), "held open through a kill");
     done(&world, "door.force_toggle", json!({"door": "front", "expect_mode": "LockedOpen"}));
@@ -110,7 +103,7 @@ fn a_lockdown_outlives_sigkill_lets_people_out_and_its_end_recomputes_what_then_
     assert!(!front.coil(LOCK_COIL) && !front.coil(BARRIER_COIL) && glass.coil(LOCK_COIL));
     let again = order(&world, "door.open", json!({"door": "front"}));
     world.refused(&again, Refusal::Conflict);
-    restart(&mut world);
+    world.restart();
     for door in ["front", "glass", "barrier"] {
         world.lock_state(door, "LockedDown");
     }
@@ -255,7 +248,7 @@ fn a_release_by_fire_that_is_reset_by_hand_outlives_its_input_and_sigkill() {
     front.set_input(FIRE_INPUT, false);
     world.event("fire.cleared", |_| true);
     assert!(front.coil(LOCK_COIL));
-    restart(&mut world);
+    world.restart();
     world.lock_state("front", "LockedOpen");
     assert!(front.coil(LOCK_COIL));
     let reset = order(&world, "alarm.acknowledge", json!({"door": "front"}));

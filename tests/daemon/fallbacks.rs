@@ -31,6 +31,11 @@ impl House {
         self.site.cloud.cloud().answers = false;
     }
 
+    /// The cloud has confirmed a set: what a policy counts from.
+    fn is_fresh(&self) {
+        self.online("a beat", |online| online.staleness_ms.is_some());
+    }
+
     fn cloud_speaks_again(&self) {
         self.site.cloud.cloud().answers = true;
     }
@@ -47,7 +52,9 @@ impl House {
 #[test]
 fn a_set_that_nobody_confirms_grows_stale_door_by_door_and_a_beat_makes_it_fresh() {
     let stale = |then: &str| json!({ "cause": "stale", "then": then });
-    let house = House::running(&[
+    let house = House::running(&[]);
+    house.is_fresh();
+    house.set(&[
         policy("vault", json!(["lab"]), json!({ "stale_after_s": 3, "when_stale": "critical_groups" })),
         policy("shed", json!(["store"]), json!({ "stale_after_s": 3, "when_stale": "deny" })),
         ("group", "guards", json!({ "critical": true })),
@@ -75,7 +82,9 @@ fn a_set_that_nobody_confirms_grows_stale_door_by_door_and_a_beat_makes_it_fresh
 #[test]
 fn staleness_goes_on_through_a_restart_without_the_cloud() {
     let strict = policy("shed", json!(["store"]), json!({ "stale_after_s": 4, "when_stale": "deny" }));
-    let mut house = House::running(&[strict]);
+    let mut house = House::running(&[]);
+    house.is_fresh();
+    house.set(&[strict]);
     house.granted(json!({ "door": "store" }), || house.at_store(CLEO));
     house.drained();
     house.cloud_falls_silent();

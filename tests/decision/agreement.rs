@@ -21,12 +21,11 @@ use crate::{
 pub fn reads() -> Vec<CardTokens> {
     let well_formed = RawCard { bits: 26, value: 0x2f6_23ae };
     let bad_parity = RawCard { value: well_formed.value ^ 1, ..well_formed };
-    let as_formats =
-        |raw, number, bits| {
-            CardFormats::built_in()
-                .read(raw)
-                .tokens(|text| if text.starts_with("h10301") { token(number) } else { token(bits) })
-        };
+    let as_formats = |raw, number, bits| {
+        CardFormats::built_in()
+            .read(raw)
+            .tokens(|text| if text.starts_with("h10301") { token(number) } else { token(bits) })
+    };
     // 37 bits are two formats, of which the first that is known is meant.
     let as_three = |first, second, bits| {
         CardFormats::built_in().read(RawCard { bits: 37, value: 0x10_0004_0000 }).tokens(|text| {

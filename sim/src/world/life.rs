@@ -44,7 +44,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(150) {
+        match self.rng.below(153) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -65,7 +65,8 @@ impl World {
             100..118 => self.visit_pad(),
             118..127 => self.visit_lift(),
             127..140 => self.visit_lockers(),
-            _ => self.edit_by_command(),
+            140..150 => self.edit_by_command(),
+            _ => self.query_reports(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
         self.post(pause, What::Act);
@@ -161,11 +162,8 @@ impl World {
         let (mut wish, asked) = self.wish();
         match self.rng.below(4) {
             0 => {
-                let wish = self.cancel_wish();
-                let wall = self.wall();
-                let (jti, message) = self.cloud.command(wall, &wish);
-                self.line(format_args!("cloud: {} {} {jti}", wish.cmd, wish.args));
-                self.send_command(jti, message);
+                let (wish, asked) = self.cancel_wish();
+                self.issue(&wish, asked, false);
             }
             // For an earlier run of the daemon.
             1 => {

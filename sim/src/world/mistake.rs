@@ -23,7 +23,7 @@ use latchd::{
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
     },
-    wire::event_log::Sealed,
+    wire::{event_log::Sealed, report::ReportPage},
 };
 
 use super::{
@@ -103,10 +103,12 @@ pub enum Mistake {
     AuthorIgnored,
     /// For the doors no system event orders anything.
     ActsForgotten,
+    /// The last event of a report is lost on its way.
+    ReportCut,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 34] = [
+    pub const ALL: [Mistake; 35] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -141,6 +143,7 @@ impl Mistake {
         Mistake::EditsUnlimited,
         Mistake::AuthorIgnored,
         Mistake::ActsForgotten,
+        Mistake::ReportCut,
     ];
 
     /// What must catch it.
@@ -155,6 +158,7 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
+            Mistake::ReportCut => Invariant::ReportsAreTheLog,
             Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
             Mistake::EditsIgnored => Invariant::EditsStand,
             Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
@@ -411,6 +415,16 @@ impl Shim {
         let version = *permissions.version();
         let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
         both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the clerk to the desk.
+    pub fn report_page(&self, mut page: ReportPage) -> ReportPage {
+        if let Some(events) = page.events.as_mut().filter(|_| self.is(Mistake::ReportCut))
+            && events.pop().is_some()
+        {
+            page.count -= 1;
+        }
+        page
     }
 
     /// From the desk to the mirror.

@@ -15,6 +15,7 @@
 //! these hand-overs, never in the machines.
 
 mod board;
+mod clerk;
 mod faults;
 mod field;
 mod heal;

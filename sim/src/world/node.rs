@@ -17,6 +17,7 @@ use latchd::{
     gateway::{
         clock_trust::{ClockJudge, ClockNote, Vouchers},
         controller::{Controller, Input as DoorsInput, Lasting},
+        desk::Errand,
         fieldbus::{BusFault, Reply, Transaction},
         mirror::MirrorInput,
         session::link::LinkEvent,
@@ -75,6 +76,7 @@ pub enum NodeEvent {
     LedgerSync,
     LedgerRetry,
     Mirror(MirrorInput),
+    Errand(Box<Errand>),
     MirrorTimer(Mono),
     MirrorRetry,
 }
@@ -182,6 +184,7 @@ impl World {
             NodeEvent::LedgerSync => self.ledger_sync(),
             NodeEvent::LedgerRetry => self.ledger_retry(),
             NodeEvent::Mirror(input) => self.mirror_input(input),
+            NodeEvent::Errand(errand) => self.carry_out(&errand),
             NodeEvent::MirrorTimer(at) => self.mirror_timer(at),
             NodeEvent::MirrorRetry => self.mirror_retry(),
             NodeEvent::BusTurn { .. } | NodeEvent::BusSend { .. } => {}

@@ -157,8 +157,7 @@ impl World {
                 let set = self.shim.permissions(permissions, revision, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, revision, set));
             }
-            // The simulated cloud asks for nothing of the kind.
-            Action::Errand(_) => {}
+            Action::Errand(errand) => self.errand(errand),
             Action::Cloud(cloud) => self.send_node(Lane::SetsToDoors, NodeEvent::Cloud(cloud)),
             Action::CloudTime { iat, asked_at } => self.cloud_time(iat, asked_at),
             Action::Notice(text) => {

@@ -284,8 +284,7 @@ struct BoardOnBus {
 }
 
 fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64, (outputs, inputs): (u16, u16)) -> BoardOnBus {
-    let outputs =
-        (0..outputs).map(|n| OutputPoint::plain(id(&format!("relay-{}", n + 1)), OutputAddress::Coil(n)));
+    let outputs = (0..outputs).map(|n| OutputPoint::plain(id(&format!("relay-{}", n + 1)), OutputAddress::Coil(n)));
     let inputs =
         (0..inputs).map(|n| InputPoint { name: id(&format!("in-{}", n + 1)), address: InputAddress::DiscreteInput(n) });
     let card_block = |block| CardBlock {

@@ -80,14 +80,18 @@ impl World {
         (cmd, args, Task::Door(DoorIx(at as u16), DoorAction::Delayed(action)))
     }
 
-    /// Takes back a delay, or all of a door; whatever was ordered is not an order of its own.
-    pub(super) fn cancel_wish(&mut self) -> Wish {
-        let door = self.site.doors[self.rng.index(self.site.doors.len())].id.clone();
+    /// Takes back a delay, or all of a door; what system events have put off the doors are asked to take back.
+    pub(super) fn cancel_wish(&mut self) -> (Wish, Asked) {
+        let at = self.rng.index(self.site.doors.len());
+        let door = self.site.doors[at].id.clone();
         let args = match self.life.sent.last().filter(|_| self.rng.permille(500)) {
             Some((jti, _)) => json!({ "door": door, "jti": jti }),
             None => json!({ "door": door }),
         };
-        Wish::new("op-1", "door.cancel_delay", args)
+        let wish = Wish::new("op-1", "door.cancel_delay", args);
+        let task = Task::CancelDelays { door: DoorIx(at as u16), system_event: None };
+        let exp = self.wall() + wish.lifetime;
+        (wish, Asked { operator: "op-1", task, exp, delay: None })
     }
 
     /// As if this cardholder had come.

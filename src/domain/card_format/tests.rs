@@ -161,7 +161,7 @@ fn a_uid_is_hex_in_the_order_of_bytes_that_the_reader_has() {
     let formats = CardFormats::built_in();
     for (bits, value, text) in [
         (32, 0x04a1_b2c3, "uid4:04a1b2c3"),
-        (56, 0x0480_1122_3344_55, "uid7:04801122334455"),
+        (56, 0x0004_8011_2233_4455, "uid7:04801122334455"),
         (80, 0x0011_2233_4455_6677_8899, "uid10:00112233445566778899"),
     ] {
         assert_eq!(formats.read(RawCard { bits, value }).texts()[0], text);

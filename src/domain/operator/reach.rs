@@ -75,7 +75,7 @@ impl World<'_> {
                 scope
             }
             Record::Interlock(body) => Scope::of_doors(&body.doors),
-            Record::EmergencyCard(card) => card.doors.as_ref().map_or(Scope::Everything, Scope::of_doors),
+            Record::EmergencyCard(card) => card.doors.as_ref().map_or(Scope::Everything, |doors| self.of_places(doors)),
             Record::CardFormat(_) => Scope::Everything,
             Record::Operator(operator) => self.of_operator(operator).unwrap_or(Scope::Everything),
             Record::Role(_) => self.of_role(id),
@@ -87,9 +87,25 @@ impl World<'_> {
                 }));
                 scope
             }
-            Record::DoorPolicy(body) => Scope::of_doors(&body.doors),
+            Record::DoorPolicy(body) => self.of_places(&body.doors),
             Record::LockerContract(contract) => Scope::of_doors([&contract.locker]),
         }
+    }
+
+    /// Of doors and floor groups that are named in one list.
+    fn of_places(&self, places: &[Id]) -> Scope {
+        let mut scope = Scope::nothing();
+        for place in places {
+            let is_floor_group = self.topology.floor_group(place).is_some();
+            if is_floor_group {
+                scope.add_floor_group(place);
+            }
+            // What this node does not have is a door of another.
+            if !is_floor_group || self.topology.door(place).is_some() {
+                scope.add_doors(Some(place));
+            }
+        }
+        scope
     }
 
     pub fn of_person(&self, id: &Id, person: &Person) -> Scope {

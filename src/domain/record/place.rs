@@ -96,6 +96,7 @@ pub struct PublicFloors {
 pub struct DoorPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Doors and compartments; of an elevator the id of its floor group, for its cab.
     pub doors: Vec<Id>,
     /// The set is stale when the last beat is this old; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]

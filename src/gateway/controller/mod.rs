@@ -190,7 +190,10 @@ impl Controller {
             desired: Vec::with_capacity(doors.len()),
             deadlines: BTreeSet::new(),
             routes: Routes::new(&doors, &readers, boards),
-            readers: readers.into_iter().map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false }).collect(),
+            readers: readers
+                .into_iter()
+                .map(|binding| ReaderSlot { binding, lost: false, tamper: false, power_failed: false })
+                .collect(),
             credential_key,
             spare_cards,
             permissions,

@@ -47,7 +47,6 @@ impl Controller {
         self.record(now, body, step);
     }
 
-
     pub(super) fn reader_news(&mut self, now: Now, reader: ReaderIx, news: ReaderNews, step: &mut Step) {
         let Some(slot) = self.readers.get_mut(reader.index()) else { return };
         let id = slot.binding.id.clone();

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn every_text_fits_a_display_of_sixteen_characters() {
-        let moments = [Moment::Granted, Moment::Denied, Moment::WaitingForPin, Moment::WaitingForSecond, Moment::Warned];
+        let moments =
+            [Moment::Granted, Moment::Denied, Moment::WaitingForPin, Moment::WaitingForSecond, Moment::Warned];
         let faces = [Face::Armed, Face::Unlocked, Face::Blocked, Face::LockedDown, Face::Alarm];
         let texts = moments.map(|moment| words(moment).1).into_iter().chain(faces.map(state));
         texts.for_each(|text| assert!(text.len() <= 16, "{text}"));

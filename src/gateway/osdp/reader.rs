@@ -373,6 +373,8 @@ impl Conversation {
     /// Sequence 0, and a handshake where one is due.
     fn anew(&mut self, now: Mono) {
         self.forget();
+        // A reader that was just given a key is most likely to have it.
+        self.attempt = 0;
         self.begins += 1;
         if self.begins > BEGINS_MAX {
             self.begins = 0;

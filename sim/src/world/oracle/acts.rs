@@ -98,7 +98,8 @@ impl Oracle {
                     };
                     let told = refused.contains(system_event);
                     // Whoever may not is told so; whoever may is obeyed, or told why not.
-                    if (may && !done && !told) || (!may && !told) {
+                    let obeyed = may && done;
+                    if !told && !obeyed {
                         let what = format!(
                             "{system_event} fired, its author may: {may}; at {} it was done: {done}, refused: {told}",
                             door.id

@@ -21,7 +21,9 @@ fn roles(_task: &Task) -> &'static [&'static str] {
 fn doors(site: &Site, task: &Task) -> Vec<Id> {
     let named = |door: latchd::domain::ids::DoorIx| site.doors.get(door.index()).map(|config| config.id.clone());
     match task {
-        Task::Door(door, _) | Task::VirtualRead { door, .. } => named(*door).into_iter().collect(),
+        Task::Door(door, _) | Task::VirtualRead { door, .. } | Task::CancelDelays { door, .. } => {
+            named(*door).into_iter().collect()
+        }
         Task::Lockdown { doors, .. } => doors.iter().filter_map(|door| named(*door)).collect(),
         _ => Vec::new(),
     }

@@ -174,6 +174,7 @@ impl Oracle {
                 stored: stored.and_then(|open| open.by.cause().cloned()),
                 promised: watch.promised.take(),
                 auto: self.auto.is_on(&door.id),
+                closed: restored.get(&door.id).and_then(|durable| durable.manual_close.clone()),
                 holds: Holds::started(restored.get(&door.id), restores),
                 ..DoorWatch::default()
             };
@@ -306,8 +307,8 @@ impl Oracle {
         self.reached.extend(order.by.cause().cloned());
         let Some(jti) = order.by.cause() else { return };
         // As it was asked, whatever it has become on its way.
-        let virtually = self.asked.get(jti).into_iter().flatten().map(|asked| &asked.task);
-        let virtually = virtually.filter(|task| matches!(task, Task::VirtualRead { .. })).next_back();
+        let mut tasks = self.asked.get(jti).into_iter().flatten().map(|asked| &asked.task);
+        let virtually = tasks.rfind(|task| matches!(task, Task::VirtualRead { .. }));
         if let Some(task) = virtually.filter(|task| self.asked[jti].len() == 1 || **task == order.what) {
             self.people.virtual_read = Some(Order { what: task.clone(), ..order.clone() });
         }

@@ -46,7 +46,8 @@ impl Oracle {
         let limited = sets.at(generation).is_some_and(|generation| is_manager(generation, wish.operator));
         let (wish, jti) = (wish.clone(), jti.clone());
         // What reaches no door may be edited by whoever has no door.
-        if !may && !(limited && !self.reaches(sets, generation, revision.saturating_sub(1), &wish)) {
+        let mut reaches_nothing = || !self.reaches(sets, generation, revision.saturating_sub(1), &wish);
+        if !may && (!limited || !reaches_nothing()) {
             let what = format!("{} had {kind} {id} edited as {jti}, who may not", wish.operator);
             self.fail(Invariant::Authorised, what);
         }

@@ -37,6 +37,24 @@ pub struct LogWatch {
 }
 
 impl LogWatch {
+    pub fn durable_events(&self) -> u64 {
+        self.durable
+    }
+
+    pub fn event(&self, seq: u64) -> Option<&Event> {
+        self.events.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+    }
+
+    /// Whether this is what the log says under this number, but for what seals it.
+    pub fn is_event(&self, seq: u64, json: &Value) -> bool {
+        let mut found = json.as_object().cloned().unwrap_or_default();
+        for member in ["seq", "prev", "replayed"] {
+            found.remove(member);
+        }
+        let expected = self.event(seq).and_then(|event| serde_json::to_value(event).ok());
+        expected == Some(Value::Object(found))
+    }
+
     pub fn owe_doors<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         self.owed_doors.extend(events.cloned());
     }

@@ -21,6 +21,7 @@ mod outputs;
 mod people;
 #[path = "../../../../tests/decision/reference.rs"]
 mod reference;
+mod reports;
 mod rights;
 
 use std::{
@@ -138,6 +139,8 @@ pub enum Invariant {
     /// An edit by command was wished by somebody who may make it, and holds from then on, through every crash, until a
     /// set takes it over.
     EditsStand,
+    /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
+    ReportsAreTheLog,
     /// Time goes on.
     NeverStuck,
 }

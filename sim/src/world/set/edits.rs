@@ -58,8 +58,9 @@ impl World {
 
     /// Somebody loses or gets a role, doors, or the right to do anything at all.
     fn edit_operators(&mut self, set: &mut Records) -> bool {
-        let (name, operator) = match self.rng.below(5) {
-            0 | 4 => ("op-2", Operator { status: OperatorStatus::Suspended {}, ..Operator::active(id("admin")) }),
+        let (name, operator) = match self.rng.below(6) {
+            4 => ("op-2", Operator::active(id("reporter"))),
+            0 | 5 => ("op-2", Operator { status: OperatorStatus::Suspended {}, ..Operator::active(id("admin")) }),
             1 => ("op-2", Operator::active(id("admin"))),
             2 => ("op-5", manager(&["back"])),
             _ => ("op-5", manager(&["front", "glass", "outer"])),

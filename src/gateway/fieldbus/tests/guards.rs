@@ -155,7 +155,7 @@ fn a_level_longer_than_the_timer_can_is_kept_up_by_setting_it_again_and_again() 
     assert_eq!(writes.first(), Some(&flash(20)));
     rig.run(300);
     assert_eq!(written(&mut rig), [OFF]);
-    assert_eq!(rig.coil(0, 0), false);
+    assert!(!rig.coil(0, 0));
 }
 
 #[test]

@@ -55,6 +55,8 @@ impl Conversation {
                     self.unanswered(now);
                 }
                 Some(Nak::Sequence | Nak::SecurityBlockUnsupported | Nak::EncryptionRequired) => self.anew(now),
+                // Some readers let go of the session before they say that they have the new key: it is to be proven.
+                _ if matches!(asked.command, Command::KeySet(_)) => self.anew(now),
                 _ => {
                     self.security(now, "a reply in the clear from a reader with a secure channel".to_owned(), out);
                     self.anew(now);

@@ -46,6 +46,23 @@ fn a_cycle_of_eight_secured_readers_takes_no_more_than_the_wire_and_a_tenth() {
 }
 
 #[test]
+fn a_card_is_known_within_twelve_milliseconds_at_the_median_with_one_reader() {
+    let mut line = Line::new(vec![Reader::secure(0)]);
+    line.run(Duration::from_secs(2));
+    let mut taken: Vec<Duration> = (0..101)
+        .map(|nth| {
+            line.run(Duration::from_micros(20_000 + nth * 137));
+            let held = line.now;
+            line.readers[0].card();
+            line.run(Duration::from_millis(50));
+            line.when(0, |news| matches!(news, News::Card(_))).expect("a card").since(held)
+        })
+        .collect();
+    taken.sort();
+    assert!(taken[50] <= Duration::from_millis(12), "{:?}, at most {:?}", taken[50], taken[100]);
+}
+
+#[test]
 fn a_reader_that_is_unplugged_is_told_lost_in_time_and_back_within_two_seconds() {
     let mut line = Line::new((0..8).map(Reader::secure).collect());
     line.run(Duration::from_secs(2));

@@ -29,6 +29,8 @@ pub enum Manner {
     Busy(u32),
     /// Answers everything in the clear, whatever was asked.
     Cleartext,
+    /// Lets go of its session before it says that it has its new key.
+    Forgetful,
     /// Refuses with this code.
     Refuses(u8),
 }
@@ -162,7 +164,10 @@ impl Reader {
         }
         let Some(data) = secure.hear(received) else { return reply(received, None, 0x41, vec![6]) };
         let (answer, content) = content(code, &mut self.queue);
-        let answer = secure.say(received, answer, &content);
+        let mut answer = secure.say(received, answer, &content);
+        if code == 0x75 && self.manner == Manner::Forgetful {
+            answer = reply(received, None, 0x40, Vec::new());
+        }
         if code == 0x75 {
             self.key = data[2..18].try_into().unwrap();
             *secure = SecureReader::new(self.key);

@@ -113,6 +113,19 @@ fn installing_gives_a_reader_that_has_a_key_another_one() {
 }
 
 #[test]
+fn a_reader_that_lets_go_of_its_session_before_it_says_that_it_has_its_key_has_to_prove_it() {
+    let mut line = Line::new(vec![Reader::secure(0)]);
+    line.run(Duration::from_secs(1));
+    line.readers[0].manner = Manner::Forgetful;
+    let protection = installing(&line, Some(KEY));
+    line.panel.protect(line.now, 0, protection);
+    line.run(Duration::from_secs(3));
+    assert_eq!((line.readers[0].key, line.security(0)), ([0x77; 16], 0));
+    assert_eq!(line.said(0, |news| matches!(news, News::KeyTaken(_))), 1);
+    assert!(line.panel.is_online(0));
+}
+
+#[test]
 fn a_key_that_a_reader_took_while_the_answer_was_lost_is_found_again() {
     // The node stored `pending`, sent it, and was killed before the answer.
     let ring = KeyRing { current: Some(Scbk::new(KEY)), pending: Some(Scbk::new([0x77; 16])), install_until: None };

@@ -10,7 +10,7 @@ use latchd::domain::{
     time::{ClockTrust, Now},
 };
 
-use super::{PeopleWatch, Scene, policy};
+use super::{PeopleWatch, Scene, answers::policy};
 
 pub struct Regime {
     pub restriction: Restriction,

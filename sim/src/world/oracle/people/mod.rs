@@ -2,11 +2,15 @@
 //! of its own (who waits for what, what was typed) and the answers of the naive model to it; must never ask the
 //! machine whom it waits for. Invariant: each attempt ends in the one event that the records mean, at its time.
 //!
-//! `locks` counts wrong PINs, `alone` what a door's policy says when the node is left alone, `told` what the events
-//! say and which invariant is hurt where they say otherwise.
+//! `answers` is what the records mean, `pins` and `emergency` what is typed and shown besides, `locks` counts wrong
+//! PINs, `alone` is what a door's policy says when the node is left alone, `told` what the events say and which
+//! invariant is hurt where they say otherwise.
 
 mod alone;
+mod answers;
+mod emergency;
 mod locks;
+mod pins;
 mod told;
 
 use std::{
@@ -22,29 +26,22 @@ use latchd::{
         ids::Id,
         kept::{Kept, PinOwner},
         order::{Order, Task},
-        permission::{Decision, Wants},
-        record::{DoorPolicy, EmergencyCard, Record, Token},
+        permission::Wants,
+        record::Token,
         time::{Mono, Now},
         topology::ReaderAt,
     },
     gateway::controller::Lasting,
-    wire::token::token,
 };
 
 use self::{
+    answers::policy,
     locks::PinLocks,
     told::{Said, Told},
 };
-use super::{
-    Invariant, Violation,
-    interlock::Others,
-    reference::{Asked, Place, Reference},
-};
+use super::{Invariant, Violation, interlock::Others};
 use crate::world::{
-    set::{
-        Generation,
-        names::{credential_key, tokens_of, zone},
-    },
+    set::{Generation, names::tokens_of},
     site::Site,
 };
 
@@ -309,81 +306,6 @@ impl PeopleWatch {
         }))
     }
 
-    /// The PIN for which a card waited.
-    fn pin(
-        &mut self,
-        scene: &Scene<'_>,
-        (reader, door): (usize, usize),
-        waiting: &Waiting,
-        typed: &str,
-        told: &mut VecDeque<Told>,
-        duress: &mut BTreeSet<Id>,
-    ) -> Result<(), Violation> {
-        if let Some(card) = waiting.said.emergency_card.clone() {
-            return self.emergency_pin(scene, (reader, door), (&card, waiting), typed, told);
-        }
-        let Some(person) = waiting.said.person.clone() else { return Ok(()) };
-        let owner = PinOwner::Person(person.clone());
-        if self.locks.is_locked(&owner, scene.now.mono) {
-            let locked = [waiting.said.clone().with(DenialReason::PinLockedOut)];
-            return told::take(told, scene, &locked).map(|_| ());
-        }
-        let answers = if typed.len() <= latchd::domain::keypad::DIGITS_MAX {
-            let pin = Some(token(&credential_key(), &format!("pin:{person}:{typed}")));
-            self.answers(scene, door, &waiting.tokens, Ask::Card { pin, companion: None })
-        } else {
-            vec![waiting.said.clone().with(DenialReason::WrongPin)]
-        };
-        let said = told::take(told, scene, &answers)?;
-        self.note_duress(&said, duress);
-        self.count(scene, door, owner, &said);
-        Ok(())
-    }
-
-    fn count(&mut self, scene: &Scene<'_>, door: usize, owner: PinOwner, said: &Said) {
-        match said.reason {
-            None => self.locks.right(&owner),
-            Some(DenialReason::WrongPin) => {
-                let policy = policy(scene, door);
-                self.expected_lockouts += u32::from(self.locks.wrong(owner, scene.now.mono, &policy));
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// A PIN that is a credential by itself.
-    fn pin_alone(
-        &mut self,
-        scene: &Scene<'_>,
-        (reader, door): (usize, usize),
-        typed: &str,
-        told: &mut VecDeque<Told>,
-        duress: &mut BTreeSet<Id>,
-    ) -> Result<(), Violation> {
-        let owner = PinOwner::Reader(scene.site.readers[reader].id.clone());
-        if self.locks.is_locked(&owner, scene.now.mono) {
-            return told::take(told, scene, &[Said::nobody(DenialReason::PinLockedOut)]).map(|_| ());
-        }
-        let tokens = [token(&credential_key(), &format!("pin:{typed}"))];
-        let answers = self.answers(scene, door, &tokens, Ask::Card { pin: None, companion: None });
-        let locked = |person: &Option<Id>| {
-            let of = person.clone().map(PinOwner::Person);
-            of.is_some_and(|of| self.locks.is_locked(&of, scene.now.mono))
-        };
-        let answers: Vec<Said> = answers
-            .into_iter()
-            .map(|said| match said.reason {
-                None if locked(&said.person) => said.with(DenialReason::PinLockedOut),
-                Some(DenialReason::UnknownCredential) => said.with(DenialReason::WrongPin),
-                _ => said,
-            })
-            .collect();
-        let said = told::take(told, scene, &answers)?;
-        self.note_duress(&said, duress);
-        self.count(scene, door, owner, &said);
-        Ok(())
-    }
-
     /// An operator has a cardholder's credential read: no PIN, no second person.
     fn virtually(&mut self, scene: &Scene<'_>, order: &Order, told: &mut VecDeque<Told>) -> Result<(), Violation> {
         let Task::VirtualRead { door, person, .. } = &order.what else { return Ok(()) };
@@ -410,171 +332,4 @@ impl PeopleWatch {
         }
         Ok(())
     }
-
-    // ---- what the records mean ----
-
-    /// All that may be said: more than one only where what lies over the door is not known for sure.
-    fn answers(&self, scene: &Scene<'_>, door: usize, tokens: &[Token], ask: Ask<'_>) -> Vec<Said> {
-        let naive = match scene.generation {
-            Some(generation) => {
-                let naive = Reference { records: &generation.records, zone: &zone() };
-                let place = Place::Door(&scene.site.doors[door].id);
-                let restriction = self.regime(scene, door).restriction;
-                let asked = Asked { place, now: scene.now, pin: None, companion: None, restriction };
-                match ask {
-                    Ask::Card { pin, companion } => naive.answer(tokens, true, &Asked { pin, companion, ..asked }),
-                    Ask::Holder(person) => naive.decide_person(person, &asked),
-                }
-            }
-            None => {
-                let reason = DenialReason::StalePermissions;
-                Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
-            }
-        };
-        let naive = Said::of(naive);
-        let with = |mode: Option<DenialReason>| mode.map_or(naive.clone(), |reason| naive.clone().with(reason));
-        self.modes(scene, door).into_iter().map(with).collect()
-    }
-
-    fn modes(&self, scene: &Scene<'_>, door: usize) -> Vec<Option<DenialReason>> {
-        let (others, held, unsure) = scene.modes.get(door).copied().unwrap_or((Others::Shut, None, false));
-        let mut modes = match (others, unsure) {
-            (Others::Open, _) => return vec![Some(DenialReason::Interlock)],
-            // While an order to take it away is under way nobody knows.
-            (_, true) => {
-                let over = [DenialReason::Forced, DenialReason::Dnd, DenialReason::LockedDown];
-                std::iter::once(None).chain(over.map(Some)).collect()
-            }
-            (_, false) => vec![held],
-        };
-        if others == Others::Doubtful {
-            modes.push(Some(DenialReason::Interlock));
-        }
-        modes
-    }
-
-    fn is_unsure(&self, scene: &Scene<'_>, door: usize) -> bool {
-        self.modes(scene, door).len() > 1
-    }
-
-    /// What both are told if together they may pass.
-    fn pair(
-        &self,
-        scene: &Scene<'_>,
-        door: usize,
-        waiting: &Waiting,
-        tokens: &[Token],
-    ) -> Option<(Vec<Said>, Vec<Said>)> {
-        let with = |one: &[Token], other: &[Token]| {
-            let answers = self.answers(scene, door, one, Ask::Card { pin: None, companion: Some(other) });
-            let together = |said: &Said| said.reason.is_none() && said.companion;
-            answers.iter().any(together).then(|| answers.into_iter().filter(together).collect::<Vec<Said>>())
-        };
-        let second = with(tokens, &waiting.tokens)?;
-        Some((with(&waiting.tokens, tokens)?, second))
-    }
-
-    // ---- emergency cards ----
-
-    fn emergency_card_of(&self, scene: &Scene<'_>, tokens: &[Token]) -> Option<(Id, EmergencyCard)> {
-        let records = scene.generation.map_or(&[][..], |generation| generation.records.as_slice());
-        records.iter().find_map(|(id, record)| match record {
-            Record::EmergencyCard(body) if tokens.contains(&body.token) => Some((id.clone(), body.clone())),
-            _ => None,
-        })
-    }
-
-    /// What such a card is told, its PIN apart.
-    fn emergency_answers(&self, scene: &Scene<'_>, door: usize, (id, record): (&Id, &EmergencyCard)) -> Vec<Said> {
-        let used_up = record.uses_max.is_some_and(|max| self.uses.get(id).copied().unwrap_or(0) >= max);
-        let elsewhere = record.doors.as_ref().is_some_and(|doors| !doors.contains(&scene.site.doors[door].id));
-        let reason = if used_up {
-            Some(DenialReason::Expired)
-        } else if elsewhere {
-            Some(DenialReason::NoRule)
-        } else if !self.regime(scene, door).emergency_cards {
-            Some(DenialReason::NotYetActive)
-        } else {
-            None
-        };
-        let said = Said { reason, emergency_card: Some(id.clone()), ..Said::default() };
-        let with = |mode: Option<DenialReason>| mode.map_or(said.clone(), |reason| said.clone().with(reason));
-        self.modes(scene, door).into_iter().map(with).collect()
-    }
-
-    fn emergency(
-        &mut self,
-        scene: &Scene<'_>,
-        at: (usize, usize),
-        (id, record): (&Id, &EmergencyCard),
-        tokens: Vec<Token>,
-        told: &mut VecDeque<Told>,
-    ) -> Result<(), Violation> {
-        let owner = PinOwner::EmergencyCard(id.clone());
-        let locked = self.locks.is_locked(&owner, scene.now.mono);
-        let mut answers = self.emergency_answers(scene, at.1, (id, record));
-        if record.pin.is_some() {
-            let asks = answers.iter().any(|said| said.reason.is_none());
-            let lacks = if locked { DenialReason::PinLockedOut } else { DenialReason::PinRequired };
-            let spoken =
-                told.front().is_some_and(|front| answers.iter().any(|said| said.reason.is_some() && front.is(said)));
-            if asks && !locked && scene.site.has_keypad(at.0) && !spoken {
-                let said = Said { emergency_card: Some(id.clone()), ..Said::default() };
-                self.wait(scene, at, Waiting { said: said.clone(), tokens, lacks: Wants::Pin });
-                return told::nothing_of(told, scene, &said);
-            }
-            for said in answers.iter_mut().filter(|said| said.reason.is_none()) {
-                *said = said.clone().with(lacks);
-            }
-        }
-        let said = told::take(told, scene, &answers)?;
-        self.used(id, &said);
-        Ok(())
-    }
-
-    fn emergency_pin(
-        &mut self,
-        scene: &Scene<'_>,
-        (_, door): (usize, usize),
-        (id, waiting): (&Id, &Waiting),
-        typed: &str,
-        told: &mut VecDeque<Told>,
-    ) -> Result<(), Violation> {
-        let owner = PinOwner::EmergencyCard(id.clone());
-        if self.locks.is_locked(&owner, scene.now.mono) {
-            let locked = [waiting.said.clone().with(DenialReason::PinLockedOut)];
-            return told::take(told, scene, &locked).map(|_| ());
-        }
-        let known = self.emergency_card_of(scene, &waiting.tokens);
-        let Some((_, record)) = known.filter(|(known, _)| known == id) else {
-            let gone = [waiting.said.clone().with(DenialReason::UnknownCredential)];
-            return told::take(told, scene, &gone).map(|_| ());
-        };
-        let right = record.pin == Some(token(&credential_key(), &format!("pin:{id}:{typed}")));
-        let mut answers = self.emergency_answers(scene, door, (id, &record));
-        for said in answers.iter_mut().filter(|said| said.reason.is_none() && !right) {
-            *said = said.clone().with(DenialReason::WrongPin);
-        }
-        let said = told::take(told, scene, &answers)?;
-        self.used(id, &said);
-        self.count(scene, door, owner, &said);
-        Ok(())
-    }
-
-    fn used(&mut self, id: &Id, said: &Said) {
-        if said.reason.is_none() {
-            *self.uses.entry(id.clone()).or_default() += 1;
-        }
-    }
-}
-
-/// The policy that speaks at a door, or the defaults.
-fn policy(scene: &Scene<'_>, door: usize) -> DoorPolicy {
-    let door = &scene.site.doors[door].id;
-    let records = scene.generation.map_or(&[][..], |generation| generation.records.as_slice());
-    let speaks = |(_, record): &(Id, Record)| match record {
-        Record::DoorPolicy(body) if body.doors.contains(door) => Some(body.clone()),
-        _ => None,
-    };
-    records.iter().find_map(speaks).unwrap_or_default()
 }

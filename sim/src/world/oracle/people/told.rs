@@ -135,6 +135,9 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         let virtually = answers.iter().any(|said| said.virtually);
         let invariant = match answers.first().and_then(|said| said.reason) {
             _ if virtually => Invariant::VirtualReadJudged,
+            Some(DenialReason::StalePermissions | DenialReason::EmergencyOnly | DenialReason::ClockUntrusted) => {
+                Invariant::FallbackNarrows
+            }
             // Something is waited for that could not help.
             Some(reason) if is_plain(reason) => Invariant::RevokedIsDenied,
             _ => Invariant::OneEventEach,

@@ -1,0 +1,68 @@
+//! The clerk's thread, as `runtime::clerk` runs it: reports over the log, beside everything else. Owns how long it
+//! takes; must never hold anything up. What else a command asks of the node itself no simulated operator asks for.
+
+use latchd::{
+    domain::event::Refusal,
+    gateway::{
+        desk::{Answer, Answered, Errand},
+        reports::{self, Places, Spans},
+        uplink::Input,
+    },
+    wire::command::CommandBody,
+};
+use serde_json::json;
+
+use super::{World, node::NodeEvent};
+use crate::cloud::Wish;
+
+impl World {
+    pub(super) fn query_reports(&mut self) {
+        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4"][self.rng.index(5)];
+        let order = if self.rng.permille(500) { "oldest_first" } else { "newest_first" };
+        let limit = [5, 40, 1_000][self.rng.index(3)];
+        let mut args = json!({ "order": order, "limit": limit });
+        if self.rng.permille(400) {
+            args["from"] = json!(self.wall().saturating_sub(self.rng.millis(100, 15_000)));
+        }
+        let wish = Wish { lifetime: self.rng.millis(1_000, 20_000), ..Wish::new(operator, "reports.query", args) };
+        let wall = self.wall();
+        let (jti, message) = self.cloud.command(wall, &wish);
+        self.line(format_args!("cloud: {} {} by {operator} {jti}", wish.cmd, wish.args));
+        self.send_command(jti, message);
+    }
+
+    pub(super) fn errand(&mut self, errand: Box<Errand>) {
+        if matches!(errand.body, CommandBody::ReportsQuery(_)) {
+            self.oracle.report_asked(&self.sets, &errand.operator, &errand.scope);
+        }
+        let takes = self.rng.micros(200, 40_000);
+        self.post_node(takes, NodeEvent::Errand(errand));
+    }
+
+    pub(super) fn carry_out(&mut self, errand: &Errand) {
+        let at = self.node_now().wall;
+        let Some(node) = &self.node else { return };
+        let answered = match &errand.body {
+            CommandBody::ReportsQuery(args) => {
+                let (log_id, places) = (node.ledger.ledger.head().log_id.clone(), Places::of(&self.site.topology()));
+                let page =
+                    reports::page(&node.ledger.reader, &log_id, &places, &errand.scope, args, &mut Spans::default());
+                match page {
+                    Ok(page) => {
+                        let page = self.shim.report_page(page);
+                        self.line(format_args!(
+                            "clerk: {} events of {} to {}",
+                            page.count, page.newest, errand.operator
+                        ));
+                        self.count("reports");
+                        self.oracle.reported(errand, args, &page);
+                        Answered::Done(Some(json!({ "report": page })))
+                    }
+                    Err(error) => Answered::Failed(json!({ "message": error.to_string() })),
+                }
+            }
+            _ => Answered::Refused(Refusal::Unsupported, json!({ "message": "not simulated" })),
+        };
+        self.uplink(Input::Answer(Answer { ticket: errand.ticket, at, answered }));
+    }
+}
