@@ -51,6 +51,10 @@ impl Oracle {
                 continue;
             };
             for action in &event.actions {
+                if let SystemAction::OutputPulse { output, pulse_ms } = action {
+                    let length = std::time::Duration::from_millis(u64::from(*pulse_ms));
+                    self.output_ordered_by_itself(output, now + ORDER_WITHIN + length);
+                }
                 let here = site.doors.iter().enumerate().filter(|(_, door)| action.doors().contains(&door.id));
                 for (at, door) in here {
                     match action {

@@ -100,6 +100,13 @@ impl Oracle {
         watch.order_until = watch.order_until.max(deadline.max(now) + length + WIRE_LAG);
     }
 
+    /// By a system event: its relay may move before the doors hear of it.
+    pub(super) fn output_ordered_by_itself(&mut self, output: &Id, until: Mono) {
+        if let Some(watch) = self.outputs.iter_mut().find(|watch| watch.id == *output) {
+            watch.order_until = watch.order_until.max(until);
+        }
+    }
+
     pub(super) fn output_events<'a>(&mut self, now: Mono, events: impl Iterator<Item = &'a EventBody>) {
         for body in events {
             let (id, until, set) = match body {

@@ -158,6 +158,8 @@ pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Res
     };
     let what = format!("at {} on {}: let in {:?}, who still lacks {:?}", next.door, scene.what, next.said, waits.wants);
     let invariant = match waits.wants {
+        // By a rule that is not theirs (any more).
+        _ if next.said.rule != waits.rule => Invariant::RevokedIsDenied,
         Some(Wants::SecondPerson) => Invariant::TwoTogether,
         _ => Invariant::PinAsked,
     };
@@ -167,7 +169,9 @@ pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Res
 pub fn nothing_left(told: &VecDeque<Told>, what: &str) -> Result<(), Violation> {
     let Some(next) = told.front() else { return Ok(()) };
     let what = format!("at {} on {what}: told {:?}, where nothing was due", next.door, next.said);
-    Err(Violation::new(Invariant::OneEventEach, what))
+    // Its time has come, and it was refused instead of asked for its PIN.
+    let too_early = next.said.emergency_card.is_some() && next.said.reason == Some(DenialReason::NotYetActive);
+    Err(Violation::new(if too_early { Invariant::FallbackNarrows } else { Invariant::OneEventEach }, what))
 }
 
 /// Nothing that is presented besides makes it good.
@@ -209,9 +213,15 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
     {
         Invariant::RevokedIsDenied
     } else if told.emergency_card.is_some() || answers.iter().any(|said| said.emergency_card.is_some()) {
-        Invariant::EmergencyLast
+        if due != Some(Expired) && either(&[NotYetActive]) {
+            Invariant::FallbackNarrows
+        } else {
+            Invariant::EmergencyLast
+        }
     } else if either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
         Invariant::FallbackNarrows
+    } else if told.reason.is_none() && answers.iter().all(|said| said.rule != told.rule) {
+        Invariant::RevokedIsDenied
     } else if either(&[PinLockedOut]) {
         Invariant::PinLocksOut
     } else if either(&[SecondPersonRequired]) {
