@@ -381,6 +381,7 @@ fn everything_that_a_set_holds_is_made_changed_listed_and_deleted_by_command() {
         ("area", "lab", json!({ "entry_readers": ["lab-in"], "occupancy_max": 1 })),
         ("interlock", "trap", json!({ "doors": ["lab", "store"] })),
         ("door_policy", "lab", json!({ "doors": ["lab"], "pin_tries": 2 })),
+        ("card_format", "works", json!({ "bits": 30, "number": { "first": 1, "bits": 28 } })),
         ("emergency_card", "red", json!({ "token": hashed("h10301:10:911") })),
         ("floor_group", "lift", json!({ "enable_s": 5 })),
         ("locker_contract", "van", json!({ "locker": "key-01", "person": "gus" })),
