@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: format, lints, Rust tests, the interop tests against
-# mosquitto, pymodbus and PyJWT, the demo, and a hundred seeds of the simulation. Says how long each step took. Needs Rust, Python 3.11 and, for what
+# mosquitto, pymodbus and PyJWT, the demo, a hundred seeds of the simulation and every mistake planted in it. Says how long each step took. Needs Rust, Python 3.11 and, for what
 # is missing, apt-get as root or through sudo.
 #
 #   tests/run.sh              everything
@@ -72,6 +72,7 @@ demo() {
 
 simulation() {
     cargo run --quiet --release -p latchd-sim -- --seeds 1..100
+    cargo run --quiet --release -p latchd-sim -- --mistakes
 }
 
 step() {

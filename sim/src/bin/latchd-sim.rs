@@ -22,6 +22,9 @@ struct Arguments {
     /// Plant this mistake: the run must then fail.
     #[arg(long, value_enum)]
     mistake: Option<Mistake>,
+    /// Plant every mistake there is, one after the other: each must be caught, as what it is.
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "mistake"])]
+    mistakes: bool,
     /// Print every line of the trace.
     #[arg(long)]
     trace: bool,
@@ -38,6 +41,9 @@ fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.mistakes {
+        return mistakes();
+    }
     let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..=arguments.seed);
     let (mut runs, mut failures) = (0_u64, 0_u64);
     for seed in seeds {
@@ -78,4 +84,18 @@ fn tell(failure: &Failure, arguments: &Arguments) {
     let mistake = arguments.mistake.map(|mistake| format!(" --mistake {}", mistake.name())).unwrap_or_default();
     let events = arguments.events;
     println!("replay: cargo run --release -p latchd-sim -- --seed {seed} --events {events}{mistake} --trace");
+}
+
+fn mistakes() -> ExitCode {
+    let mut status = ExitCode::SUCCESS;
+    for mistake in Mistake::ALL {
+        match world::catch(mistake) {
+            Ok(seed) => println!("{}: caught with seed {seed}", mistake.name()),
+            Err(uncaught) => {
+                println!("FAILED: {uncaught}");
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    status
 }

@@ -55,7 +55,7 @@ use self::{
     trace::Trace,
 };
 pub use self::{
-    mistake::Mistake,
+    mistake::{Mistake, catch},
     oracle::{Invariant, Violation},
 };
 use crate::cloud::Cloud;
