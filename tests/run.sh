@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: format, lints, Rust tests, the interop tests against
-# mosquitto, pymodbus and PyJWT, the demo, a hundred seeds of the simulation and every mistake planted in it. Says how long each step took. Needs Rust, Python 3.11 and, for what
-# is missing, apt-get as root or through sudo.
+# mosquitto, pymodbus, PyJWT and libosdp, the demo, a hundred seeds of the simulation and every mistake planted
+# in it. Says how long each step took. Needs Rust, Python 3.11 and, for what is missing, apt-get as root or
+# through sudo.
 #
 #   tests/run.sh              everything
 #   tests/run.sh STEP...      some of: packages format lints tests interop demo simulation
