@@ -9,6 +9,7 @@ use super::{
     door::{ORDER_SETTLE_MAX, OrderEnd},
     event::{Actor, EventBody, Refusal},
     field::{FreeOutputConfig, OutputStart, OutputStop},
+    fieldbus::BusReport,
     kept::Kept,
     order::{Order, OutputAction, Progress},
     outputs::{Desired, Level, Ticket},
@@ -134,6 +135,27 @@ impl FreeOutput {
             return refuse(Refusal::BusDown, "the board of the output does not answer".to_owned());
         }
         Ok(())
+    }
+
+    /// From its board; what is about another output changes nothing.
+    pub fn hear(&mut self, now: Mono, report: &BusReport, out: &mut Vec<OutputEffect>) {
+        let own = self.config.output;
+        match report {
+            BusReport::BoardUp { board } if *board == own.board => self.board(true),
+            BusReport::BoardLost { board, .. } if *board == own.board => self.board(false),
+            BusReport::Output { output, level, order } if *output == own => self.found(now, *level, *order, out),
+            BusReport::OutputMismatch { output, level } if *output == own => self.mismatched(*level, out),
+            BusReport::OrderExpired { output, ticket } if *output == own => {
+                self.ended(*ticket, OrderEnd::Expired, out);
+            }
+            BusReport::OrderFailed { output, ticket, detail } if *output == own => {
+                self.ended(*ticket, OrderEnd::Failed(detail.clone()), out);
+            }
+            BusReport::OrderUnknown { output, ticket, detail } if *output == own => {
+                self.ended(*ticket, OrderEnd::Unknown(detail.clone()), out);
+            }
+            _ => {}
+        }
     }
 
     pub fn board(&mut self, up: bool) {

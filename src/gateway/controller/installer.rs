@@ -14,7 +14,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
-    door::OrderEnd,
     event::{Actor, EventBody, InstallerModeEnd},
     field::{FieldConfig, FreeOutputConfig, OutputStart, OutputStop},
     fieldbus::{BusReport, CardRead},
@@ -99,26 +98,10 @@ impl Installer {
             }
             _ => {}
         }
-        if let Some(spare) = self.spare.as_mut().filter(|spare| spare.config().output.board == board) {
+        // That a trial does not do what it is told is seen among the points: it has no name to be told under.
+        if let Some(spare) = self.spare.as_mut().filter(|_| !matches!(report, BusReport::OutputMismatch { .. })) {
             let mut out = Vec::new();
-            let about = spare.config().output;
-            match report {
-                BusReport::BoardUp { .. } => spare.board(true),
-                BusReport::BoardLost { .. } => spare.board(false),
-                BusReport::Output { output, level, order } if *output == about => {
-                    spare.found(now.mono, *level, *order, &mut out);
-                }
-                BusReport::OrderExpired { output, ticket } if *output == about => {
-                    spare.ended(*ticket, OrderEnd::Expired, &mut out);
-                }
-                BusReport::OrderFailed { output, ticket, detail } if *output == about => {
-                    spare.ended(*ticket, OrderEnd::Failed(detail.clone()), &mut out);
-                }
-                BusReport::OrderUnknown { output, ticket, detail } if *output == about => {
-                    spare.ended(*ticket, OrderEnd::Unknown(detail.clone()), &mut out);
-                }
-                _ => {}
-            }
+            spare.hear(now.mono, report, &mut out);
             self.spare_said(out, deeds);
         }
         self.spare.take_if(|spare| spare.at_rest());

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
-    door::OrderEnd,
     event::{EventBody, Refusal},
     field::FieldConfig,
     fieldbus::BusReport,
@@ -53,31 +52,16 @@ impl FreeOutputs {
 
     fn hear(&mut self, now: Mono, report: &BusReport, out: &mut Vec<OutputEffect>) {
         match report {
-            BusReport::BoardUp { board } => self.board(*board, true),
-            BusReport::BoardLost { board, .. } => self.board(*board, false),
-            BusReport::Output { output, level, order } => {
-                if let Some(found) = self.at(*output) {
-                    found.found(now, *level, *order, out);
-                }
+            BusReport::BoardUp { .. } | BusReport::BoardLost { .. } => {
+                self.outputs.iter_mut().for_each(|found| found.hear(now, report, out));
             }
-            BusReport::OutputMismatch { output, level } => {
-                if let Some(found) = self.at(*output) {
-                    found.mismatched(*level, out);
-                }
-            }
-            BusReport::OrderExpired { output, ticket } => {
-                if let Some(found) = self.at(*output) {
-                    found.ended(*ticket, OrderEnd::Expired, out);
-                }
-            }
-            BusReport::OrderFailed { output, ticket, detail } => {
-                if let Some(found) = self.at(*output) {
-                    found.ended(*ticket, OrderEnd::Failed(detail.clone()), out);
-                }
-            }
-            BusReport::OrderUnknown { output, ticket, detail } => {
-                if let Some(found) = self.at(*output) {
-                    found.ended(*ticket, OrderEnd::Unknown(detail.clone()), out);
+            BusReport::Output { output, .. }
+            | BusReport::OutputMismatch { output, .. }
+            | BusReport::OrderExpired { output, .. }
+            | BusReport::OrderFailed { output, .. }
+            | BusReport::OrderUnknown { output, .. } => {
+                if let Some(found) = self.routes.get(output).and_then(|at| self.outputs.get_mut(*at)) {
+                    found.hear(now, report, out);
                 }
             }
             BusReport::Input { .. }
@@ -85,15 +69,6 @@ impl FreeOutputs {
             | BusReport::BoardDegraded { .. }
             | BusReport::Card { .. } => {}
         }
-    }
-
-    fn board(&mut self, board: crate::domain::ids::BoardIx, up: bool) {
-        let on_it = self.outputs.iter_mut().filter(|output| output.config().output.board == board);
-        on_it.for_each(|output| output.board(up));
-    }
-
-    fn at(&mut self, output: OutputRef) -> Option<&mut FreeOutput> {
-        self.outputs.get_mut(*self.routes.get(&output)?)
     }
 
     fn order(&mut self, now: Now, order: &Order<Task>, out: &mut Vec<OutputEffect>) {
