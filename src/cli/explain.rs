@@ -108,8 +108,7 @@ fn load(path: &Path) -> anyhow::Result<Site> {
 fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
     let directory = site.node.state_dir.join("set-copy");
     anyhow::ensure!(directory.is_dir(), "{}: no permission set was ever received here", directory.display());
-    let mut copy = SecondCopyFiles::open(&directory, &site.node.state_dir.join("emergency-cards"))
-        .with_context(|| directory.display().to_string())?;
+    let mut copy = SecondCopyFiles::open(&directory, &site.node.state_dir.join("emergency-cards"));
     let attest = RootAttest { root: secrets.root.clone(), audience: format!("{}/{}", site.node.org, site.node.id) };
     let read = read_copy(&mut copy, &attest, &site.topology(), &site.node.time_zone)
         .with_context(|| format!("{}: the copy of the permission set", directory.display()))?;
