@@ -67,7 +67,7 @@ impl Oracle {
             return self.fail(Invariant::DelaysKeepTheirTime, what);
         }
         if self.delays.cancelled.contains(jti) {
-            return self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was cancelled, and reaches its door"));
+            self.fail(Invariant::DelaysKeepTheirTime, format!("{jti} was cancelled, and reaches its door"));
         }
     }
 }
