@@ -382,6 +382,27 @@ fn the_fallbacks_of_a_policy_hold_at_a_cabinet_for_cards_and_codes() {
 }
 
 #[test]
+fn of_critical_groups_the_codes_of_a_contract_are_its_cardholders_and_without_one_nobodys() {
+    let body = json!({"doors": ["key-1", "key-2"], "stale_after_s": 60, "when_stale": "critical_groups"});
+    let policy = json!({"kind": "door_policy", "id": "p", "body": body});
+    let guards = json!({"kind": "group", "id": "guards", "body": {"critical": true}});
+    let nobodys = contract("c-2", json!({"locker": "key-2", "pin": hashed("pin:key-2:77")}));
+    let mut records = of_ada(&json!({ "pin": hashed("pin:key-1:55") }));
+    records.extend([policy, guards, nobodys]);
+    let mut hall = Hall::new(records.clone());
+    for typed in ["55#", "77#"] {
+        assert_eq!(access(&hall.types(typed))["reason"], "stale_permissions");
+    }
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "stale_permissions");
+    records[0]["body"] = json!({ "groups": ["guards"] });
+    let _ = hall.replace(records);
+    assert_eq!(access(&hall.types("55#"))["contract"], "c-1");
+    locked_again(&mut hall);
+    assert_eq!(access(&hall.at_cabinet(GOOD))["type"], "access.granted");
+    assert_eq!(access(&hall.types("77#"))["reason"], "stale_permissions");
+}
+
+#[test]
 fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
     let mut hall = Hall::new(of_ada(&json!({})));
     for _ in 0..2 {
