@@ -70,7 +70,7 @@ enum Task {
     Scan(scan::Arguments),
     /// Show the points of the running daemon, live, and try outputs one by one
     Io(io::Arguments),
-    /// Give an OSDP reader a key of its own
+    /// Give an OSDP reader a key of its own, or another address
     Osdp(osdp::Arguments),
     /// Make a key; never overwrites
     Keygen {

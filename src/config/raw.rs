@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
+    fieldbus::READER_POINTS_MAX,
     ids::Id,
     indication::{Colour, Feedback},
     keypad::Keypad,
@@ -174,6 +175,8 @@ pub struct RawOsdp {
     pub key: Option<At<String>>,
     pub crc: Option<At<bool>>,
     pub lost_after: Option<At<Duration>>,
+    pub inputs: Option<At<u16>>,
+    pub outputs: Option<At<u16>>,
 }
 
 /// What a reader shows; colours that are absent are the default's.
@@ -426,6 +429,8 @@ fn osdp(table: Table<'_>) -> RawOsdp {
         key: table.optional("key").text_as("a file or \"credential:NAME\""),
         crc: table.optional("check").word(&[("crc", true), ("checksum", false)]),
         lost_after: table.optional("lost_after_ms").millis(1000, 8000),
+        inputs: table.optional("inputs").number(0, u64::from(READER_POINTS_MAX)),
+        outputs: table.optional("outputs").number(0, u64::from(READER_POINTS_MAX)),
     };
     table.finish();
     osdp
