@@ -326,13 +326,14 @@ impl Points {
                     driven.lasting = Some(level);
                 }
             }
+            // It tells them by itself.
+            (Command::InputStatus, _) if self.inputs_read => {}
             (Command::InputStatus, _) => self.lacks(now, format!("it does not tell its inputs (NAK {nak:?})")),
+            // It has told them before: it is asked again.
+            (Command::OutputStatus, _) if self.outputs_read => {}
             (Command::OutputStatus, _) => {
-                if !self.outputs_read {
-                    let detail = "it does not tell its outputs: what it acknowledges is all that is known";
-                    let board = self.plan.board;
-                    self.out.push(BusReport::BoardDegraded { board, detail: detail.to_owned() });
-                }
+                let detail = "it does not tell its outputs: what it acknowledges is all that is known";
+                self.out.push(BusReport::BoardDegraded { board: self.plan.board, detail: detail.to_owned() });
                 self.outputs_read = true;
                 self.outputs_at = Mono::MAX;
                 self.outputs.iter_mut().for_each(|driven| driven.output.reads_back_no_more());

@@ -57,7 +57,7 @@ pub struct Reader {
     pub ignorant: Vec<u8>,
     /// Takes another address, and says nothing.
     pub moves_silently: bool,
-    now: Mono,
+    pub now: Mono,
 }
 
 /// One output: what lasts, what passes, and when it moved.

@@ -201,7 +201,6 @@ fn an_order_whose_deadline_has_passed_is_not_said_and_told_expired() {
 #[test]
 fn a_command_that_may_not_have_arrived_is_not_said_again_after_its_deadline() {
     let mut line = one();
-    let before = outs(&line).len();
     let desired = opened(&line, 5_000, Some((1, 250)));
     line.panel.set_desired(line.now, &[desired]);
     // The reader falls silent the moment that it would hear it, and is back when the time is over.
@@ -210,7 +209,6 @@ fn a_command_that_may_not_have_arrived_is_not_said_again_after_its_deadline() {
     let sent = line.sent.len();
     line.readers[0].manner = Manner::Normal;
     line.run(Duration::from_secs(3));
-    assert_eq!(outs(&line).len(), before, "none of them was heard");
     assert_eq!(line.readers[0].outputs[0].moves, []);
     let told = |wanted: fn(&BusReport) -> bool| line.reports.iter().filter(|(_, report)| wanted(report)).count();
     assert_eq!(told(|report| matches!(report, BusReport::OrderFailed { .. })), 1, "{:?}", line.reports);
