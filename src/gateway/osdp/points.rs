@@ -10,8 +10,9 @@
 //!                                        └──────────── all of it read ───────────────────┘
 //! ```
 //!
-//! OUT knows a state that lasts and one that passes (SIA OSDP 2.2, 6.10): the one that passes is commanded only over
-//! one that lasts and is known. An answer that was lost leaves open what the output does, until OSTATR says.
+//! OUT knows a state that lasts and one that passes (SIA OSDP 2.2, 6.10). The one that passes goes first, and at once
+//! after it what it falls back to, unless that is known: the other way round an output that is held would let go in
+//! between. An answer that was lost leaves open what the output does, until OSTATR says.
 
 use std::time::Duration;
 
@@ -56,6 +57,19 @@ struct Driven {
     output: Output,
     /// What it falls back to; `None`: nobody has said since its session began.
     lasting: Option<Level>,
+    /// What it was last told to be for a time.
+    passing: Option<Level>,
+}
+
+impl Driven {
+    /// The time would end in a state that nobody has said.
+    fn falls_back_to(&self) -> Option<Level> {
+        self.passing.map(Level::inverted).filter(|rest| self.lasting != Some(*rest))
+    }
+
+    fn forget(&mut self) {
+        (self.lasting, self.passing) = (None, None);
+    }
 }
 
 /// The OUT that was said and is not answered.
@@ -90,6 +104,8 @@ pub struct Points {
     untold: u32,
     flight: Option<Flight>,
     lacking: bool,
+    /// It does not tell its outputs.
+    by_its_word: bool,
 }
 
 impl Points {
@@ -109,7 +125,8 @@ impl Points {
                 }),
                 safe_coil: None,
             };
-            Driven { output: Output::new(OutputRef { board: plan.board, output: at }, point), lasting: None }
+            let output = Output::new(OutputRef { board: plan.board, output: at }, point);
+            Driven { output, lasting: None, passing: None }
         };
         Points {
             out: Vec::new(),
@@ -126,6 +143,7 @@ impl Points {
             untold: 0,
             flight: None,
             lacking: false,
+            by_its_word: false,
             plan,
         }
     }
@@ -154,13 +172,18 @@ impl Points {
     pub fn session(&mut self) {
         self.asking = true;
         self.flight = None;
-        (self.inputs_read, self.outputs_read) = (self.plan.inputs == 0, self.outputs.is_empty());
-        self.local_read = false;
+        self.nothing_read();
         (self.inputs_at, self.outputs_at, self.local_at) = (Mono::ZERO, Mono::ZERO, Mono::ZERO);
         for driven in &mut self.outputs {
-            driven.lasting = None;
+            driven.forget();
             driven.output.interrupted();
         }
+    }
+
+    fn nothing_read(&mut self) {
+        self.inputs_read = self.plan.inputs == 0;
+        self.outputs_read = self.outputs.is_empty() || self.by_its_word;
+        self.local_read = false;
     }
 
     /// What was under way may or may not have arrived.
@@ -168,7 +191,7 @@ impl Points {
         if let Some(Flight::Write(at, ..) | Flight::Ground(at, _)) = self.flight.take()
             && let Some(driven) = self.outputs.get_mut(at)
         {
-            driven.lasting = None;
+            driven.forget();
             driven.output.interrupted();
             self.outputs_at = Mono::ZERO;
         }
@@ -188,15 +211,15 @@ impl Points {
         self.inputs.iter_mut().for_each(|input| *input = Input::default());
         self.out.push(BusReport::BoardLost { board: self.plan.board, detail: detail.to_owned() });
         for driven in &mut self.outputs {
-            driven.lasting = None;
+            driven.forget();
             driven.output.board_lost(detail, &mut self.out);
         }
     }
 
     /// The reader is there, and these points of it are not.
     fn lacks(&mut self, now: Mono, detail: String) {
-        (self.inputs_read, self.outputs_read) = (self.plan.inputs == 0, self.outputs.is_empty());
-        self.local_read = false;
+        self.nothing_read();
+        self.local_at = now + LACKING_AGAIN;
         (self.inputs_at, self.outputs_at) = (now + LACKING_AGAIN, now + LACKING_AGAIN);
         if !std::mem::replace(&mut self.lacking, true) {
             self.lose(&detail);
@@ -223,12 +246,26 @@ impl Points {
 
     /// Something is to be driven: how urgent it is.
     pub fn urgency(&mut self, now: Mono) -> Option<Mono> {
-        self.wish(now).map(|(_, wish)| wish.urgency)
+        let wish = self.wish(now).map(|(_, wish)| wish.urgency);
+        self.unfounded().map(|_| Mono::ZERO).or(wish)
+    }
+
+    /// What goes on for a time, and over what it is to go on.
+    fn unfounded(&self) -> Option<(usize, Level)> {
+        if self.link != Link::Up || !self.asking || self.flight.is_some() {
+            return None;
+        }
+        self.outputs.iter().enumerate().find_map(|(at, driven)| Some((at, driven.falls_back_to()?)))
     }
 
     /// What drives it, and the last instant at which that may go on the line. It goes there with the return of this
     /// call.
     pub fn drive(&mut self, now: Mono) -> Option<(Command, Option<Mono>)> {
+        if let Some((at, rest)) = self.unfounded() {
+            let code = if rest.is_energised() { OutputCode::OnAfterTimer } else { OutputCode::OffAfterTimer };
+            self.flight = Some(Flight::Ground(at, rest));
+            return Some((control(at, code, 0)?, None));
+        }
         let (at, wish) = self.wish(now)?;
         let Action::Write(level) = wish.action else {
             self.outputs_at = now + OUTPUTS_EVERY;
@@ -238,12 +275,6 @@ impl Points {
         let (code, tenths, lasting) = match driven.output.drive(now, level) {
             Drive::Steady(Level::Energised) => (OutputCode::On, 0, Lasting::Becomes),
             Drive::Steady(Level::Released) => (OutputCode::Off, 0, Lasting::Becomes),
-            Drive::Timed(level, _) if driven.lasting != Some(level.inverted()) => {
-                let rest = level.inverted();
-                let code = if rest.is_energised() { OutputCode::OnAfterTimer } else { OutputCode::OffAfterTimer };
-                self.flight = Some(Flight::Ground(at, rest));
-                return Some((control(at, code, 0)?, None));
-            }
             Drive::Timed(Level::Energised, count) => (OutputCode::OnTimed, count, Lasting::Stays),
             Drive::Timed(Level::Released, count) => (OutputCode::OffTimed, count, Lasting::Stays),
         };
@@ -265,7 +296,7 @@ impl Points {
             self.inputs_at = now + INPUTS_EVERY;
             return Some(Command::InputStatus);
         }
-        if !self.outputs.is_empty() && now >= self.outputs_at {
+        if !self.outputs.is_empty() && !self.by_its_word && now >= self.outputs_at {
             self.outputs_at = now + OUTPUTS_EVERY;
             return Some(Command::OutputStatus);
         }
@@ -286,8 +317,9 @@ impl Points {
         match self.flight.take() {
             Some(Flight::Write(at, level, lasting)) => {
                 let Some(driven) = self.outputs.get_mut(at) else { return };
-                if lasting == Lasting::Becomes {
-                    driven.lasting = Some(level);
+                match lasting {
+                    Lasting::Becomes => (driven.lasting, driven.passing) = (Some(level), None),
+                    Lasting::Stays => driven.passing = Some(level),
                 }
                 driven.output.write_answered(now, &mut self.out);
             }
@@ -320,7 +352,7 @@ impl Points {
                     driven.output.write_refused(now, &detail, &mut self.out);
                 }
             }
-            // The time itself is asked for all the same; a reader that knows none refuses that, too.
+            // One that takes a time and not this says itself what it falls back to.
             (Command::Output(_), Some(Flight::Ground(at, level))) => {
                 if let Some(driven) = self.outputs.get_mut(at) {
                     driven.lasting = Some(level);
@@ -335,7 +367,7 @@ impl Points {
                 let detail = "it does not tell its outputs: what it acknowledges is all that is known";
                 self.out.push(BusReport::BoardDegraded { board: self.plan.board, detail: detail.to_owned() });
                 self.outputs_read = true;
-                self.outputs_at = Mono::MAX;
+                self.by_its_word = true;
                 self.outputs.iter_mut().for_each(|driven| driven.output.reads_back_no_more());
                 self.report();
             }

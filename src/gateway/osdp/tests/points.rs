@@ -166,6 +166,20 @@ fn what_does_not_end_by_itself_stays_until_told_otherwise() {
 }
 
 #[test]
+fn an_output_that_is_held_and_then_is_to_end_does_not_let_go_in_between() {
+    let mut line = one();
+    line.panel.set_desired(line.now, &[Desired { level: Level::Energised, ..locked() }]);
+    line.run(Duration::from_secs(2));
+    let began = line.now;
+    line.panel.set_desired(line.now, &[opened(&line, 2_000, None)]);
+    line.run(Duration::from_millis(500));
+    assert_eq!(line.readers[0].outputs[0].moves.len(), 1, "{:?}", line.readers[0].outputs);
+    // And the reader ends it, should nobody else.
+    let later = began + Duration::from_millis(2_700);
+    assert!(!line.readers[0].outputs[0].is_on(later));
+}
+
+#[test]
 fn a_command_goes_before_the_polls_of_all_others() {
     let mut readers: Vec<Reader> = (0..8).map(Reader::secure).collect();
     readers.iter_mut().for_each(|reader| reader.outputs = vec![Relay::default(); 2]);
