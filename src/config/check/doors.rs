@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{
-        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite},
+        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite, RawWords},
         report::{At, Diagnostic, Span, near_miss},
         site::{Bus, LineFormat, Parity, Reader, ReaderSource},
     },
@@ -310,7 +310,7 @@ impl Checker<'_> {
         &self,
         raw: &[RawReader],
         places: &Places,
-        boards: &Boards,
+        (boards, words): (&Boards, &RawWords),
         buses: (&[RawBus], &[Option<Bus>]),
         doors: &mut Doors,
     ) -> Vec<Option<Reader>> {
@@ -321,7 +321,7 @@ impl Checker<'_> {
             .map(|(position, reader)| {
                 let at = self.reader_at(reader, places);
                 let source = match &reader.osdp {
-                    Some(osdp) => self.osdp_reader(reader, osdp, (position, boards), buses, &mut addresses),
+                    Some(osdp) => self.osdp_reader(reader, osdp, (position, boards, words), buses, &mut addresses),
                     None => self.reader_source(reader, boards, doors),
                 };
                 Some(Reader {

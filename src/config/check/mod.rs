@@ -101,7 +101,7 @@ impl Checker<'_> {
         let mut doors = self.doors(&raw.doors, &boards);
         let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
         let places = places::Places::new(&raw);
-        let readers = self.readers(&raw.readers, &places, &boards, (&raw.buses, &buses), &mut doors);
+        let readers = self.readers(&raw.readers, &places, (&boards, &raw.words), (&raw.buses, &buses), &mut doors);
         self.readerless(&raw, &readers);
         let keypads = self.keypads(&raw.readers, &readers, &boards);
         let named = (raw.doors.as_slice(), raw.readers.as_slice());

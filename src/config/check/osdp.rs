@@ -9,13 +9,14 @@ use super::{
 };
 use crate::{
     config::{
-        raw::{RawBus, RawOsdp, RawReader},
+        raw::{RawBus, RawFeedback, RawOsdp, RawReader, RawWords},
         report::{At, Diagnostic, Span},
         site::{Bus, Line, OsdpKey, OsdpReader, Reader, ReaderSource},
     },
     domain::{
         fieldbus::{Bound, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, ReaderPoints},
         ids::{BoardIx, BusIx, Id},
+        indication::{Feedback, Words},
     },
 };
 
@@ -26,7 +27,7 @@ impl Checker<'_> {
         &self,
         raw: &RawReader,
         osdp: &RawOsdp,
-        (position, boards): (usize, &Boards),
+        (position, boards, words): (usize, &Boards, &RawWords),
         (raw_buses, buses): (&[RawBus], &[Option<Bus>]),
         addresses: &mut BTreeMap<(usize, u8), Span>,
     ) -> Option<ReaderSource> {
@@ -66,7 +67,7 @@ impl Checker<'_> {
             bus: BusIx(index(bus?)),
             address: osdp.address.as_ref()?.value,
             crc: osdp.crc.as_ref().is_none_or(|at| at.value),
-            feedback: raw.feedback.as_ref().map(|feedback| feedback.value.clone()).unwrap_or_default(),
+            feedback: feedback(raw.feedback.as_ref(), words),
             lost_after: osdp.lost_after.as_ref().map_or(LOST_AFTER_DEFAULT, |at| at.value),
             points: *boards.readers.get(&position)?,
         }))
@@ -110,6 +111,26 @@ impl Checker<'_> {
             (None, None) => Some(OsdpKey::Installed),
         }
     }
+}
+
+/// The reader's own words, else the site's, else the default's.
+fn feedback(own: Option<&RawFeedback>, site: &RawWords) -> Feedback {
+    let mut feedback = own.map(|own| own.value.clone()).unwrap_or_default();
+    let own = own.map(|own| own.words.clone()).unwrap_or_default();
+    let site = site.clone();
+    let Words { granted, denied, pin, second, warned, locked, open, blocked, locked_down } = feedback.words;
+    feedback.words = Words {
+        granted: own.granted.or(site.granted).unwrap_or(granted),
+        denied: own.denied.or(site.denied).unwrap_or(denied),
+        pin: own.pin.or(site.pin).unwrap_or(pin),
+        second: own.second.or(site.second).unwrap_or(second),
+        warned: own.warned.or(site.warned).unwrap_or(warned),
+        locked: own.locked.or(site.locked).unwrap_or(locked),
+        open: own.open.or(site.open).unwrap_or(open),
+        blocked: own.blocked.or(site.blocked).unwrap_or(blocked),
+        locked_down: own.locked_down.or(site.locked_down).unwrap_or(locked_down),
+    };
+    feedback
 }
 
 /// What resolves the names of a reader's points. Where they are is their number: nobody looks at the rest of it.

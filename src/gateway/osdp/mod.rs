@@ -4,7 +4,7 @@
 //! and a reader that does not answer costs its bounded share.
 //!
 //! `panel` is the turns of all, `reader` the conversation with one, `keys` what it may be protected with, `points`
-//! its inputs and outputs, `news` what becomes known.
+//! its inputs and outputs, `news` what becomes known, `scan` finds readers.
 
 mod feedback;
 mod keys;
@@ -12,6 +12,7 @@ mod news;
 mod panel;
 mod points;
 mod reader;
+pub mod scan;
 #[cfg(test)]
 mod tests;
 
