@@ -16,11 +16,11 @@ use crate::{
         site::{Bus, Line, Parity, SerialPort},
     },
     domain::ids::{BusIx, Id},
-    wire,
     gateway::{
         fieldbus::{BusFault, Table, Transaction},
         scan::{Device, Scan},
     },
+    wire,
 };
 
 mod osdp;

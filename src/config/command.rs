@@ -7,7 +7,12 @@ use super::{
     Disk, Environment, Files, Purpose, line_time, load_from,
     site::{Bus, Line, OsdpKey, Parity, Reader, ReaderSource, SerialPort, Site},
 };
-use crate::domain::{elevator::FailPolicy, ids::{DoorIx, OutputRef}, outputs::Level, topology::ReaderAt};
+use crate::domain::{
+    elevator::FailPolicy,
+    ids::{DoorIx, OutputRef},
+    outputs::Level,
+    topology::ReaderAt,
+};
 
 /// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;

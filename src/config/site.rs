@@ -168,7 +168,7 @@ pub struct OsdpReader {
     /// Without a believed answer for this long (and at least three polls) the reader is lost.
     pub lost_after: Duration,
     /// What it shows to the person in front of it, and how.
-    pub feedback: Feedback,
+    pub feedback: Box<Feedback>,
     /// Its inputs and outputs.
     pub points: ReaderPoints,
 }

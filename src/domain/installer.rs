@@ -103,15 +103,11 @@ pub fn points<'a>(
         let outputs = board.profile.outputs.iter().map(|point| point.name.clone()).collect();
         (board.id.clone(), board.board, inputs, outputs)
     };
-    let of_reader = |(id, points): &(Id, ReaderPoints)| {
-        (id.clone(), points.board, points.input_names(), points.output_names())
-    };
+    let of_reader =
+        |(id, points): &(Id, ReaderPoints)| (id.clone(), points.board, points.input_names(), points.output_names());
     let named = |(id, board, of_inputs, of_outputs): (Id, BoardIx, Vec<Id>, Vec<Id>)| BoardPoints {
         id,
-        inputs: (0..)
-            .zip(of_inputs)
-            .map(|(input, name)| (name, inputs.remove(&InputRef { board, input })))
-            .collect(),
+        inputs: (0..).zip(of_inputs).map(|(input, name)| (name, inputs.remove(&InputRef { board, input }))).collect(),
         outputs: (0..)
             .zip(of_outputs)
             .map(|(output, name)| {
@@ -147,8 +143,12 @@ pub enum Ask {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     Points(Snapshot),
-    Done { message: String },
-    Refused { message: String },
+    Done {
+        message: String,
+    },
+    Refused {
+        message: String,
+    },
     /// It is not known yet.
     Waiting {},
 }

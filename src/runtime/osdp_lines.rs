@@ -72,7 +72,10 @@ impl Lines {
             return Err(format!("{address} is no address: expected 0 to {ADDRESS_MAX}"));
         }
         if !BAUDS.contains(&baud) {
-            return Err(format!("{baud} is no speed of OSDP: expected one of {}", BAUDS.map(|b| b.to_string()).join(", ")));
+            return Err(format!(
+                "{baud} is no speed of OSDP: expected one of {}",
+                BAUDS.map(|b| b.to_string()).join(", ")
+            ));
         }
         if (address, baud) == (place.address, place.baud) {
             return Err(format!("`{reader}` has address {address} and {baud} baud already"));
@@ -143,7 +146,8 @@ mod tests {
     }
 
     fn lines() -> Lines {
-        let place = |reader, bus, address| Place { reader: id(reader), bus: id(bus), address, baud: 9_600, change: None };
+        let place =
+            |reader, bus, address| Place { reader: id(reader), bus: id(bus), address, baud: 9_600, change: None };
         let places = [place("front", "hall", 0), place("back", "hall", 1), place("gate", "yard", 2)];
         Lines { readers: (0..).map(ReaderIx).zip(places).collect(), asked: 0 }
     }
@@ -162,9 +166,12 @@ mod tests {
     #[test]
     fn only_what_osdp_knows_and_what_would_be_another_is_told_to_a_reader() {
         let mut lines = lines();
-        for (reader, address, baud) in
-            [("none", Some(5), None), ("front", Some(127), None), ("front", None, Some(12_345)), ("front", Some(0), None)]
-        {
+        for (reader, address, baud) in [
+            ("none", Some(5), None),
+            ("front", Some(127), None),
+            ("front", None, Some(12_345)),
+            ("front", Some(0), None),
+        ] {
             assert!(lines.begin(&id(reader), address, baud, 0).is_err(), "{reader} {address:?} {baud:?}");
         }
         let (ix, told) = lines.begin(&id("front"), None, Some(115_200), 7).unwrap();

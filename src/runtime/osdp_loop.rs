@@ -234,7 +234,8 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
                     }
                     panel.protect(clock(), at, protection);
                     let set_line = |state: Option<&KeyState>| state.and_then(|state| state.set_line);
-                    if let Some(SetLine { address, baud, .. }) = set_line(is).filter(|set| set_line(was) != Some(*set)) {
+                    if let Some(SetLine { address, baud, .. }) = set_line(is).filter(|set| set_line(was) != Some(*set))
+                    {
                         panel.set_line(at, address, baud, &mut news);
                     }
                     let install = |state: Option<&KeyState>| state.and_then(|state| state.install);

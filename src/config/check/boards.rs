@@ -142,8 +142,7 @@ impl Checker<'_> {
         self.unique("boards", raw.iter().map(|board| board.id.as_ref()));
         let mut profiles: BTreeMap<Id, Option<Profile>> = BTreeMap::new();
         let mut units: BTreeMap<(usize, u8), Span> = BTreeMap::new();
-        let mut out =
-            Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new(), readers: BTreeMap::new() };
+        let mut out = Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new(), readers: BTreeMap::new() };
         for (position, board) in raw.iter().enumerate() {
             let profile = board
                 .profile

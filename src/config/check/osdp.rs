@@ -67,7 +67,7 @@ impl Checker<'_> {
             bus: BusIx(index(bus?)),
             address: osdp.address.as_ref()?.value,
             crc: osdp.crc.as_ref().is_none_or(|at| at.value),
-            feedback: feedback(raw.feedback.as_ref(), words),
+            feedback: Box::new(feedback(raw.feedback.as_ref(), words)),
             lost_after: osdp.lost_after.as_ref().map_or(LOST_AFTER_DEFAULT, |at| at.value),
             points: *boards.readers.get(&position)?,
         }))
@@ -83,7 +83,8 @@ impl Checker<'_> {
             let is_same = |other: &&At<Id>| reader.id.as_ref().is_some_and(|id| id.value == other.value);
             let declared = osdp.inputs.as_ref().or(osdp.outputs.as_ref());
             if let (Some(declared), Some(same)) = (declared, boards.ids.iter().flatten().find(is_same)) {
-                let finding = Diagnostic::error(format!("a board and a reader with points are both called `{}`", same.value));
+                let finding =
+                    Diagnostic::error(format!("a board and a reader with points are both called `{}`", same.value));
                 let finding = finding.at(declared.span, "nobody could tell whose `input-1` is meant");
                 self.sink.add(finding.related(same.span, "the other one"));
             }

@@ -253,9 +253,15 @@ mod tests {
             _ => Heard::Nothing,
         });
         let [first, second] = scan.found() else { panic!("{:?}", scan.found()) };
-        assert_eq!((first.setting, first.address, first.channel(), first.has_default_key()), (1, 5, Channel::Required, false));
+        assert_eq!(
+            (first.setting, first.address, first.channel(), first.has_default_key()),
+            (1, 5, Channel::Required, false)
+        );
         let identity = first.identity.unwrap();
-        assert_eq!((identity.vendor, identity.model, identity.serial, identity.firmware), ([0x5C, 0x26, 0x23], 7, 1, [3, 4, 5]));
+        assert_eq!(
+            (identity.vendor, identity.model, identity.serial, identity.firmware),
+            ([0x5C, 0x26, 0x23], 7, 1, [3, 4, 5])
+        );
         assert_eq!((second.channel(), second.has_default_key()), (Channel::Supported, true));
         assert_eq!((second.count(1), second.count(2), second.count(5)), (Some(2), Some(1), Some(0)));
         assert_eq!(scan.progress(), (3 * 127, 3 * 127));
@@ -279,7 +285,10 @@ mod tests {
             Frame { check: Check::Checksum, address: 2, .. } => answer(&question.bytes, false),
             _ => Heard::Nothing,
         });
-        assert_eq!(scan.found().iter().map(|found| (found.address, found.check)).collect::<Vec<_>>(), [(2, Check::Checksum)]);
+        assert_eq!(
+            scan.found().iter().map(|found| (found.address, found.check)).collect::<Vec<_>>(),
+            [(2, Check::Checksum)]
+        );
     }
 
     #[test]

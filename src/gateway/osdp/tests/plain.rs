@@ -97,11 +97,7 @@ fn keys_and_tamper_become_known() {
     line.readers[0].queue.push_back((0x53, vec![0, 2, b'1', 0x0D]));
     line.readers[0].queue.push_back((0x48, vec![1, 0]));
     line.run(Duration::from_millis(300));
-    for wanted in [
-        News::Keys { reader: 0, digits: vec![b'1', 0x0D] },
-        News::Tamper(false),
-        News::Tamper(true),
-    ] {
+    for wanted in [News::Keys { reader: 0, digits: vec![b'1', 0x0D] }, News::Tamper(false), News::Tamper(true)] {
         assert_eq!(line.said(0, |news| *news == wanted), 1, "{wanted:?} in {:?}", line.news);
     }
 }

@@ -283,7 +283,10 @@ fn points_that_the_reader_does_not_have_are_told_and_do_not_count() {
     let told = |wanted: fn(&BusReport) -> bool| line.reports.iter().filter(|(_, report)| wanted(report)).count();
     assert_eq!(told(|report| matches!(report, BusReport::BoardUp { .. })), 0);
     assert_eq!(told(|report| matches!(report, BusReport::BoardLost { .. })), 1);
-    assert_eq!(told(|report| matches!(report, BusReport::BoardDegraded { detail, .. } if detail.contains("2 inputs"))), 1);
+    assert_eq!(
+        told(|report| matches!(report, BusReport::BoardDegraded { detail, .. } if detail.contains("2 inputs"))),
+        1
+    );
     assert_eq!((line.lost(0), line.online(0)), (0, 1), "its cards are read all the same");
 }
 
