@@ -144,12 +144,10 @@ impl Bus {
             if board.link() != Link::Up || !board.is_ready(now) || board.is_arming() {
                 continue;
             }
-            for (output_at, output) in board.outputs.iter_mut().enumerate() {
-                if let Some(wish) = output.wish(now, out)
-                    && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
-                {
-                    first = Some((board_at, output_at, wish));
-                }
+            if let Some((output, wish)) = board.wish(now, out)
+                && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
+            {
+                first = Some((board_at, output, wish));
             }
         }
         first
@@ -179,6 +177,9 @@ impl Bus {
             Action::Write(level) => (Errand::Write(output), point.start_write(now, level, out)),
             Action::ReadBack => (Errand::ReadBack(output), None),
         };
+        if matches!(errand, Errand::Write(_)) {
+            board.moves(now);
+        }
         self.flight = Some(Flight { board: at, started: now, request, errand });
         Next::Transact(Transaction { unit, request, start_by })
     }
@@ -214,6 +215,9 @@ impl Bus {
 }
 
 fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: &BusPlan, out: &mut Vec<BusReport>) {
+    if let (true, BusFault::Timeout, Request::Read { table, .. }) = (plan.serial, fault, flight.request) {
+        board.may_answer_late(table, now + plan.timeout);
+    }
     // 10 and 11 come from a gateway: whoever stands behind it has not answered.
     let refused = matches!(fault, BusFault::Exception(code) if !matches!(code, 10 | 11));
     if let Errand::Write(output) = flight.errand

@@ -22,6 +22,7 @@ mod card;
 mod guard;
 pub mod output;
 mod plan;
+mod rtu;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use std::{fmt, time::Duration};
 pub use board::Link;
 pub use bus::Bus;
 pub use plan::{Group, Table, plan};
+pub use rtu::{Exchange, RtuTimes};
 
 use crate::domain::{fieldbus::BoardConfig, ids::BusIx, time::Mono};
 
