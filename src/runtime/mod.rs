@@ -16,7 +16,7 @@ mod ledger_queue;
 mod mirror_queue;
 mod news_queue;
 mod osdp_keys;
-mod osdp_loop;
+pub mod osdp_loop;
 pub mod reader_loop;
 mod run;
 pub mod secrets;

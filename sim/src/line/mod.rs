@@ -7,14 +7,18 @@
 //! What was on the wire, and when, is in the [`Sent`] records: the truth that a benchmark compares with.
 
 mod boards;
+mod bus_master;
 mod model;
 mod osdp;
 mod paced;
+mod panel_master;
 mod secure;
 mod times;
 
 pub use boards::BoardDevice;
+pub use bus_master::BusOnLine;
 pub use model::{Device, Line, Sender, Sent};
 pub use osdp::{OsdpReader, READER_KEY};
 pub use paced::PtyLine;
+pub use panel_master::PanelOnLine;
 pub use times::LineTimes;
