@@ -29,7 +29,7 @@ pub struct BusOnLine {
 impl BusOnLine {
     /// `plan.turnaround` is the silence between frames.
     pub fn new(plan: BusPlan, line: Line) -> BusOnLine {
-        let times = RtuTimes::new(plan.timeout, line.times().modbus_gap(), plan.turnaround);
+        let times = RtuTimes::new(line.times().modbus_gap(), plan.turnaround);
         let (bus, now) = (Bus::new(plan), START);
         BusOnLine { bus, line, now, reports: vec![], results: vec![], times, exchange: None, gone: false }
     }

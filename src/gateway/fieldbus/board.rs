@@ -175,6 +175,11 @@ impl Board {
         self.link
     }
 
+    /// Transactions in a row without an answer.
+    pub fn faults(&self) -> u32 {
+        self.faults
+    }
+
     /// Whether the board may have the wire: one that does not answer waits between its probes.
     pub fn is_ready(&self, now: Mono) -> bool {
         now >= self.hold_until

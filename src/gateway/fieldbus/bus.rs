@@ -3,6 +3,8 @@
 //! longest; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
 //! are read under any load.
 
+use std::time::Duration;
+
 use crate::domain::{
     fieldbus::BusReport,
     ids::{BoardIx, OutputRef},
@@ -17,6 +19,10 @@ use super::{
 };
 
 const URGENT_RUN_MAX: u32 = 16;
+/// On a serial line a lost board is waited for at least this long, and twice as long as the slowest of the others takes.
+const PROBE_PATIENCE_MIN: Duration = Duration::from_millis(50);
+/// One in so many of its probes waits as long as any board may take, should it be a slow one.
+const PATIENT_PROBE_EVERY: u32 = 4;
 
 #[derive(Clone, Debug)]
 pub struct Bus {
@@ -25,6 +31,8 @@ pub struct Bus {
     flight: Option<Flight>,
     quiet_until: Mono,
     urgent_run: u32,
+    /// The longest that an answer recently took; decays.
+    slowest: Duration,
     /// Where the search among equals begins.
     turn: usize,
 }
@@ -49,7 +57,7 @@ enum Errand {
 impl Bus {
     pub fn new(plan: BusPlan) -> Bus {
         let boards = plan.boards.iter().cloned().map(Board::new).collect();
-        Bus { plan, boards, flight: None, quiet_until: Mono::ZERO, urgent_run: 0, turn: 0 }
+        Bus { plan, boards, flight: None, quiet_until: Mono::ZERO, urgent_run: 0, slowest: Duration::ZERO, turn: 0 }
     }
 
     pub fn plan(&self) -> &BusPlan {
@@ -97,6 +105,9 @@ impl Bus {
         let Some(flight) = self.flight.take() else { return };
         if self.plan.serial {
             self.quiet_until = now + self.plan.turnaround;
+        }
+        if result.is_ok() {
+            self.slowest = now.since(flight.started).max(self.slowest * 63 / 64);
         }
         let Some(board) = self.boards.get_mut(flight.board) else { return };
         match result.and_then(|reply| fitting(&flight.request, reply)) {
@@ -181,10 +192,11 @@ impl Bus {
             board.moves(now);
         }
         self.flight = Some(Flight { board: at, started: now, request, errand });
-        Next::Transact(Transaction { unit, request, start_by })
+        Next::Transact(Transaction { unit, request, start_by, patience: self.plan.timeout })
     }
 
     fn start_chore(&mut self, now: Mono, at: usize, chore: Chore) -> Next {
+        let patience = self.patience(at);
         let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
         let unit = board.config().unit;
         let (request, errand) = match chore {
@@ -201,7 +213,17 @@ impl Bus {
             }
         };
         self.flight = Some(Flight { board: at, started: now, request, errand });
-        Next::Transact(Transaction { unit, request, start_by: None })
+        Next::Transact(Transaction { unit, request, start_by: None, patience })
+    }
+
+    /// How long an answer to a chore is waited for: a board that is lost gets less of a line that it shares.
+    fn patience(&self, at: usize) -> Duration {
+        let probe = self.boards.get(at).filter(|board| self.plan.serial && board.link() == Link::Lost);
+        let short = probe.is_some_and(|board| !board.faults().is_multiple_of(PATIENT_PROBE_EVERY));
+        if !short || self.slowest.is_zero() {
+            return self.plan.timeout;
+        }
+        (self.slowest * 2).max(PROBE_PATIENCE_MIN).min(self.plan.timeout)
     }
 
     fn board(&self, board: BoardIx) -> Option<&Board> {
@@ -216,7 +238,7 @@ impl Bus {
 
 fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: &BusPlan, out: &mut Vec<BusReport>) {
     if let (true, BusFault::Timeout, Request::Read { table, .. }) = (plan.serial, fault, flight.request) {
-        board.may_answer_late(table, now + plan.timeout);
+        board.may_answer_late(table, flight.started + plan.timeout * 2);
     }
     // 10 and 11 come from a gateway: whoever stands behind it has not answered.
     let refused = matches!(fault, BusFault::Exception(code) if !matches!(code, 10 | 11));

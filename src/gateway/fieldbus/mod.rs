@@ -93,6 +93,8 @@ pub struct Transaction {
     /// Past this instant the request must not be put on the wire any more: the adapter looks again
     /// right before it sends, for connecting may take long, and answers [`BusFault::TooLate`].
     pub start_by: Option<Mono>,
+    /// How long its answer is waited for.
+    pub patience: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,18 +33,16 @@ const SETTLE_MAX: Duration = Duration::from_millis(500);
 /// How long is listened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtuTimes {
-    /// From the request's first byte to the answer's last.
-    pub timeout: Duration,
     /// Within an answer: what has paused for so long is over.
     pub stall: Duration,
-    /// After an answer that did not come: so long must the line be silent.
-    pub silence: Duration,
+    /// After an answer that did not come the line must be silent for at least as long.
+    pub silence_min: Duration,
 }
 
 impl RtuTimes {
-    /// `gap` is t3.5. A board that was late once is late by more than a frame, hence a part of the timeout.
-    pub fn new(timeout: Duration, gap: Duration, turnaround: Duration) -> RtuTimes {
-        RtuTimes { timeout, stall: gap + ADAPTER_HOLDS, silence: gap.max(turnaround).max(timeout / 4) }
+    /// `gap` is t3.5.
+    pub fn new(gap: Duration, turnaround: Duration) -> RtuTimes {
+        RtuTimes { stall: gap + ADAPTER_HOLDS, silence_min: gap.max(turnaround) }
     }
 }
 
@@ -55,6 +53,7 @@ pub struct Exchange {
     request: Request,
     heard: Vec<u8>,
     last_heard: Option<Mono>,
+    silence: Duration,
     deadline: Mono,
     settling: Option<Settling>,
 }
@@ -68,9 +67,18 @@ struct Settling {
 impl Exchange {
     /// The exchange and the bytes to be sent at once.
     pub fn begin(times: RtuTimes, transaction: &Transaction, now: Mono) -> (Exchange, Vec<u8>) {
-        let Transaction { unit, request, .. } = *transaction;
-        let (deadline, heard) = (now + times.timeout, Vec::new());
-        let exchange = Exchange { times, unit, request, heard, last_heard: None, deadline, settling: None };
+        let Transaction { unit, request, patience, .. } = *transaction;
+        let exchange = Exchange {
+            times,
+            unit,
+            request,
+            heard: Vec::new(),
+            last_heard: None,
+            // A board that was late once is late by more than a frame.
+            silence: times.silence_min.max(patience / 4),
+            deadline: now + patience,
+            settling: None,
+        };
         (exchange, frame(unit, &request_pdu(&request)))
     }
 
@@ -81,7 +89,7 @@ impl Exchange {
         }
         self.last_heard = Some(now);
         if let Some(settling) = &mut self.settling {
-            settling.quiet_at = now + self.times.silence;
+            settling.quiet_at = now + self.silence;
             return None;
         }
         self.heard.extend(bytes.iter().take(HEARD_MAX.saturating_sub(self.heard.len())));
@@ -109,7 +117,7 @@ impl Exchange {
         if stalled {
             return Some(Err(self.fault()));
         }
-        self.settling = Some(Settling { quiet_at: now + self.times.silence, give_up: now + SETTLE_MAX });
+        self.settling = Some(Settling { quiet_at: now + self.silence, give_up: now + SETTLE_MAX });
         None
     }
 
@@ -219,11 +227,15 @@ mod tests {
     const READ: Request = Request::Read { table: Table::Coil, address: 0, count: 10 };
 
     fn times() -> RtuTimes {
-        RtuTimes::new(Duration::from_millis(100), Duration::from_millis(2), Duration::from_millis(2))
+        RtuTimes::new(Duration::from_millis(2), Duration::from_millis(2))
     }
 
     fn begin(request: Request) -> (Exchange, Vec<u8>) {
-        Exchange::begin(times(), &Transaction { unit: 1, request, start_by: None }, START)
+        Exchange::begin(
+            times(),
+            &Transaction { unit: 1, request, start_by: None, patience: Duration::from_millis(100) },
+            START,
+        )
     }
 
     fn at(millis: u64) -> Mono {

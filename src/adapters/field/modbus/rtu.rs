@@ -42,9 +42,9 @@ impl fmt::Debug for RtuWire {
 }
 
 impl RtuWire {
-    pub fn new(port: SerialPort, timeout: Duration) -> RtuWire {
+    pub fn new(port: SerialPort) -> RtuWire {
         let gap = frame_gap(port.baud, bits_per_character(port.parity, port.stop_bits));
-        let times = RtuTimes::new(timeout, gap, port.turnaround);
+        let times = RtuTimes::new(gap, port.turnaround);
         RtuWire { port, times, open: None, failed: None }
     }
 
