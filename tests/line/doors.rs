@@ -73,7 +73,7 @@ fn a_write_that_got_no_answer_is_neither_done_nor_failed_until_it_is_read_back()
         let deadline = bus.now + Duration::from_secs(2);
         bus.desire(&[order(output(0, 0), Energised, 1, deadline)]);
         let unanswered = |bus: &latchd_sim::line::BusOnLine| {
-            bus.results.iter().any(|(_, what, result)| what.start_by.is_some() && result.is_err())
+            bus.results.iter().any(|done| done.transaction.start_by.is_some() && done.result.is_err())
         };
         assert!(bus.run_until(Duration::from_secs(1), unanswered));
         assert!(!bus.reports.iter().any(|(_, report)| confirmed(report, 1)), "{:?}", bus.reports);

@@ -1,6 +1,10 @@
 //! Answers that come late: RTU has no number by which one could be told from the answer to a later, like request.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use latchd::{
     domain::{
@@ -22,7 +26,8 @@ struct Counting {
     heard: Vec<u8>,
     ends_at: Option<Mono>,
     answers: VecDeque<(Mono, Vec<u8>)>,
-    count: u16,
+    /// When it had heard each request: the number in its answer is the place in here, from 1.
+    requests: Arc<Mutex<Vec<Mono>>>,
     /// In turn.
     late: Vec<Duration>,
 }
@@ -42,9 +47,10 @@ impl Device for Counting {
             self.ends_at = None;
             let heard = std::mem::take(&mut self.heard);
             if heard.len() == 8 && crc(&heard) == 0 && heard[0] == self.unit {
-                let late = self.late[usize::from(self.count) % self.late.len()];
-                self.count += 1;
-                let mut answer = [&[self.unit, heard[1], 2][..], &self.count.to_be_bytes()].concat();
+                let mut requests = self.requests.lock().unwrap();
+                let late = self.late[requests.len() % self.late.len()];
+                requests.push(now);
+                let mut answer = [&[self.unit, heard[1], 2][..], &(requests.len() as u16).to_be_bytes()].concat();
                 answer.extend(crc(&answer).to_le_bytes());
                 self.answers.push_back((now + times.turnaround + late, answer));
             }
@@ -58,12 +64,16 @@ impl Device for Counting {
     fn unplugged(&mut self) {}
 }
 
-fn run(late: Vec<Duration>, baud: u32) -> BusOnLine {
+type Heard = [Arc<Mutex<Vec<Mono>>>; 2];
+
+fn run(late: Vec<Duration>, baud: u32) -> (BusOnLine, Heard) {
+    let heard = Heard::default();
     let times = times(baud);
     let mut line = Line::new(times, 1);
     for unit in [1, 2] {
         let late = if unit == 1 { late.clone() } else { vec![Duration::ZERO] };
-        line.plug(Counting { unit, heard: vec![], ends_at: None, answers: VecDeque::new(), count: 0, late });
+        let requests = heard[usize::from(unit) - 1].clone();
+        line.plug(Counting { unit, heard: vec![], ends_at: None, answers: VecDeque::new(), requests, late });
     }
     let mut plan: BusPlan = plan(2, &times, Duration::from_millis(20));
     for board in &mut plan.boards {
@@ -79,17 +89,22 @@ fn run(late: Vec<Duration>, baud: u32) -> BusOnLine {
     }
     let mut bus = BusOnLine::new(plan, line);
     bus.run(Duration::from_secs(300));
-    bus
+    (bus, heard)
 }
 
 /// How many answers were taken for a request, which all have to be its own.
-fn own_answers(bus: &BusOnLine, unit: u8) -> usize {
-    let (mut asked, mut taken) = (0, 0);
-    for (_, _, result) in bus.results.iter().filter(|(_, transaction, _)| transaction.unit == unit) {
-        asked += 1;
-        if let Ok(reply) = result {
+fn own_answers((bus, heard): &(BusOnLine, Heard), unit: u8) -> usize {
+    let heard = heard[usize::from(unit) - 1].lock().unwrap();
+    let mut taken = 0;
+    for done in bus.results.iter().filter(|done| done.transaction.unit == unit) {
+        if let Ok(Reply::Words(words)) = &done.result {
             taken += 1;
-            assert_eq!(*reply, Reply::Words(vec![asked]), "the answer to another request was taken for number {asked}");
+            let asked = heard[usize::from(words[0]) - 1];
+            assert!(
+                done.began < asked && asked < done.ended,
+                "what was answered to a request of {asked:?} was taken for the answer to one of {:?}",
+                done.began
+            );
         }
     }
     taken

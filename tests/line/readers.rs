@@ -41,24 +41,24 @@ fn noise_costs_no_card_and_makes_none() {
     for bit_errors in [50, 500, 2_000] {
         let (mut panel, readers) = panel(4, 115_200);
         panel.line.set_noise(bit_errors);
-        let mut told = 0;
-        for n in 0..200_u64 {
-            let at = (n % 4) as usize;
-            readers[at].present(26, n);
+        let mut told = std::collections::BTreeSet::new();
+        for n in 0..204_u64 {
+            // The last few are time to tell what there is.
+            if n < 200 {
+                readers[(n % 4) as usize].present(26, n);
+            }
             panel.run(Duration::from_millis(1_500));
             for (_, reader, news) in panel.news.drain(..) {
                 if let News::Card(card) = news {
-                    assert_eq!((reader, card.bits, card.value()), (at, 26, Some(n.into())));
-                    told += 1;
+                    let value = card.value().unwrap() as u64;
+                    assert!(card.bits == 26 && value <= n && value % 4 == reader as u64, "{value} at {reader}");
+                    assert!(told.insert(value), "{value} was told twice");
                 }
             }
         }
-        assert!(told <= 200);
         // A session that noise has ended takes the reader's memory of its last answer along.
-        assert!(
-            told >= if bit_errors == 2_000 { 190 } else { 200 },
-            "{told} with {bit_errors} of a million bits turned"
-        );
+        let least = if bit_errors == 2_000 { 150 } else { 200 };
+        assert!(told.len() >= least, "{} with {bit_errors} of a million bits turned", told.len());
     }
 }
 

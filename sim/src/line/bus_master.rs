@@ -12,16 +12,24 @@ use super::model::Line;
 
 const START: Mono = Mono::from_millis(1_000);
 
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub struct Done {
+    pub began: Mono,
+    pub ended: Mono,
+    pub transaction: Transaction,
+    pub result: Result<Reply, BusFault>,
+}
+
 /// A Modbus bus and the line that it speaks on.
 pub struct BusOnLine {
     pub bus: Bus,
     pub line: Line,
     pub now: Mono,
     pub reports: Vec<(Mono, BusReport)>,
-    /// What became of every transaction, and when.
-    pub results: Vec<(Mono, Transaction, Result<Reply, BusFault>)>,
+    pub results: Vec<Done>,
     times: RtuTimes,
-    exchange: Option<(Transaction, Exchange)>,
+    exchange: Option<(Mono, Transaction, Exchange)>,
     /// The master's port is pulled out: nothing can be sent.
     gone: bool,
 }
@@ -80,7 +88,7 @@ impl BusOnLine {
         match next {
             Next::Transact(transaction) => {
                 let (exchange, bytes) = Exchange::begin(self.times, &transaction, self.now);
-                self.exchange = Some((transaction, exchange));
+                self.exchange = Some((self.now, transaction, exchange));
                 if self.gone {
                     // Trying to open it takes a moment.
                     self.now = self.now + Duration::from_micros(100);
@@ -98,7 +106,7 @@ impl BusOnLine {
     }
 
     fn listen(&mut self, end: Mono) {
-        let Some((_, exchange)) = &mut self.exchange else { return };
+        let Some((.., exchange)) = &mut self.exchange else { return };
         let at = self.line.next_event().into_iter().chain([exchange.until(), end]).min().unwrap_or(end);
         self.now = at.max(self.now);
         self.line.advance(self.now);
@@ -112,8 +120,8 @@ impl BusOnLine {
     }
 
     fn end(&mut self, result: Result<Reply, BusFault>) {
-        let Some((transaction, _)) = self.exchange.take() else { return };
-        self.results.push((self.now, transaction, result.clone()));
+        let Some((began, transaction, _)) = self.exchange.take() else { return };
+        self.results.push(Done { began, ended: self.now, transaction, result: result.clone() });
         let mut out = Vec::new();
         self.bus.handle(self.now, result, &mut out);
         self.note(&mut out);

@@ -16,7 +16,7 @@ mod secure;
 mod times;
 
 pub use boards::BoardDevice;
-pub use bus_master::BusOnLine;
+pub use bus_master::{BusOnLine, Done};
 pub use model::{Device, Line, Sender, Sent};
 pub use osdp::{OsdpReader, READER_KEY};
 pub use paced::PtyLine;

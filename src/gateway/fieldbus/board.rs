@@ -29,8 +29,6 @@ const READ_BACK_EVERY: Duration = Duration::from_millis(500);
 const MOTION: Duration = Duration::from_secs(5);
 /// Then it is read so many times as often.
 const MOTION_FASTER: u32 = 4;
-/// Where the line has no room for all, a read of an idle board yields to others for so many of its distances.
-const IDLE_YIELDS: u32 = 3;
 /// Clearings of a card block in a row before they are slowed down to the poll.
 const CLEARS_MAX: u32 = 3;
 
@@ -205,23 +203,21 @@ impl Board {
         }
     }
 
-    /// The most urgent chore that is due, with the instant by which it should be done: of a board in motion when it
-    /// is due, of an idle one some distances later. Of a board that is not up the next read of its scan.
+    /// The most overdue chore, with the instant since which it has been due; of a board that is not up
+    /// the next read of its scan.
     pub fn chore(&self, now: Mono) -> Option<(Mono, Chore)> {
         if self.link != Link::Up {
             let (at, poll) = self.next_of_scan()?;
             return (now >= self.askable_at(poll)).then_some((self.hold_until, Chore::Poll(at)));
         }
-        let yields = |every| if self.is_moving(now) { Duration::ZERO } else { every * IDLE_YIELDS };
-        let polls = self.polls.iter().enumerate();
-        let polls = polls.map(|(at, poll)| (self.askable_at(poll), yields(poll.every), Chore::Poll(at)));
-        let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Duration::ZERO, Chore::Guard));
-        let clears = self.cards.iter().enumerate().filter_map(|(at, slot)| {
-            // Behind the look that may show it to be needless.
-            Some((slot.clear_at, yields(self.config.poll), Chore::Clear(at, slot.card.clear_address()?)))
-        });
-        let due = guard.chain(clears).chain(polls).filter(|(due, ..)| *due <= now);
-        due.map(|(due, yields, chore)| (due + yields, chore)).min_by_key(|(by, _)| *by)
+        let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Chore::Guard));
+        let polls = self.polls.iter().enumerate().map(|(at, poll)| (self.askable_at(poll), Chore::Poll(at)));
+        let clears = self
+            .cards
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?))));
+        guard.chain(clears).chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
     }
 
     fn next_of_scan(&self) -> Option<(usize, &Poll)> {
@@ -254,13 +250,18 @@ impl Board {
         first
     }
 
+    /// Whether an answer to something earlier may still come.
+    pub fn awaits(&self, now: Mono) -> bool {
+        self.awaited.iter().any(|(_, until)| now < *until)
+    }
+
     /// The read got no answer, and may get it until then.
     pub fn may_answer_late(&mut self, table: Table, until: Mono) {
         self.awaited.retain(|(of, _)| *of != table);
         self.awaited.push((table, until));
     }
 
-    fn is_moving(&self, now: Mono) -> bool {
+    pub fn is_moving(&self, now: Mono) -> bool {
         now < self.moving_until
     }
 

@@ -1,6 +1,6 @@
 //! The bus machine: who has the wire next. Owns the order among boards; must never hold up a door by
 //! anything but the transaction that is on the wire. Order: outputs by urgency, then what is due
-//! longest; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
+//! longest, doors in motion first; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
 //! are read under any load.
 
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Bus {
     slowest: Duration,
     /// Where the search among equals begins.
     turn: usize,
+    /// The last chore was one of a board in motion: the next is an idle one's, if one is due.
+    favoured: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,16 @@ enum Errand {
 impl Bus {
     pub fn new(plan: BusPlan) -> Bus {
         let boards = plan.boards.iter().cloned().map(Board::new).collect();
-        Bus { plan, boards, flight: None, quiet_until: Mono::ZERO, urgent_run: 0, slowest: Duration::ZERO, turn: 0 }
+        Bus {
+            plan,
+            boards,
+            flight: None,
+            quiet_until: Mono::ZERO,
+            urgent_run: 0,
+            slowest: Duration::ZERO,
+            turn: 0,
+            favoured: false,
+        }
     }
 
     pub fn plan(&self) -> &BusPlan {
@@ -95,6 +106,7 @@ impl Bus {
         if let Some((board, chore)) = chore {
             self.urgent_run = 0;
             self.turn = board + 1;
+            self.favoured = self.boards.get(board).is_some_and(|board| board.is_moving(now));
             return self.start_chore(now, board, chore);
         }
         Next::Idle { until: self.boards.iter().filter_map(|board| board.next_deadline(now)).min() }
@@ -109,6 +121,8 @@ impl Bus {
         if result.is_ok() {
             self.slowest = now.since(flight.started).max(self.slowest * 63 / 64);
         }
+        // Damage may be a late answer in the way of the right one, which then is late itself.
+        let awaited = self.boards.iter().any(|board| board.awaits(flight.started));
         let Some(board) = self.boards.get_mut(flight.board) else { return };
         match result.and_then(|reply| fitting(&flight.request, reply)) {
             Ok(reply) => match flight.errand {
@@ -126,7 +140,13 @@ impl Bus {
                     }
                 }
             },
-            Err(fault) => failed(board, flight, now, &fault, &self.plan, out),
+            Err(fault) => {
+                let may_come = self.plan.serial && (fault == BusFault::Timeout || awaited);
+                if let (true, Request::Read { table, .. }) = (may_come, flight.request) {
+                    board.may_answer_late(table, flight.started + self.plan.timeout * 2);
+                }
+                failed(board, flight, now, &fault, &self.plan, out);
+            }
         }
         board.tick(now, out);
     }
@@ -164,19 +184,25 @@ impl Bus {
         first
     }
 
+    /// What is due longest, of a board in motion and of any other in turn: where the line has no room for all, doors
+    /// in motion have half of it.
     fn next_chore(&self, now: Mono) -> Option<(usize, Chore)> {
         let count = self.boards.len();
-        let mut first: Option<(Mono, usize, Chore)> = None;
+        let mut firsts: [Option<(Mono, usize, Chore)>; 2] = [None, None];
         for step in 0..count {
             let at = (self.turn + step) % count;
             let Some(board) = self.boards.get(at).filter(|board| board.is_ready(now)) else { continue };
+            let [moving, idle] = &mut firsts;
+            let first = if board.is_moving(now) { moving } else { idle };
             if let Some((due, chore)) = board.chore(now)
                 && first.is_none_or(|(best, _, _)| due < best)
             {
-                first = Some((due, at, chore));
+                *first = Some((due, at, chore));
             }
         }
-        first.map(|(_, at, chore)| (at, chore))
+        let [moving, idle] = firsts;
+        let (one, other) = if self.favoured { (idle, moving) } else { (moving, idle) };
+        one.or(other).map(|(_, at, chore)| (at, chore))
     }
 
     fn start_wish(&mut self, now: Mono, at: usize, output: usize, wish: Wish, out: &mut Vec<BusReport>) -> Next {
@@ -237,9 +263,6 @@ impl Bus {
 }
 
 fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: &BusPlan, out: &mut Vec<BusReport>) {
-    if let (true, BusFault::Timeout, Request::Read { table, .. }) = (plan.serial, fault, flight.request) {
-        board.may_answer_late(table, flight.started + plan.timeout * 2);
-    }
     // 10 and 11 come from a gateway: whoever stands behind it has not answered.
     let refused = matches!(fault, BusFault::Exception(code) if !matches!(code, 10 | 11));
     if let Errand::Write(output) = flight.errand
