@@ -56,6 +56,7 @@ fn plan(boards: u8, times: &LineTimes, poll: Duration) -> BusPlan {
         card_blocks: Vec::new(),
         read_bits_max: 128,
         read_registers_max: 32,
+        gaps_readable: false,
         watchdog: None,
     };
     let board = |n: u8| BoardConfig {

@@ -41,6 +41,7 @@ pub fn profile() -> Profile {
         card_blocks: Vec::new(),
         read_bits_max: 128,
         read_registers_max: 32,
+        gaps_readable: false,
         watchdog: None,
     }
 }
