@@ -88,7 +88,7 @@ fn run(late: Vec<Duration>, baud: u32) -> (BusOnLine, Heard) {
         };
     }
     let mut bus = BusOnLine::new(plan, line);
-    bus.run(Duration::from_secs(300));
+    bus.run(Duration::from_secs(60));
     (bus, heard)
 }
 
@@ -112,12 +112,12 @@ fn own_answers((bus, heard): &(BusOnLine, Heard), unit: u8) -> usize {
 
 #[test]
 fn an_answer_that_is_late_by_up_to_another_timeout_is_never_taken_for_that_of_a_later_request() {
-    for tenths in 0..19_u32 {
+    for tenths in [0, 2, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18] {
         let late = TIMEOUT * tenths / 10;
         let bus = run(vec![late], 115_200);
         let (own, others) = (own_answers(&bus, 1), own_answers(&bus, 2));
         assert_eq!(own > 0, late + Duration::from_millis(10) < TIMEOUT, "late by {late:?}: {own}");
-        assert!(others > 1_000, "the other board is not held up: {others}");
+        assert!(others > 200, "the other board is not held up: {others}");
     }
 }
 
@@ -126,7 +126,7 @@ fn nor_is_one_of_a_board_that_is_late_now_and_then() {
     for baud in [9_600, 115_200] {
         let at = |tenths: u32| TIMEOUT * tenths / 10;
         let bus = run(vec![at(0), at(11), at(0), at(0), at(18), at(3), at(10), at(0), at(13), at(0)], baud);
-        assert!(own_answers(&bus, 1) > 100);
-        assert!(own_answers(&bus, 2) > 500);
+        assert!(own_answers(&bus, 1) > 30);
+        assert!(own_answers(&bus, 2) > 150);
     }
 }

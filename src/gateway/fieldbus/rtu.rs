@@ -6,7 +6,7 @@
 //! ```text
 //!            a fitting frame, CRC right
 //!   Waiting ─────────────────────────────▶ its reply, at once
-//!      │ │ bytes came, then none for `stall`
+//!      │ │ a frame's bytes came, then none for `stall`
 //!      │ └───────────────────────────────▶ Garbage
 //!      │ deadline                          silent for `silence`
 //!      └────────────▶ Settling ───────────────────────────────▶ Timeout, or Garbage
@@ -98,11 +98,15 @@ impl Exchange {
 
     /// When to call [`Exchange::due`], should nothing be heard until then.
     pub fn until(&self) -> Mono {
-        match (&self.settling, self.last_heard) {
-            (Some(settling), _) => settling.quiet_at.min(settling.give_up),
-            (None, Some(last)) => self.deadline.min(last + self.times.stall),
-            (None, None) => self.deadline,
+        match &self.settling {
+            Some(settling) => settling.quiet_at.min(settling.give_up),
+            None => self.stalls_at().map_or(self.deadline, |stalls_at| stalls_at.min(self.deadline)),
         }
+    }
+
+    /// Fewer bytes than a frame has are what a driver adds when it turns on or off: a slow board still thinks.
+    fn stalls_at(&self) -> Option<Mono> {
+        self.last_heard.filter(|_| self.heard.len() >= FRAME_MIN).map(|last| last + self.times.stall)
     }
 
     /// Time has passed, and everything that had come was heard.
@@ -113,8 +117,7 @@ impl Exchange {
         if self.settling.is_some() {
             return Some(Err(self.fault()));
         }
-        let stalled = self.last_heard.is_some_and(|last| now >= last + self.times.stall);
-        if stalled {
+        if self.stalls_at().is_some_and(|stalls_at| now >= stalls_at) {
             return Some(Err(self.fault()));
         }
         self.settling = Some(Settling { quiet_at: now + self.silence, give_up: now + SETTLE_MAX });
@@ -290,10 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn two_answers_at_once_are_none() {
+    fn what_a_driver_adds_before_a_slow_board_answers_does_not_end_the_waiting() {
+        let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
+        assert_eq!(exchange.hear(at(1), &[0x00, 0xFF]), None);
+        assert_eq!(exchange.until(), at(100));
+        assert_eq!(exchange.hear(at(90), &bytes), Some(Ok(Reply::Written)));
+    }
+
+    #[test]
+    fn of_two_answers_at_once_the_last_is_taken_if_it_fits() {
         let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
         let twice = [frame(1, &[0x85, 4]), bytes].concat();
-        // The second stands alone behind bytes that fit no request, and the first has a whole frame behind it.
         assert_eq!(exchange.hear(at(5), &twice), Some(Ok(Reply::Written)));
         let (mut exchange, bytes) = begin(READ);
         assert_eq!(exchange.hear(at(5), &[frame(1, &[1, 2, 1, 0]), bytes].concat()), None);
