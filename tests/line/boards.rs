@@ -106,7 +106,7 @@ fn noise_never_makes_an_input_or_a_relay_be_told_otherwise_than_it_is() {
     for bit_errors in [100, 2_000, 10_000] {
         let (mut bus, boards) = bus(4, 115_200);
         for (n, board) in boards.iter().enumerate() {
-            (0..8).for_each(|at| board.set_input(at, (at + n as u16) % 3 == 0));
+            (0..8).for_each(|at| board.set_input(at, (at + n as u16).is_multiple_of(3)));
         }
         bus.run(Duration::from_secs(1));
         bus.reports.clear();

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     rc::Rc,
+    slice::from_ref,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -98,7 +99,7 @@ fn a_bus_whose_board_does_not_answer_holds_up_no_other_bus() {
         let directory = tempfile::tempdir().unwrap();
         let (one, other) = (directory.path().join("one"), directory.path().join("other"));
         let (stuck, well) = (SimBoard::new(1), SimBoard::new(1));
-        let _lines = (boards(&one, &[stuck.clone()]), boards(&other, &[well.clone()]));
+        let _lines = (boards(&one, from_ref(&stuck)), boards(&other, from_ref(&well)));
         let slow = Duration::from_secs(2);
         let (mut first, mut second) = (Field::start(&one, 1, slow), Field::start(&other, 1, slow));
         for field in [&mut first, &mut second] {
