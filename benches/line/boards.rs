@@ -87,7 +87,7 @@ fn line(boards: u8, times: LineTimes) -> Line {
 
 fn order(sample: u32, boards: u8, now: Mono) -> Desired {
     let output = OutputRef { board: BoardIx((sample * 7 % u32::from(boards)) as u16), output: (sample % 8) as u16 };
-    let level = Level::from_energised(sample / 8 % 2 == 0);
+    let level = Level::from_energised((sample / 8).is_multiple_of(2));
     let order = Some((Ticket(u64::from(sample) + 1), now + DEADLINE));
     Desired { output, level, until: None, rest: level, order }
 }

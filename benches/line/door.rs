@@ -62,7 +62,7 @@ fn measure(effort: Effort, baud: u32) -> anyhow::Result<()> {
     let glass = site.field.glass.clone();
     let within = |wanted: bool| -> anyhow::Result<()> {
         let wait = tokio::time::timeout(PATIENCE, glass.until(|registers| registers.coil(LOCK_COIL) == wanted));
-        Ok(world.block_on(async { wait.await })?)
+        Ok(world.block_on(wait)?)
     };
     std::thread::sleep(Duration::from_secs(2));
     within(true)?;

@@ -3,7 +3,8 @@
 //! adapters (for the way from a card to a relay: from the daemon as a process) on pseudo-terminals whose bytes a
 //! thread paces. On a machine with neighbours the second has their noise in it, the first never.
 //!
-//! `cargo bench --bench line` (`-- --quick` for a tenth of the samples, `-- --virtual` for the pure machines only).
+//! `cargo bench --bench line` (`-- --quick` for a tenth of the samples, `-- --virtual` for the pure machines only,
+//! `-- --only=boards`, `readers` or `door`). Also said is how late the machine wakes a thread in the same run.
 //! Lines are 8N1, devices take 2 ms (boards) and 3 ms (readers) before they answer.
 
 mod boards;
@@ -31,10 +32,8 @@ fn main() -> ExitCode {
     let given = |name: &str| arguments.iter().any(|argument| argument == name);
     let effort = Effort { less: if given("--quick") { 10 } else { 1 } };
     let by_the_clock = !given("--virtual");
-    let only = |name: &str| {
-        !arguments.iter().any(|a| a.to_str().is_some_and(|a| a.starts_with("--only=")))
-            || given(&format!("--only={name}"))
-    };
+    let chosen = arguments.iter().any(|argument| argument.to_str().is_some_and(|text| text.starts_with("--only=")));
+    let only = |name: &str| !chosen || given(&format!("--only={name}"));
     println!("{:<74} {:>10} {:>10} {:>10} {:>10}", "", "by itself", "median", "p99", "most");
     let mut measured = Vec::new();
     if only("boards") {
@@ -43,20 +42,18 @@ fn main() -> ExitCode {
     if only("readers") {
         readers::in_virtual_time();
     }
-    if by_the_clock {
-        if only("boards") {
-            measured.push(boards::by_the_clock(effort));
-        }
-        if only("readers") {
-            measured.push(readers::by_the_clock(effort));
-        }
-        if only("door") {
-            measured.push(door::card_to_coil(effort));
-        }
+    let sections: [(&str, fn(Effort) -> anyhow::Result<()>); 3] =
+        [("boards", boards::by_the_clock), ("readers", readers::by_the_clock), ("door", door::card_to_coil)];
+    for (_, measure) in sections.into_iter().filter(|(name, _)| by_the_clock && only(name)) {
+        let lateness = record::Lateness::watch();
+        measured.push(measure(effort));
+        lateness.tell();
     }
-    for failed in measured.into_iter().filter_map(Result::err) {
-        eprintln!("line: {failed:#}");
-        return ExitCode::FAILURE;
+    match measured.into_iter().find_map(Result::err) {
+        Some(failed) => {
+            eprintln!("line: {failed:#}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
     }
-    ExitCode::SUCCESS
 }

@@ -1,7 +1,14 @@
 //! What the records of a line say: which frames belong together, what the wire itself needs for them, and what a
 //! frame waited for.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use latchd::domain::time::Mono;
 use latchd_sim::line::{LineTimes, Sender, Sent};
@@ -12,6 +19,9 @@ pub struct Exchange {
     pub request: Sent,
     pub answer: Option<Sent>,
 }
+
+/// From the daemon's write to its port until the thread that is the line has seen it.
+const HANDED_OVER: Duration = Duration::from_micros(300);
 
 pub fn exchanges(record: &[Sent]) -> Vec<Exchange> {
     let mut found: Vec<Exchange> = Vec::new();
@@ -57,9 +67,9 @@ impl Protocol {
     }
 
     /// How long after `wanted`, and after the end of the transaction that was under way then (with the silence that
-    /// has to follow it), `sent` began.
+    /// has to follow it), `sent` began. What was on the wire [`HANDED_OVER`] later was in the port already.
     pub fn waited(self, exchanges: &[Exchange], wanted: Mono, sent: Mono, times: &LineTimes) -> Duration {
-        let under_way = exchanges.iter().rev().find(|one| one.request.start <= wanted);
+        let under_way = exchanges.iter().rev().find(|one| one.request.start < sent.min(wanted + HANDED_OVER));
         let free = under_way.map(|one| one.answer.as_ref().unwrap_or(&one.request).end + self.gap(times));
         sent.since(free.map_or(wanted, |free| free.max(wanted)))
     }
@@ -100,6 +110,36 @@ pub fn row(name: &str, wire: Option<Duration>, mut measured: Vec<Duration>) {
     let wire = wire.map_or_else(|| "-".to_owned(), millis);
     let [median, p99, most] = [0.5, 0.99, 1.0].map(|share| millis(at(&measured, share)));
     println!("{name:<74} {wire:>10} {median:>10} {p99:>10} {most:>10}  ms ({})", measured.len());
+}
+
+/// How late this machine wakes a thread that sleeps for 2 ms, while something else is measured: the figures by the
+/// clock have several such wake-ups in them.
+pub struct Lateness {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Duration>>,
+}
+
+impl Lateness {
+    pub fn watch() -> Lateness {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ends = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut late = Vec::new();
+            while !ends.load(Ordering::Relaxed) {
+                let (began, nap) = (Instant::now(), Duration::from_millis(2));
+                std::thread::sleep(nap);
+                late.push(began.elapsed().saturating_sub(nap));
+            }
+            late
+        });
+        Lateness { stop, thread }
+    }
+
+    pub fn tell(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let late = self.thread.join().unwrap_or_default();
+        row("  (meanwhile: how late this machine wakes a sleeping thread)", None, late);
+    }
 }
 
 pub fn row_of(name: &str, text: &str) {
