@@ -213,8 +213,7 @@ impl Node {
             MirrorConfig { audience: AUDIENCE.into(), topology: set::topology(site), zone: set::zone(), seed: 1 };
         let started = Instant::now();
         let kv = SledKv::open_with(&directory.join("mirror.sled"), CACHE_BYTES).expect("a store");
-        let copy = SecondCopyFiles::open(&directory.join("set-copy"), &directory.join("emergency-cards"))
-            .expect("a directory");
+        let copy = SecondCopyFiles::open(&directory.join("set-copy"), &directory.join("emergency-cards"));
         let now = Node::at(started);
         let (mirror, opened) = Mirror::open(kv, copy, Arc::new(Everybody), config, now).expect("a mirror");
         Node { mirror, permissions: opened.permissions, started }

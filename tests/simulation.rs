@@ -40,6 +40,7 @@ fn every_invariant_holds_through_faults_and_crashes_and_all_converges_after_them
         "visits at keypads",
         "rides",
         "visits at lockers",
+        "emergency cards at lockers",
         "edits made",
         "reports",
     ] {

@@ -274,7 +274,14 @@ fn bodies() -> Vec<EventBody> {
             text: Some(text()),
             times: 1,
         },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-2"),
+            source: AlarmSource::Weakened { reader: Some(id("front-in")) },
+            text: Some(text()),
+            times: 1,
+        },
         EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
+        EventBody::AlarmEnded { alarm: id("alarm-2"), acknowledged: true },
         EventBody::SystemEventFired {
             system_event: id("night"),
             author: None,

@@ -48,6 +48,9 @@ pub struct Arguments {
     /// As a virtual read of this person
     #[arg(long, value_name = "ID", group = "who")]
     person: Option<Id>,
+    /// As if this emergency card of the set were presented
+    #[arg(long, value_name = "ID", group = "who")]
+    emergency_card: Option<Id>,
     /// As if a reader had delivered these bits, such as 26:2f623ae
     #[arg(long, value_name = "BITS:HEX", group = "who")]
     card: Option<String>,
@@ -105,8 +108,7 @@ fn load(path: &Path) -> anyhow::Result<Site> {
 fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
     let directory = site.node.state_dir.join("set-copy");
     anyhow::ensure!(directory.is_dir(), "{}: no permission set was ever received here", directory.display());
-    let mut copy = SecondCopyFiles::open(&directory, &site.node.state_dir.join("emergency-cards"))
-        .with_context(|| directory.display().to_string())?;
+    let mut copy = SecondCopyFiles::open(&directory, &site.node.state_dir.join("emergency-cards"));
     let attest = RootAttest { root: secrets.root.clone(), audience: format!("{}/{}", site.node.org, site.node.id) };
     let read = read_copy(&mut copy, &attest, &site.topology(), &site.node.time_zone)
         .with_context(|| format!("{}: the copy of the permission set", directory.display()))?;
@@ -133,11 +135,17 @@ fn explain(
         _ => anyhow::bail!("expected --door or --floor-group"),
     };
     let who = match (&arguments.credential, &arguments.person, &arguments.card, &arguments.card_text) {
+        _ if let Some(card) = &arguments.emergency_card => Who::EmergencyCard(card),
         (Some(credential), ..) => Who::Credential(credential),
         (_, Some(person), ..) => Who::Person(person),
         (_, _, Some(bits), _) => Who::Read(Read::bits(raw_card(bits)?, key)),
         (.., Some(text)) => Who::Read(Read::text(text, key)),
-        _ => anyhow::bail!("expected one of --credential, --person, --card and --card-text"),
+        _ => match &arguments.emergency_card {
+            Some(card) => Who::EmergencyCard(card),
+            None => {
+                anyhow::bail!("expected one of --credential, --person, --emergency-card, --card and --card-text")
+            }
+        },
     };
     let trust = if arguments.clock_untrusted { ClockTrust::Untrusted } else { ClockTrust::Trusted };
     let pin = arguments.pin.as_ref().map(|digits| move |person: &Id| token(key, &format!("pin:{person}:{digits}")));
@@ -147,7 +155,7 @@ fn explain(
         pin: pin.as_ref().map(|pin| pin as &dyn Fn(&Id) -> Token),
         companion: arguments.companion.as_ref(),
         now: Now { mono: Mono::ZERO, wall, trust },
-        staleness: (!arguments.stale).then_some(Duration::ZERO),
+        staleness: Some(if arguments.stale { Duration::MAX } else { Duration::ZERO }),
     };
     Ok(explain::explain(&question, set, &site.topology())?)
 }
@@ -229,6 +237,14 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         if elsewhere > 0 {
             writeln!(out, "  {elsewhere} rules are about other people and other places")?;
         }
+    }
+    if let Some(card) = &explanation.emergency_card {
+        let result = match &card.reason {
+            None => "opens".to_owned(),
+            Some(reason) => format!("does not open: {}", word(reason)),
+        };
+        let uses = card.uses_max.map(|max| format!(", at most {max} times on this node")).unwrap_or_default();
+        writeln!(out, "\nemergency card {} {result}{uses}", card.emergency_card)?;
     }
     if !explanation.would_grant.is_empty() {
         writeln!(out, "\nfor a grant:")?;

@@ -12,7 +12,10 @@ use crate::domain::{
     indication::Feedback,
     topology::{FloorGroupPlace, ReaderAt, Topology},
 };
-pub use crate::{domain::field::FieldConfig, wire::reader_line::LineFormat};
+pub use crate::{
+    domain::field::{FieldConfig, Weakness},
+    wire::reader_line::LineFormat,
+};
 
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -185,6 +188,23 @@ pub enum OsdpKey {
 }
 
 impl Site {
+    /// What raises an alarm that stands for as long as this configuration does.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let link = self.cloud.tls.is_none().then(|| Weakness {
+            reader: None,
+            what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
+        });
+        let in_the_clear = self.readers.iter().filter(|reader| match &reader.source {
+            ReaderSource::Osdp(osdp) => osdp.key == OsdpKey::Off,
+            _ => false,
+        });
+        let reader = |reader: &Reader| Weakness {
+            reader: Some(reader.id.clone()),
+            what: format!("the reader {} speaks OSDP in the clear (secure = \"off-insecure\")", reader.id),
+        };
+        link.into_iter().chain(in_the_clear.map(reader)).collect()
+    }
+
     fn bound_outputs(&self) -> Vec<(Id, String)> {
         let locks = self.doors.iter().flat_map(|door| {
             let to = format!("door {}", door.id);

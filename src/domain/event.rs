@@ -191,6 +191,12 @@ pub enum AlarmSource {
     Line { board: Id, input: Id, trouble: LineTrouble },
     /// Outputs of this board stay as they are when the daemon dies.
     Board { board: Id },
+    /// The configuration gives up a secure default: of this reader, or (absent) of the link to the cloud. It stands
+    /// until the configuration no longer does, also when somebody has acknowledged it.
+    Weakened {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reader: Option<Id>,
+    },
 }
 
 impl Actor {
@@ -532,6 +538,9 @@ pub enum EventBody {
     },
     #[serde(rename = "alarm.acknowledged")]
     AlarmAcknowledged { alarm: Id, actor: Actor },
+    /// What it stood for is over; `acknowledged`: somebody had seen it.
+    #[serde(rename = "alarm.ended")]
+    AlarmEnded { alarm: Id, acknowledged: bool },
     /// Never acknowledged, it made room for newer ones.
     #[serde(rename = "alarm.forgotten")]
     AlarmForgotten { alarm: Id },
@@ -571,7 +580,8 @@ pub enum EventBody {
     /// What could not be attributed to anyone, coalesced: how many since the last such event.
     #[serde(rename = "security.rejected")]
     SecurityRejected { topic: String, cause: String, count: u64 },
-    /// Anything that weakens the secure defaults (plain MQTT, a cleartext reader): a standing alarm.
+    /// The configuration began to give up a secure default (plain MQTT, a cleartext reader); an alarm stands from here
+    /// on.
     #[serde(rename = "security.weakened")]
     SecurityWeakened { what: String },
     /// The same generation came with another digest, or a set tried to roll back.

@@ -29,6 +29,14 @@ pub struct FieldConfig {
     pub points: Vec<BoardPoints>,
 }
 
+/// A secure default that the configuration gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weakness {
+    /// `None`: of the link to the cloud.
+    pub reader: Option<Id>,
+    pub what: String,
+}
+
 /// An output that belongs to no door, floor or compartment: a siren, a lamp, a gong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FreeOutputConfig {

@@ -49,8 +49,16 @@ pub enum Kept {
     Fallbacks { policy: Option<Id>, entered: Vec<Fallback> },
     /// How a free output was set last.
     Output { output: Id, on: bool, issued_at: Wall },
-    /// An alarm that nobody has acknowledged.
-    Alarm { alarm: Id, source: AlarmSource, text: Option<String>, raised_at: Wall, times: u32 },
+    /// An alarm that stands; `acknowledged`: somebody has seen it, and its cause goes on.
+    Alarm {
+        alarm: Id,
+        source: AlarmSource,
+        text: Option<String>,
+        raised_at: Wall,
+        times: u32,
+        #[serde(default)]
+        acknowledged: bool,
+    },
     /// What a system event has put off: a door's opening or closing.
     Delay { system_event: Id, door: Id, opens: bool, due: Wall, since: Wall },
     /// Something lasting began and has not ended: a board, reader or input is lost, on fire, active. Told once,

@@ -350,17 +350,25 @@ impl Uplink {
 
     /// By the set in force, as the doors would decide.
     fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
-        let Some(ExplainArgs { door, credential, person, at }) = asked else { return Ok(None) };
-        let who = match (credential, person) {
-            (Some(credential), _) => Who::Credential(credential),
-            (None, Some(person)) => Who::Person(person),
+        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, at }) = asked else {
+            return Ok(None);
+        };
+        let place = match (door, floor_group) {
+            (Some(door), _) => Place::Door(door),
+            (None, Some(group)) => Place::FloorGroup(group),
             (None, None) => return Ok(None),
+        };
+        let who = match (credential, person, emergency_card) {
+            (Some(credential), ..) => Who::Credential(credential),
+            (_, Some(person), _) => Who::Person(person),
+            (.., Some(card)) => Who::EmergencyCard(card),
+            (None, None, None) => return Ok(None),
         };
         let (now, staleness) = match at {
             Some(at) => (Now { wall: *at, trust: ClockTrust::Trusted, ..now }, Some(Duration::ZERO)),
             None => (now, self.session.staleness(now)),
         };
-        let question = Question { place: Place::Door(door), who, pin: None, companion: None, now, staleness };
+        let question = Question { place, who, pin: None, companion: None, now, staleness };
         let explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
         Ok(Some(Box::new(explain::bounded(explained))))
     }

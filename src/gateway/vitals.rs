@@ -14,6 +14,7 @@ use crate::{
     domain::{
         event::{Event, EventBody},
         ids::{BoardIx, BusIx},
+        kept::Kept,
     },
     wire::telemetry::Quantiles,
 };
@@ -160,6 +161,12 @@ impl Vitals {
         }
     }
 
+    /// Since earlier runs.
+    pub fn alarms_stand<'a>(&self, kept: impl Iterator<Item = &'a Kept>) {
+        let unseen = kept.filter(|kept| matches!(kept, Kept::Alarm { acknowledged: false, .. })).count();
+        self.alarms.store(unseen as u64, Relaxed);
+    }
+
     /// An event is about to be written.
     pub fn event(&self, event: &Event) {
         self.events.fetch_add(1, Relaxed);
@@ -167,7 +174,9 @@ impl Vitals {
             EventBody::AccessGranted(_) => drop(self.granted.fetch_add(1, Relaxed)),
             EventBody::AccessDenied(_) => drop(self.denied.fetch_add(1, Relaxed)),
             EventBody::AlarmRaised { times: 1, .. } => drop(self.alarms.fetch_add(1, Relaxed)),
-            EventBody::AlarmAcknowledged { .. } | EventBody::AlarmForgotten { .. } => {
+            EventBody::AlarmAcknowledged { .. }
+            | EventBody::AlarmForgotten { .. }
+            | EventBody::AlarmEnded { acknowledged: false, .. } => {
                 // Of this thread alone, so nothing is lost between the two.
                 self.alarms.store(self.alarms.load(Relaxed).saturating_sub(1), Relaxed);
             }

@@ -220,7 +220,7 @@ impl DoorsThread {
             permissions,
             cloud: *self.cloud.borrow_and_update(),
             lasting: self.setup.restored.clone(),
-            machines: machines(&site.field),
+            machines: machines(&site.field, &site.weaknesses()),
         };
         let (controller, first) = Controller::new(setup, clock.now());
 

@@ -4,10 +4,7 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -34,13 +31,12 @@ use crate::{
     },
     config::{
         Installation,
-        site::{Cloud, OsdpKey, ReaderSource, Reboot, Site},
+        site::{Cloud, Reboot, Site},
     },
     domain::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
         ids::Id,
-        kept::Kept,
         permission::SetVersion,
         time::Now,
     },
@@ -233,8 +229,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let (ledger, recovered) = opening.ledger(&site)?;
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
-    let alarms = recovered.kept.values().filter(|kept| matches!(kept, Kept::Alarm { .. })).count();
-    vitals.alarms.store(alarms as u64, Relaxed);
+    vitals.alarms_stand(recovered.kept.values());
     let (mut mirror, mut opened) = opening.mirror(&site, &secrets, &clock)?;
 
     let events = ledger.reader();
@@ -266,7 +261,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     }
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
-    let mut told = opening.events(&recovered, &opened, &boot, &site);
+    let mut told = opening.events(&recovered, &opened, &boot);
     if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
         told.push(applied);
         told.extend(uplink::conflicted(opened.conflicts_then.clone()));
@@ -491,7 +486,7 @@ impl Opening {
                 zone: site.node.time_zone.clone(),
             },
         };
-        let mut open = place.open(clock.now()).map_err(|error| match error {
+        let mut open = place.start(clock.now()).map_err(|error| match error {
             MirrorError::Store(error) => error.into(),
             other => unusable(&place.store, &other),
         })?;
@@ -522,7 +517,7 @@ impl Opening {
     }
 
     /// What the start has to tell, in order.
-    fn events(&self, recovered: &Recovered, opened: &MirrorOpened, boot: &Id, site: &Site) -> Vec<EventBody> {
+    fn events(&self, recovered: &Recovered, opened: &MirrorOpened, boot: &Id) -> Vec<EventBody> {
         let mut events = vec![EventBody::NodeStarted {
             boot: boot.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -536,6 +531,11 @@ impl Opening {
         }));
         let gap = |note: &Note| EventBody::LogGap { lost: note.lost, detail: note.detail.clone() };
         events.extend(recovered.notes.iter().map(gap));
+        if let Some(detail) = &opened.store_failed {
+            let in_force = if opened.permissions.is_present() { "the second copy's" } else { "none" };
+            let detail = format!("it cannot be opened ({detail}): the set in force is {in_force}, until it can");
+            events.push(EventBody::StorageFailed { store: "mirror".to_owned(), detail });
+        }
         if let Source::Lost(floor) = opened.source {
             events.push(EventBody::StorageFailed {
                 store: "mirror".to_owned(),
@@ -564,17 +564,6 @@ impl Opening {
                 from_generation: opened.version.map_or(0, |version| version.generation),
                 reasons: uplink::bounded(opened.refused.clone()),
             });
-        }
-        if site.cloud.tls.is_none() {
-            events.push(EventBody::SecurityWeakened {
-                what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
-            });
-        }
-        for reader in &site.readers {
-            if matches!(&reader.source, ReaderSource::Osdp(osdp) if osdp.key == OsdpKey::Off) {
-                let what = format!("the reader {} speaks OSDP in the clear (secure = \"off-insecure\")", reader.id);
-                events.push(EventBody::SecurityWeakened { what });
-            }
         }
         for note in &opened.notes {
             tracing::warn!("{note}");

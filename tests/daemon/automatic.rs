@@ -223,6 +223,7 @@ fn failed_mains_and_an_open_cover_are_told_and_raise_an_alarm_that_stands_until_
     world.event_of("power.lost", "input", "mains");
     let raised = world.event("alarm.raised", |_| true);
     assert_eq!((&raised.json["text"], &raised.json["times"]), (&json!("look after the riser"), &json!(1)));
+    world.online("an alarm that stands", |online| online.alarms == 1);
     world.drained();
     world.kill();
     world.start();
@@ -231,16 +232,45 @@ fn failed_mains_and_an_open_cover_are_told_and_raise_an_alarm_that_stands_until_
     front.set_input(MAINS_INPUT, true);
     world.event_of("power.restored", "input", "mains");
     assert_eq!((world.count("power.lost"), world.count("alarm.raised")), (1, 1), "told once, over the restart as well");
+    world.online("an alarm of an earlier run", |online| online.alarms == 1);
     let alarm = raised.json["alarm"].as_str().unwrap().to_owned();
     let acknowledge = order(&world, "alarm.acknowledge", json!({ "alarm": alarm }));
     world.stage(&acknowledge, Stage::Done);
     world.event_of("alarm.acknowledged", "alarm", &alarm);
+    world.online("no alarm", |online| online.alarms == 0);
     world.kill();
     world.start();
     world.ready();
     world.trusts_its_clock(ClockTrust::Trusted);
     let again = order(&world, "alarm.acknowledge", json!({ "alarm": alarm }));
     world.refused(&again, Refusal::UnknownTarget);
+}
+
+#[test]
+fn a_link_in_the_clear_is_an_alarm_that_stands_until_the_site_file_has_it_no_more() {
+    let mut world = World::running();
+    world.drained();
+    assert_eq!(world.stop(), Some(0));
+    let secure = "\n[cloud.tls]\nca = \"ca.pem\"\ncertificate = \"node.pem\"\nkey = \"node.key\"\n";
+    let in_the_clear = "tls = \"off-insecure\"\n";
+    world.site.configure(secure, in_the_clear).unwrap();
+    for _ in 0..2 {
+        // The broker takes nobody who does not speak TLS: only the log tells.
+        world.start();
+        world.ada_passes();
+        world.logged(1, &["security.weakened", "the cloud link is not encrypted"]);
+        world.logged(1, &["alarm.raised", "the cloud link is not encrypted"]);
+        world.kill();
+    }
+    world.site.configure(in_the_clear, secure).unwrap();
+    world.start();
+    world.ready();
+    let raised = world.event("alarm.raised", |json| json["source"] == json!({ "of": "weakened" }));
+    let ended = world.event_of("alarm.ended", "alarm", raised.json["alarm"].as_str().unwrap());
+    assert_eq!(ended.json["acknowledged"], false);
+    world.drained();
+    assert_eq!((world.count("alarm.raised"), world.count("security.weakened")), (1, 1), "told once");
+    world.online("no alarm", |online| online.alarms == 0);
 }
 
 #[test]

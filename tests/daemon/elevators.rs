@@ -92,6 +92,67 @@ fn an_elevator_that_is_to_be_free_is_so_when_its_board_was_lost_and_is_secured_w
     (0..3).for_each(|floor| cellar.coil(&cellar.lift, floor, true));
 }
 
+/// The board is gone from the line, and on it again when the daemon has noticed.
+fn loses_its_board(cellar: &mut Cellar) {
+    cellar.world.block_on(cellar.server.take().unwrap().stop());
+    let lost = cellar.world.event_of("floor.lost", "floor_group", "lift");
+    assert_eq!((&lost.json["fail"], &lost.json["floors"]), (&json!("keep"), &json!(["floor-0", "floor-1", "floor-2"])));
+    cellar.plug_again();
+    cellar.world.event_of("floor.restored", "floor_group", "lift");
+}
+
+fn disabled(cellar: &Cellar) -> Vec<u16> {
+    let off = |(_, write)| match write {
+        Write::Coil { address, on: false } => Some(address),
+        _ => None,
+    };
+    cellar.lift.take_writes().into_iter().filter_map(off).collect()
+}
+
+#[test]
+fn an_elevator_that_is_to_keep_its_floors_keeps_them_without_its_board_and_without_the_node() {
+    let mut cellar = Cellar::with("enable_s = 2", "enable_s = 9\nfail = \"keep\"", &[]);
+    let open = cellar.wish("floor.open", json!({ "floor_group": "lift", "floors": ["floor-1"] }));
+    cellar.world.stage(&open, Stage::Actuated);
+    cellar.world.granted(json!({ "person": "ada" }), || cellar.rides(ADA));
+    cellar.coil(&cellar.lift, 0, true);
+    cellar.coil(&cellar.lift, 2, true);
+    cellar.lift.take_writes();
+    loses_its_board(&mut cellar);
+    cellar.seen(&cellar.lift);
+    assert!(disabled(&cellar).is_empty(), "the ride goes on where it was");
+    // Its time goes on as well.
+    cellar.coil(&cellar.lift, 0, false);
+    cellar.coil(&cellar.lift, 2, false);
+    assert!(cellar.lift.coil(1), "what an operator opened holds");
+
+    // At a stop what lasts stays, and what was enabled for a while is over: nobody would end it.
+    cellar.world.granted(json!({ "person": "ada" }), || cellar.rides(ADA));
+    cellar.coil(&cellar.lift, 0, true);
+    cellar.coil(&cellar.lift, 2, true);
+    cellar.lift.take_writes();
+    assert_eq!(cellar.world.stop(), Some(0));
+    assert_eq!((0..3).map(|floor| cellar.lift.coil(floor)).collect::<Vec<_>>(), [false, true, false]);
+    // And when it dies everything does, until the next run ends what it does not remember.
+    cellar.world.start();
+    cellar.world.ready();
+    cellar.world.granted(json!({ "person": "ada" }), || cellar.rides(ADA));
+    cellar.coil(&cellar.lift, 0, true);
+    cellar.coil(&cellar.lift, 2, true);
+    cellar.world.kill();
+    assert!((0..3).all(|floor| cellar.lift.coil(floor)));
+    cellar.world.start();
+    cellar.world.ready();
+    cellar.coil(&cellar.lift, 0, false);
+    cellar.coil(&cellar.lift, 2, false);
+    assert!(cellar.lift.coil(1));
+    assert!(!disabled(&cellar).contains(&1));
+    cellar.state("floor_group/lift", |told| {
+        let floors = &told["floor_group"]["floors"];
+        floors[1]["cause"] == "open" && floors[0]["enabled"] == false
+    });
+}
+
 #[test]
 fn floors_are_ordered_by_whoever_has_the_elevator_and_public_ones_are_a_matter_of_the_set() {
     let operator = |role: &str, partitions: Value| json!({ "status": { "state": "active" }, "role": role, "partitions": partitions });

@@ -4,10 +4,15 @@
 use std::time::Duration;
 
 use latchd::domain::{event::Refusal, time::ClockTrust};
-use latchd_sim::{cloud::StoredEvent, site::LOCK_COIL};
+use latchd_sim::{
+    cloud::StoredEvent,
+    site::{LOCK_COIL, card},
+};
 use serde_json::{Value, json};
 
 use crate::{
+    cellar::{Cellar, OCCUPIED},
+    explain::explain,
     house::{CLEO, DAN, ELI, House, crew_rule},
     story::{Told, card_of, hashed, in_ms, with},
     world::ADA,
@@ -77,6 +82,90 @@ fn a_set_that_nobody_confirms_grows_stale_door_by_door_and_a_beat_makes_it_fresh
     // A revocation needs no beat to count.
     house.set(&[("credential", "dan-card", with(card_of("dan", DAN), json!({ "state": "stolen" })))]);
     house.denied_for("stolen", json!({ "person": "dan" }), || house.at_store(DAN));
+}
+
+#[test]
+fn left_alone_an_elevator_and_a_cabinet_of_keys_admit_emergency_cards_alone() {
+    let red = json!({ "pin": hashed("pin:red:0815"), "doors": ["lift", "key-01", "key-02"], "uses_max": 3 });
+    let blue = json!({ "doors": ["key-02", "lift"] });
+    let alone = json!({ "stale_after_s": 4, "when_stale": "emergency_cards", "pin_timeout_ms": 1500 });
+    let cellar = Cellar::running(&[
+        ("emergency_card", "red", emergency_card(RED, red)),
+        ("emergency_card", "blue", emergency_card(BLUE, blue)),
+        policy("alone", json!(["lift", "key-01", "key-02"]), alone),
+        ("locker_contract", "code", json!({ "locker": "key-02", "pin": hashed("pin:key-02:4711") })),
+    ]);
+    let world = &cellar.world;
+    let in_cab = |number: u16| cellar.lift.present_card(26, card(number));
+    cellar.keys.set_input(OCCUPIED, true);
+    world.event_of("key.added", "door", "key-01");
+    world.online("a beat", |online| online.staleness_ms.is_some());
+    world.denied_for("not_yet_active", json!({ "emergency_card": "blue", "floor_group": "lift" }), || in_cab(BLUE));
+    let at_cabinet = json!({ "emergency_card": "blue", "cabinet": "keys" });
+    world.denied_for("not_yet_active", at_cabinet, || cellar.at_cabinet(BLUE));
+    let asked = json!({ "explain": { "floor_group": "lift", "emergency_card": "blue" } });
+    let told = world.answered("node.diagnostics", asked)["explanation"].clone();
+    assert_eq!(
+        (&told["emergency_card"]["accepted"], &told["answer"]["reason"]),
+        (&json!(false), &json!("not_yet_active"))
+    );
+
+    let entered =
+        |fallback: Value| json!({ "policy": "alone", "doors": ["key-01", "key-02", "lift"], "fallback": fallback });
+    let stale = json!({ "cause": "stale", "then": "emergency_cards" });
+    let before = world.events_so_far();
+    world.told("fallback.entered", entered(stale.clone()), || world.site.cloud.cloud().answers = false);
+    world.told_after(before, "fallback.entered", entered(json!({ "cause": "emergency_cards" })));
+
+    // Nobody else, neither by rule nor by contract nor by code.
+    world.denied_for("emergency_only", json!({ "person": "ada", "floor_group": "lift" }), || in_cab(ADA));
+    world.denied_for("emergency_only", json!({ "person": "ada", "contract": "ada-van" }), || cellar.at_cabinet(ADA));
+    world.denied_for("emergency_only", json!({ "contract": "code" }), || cellar.types("4711#"));
+    assert!((0..3).all(|floor| !cellar.lift.coil(floor)) && !cellar.keys.coil(0) && !cellar.keys.coil(1));
+
+    // In the cab it enables every floor, once its PIN is typed where there is a keypad: here there is none.
+    world.denied_for("pin_required", json!({ "emergency_card": "red", "floor_group": "lift" }), || in_cab(RED));
+    let before = world.events_so_far();
+    let granted = world.granted(json!({ "emergency_card": "blue", "floor_group": "lift" }), || in_cab(BLUE));
+    assert_eq!(granted["floors"], json!(["floor-0", "floor-1", "floor-2"]));
+    (0..3).for_each(|floor| cellar.coil(&cellar.lift, floor, true));
+    let used = json!({ "emergency_card": "blue", "floor_group": "lift", "reader": "lift-cab", "uses": 1 });
+    world.told_after(before, "emergency.used", used);
+    let source = json!({ "of": "emergency_card", "emergency_card": "blue", "floor_group": "lift" });
+    world.told_after(before, "alarm.raised", json!({ "source": source }));
+    (0..3).for_each(|floor| cellar.coil(&cellar.lift, floor, false));
+
+    // At the cabinet: of one compartment nothing is asked, of several which one, and then for the PIN.
+    world.told("emergency.used", json!({ "emergency_card": "blue", "door": "key-02", "uses": 2 }), || {
+        cellar.at_cabinet(BLUE);
+    });
+    cellar.coil(&cellar.keys, 1, true);
+    cellar.coil(&cellar.keys, 1, false);
+    let chooses_and_types = |choice: &str, pin: &str| {
+        cellar.at_cabinet(RED);
+        cellar.seen(&cellar.keys);
+        cellar.types(choice);
+        cellar.types(pin);
+    };
+    let at_first = json!({ "emergency_card": "red", "door": "key-01" });
+    world.denied_for("wrong_pin", at_first.clone(), || chooses_and_types("1#", "1111#"));
+    assert!(!cellar.keys.coil(0));
+    world.granted(at_first, || chooses_and_types("1#", "0815#"));
+    cellar.coil(&cellar.keys, 0, true);
+    let actor = json!({ "by": "emergency_card", "emergency_card": "red" });
+    world.told("key.fetched", json!({ "door": "key-01", "actor": actor }), || cellar.keys.set_input(OCCUPIED, false));
+    let source = json!({ "of": "emergency_card", "emergency_card": "red", "door": "key-01" });
+    world.event("alarm.raised", |json| json.get("source") == Some(&source));
+    let (ok, text) = explain(world, &["--door", "key-02", "--emergency-card", "red", "--pin", "0815", "--stale"]);
+    assert!(
+        ok && text.starts_with("granted at key-02") && text.contains("emergency card red opens, at most 3"),
+        "{text}"
+    );
+
+    // A beat, and everything is as before.
+    world.told("fallback.left", entered(stale), || world.site.cloud.cloud().answers = true);
+    world.granted(json!({ "person": "ada", "floor_group": "lift" }), || in_cab(ADA));
+    world.denied_for("not_yet_active", json!({ "emergency_card": "red" }), || cellar.at_cabinet(RED));
 }
 
 #[test]

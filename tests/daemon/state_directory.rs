@@ -181,6 +181,53 @@ fn with_mirror_and_copy_damaged_every_card_is_denied_until_the_cloud_sends_the_s
     world.event_of("storage.failed", "store", "mirror");
 }
 
+/// In the place of a directory, something that no open gets through: not damage, but a disk that gives an error.
+fn withhold(directory: &Path) {
+    fs::rename(directory, directory.with_extension("away")).unwrap();
+    std::os::unix::fs::symlink(directory, directory).unwrap();
+}
+
+fn give_back(directory: &Path) {
+    fs::remove_file(directory).unwrap();
+    fs::rename(directory.with_extension("away"), directory).unwrap();
+}
+
+#[test]
+fn a_mirror_that_the_disk_withholds_leaves_the_doors_with_the_second_copy_until_it_is_there_again() {
+    let mut world = World::running();
+    world.drained();
+    world.kill();
+    world.site.broker.stop();
+    let store = world.state().join("mirror.sled");
+    withhold(&store);
+    world.start();
+    world.ready();
+    world.ada_passes();
+    world.card(STRANGER);
+    world.logged(1, &["access.denied", "reason=unknown_credential"]);
+    world.logged(1, &["the permission mirror cannot be opened again"]);
+    assert_eq!(world.kept("mirror.sled.damaged").len(), 0, "nothing is wrong with it");
+    world.site.broker.start_again().unwrap();
+    let failed = world.event_of("storage.failed", "store", "mirror");
+    assert!(failed.json["detail"].as_str().unwrap().contains("the second copy's"), "{failed:?}");
+    // Nothing can be taken in or edited meanwhile, and whoever tries hears so.
+    let edit = world.by("op-ada", "group.put", json!({ "id": "late", "body": {} }));
+    let outcome =
+        world.cloud("an answer", |cloud| cloud.outcomes_of(&edit).find(|outcome| outcome.stage.always_ends()).cloned());
+    assert_ne!(outcome.stage, latchd::wire::outcome::Stage::Done, "{outcome:?}");
+    give_back(&store);
+    world.event_of("storage.restored", "store", "mirror");
+    // It takes in sets again, revocations above all.
+    world.set(&[("credential", "ada-card", Value::Null)]);
+    world.card(ADA);
+    world.event("access.denied", |json| json["generation"] == 2 && json["reason"] == "unknown_credential");
+    world.kill();
+    world.start();
+    world.ready();
+    world.card(ADA);
+    world.logged(3, &["access.denied", "reason=unknown_credential"]);
+}
+
 const RED: u16 = 60_000;
 
 fn body(value: Value) -> serde_json::Map<String, Value> {
@@ -243,6 +290,31 @@ fn with_the_mirror_lost_an_emergency_card_opens_by_its_signed_copy_and_nobody_el
     world.ada_passes();
     front.present_card(26, card(RED));
     world.event("access.denied", |json| json["emergency_card"] == "red" && json["replayed"] == false);
+}
+
+#[test]
+fn with_mirror_and_copy_withheld_emergency_cards_open_and_nobody_else_does_until_they_are_there_again() {
+    let mut world = with_emergency_cards();
+    let front = world.site.field.front.clone();
+    world.kill();
+    world.site.broker.stop();
+    let directories = ["mirror.sled", "set-copy"].map(|name| world.state().join(name));
+    directories.iter().for_each(|directory| withhold(directory));
+    front.take_writes();
+    world.start();
+    world.ready();
+    world.card(ADA);
+    world.logged(1, &["access.denied", "reason=stale_permissions"]);
+    assert!(front.take_writes().is_empty(), "a denied card moved a relay");
+    front.present_card(26, card(RED));
+    world.coil(&front, true);
+    world.coil(&front, false);
+    directories.iter().for_each(|directory| give_back(directory));
+    world.logged(1, &["the permission mirror's store is back"]);
+    world.ada_passes();
+    world.site.broker.start_again().unwrap();
+    world.applied(3);
+    world.event("emergency.used", |json| json["emergency_card"] == "red" && json["uses"] == 1);
 }
 
 #[test]

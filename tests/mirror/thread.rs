@@ -42,7 +42,7 @@ fn start(directory: &Path, cloud: &Cloud) -> Running {
         },
     };
     let clock = clock();
-    let open = place.open(clock()).unwrap();
+    let open = place.start(clock()).unwrap();
     let was_set_aside = open.set_aside.is_some();
     let (mut thread, opened) = MirrorThread::spawn(open, clock).unwrap();
     let running = Running { handle: thread.handle(), outputs: thread.outputs(), thread, opened, was_set_aside };
@@ -119,6 +119,35 @@ fn a_store_that_is_missing_or_garbage_is_filled_from_the_second_copy() {
         assert_eq!(running.opened.records, 4);
         running.stop();
     }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_leaves_the_second_copy_in_force_and_takes_sets_in_when_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cloud = first_day(directory.path());
+    let (store, away) = (directory.path().join("mirror.sled"), directory.path().join("away"));
+    fs::rename(&store, &away).unwrap();
+    // Neither there nor not: every look at it is an error of the disk.
+    std::os::unix::fs::symlink(&store, &store).unwrap();
+    let mut running = start(directory.path(), &cloud);
+    let opened = &running.opened;
+    assert_eq!((opened.source, opened.version), (Source::SecondCopy, Some(cloud.version())));
+    assert!(opened.store_failed.is_some() && opened.permissions.is_present() && opened.records == 4);
+    assert!(!opened.permissions.person_exists(&id("ada")), "who was dismissed stays so");
+    assert!(opened.permissions.person_exists(&id("bob")));
+    let dismissal = cloud.change(dismiss("bob"));
+    fs::remove_file(&store).unwrap();
+    fs::rename(&away, &store).unwrap();
+    loop {
+        match running.outputs.blocking_recv().unwrap() {
+            MirrorOutput::Restored { set_aside: None, .. } => break,
+            MirrorOutput::Applied(applied) => panic!("{:?} is in force already", applied.version),
+            _ => {}
+        }
+    }
+    running.give(dismissal);
+    assert_eq!(running.applied().version, cloud.version());
+    running.stop();
 }
 
 #[test]

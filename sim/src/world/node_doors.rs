@@ -212,7 +212,7 @@ impl World {
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),
-            machines: machines(&self.site.field),
+            machines: machines(&self.site.field, &[]),
         };
         let (controller, step) = Controller::new(setup, now);
         node.desired = controller.desired().to_vec();

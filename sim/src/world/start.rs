@@ -191,7 +191,7 @@ impl World {
             permissions: permissions.clone(),
             cloud,
             lasting: self.shim.lasting(lasting.clone()),
-            machines: machines(&self.site.field),
+            machines: machines(&self.site.field, &[]),
         };
         let (controller, step) = Controller::new(setup, now);
         let begin = start_events(&boot, &recovered, &opened);

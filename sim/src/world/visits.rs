@@ -102,6 +102,13 @@ impl World {
             }
             8 => self.presented(CABINET, keys(RETURN_CODE)),
             9 => self.presented(CABINET, keys(LOCKER_PIN)),
+            _ if self.rng.permille(600) => {
+                let choice = if self.rng.permille(500) { "1" } else { "2" };
+                let more = self.rng.permille(500);
+                let frames = std::iter::once(emergency_card_of(2)).chain(keys(choice).filter(|_| more));
+                self.count("emergency cards at lockers");
+                self.presented(CABINET, frames.collect::<Vec<_>>());
+            }
             _ => {
                 let wrong = self.rng.below(9_999).to_string();
                 self.presented(CABINET, keys(&wrong));

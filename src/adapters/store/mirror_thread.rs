@@ -78,8 +78,6 @@ pub struct MirrorPlace {
 pub enum MirrorError {
     #[error(transparent)]
     Store(#[from] OpenError),
-    #[error("{}: {source}", path.display())]
-    Copy { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Mirror(#[from] mirror::OpenError),
 }
@@ -90,11 +88,26 @@ pub struct OpenMirror {
     /// The store could not be read and lies beside the new one.
     pub set_aside: Option<SetAside>,
     place: MirrorPlace,
-    kv: SledKv,
-    mirror: FileMirror,
+    /// Both `None`: the store cannot be opened yet.
+    kv: Option<SledKv>,
+    mirror: Option<FileMirror>,
 }
 
 impl MirrorPlace {
+    /// Opens the mirror; where its store cannot be opened for reasons that are not its own (no right, no space, a disk
+    /// that answers with errors), what is in force is the second copy, and the thread goes on trying. `Err`: another
+    /// process has it.
+    pub fn start(&self, now: Now) -> Result<OpenMirror, MirrorError> {
+        let error = match self.open(now) {
+            Err(MirrorError::Store(error @ OpenError::Locked { .. })) => return Err(error.into()),
+            Err(error) => error,
+            open => return open,
+        };
+        let mut copy = SecondCopyFiles::open(&self.copy, &self.emergency);
+        let opened = mirror::open_without_store(&mut copy, &*self.attest, &self.config, error.to_string());
+        Ok(OpenMirror { opened, set_aside: None, place: self.clone(), kv: None, mirror: None })
+    }
+
     /// Opens the mirror; one that is damaged is set aside and filled from the second copy.
     pub fn open(&self, now: Now) -> Result<OpenMirror, MirrorError> {
         let (kv, aside) = open_or_set_aside_with(&self.store, CACHE_BYTES, now.wall)?;
@@ -104,18 +117,21 @@ impl MirrorPlace {
                 let aside = set_aside(&self.store, &detail, now.wall)?;
                 let kv = SledKv::open_with(&self.store, CACHE_BYTES)?;
                 let (mirror, opened) = self.open_over(&kv, now)?;
-                Ok(OpenMirror { opened, set_aside: Some(aside), place: self.clone(), kv, mirror })
+                Ok(self.opened(opened, Some(aside), kv, mirror))
             }
             opened => {
                 let (mirror, opened) = opened?;
-                Ok(OpenMirror { opened, set_aside: aside, place: self.clone(), kv, mirror })
+                Ok(self.opened(opened, aside, kv, mirror))
             }
         }
     }
 
+    fn opened(&self, opened: MirrorOpened, set_aside: Option<SetAside>, kv: SledKv, mirror: FileMirror) -> OpenMirror {
+        OpenMirror { opened, set_aside, place: self.clone(), kv: Some(kv), mirror: Some(mirror) }
+    }
+
     fn open_over(&self, kv: &SledKv, now: Now) -> Result<(FileMirror, MirrorOpened), MirrorError> {
-        let copy = SecondCopyFiles::open(&self.copy, &self.emergency)
-            .map_err(|source| MirrorError::Copy { path: self.copy.clone(), source })?;
+        let copy = SecondCopyFiles::open(&self.copy, &self.emergency);
         Ok(Mirror::open(kv.clone(), copy, self.attest.clone(), self.config.clone(), now)?)
     }
 }
@@ -159,8 +175,8 @@ impl MirrorThread {
             in_force: open.opened.version,
             edits_in_force: open.opened.overlay,
             place: open.place,
-            kv: Some(open.kv),
-            mirror: Some(open.mirror),
+            kv: open.kv,
+            mirror: open.mirror,
             waiting: Waiting::default(),
             queue,
             clock,
@@ -225,6 +241,9 @@ impl<C: Fn() -> Now> Worker<C> {
     fn run(mut self) {
         // Of this thread only, on Linux. Without the right to it nothing is lost.
         let _ = rustix::process::nice(NICENESS);
+        if self.mirror.is_none() {
+            self.bring_back();
+        }
         while !self.stopping.load(SeqCst) {
             self.progress.fetch_add(1, SeqCst);
             let now = (self.clock)();
@@ -333,7 +352,7 @@ impl<C: Fn() -> Now> Worker<C> {
             }
         }
         let open = self.place.open(now)?;
-        (self.kv, self.mirror) = (Some(open.kv), Some(open.mirror));
+        (self.kv, self.mirror) = (open.kv, open.mirror);
         Ok((open.opened, open.set_aside))
     }
 

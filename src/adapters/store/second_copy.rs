@@ -47,10 +47,9 @@ pub struct SecondCopyFiles {
 const SLOT_BYTES: usize = 4096;
 
 impl SecondCopyFiles {
-    /// In this directory, which is made if it is not there; the one above must exist.
-    /// `emergency` is that of the emergency cards, made when there is something to be put into it.
-    pub fn open(directory: &Path, emergency: &Path) -> io::Result<SecondCopyFiles> {
-        make_directory(directory)?;
+    /// In this directory, which is made when there is something to be put into it; the one above must exist.
+    /// `emergency` is that of the emergency cards, made likewise.
+    pub fn open(directory: &Path, emergency: &Path) -> SecondCopyFiles {
         let mut copy = SecondCopyFiles {
             directory: directory.to_owned(),
             number: None,
@@ -61,9 +60,9 @@ impl SecondCopyFiles {
         };
         if let Ok(Some((number, file))) = copy.base() {
             copy.number = Some(number);
-            copy.base_bytes = file.get_ref().metadata()?.len();
+            copy.base_bytes = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
         }
-        Ok(copy)
+        copy
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -87,6 +86,7 @@ impl SecondCopyFiles {
     }
 
     fn replace(&self, name: &str, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<(), CopyError> {
+        make_directory(&self.directory)?;
         replace(&self.directory, name, write)
     }
 
@@ -172,6 +172,7 @@ impl SecondCopy for SecondCopyFiles {
     }
 
     fn write_base(&mut self, fill: &mut dyn FnMut(&mut Sink<'_>) -> Result<(), CopyError>) -> Result<(), CopyError> {
+        make_directory(&self.directory)?;
         let number = self.next_number()?;
         let mut bytes = (MAGIC.len() + 8) as u64;
         self.replace("base", |file| {
@@ -343,7 +344,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn open(directory: &Path) -> io::Result<SecondCopyFiles> {
+    fn open(directory: &Path) -> SecondCopyFiles {
         SecondCopyFiles::open(directory, &directory.join("emergency"))
     }
 
@@ -366,14 +367,14 @@ mod tests {
     fn what_was_written_is_read_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("set");
-        let mut copy = open(&path).unwrap();
+        let mut copy = open(&path);
         assert_eq!(base(&mut copy), None);
         assert!(copy.append_log(b"delta").is_err());
         write(&mut copy, &[b"keys", b"", b"chunk"]).unwrap();
         copy.append_log(b"one").unwrap();
         copy.append_log(b"two").unwrap();
         let sizes = copy.sizes();
-        let mut copy = open(&path).unwrap();
+        let mut copy = open(&path);
         assert_eq!(base(&mut copy).unwrap(), [&b"keys"[..], b"", b"chunk"]);
         assert_eq!(log(&mut copy), [b"one", b"two"]);
         copy.append_log(b"three").unwrap();
@@ -384,7 +385,7 @@ mod tests {
     #[test]
     fn a_new_base_begins_a_new_log_and_a_failed_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = open(directory.path()).unwrap();
+        let mut copy = open(directory.path());
         write(&mut copy, &[b"first"]).unwrap();
         copy.append_log(b"one").unwrap();
         let failing = copy.write_base(&mut |sink: &mut Sink<'_>| {
@@ -402,7 +403,7 @@ mod tests {
     #[test]
     fn a_torn_last_entry_is_left_out_and_written_over() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = open(directory.path()).unwrap();
+        let mut copy = open(directory.path());
         write(&mut copy, &[b"base"]).unwrap();
         copy.append_log(b"one").unwrap();
         copy.append_log(b"a longer entry").unwrap();
@@ -410,7 +411,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 11..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let mut copy = open(directory.path()).unwrap();
+            let mut copy = open(directory.path());
             assert_eq!(log(&mut copy), [b"one"], "cut to {length}");
             copy.append_log(b"two").unwrap();
             assert_eq!(log(&mut copy), [b"one", b"two"], "cut to {length}");
@@ -420,7 +421,7 @@ mod tests {
     #[test]
     fn an_anchor_survives_and_a_damaged_one_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        let mut copy = open(directory.path()).unwrap();
+        let mut copy = open(directory.path());
         assert_eq!(copy.read_anchor(), Ok(None));
         let anchor = Anchor { epoch: 2, generation: 7, set_seen: true, ..Anchor::nothing_seen() };
         copy.write_anchor(&anchor).unwrap();
@@ -439,7 +440,7 @@ mod tests {
         let path = directory.path().join("anchor");
         let anchor = |generation| Anchor { epoch: 2, generation, set_seen: true, ..Anchor::nothing_seen() };
         for last in 2..6 {
-            let mut copy = open(directory.path()).unwrap();
+            let mut copy = open(directory.path());
             copy.read_anchor().unwrap();
             for generation in last * 10..last * 10 + last {
                 copy.write_anchor(&anchor(generation)).unwrap();
@@ -451,11 +452,11 @@ mod tests {
             let written: Vec<usize> = (0..after.len()).filter(|at| before[*at] != after[*at]).collect();
             for cut in written.iter().step_by(7) {
                 fs::write(&path, [&after[..*cut], &before[*cut..]].concat()).unwrap();
-                let found = open(directory.path()).unwrap().read_anchor();
+                let found = open(directory.path()).read_anchor();
                 assert_eq!(found, Ok(Some(anchor(previous))), "cut at {cut}");
             }
             fs::write(&path, &after).unwrap();
-            assert_eq!(open(directory.path()).unwrap().read_anchor(), Ok(Some(anchor(newest))));
+            assert_eq!(open(directory.path()).read_anchor(), Ok(Some(anchor(newest))));
         }
     }
 
@@ -464,7 +465,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("base"), b"garbage").unwrap();
         fs::write(directory.path().join("log.7"), [0xff; 100]).unwrap();
-        let mut copy = open(directory.path()).unwrap();
+        let mut copy = open(directory.path());
         assert!(copy.read_base(&mut |_| ()).is_err());
         write(&mut copy, &[b"base"]).unwrap();
         copy.append_log(b"one").unwrap();

@@ -36,8 +36,6 @@ pub enum DoorInput {
         end: OrderEnd,
     },
     Grant(Grant),
-    /// Momentarily, for somebody who needs no card: a code of a key locker.
-    Admit(Actor),
     Override(Override, Actor),
     /// What the auto opens say of this door changed at `at`, which is not later than now: manual opens and
     /// closes from before it end. Those that came after it stay, so it may be told again: at start, or when a
@@ -53,7 +51,7 @@ pub enum DoorInput {
     Pause,
 }
 
-/// A credential that is allowed here and now.
+/// A credential that is allowed here and now, or a code of a key locker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grant {
     /// Whose it is.

@@ -182,7 +182,6 @@ impl Door {
                 Actor::Door
             }
             DoorInput::Grant(grant) => self.admit(now.mono, grant.actor, grant.extended),
-            DoorInput::Admit(actor) => self.admit(now.mono, actor, false),
             DoorInput::Override(change, actor) => {
                 self.override_with(change);
                 actor

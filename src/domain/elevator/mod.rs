@@ -80,7 +80,7 @@ pub enum FailPolicy {
     Secure,
     /// Enabled until the node is in charge again.
     Free,
-    /// As they are.
+    /// As they are; but for a stop in order, at which what was enabled for a while is over: nobody would end it.
     Keep,
 }
 

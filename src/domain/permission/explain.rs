@@ -35,6 +35,9 @@ pub struct Explanation {
     pub formats: Vec<TriedFormat>,
     /// Whoever is meant: one for each credential that matches. All of them must be granted.
     pub candidates: Vec<Candidate>,
+    /// What was read is an emergency card as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency_card: Option<EmergencyCardExplained>,
     /// What speaks first, highest first.
     pub precedence: Vec<String>,
     /// What would have to change for a grant; nothing if it is granted.
@@ -56,6 +59,20 @@ pub struct Answer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Id>,
     pub duress: bool,
+}
+
+/// It counts where the rules do not admit whoever carries it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EmergencyCardExplained {
+    pub emergency_card: Id,
+    /// Emergency cards are accepted here and now.
+    pub accepted: bool,
+    /// Why this one opens nothing here; absent: it does. Whether its uses are used up only the node counts that has
+    /// the doors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_max: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -236,6 +253,7 @@ impl Permissions {
             answer,
             formats,
             candidates,
+            emergency_card: None,
             precedence: PRECEDENCE.map(str::to_owned).to_vec(),
             would_grant,
         }

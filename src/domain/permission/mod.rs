@@ -29,7 +29,9 @@ mod tests;
 
 pub use compile::{Change, Compiler};
 pub use decide::{Decision, Wants};
-pub use explain::{Answer, Candidate, CheckExplained, Explanation, RuleExplained, RuleOutcome, TriedFormat};
+pub use explain::{
+    Answer, Candidate, CheckExplained, EmergencyCardExplained, Explanation, RuleExplained, RuleOutcome, TriedFormat,
+};
 pub use faults::FAULTS_MAX;
 pub use floors::Floors;
 pub use request::{Request, Restriction, Target};

@@ -60,6 +60,12 @@ impl Permissions {
         })
     }
 
+    /// Who needs more time at a door.
+    pub fn has_extended_access(&self, person: &Id) -> bool {
+        let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));
+        cell.is_some_and(|cell| cell.extended)
+    }
+
     /// No anti-passback and no occupancy limit stops this person.
     pub fn apb_exempt(&self, person: &Id) -> bool {
         let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));

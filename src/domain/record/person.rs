@@ -144,7 +144,7 @@ pub struct EmergencyCard {
     pub pin: Option<Token>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Wall>,
-    /// Doors, and floor groups by their ids: in a cab it enables every floor. Absent: all of the node.
+    /// Doors and compartments, and floor groups by their ids: in a cab it enables every floor. Absent: all of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doors: Option<Vec<Id>>,
     /// Uses on this node, counted through restarts; absent: without limit.

@@ -176,7 +176,8 @@ pub enum WhenStale {
     /// As before.
     #[default]
     Keep,
-    /// Members of groups that are `critical`, and emergency cards.
+    /// Members of groups that are `critical`, and emergency cards. The codes of a locker contract are its
+    /// cardholder's; of a contract without one they are nobody's, who is in no group.
     CriticalGroups,
     EmergencyCards,
     /// Nobody.

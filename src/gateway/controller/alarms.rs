@@ -1,12 +1,13 @@
-//! The machine of the alarms that stand until somebody acknowledges them. Owns which stand; must never let one
-//! go silently. Invariant: each alarm has one event when it is raised and one when it ends, and what stands
-//! outlives a power cut.
+//! The machine of the alarms that stand until somebody acknowledges them, or, where the configuration gives up a
+//! secure default, until it no longer does. Owns which stand; must never let one go silently. Invariant: each alarm
+//! has one event when it is raised and one when it ends, and what stands outlives a power cut.
 
 use std::collections::VecDeque;
 
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
     event::{Actor, AlarmSource, EventBody, Refusal},
+    field::Weakness,
     ids::Id,
     kept::{Kept, KeptKey},
     order::{Order, Progress, Task},
@@ -14,7 +15,8 @@ use crate::domain::{
     time::{Now, Wall},
 };
 
-/// Alarms that stand at a time; the oldest makes room, with an event that says so.
+/// Alarms that stand at a time; the oldest makes room, with an event that says so. What the configuration gives up
+/// makes no room: of that there is as much as it names.
 pub const STANDING_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -24,10 +26,13 @@ struct Standing {
     text: Option<String>,
     raised_at: Wall,
     times: u32,
+    /// Somebody has seen it, and its cause goes on.
+    acknowledged: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Alarms {
+    weaknesses: Vec<Weakness>,
     /// The oldest first.
     standing: VecDeque<Standing>,
     raised: u64,
@@ -41,6 +46,7 @@ impl Standing {
             text: self.text.clone(),
             raised_at: self.raised_at,
             times: self.times,
+            acknowledged: self.acknowledged,
         }
     }
 
@@ -48,16 +54,54 @@ impl Standing {
         let (alarm, source, text) = (self.alarm.clone(), self.source.clone(), self.text.clone());
         EventBody::AlarmRaised { alarm, source, text, times: self.times }
     }
+
+    /// It ends with its cause and not before.
+    fn lasts(&self) -> bool {
+        matches!(self.source, AlarmSource::Weakened { .. })
+    }
+
+    fn is_of(&self, weakness: &Weakness) -> bool {
+        self.source == weakness_source(weakness) && self.text.as_ref() == Some(&weakness.what)
+    }
+}
+
+fn weakness_source(weakness: &Weakness) -> AlarmSource {
+    AlarmSource::Weakened { reader: weakness.reader.clone() }
 }
 
 impl Alarms {
+    pub fn new(weaknesses: &[Weakness]) -> Alarms {
+        Alarms { weaknesses: weaknesses.to_vec(), ..Alarms::default() }
+    }
+
     fn restore(&mut self, kept: &[Kept]) {
         for value in kept {
-            if let Kept::Alarm { alarm, source, text, raised_at, times } = value.clone() {
-                self.standing.push_back(Standing { alarm, source, text, raised_at, times });
+            if let Kept::Alarm { alarm, source, text, raised_at, times, acknowledged } = value.clone() {
+                self.standing.push_back(Standing { alarm, source, text, raised_at, times, acknowledged });
             }
         }
         self.standing.make_contiguous().sort_by_key(|standing| standing.raised_at);
+    }
+
+    /// What the configuration gives up is told once, and ends with the configuration that does.
+    fn weigh(&mut self, now: Now, deeds: &mut Deeds) {
+        let weaknesses = std::mem::take(&mut self.weaknesses);
+        self.standing.retain(|standing| {
+            let goes_on = !standing.lasts() || weaknesses.iter().any(|weakness| standing.is_of(weakness));
+            if !goes_on {
+                let (alarm, acknowledged) = (standing.alarm.clone(), standing.acknowledged);
+                deeds.push(Deed::Unkeep(KeptKey::alarm(&alarm)));
+                deeds.event(EventBody::AlarmEnded { alarm, acknowledged });
+            }
+            goes_on
+        });
+        for weakness in &weaknesses {
+            if !self.standing.iter().any(|standing| standing.is_of(weakness)) {
+                deeds.event(EventBody::SecurityWeakened { what: weakness.what.clone() });
+                self.raise(now, &weakness_source(weakness), Some(&weakness.what), deeds);
+            }
+        }
+        self.weaknesses = weaknesses;
     }
 
     fn raise(&mut self, now: Now, source: &AlarmSource, text: Option<&str>, deeds: &mut Deeds) {
@@ -69,14 +113,15 @@ impl Alarms {
             return;
         }
         if self.standing.len() >= STANDING_MAX
-            && let Some(oldest) = self.standing.pop_front()
+            && let Some(oldest) = self.standing.iter().position(|standing| !standing.lasts())
+            && let Some(oldest) = self.standing.remove(oldest)
         {
             deeds.push(Deed::Unkeep(KeptKey::alarm(&oldest.alarm)));
             deeds.event(EventBody::AlarmForgotten { alarm: oldest.alarm });
         }
         let Some(alarm) = self.new_id(now.wall) else { return };
         let (source, text) = (source.clone(), text.map(str::to_owned));
-        let new = Standing { alarm, source, text, raised_at: now.wall, times: 1 };
+        let new = Standing { alarm, source, text, raised_at: now.wall, times: 1, acknowledged: false };
         deeds.event(new.event());
         deeds.push(Deed::Keep(new.kept()));
         self.standing.push_back(new);
@@ -99,9 +144,20 @@ impl Alarms {
             let detail = format!("no alarm {alarm} stands: it was acknowledged, or never raised here");
             return deeds.push(Deed::Report(ticket, Progress::Refused(Refusal::UnknownTarget, detail)));
         };
-        self.standing.remove(at);
+        let known = self.standing.get_mut(at).filter(|standing| standing.lasts());
+        match known {
+            // It goes on: only that somebody has seen it is noted, once.
+            Some(standing) if standing.acknowledged => return deeds.push(Deed::Held(ticket, Progress::Done)),
+            Some(standing) => {
+                standing.acknowledged = true;
+                deeds.push(Deed::Keep(standing.kept()));
+            }
+            None => {
+                self.standing.remove(at);
+                deeds.push(Deed::Unkeep(KeptKey::alarm(alarm)));
+            }
+        }
         deeds.event(EventBody::AlarmAcknowledged { alarm: alarm.clone(), actor });
-        deeds.push(Deed::Unkeep(KeptKey::alarm(alarm)));
         deeds.push(Deed::Held(ticket, Progress::Done));
     }
 }
@@ -109,7 +165,10 @@ impl Alarms {
 impl Machine for Alarms {
     fn handle(&mut self, now: Now, _view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
         match happening {
-            Happening::Start(kept) => self.restore(kept),
+            Happening::Start(kept) => {
+                self.restore(kept);
+                self.weigh(now, deeds);
+            }
             Happening::Alarm(source, text) => self.raise(now, source, text, deeds),
             Happening::Event(EventBody::TamperLineFaulted { board, input, trouble, .. }) => {
                 let source = AlarmSource::Line { board: board.clone(), input: input.clone(), trouble: *trouble };

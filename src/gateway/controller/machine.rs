@@ -3,9 +3,7 @@
 //! machine call another: they hear of each other only by what happened. Invariant: what a machine wants is in
 //! its [`Deeds`], and the controller carries out all of them within the same step.
 
-use std::collections::BTreeMap;
-
-use super::{DoorSlot, Question};
+use super::{DoorSlot, Question, emergencies::Emergencies};
 use crate::{
     domain::{
         cloud::CloudState,
@@ -21,7 +19,6 @@ use crate::{
         outputs::{Desired, Ticket},
         permission::Permissions,
         pin_lock::PinLocks,
-        record::EmergencyCard,
         status::{Status, Thing},
         time::{Mono, Now},
         topology::Topology,
@@ -35,10 +32,9 @@ pub struct View<'a> {
     pub topology: &'a Topology,
     pub cloud: &'a CloudState,
     pub credential_key: &'a CredentialKey,
-    /// The emergency cards of the copy outside of the mirror, for when that is lost.
-    pub spare_cards: &'a BTreeMap<Id, EmergencyCard>,
     /// Wrong PINs, wherever they were typed.
     pub locks: &'a PinLocks,
+    pub(super) emergencies: &'a Emergencies,
     /// Why whoever reads in a cab is refused, whatever their rules say: in the order of the floor groups.
     pub cabs_deny: &'a [Option<DenialReason>],
     /// How many consequences lie between the input and this: 0 for what the input itself says.
@@ -129,6 +125,8 @@ pub enum Deed {
     /// Somebody typed a PIN that is not right, or one that is.
     WrongPin(Box<WrongPin>),
     RightPin(PinOwner),
+    /// An emergency card opens: it is counted, told, and raises an alarm.
+    EmergencyUsed(EmergencyUse),
     /// Raises an alarm that stands until somebody acknowledges it.
     Alarm(AlarmSource, Option<String>),
     /// An order of the node itself, under a ticket of its own: what an operator may order, it may, and every
@@ -163,6 +161,15 @@ pub struct WrongPin {
     /// In a row, until no more are taken for so long.
     pub tries: u32,
     pub lockout_s: u32,
+}
+
+/// Which emergency card opens what.
+#[derive(Debug)]
+pub struct EmergencyUse {
+    pub emergency_card: Id,
+    pub door: Option<Id>,
+    pub floor_group: Option<Id>,
+    pub reader: Id,
 }
 
 #[derive(Debug, Default)]

@@ -6,10 +6,10 @@ use super::{
     installer::Installer, interlock::InterlockMachine, lockers::Lockers, machine::Machine, outputs::FreeOutputs,
     system_events::SystemEvents,
 };
-use crate::domain::field::FieldConfig;
+use crate::domain::field::{FieldConfig, Weakness};
 
-/// All of them, new.
-pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
+/// All of them, new. `weaknesses`: what the configuration gives up of the secure defaults.
+pub fn machines(config: &FieldConfig, weaknesses: &[Weakness]) -> Vec<Box<dyn Machine>> {
     vec![
         Box::new(Entry::new(config)),
         Box::<AutoOpenMachine>::default(),
@@ -18,7 +18,7 @@ pub fn machines(config: &FieldConfig) -> Vec<Box<dyn Machine>> {
         Box::new(Elevators::new(&config.floor_groups)),
         Box::new(Lockers::new(&config.cabinets)),
         Box::new(NodeInputs::new(config)),
-        Box::<Alarms>::default(),
+        Box::new(Alarms::new(weaknesses)),
         Box::<SystemEvents>::default(),
         Box::new(Installer::new(config)),
         Box::<Faces>::default(),

@@ -6,6 +6,7 @@
 mod alarms;
 mod auto_open;
 mod elevators;
+mod emergencies;
 mod entry;
 mod faces;
 mod floods;
@@ -34,6 +35,7 @@ use std::{
 };
 
 use self::{
+    emergencies::Emergencies,
     floods::Floods,
     lockdown::Gatherings,
     machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
@@ -164,6 +166,8 @@ pub struct Controller {
     awaited: VecDeque<(Fence, KeptKey)>,
     /// One count of wrong PINs, for doors, cabs and cabinets.
     locks: PinLocks,
+    /// And one of the uses of emergency cards.
+    emergencies: Emergencies,
     fence: Fence,
     standing: StandingSet,
     floods: Floods,
@@ -205,6 +209,7 @@ impl Controller {
             gatherings: Gatherings::new(),
             awaited: VecDeque::new(),
             locks: PinLocks::default(),
+            emergencies: Emergencies::default(),
             fence: Fence::default(),
             standing: StandingSet::restored(lasting.kept.values()),
             floods: Floods::default(),
@@ -223,6 +228,8 @@ impl Controller {
         step.changed = controller.things().collect();
         let kept: Vec<Kept> = lasting.kept.into_values().collect();
         controller.locks.restore(&kept, now);
+        controller.emergencies = Emergencies::new(now, &controller.cloud, &kept);
+        controller.plan_emergencies(&mut step);
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -231,6 +238,7 @@ impl Controller {
 
     pub fn handle(&mut self, now: Now, input: Input) -> Step {
         let mut step = Step::default();
+        self.emergencies.observe(now);
         self.watch_clock(now, &mut step);
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
@@ -242,6 +250,7 @@ impl Controller {
             Input::Installer(question) => self.tell_machines(now, Happening::Installer(&question), &mut step),
             Input::Permissions(permissions) => {
                 self.permissions = permissions;
+                self.plan_emergencies(&mut step);
                 self.tell_machines(now, Happening::Permissions, &mut step);
             }
             Input::Cloud(cloud) => {
@@ -551,7 +560,7 @@ impl Controller {
             topology: &self.topology,
             cloud: &self.cloud,
             credential_key: &self.credential_key,
-            spare_cards: &self.spare_cards,
+            emergencies: &self.emergencies,
             depth: step.depth,
             statuses: &self.statuses,
             doors: &self.doors,
@@ -591,6 +600,7 @@ impl Controller {
                 Deed::RightPin(of) => {
                     step.commit.writes.extend(self.locks.right(&of).map(LedgerWrite::Unkept));
                 }
+                Deed::EmergencyUsed(used) => self.emergency_used(now, used, step),
                 Deed::Event(body) => self.record(now, body, step),
                 Deed::Order(order) => self.order(now, order, step),
                 Deed::Alarm(source, text) => {

@@ -19,6 +19,9 @@ pub struct Entry {
     /// While the doors have not reported its end.
     pub ticket: Option<Ticket>,
     pub finished: bool,
+    /// A next run would go on with it, or with what it ended: a stage is told once it is on the disk, so that no
+    /// crash makes it untrue.
+    pub durable_first: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Book {
         };
         for record in records {
             let finished = record.outcomes.last().is_some_and(is_last);
-            book.insert(Entry { record, ticket: None, finished });
+            book.insert(Entry { record, ticket: None, finished, durable_first: false });
         }
         book
     }

@@ -1,6 +1,7 @@
 //! Delayed commands: asked of the door, stored, due, authorised anew, begun. Owns what is pending and when it
 //! is due; must never begin what is not on the disk as scheduled, nor open by a delay of which the disk does not
-//! have that it was begun. Invariant: a delay is begun once or ends by itself, and until then its command is open.
+//! have that it was begun. Invariant: a delay is begun once or ends by itself, until then its command is
+//! open, and what is told of it from `scheduled` on is on the disk: no crash makes a cancelled one go on.
 //!
 //! ```text
 //!   Asked --the door would do it--> Storing --on the disk--> Waiting --due, authorised--> Beginning --on the disk--> order
@@ -209,6 +210,7 @@ impl Desk {
         step.outcomes.pop();
         if let Some(entry) = self.book.get_mut(key) {
             entry.record.delay = Some(stored);
+            entry.durable_first = true;
         }
         self.store(key, step);
         self.wait_for_the_disk(now, ticket, step);
@@ -250,7 +252,8 @@ impl Desk {
         }
         self.store(&key, step);
         match delay.action {
-            // Carried out again by the next run, should this one not get to say how it ended: no harm.
+            // Carried out again by the next run, should the disk not get to know of it: no harm, and how it ended is
+            // told by the run whose disk has it.
             DelayAction::Close => {
                 self.forget_delay(&key, step);
                 self.begin(now, &key, ticket, &delay, step);
@@ -304,6 +307,11 @@ impl Desk {
             return Err(End::refused(Refusal::UnknownTarget, format!("no delay {jti} is pending at {}", args.door)));
         }
         let why = format!("cancelled by {} of {}: door.cancel_delay", command.jti, command.operator);
+        // Done is only what no crash brings back.
+        let own = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
+        if let Some(entry) = self.book.get_mut(&own) {
+            entry.durable_first = true;
+        }
         for key in found {
             self.end_delay(now.wall, &key, Stage::Cancelled, message_detail(why.clone()), step);
         }
@@ -335,7 +343,8 @@ impl Desk {
         let phase = self.delays.pending.get(key).map(|pending| pending.phase);
         if matches!(phase, Some(Phase::Storing { .. })) && stage == Stage::Cancelled {
             // Its number was given to a stage that nobody was told of yet.
-            step.outcomes.extend(self.book.get(key).and_then(|entry| entry.record.outcomes.last()).cloned());
+            let scheduled = self.book.get(key).and_then(|entry| entry.record.outcomes.last()).cloned();
+            scheduled.into_iter().for_each(|outcome| step.commit.held.push(Effect::Publish(outcome)));
         }
         self.forget_delay(key, step);
         self.advance(key, now, stage, None, Some(detail), step);
@@ -358,6 +367,9 @@ impl Desk {
     /// From the ledger, at start. A closing that is overdue is carried out at once, an opening has expired.
     pub(super) fn restore_delay(&mut self, now: Now, key: CommandKey, delay: Delay, step: &mut DeskStep) {
         let trusted = now.trust == ClockTrust::Trusted;
+        if let Some(entry) = self.book.get_mut(&key) {
+            entry.durable_first = true;
+        }
         let (action, due_at) = (delay.action, delay.due_at);
         self.delays.pending.insert(key.clone(), Pending { delay, phase: Phase::ClockWanted, ticket: None });
         match action {

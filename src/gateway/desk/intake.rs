@@ -82,7 +82,7 @@ impl Desk {
             outcomes: Vec::with_capacity(4),
             delay: None,
         };
-        self.book.insert(Entry { record, ticket: None, finished: false });
+        self.book.insert(Entry { record, ticket: None, finished: false, durable_first: false });
         self.advance(&key, now.wall, Stage::Received, None, None, &mut step);
         let retained = || End::unauthorised(Refusal::Retained, "a command must not be published as a retained message");
         let admitted = if is_retained { Err(retained()) } else { self.admit(now, &command) };

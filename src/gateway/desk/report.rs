@@ -1,5 +1,6 @@
 //! How a command goes on and ends: what doors, disk and node report of it. Owns the way from a report to an outcome
-//! and into the record; must never give a command a second end. Invariant: outcomes are numbered as they are
+//! and into the record; must never give a command a second end, nor
+//! tell an end that a crash may take back while the next run would go on. Invariant: outcomes are numbered as they are
 //! written down, and what is published is what was written.
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::{
         order::{OrderReport, Progress},
         time::{Now, Wall},
     },
-    gateway::step::{CommandKey, LedgerWrite},
+    gateway::step::{CommandKey, Effect, LedgerWrite},
     wire::{
         command::Command,
         outcome::{Outcome, Stage},
@@ -142,7 +143,8 @@ impl Desk {
         step.commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
     }
 
-    /// Adds the next stage of a command to its record and to what is published.
+    /// Adds the next stage of a command to its record and to what is published, at once or with the record. Whoever
+    /// calls it stores the record in the same step.
     pub(super) fn advance(
         &mut self,
         key: &CommandKey,
@@ -156,7 +158,11 @@ impl Desk {
         let seq = entry.record.outcomes.len() as u32;
         let outcome = Outcome { jti: key.jti.clone(), seq, stage, at, reason, detail };
         entry.record.outcomes.push(kept(&outcome));
-        step.outcomes.push(outcome);
+        if entry.durable_first {
+            step.commit.held.push(Effect::Publish(outcome));
+        } else {
+            step.outcomes.push(outcome);
+        }
     }
 
     pub(super) fn finish(&mut self, key: &CommandKey) {

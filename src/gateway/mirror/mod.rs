@@ -54,7 +54,7 @@ pub use emergency_copy::EmergencyMark;
 pub use messages::{
     Answer, Applied, Copy, EditRequest, Edited, Ignored, ListRequest, MirrorInput, MirrorOutput, Refused, Wanted,
 };
-pub use offline::{CopyRead, read_copy};
+pub use offline::{CopyRead, open_without_store, read_copy};
 pub use open::{MirrorOpened, OpenError, Source};
 pub use overlay::{Body, EDITS_BYTES_MAX, EDITS_MAX, OverlayVersion};
 pub use table::StoredKeys;

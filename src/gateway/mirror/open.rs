@@ -88,6 +88,8 @@ pub struct MirrorOpened {
     pub spare_mended: bool,
     /// Copies that cannot be written, and why.
     pub copies_failed: Vec<(Copy, String)>,
+    /// Why the store could not be opened: what is in force is from the second copy, or nothing is.
+    pub store_failed: Option<String>,
     /// What was found on the way, for the journal.
     pub notes: Vec<String>,
 }
@@ -188,6 +190,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             spare_damaged: spare.damaged.clone(),
             spare_mended: false,
             copies_failed: Vec::new(),
+            store_failed: None,
             notes,
         };
         // A revision is never given twice, also where the edits under it are lost.
@@ -280,7 +283,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     }
 }
 
-fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
+pub(super) fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
     let mark = (meta.epoch, meta.generation);
     if !anchor.set_seen || mark > anchor.mark() || (mark == anchor.mark() && meta.digest == anchor.digest) {
         return Ok(());

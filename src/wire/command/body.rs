@@ -369,20 +369,32 @@ pub struct DiagnosticsArgs {
     pub explain: Option<ExplainArgs>,
 }
 
-/// Exactly one of `credential` and `person`: as if that credential were presented at the door's reader, or as a
-/// virtual read of that person.
+/// At a door (or compartment) or in the cab of a floor group, exactly one of the two. Exactly one of `credential`,
+/// `person` and `emergency_card`: as if that card were presented there, or as a virtual read of that person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainArgs {
-    pub door: Id,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_group: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency_card: Option<Id>,
     /// With a clock that is trusted and a set that the cloud has confirmed. Absent: now, with clock and set as
     /// they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Wall>,
+}
+
+impl ExplainArgs {
+    fn is_one_question(&self) -> bool {
+        let whose = [&self.credential, &self.person, &self.emergency_card];
+        self.door.is_some() != self.floor_group.is_some() && whose.into_iter().flatten().count() == 1
+    }
 }
 
 impl CommandBody {
@@ -563,8 +575,10 @@ impl CommandBody {
             "node.identify" => CommandBody::NodeIdentify(args.read_or_default("nothing")?),
             "node.diagnostics" => {
                 let args: DiagnosticsArgs = args.read_or_default("explain")?;
-                if args.explain.as_ref().is_some_and(|asked| asked.credential.is_some() == asked.person.is_some()) {
-                    return Err("args.explain: expected either credential or person".to_owned());
+                if args.explain.as_ref().is_some_and(|asked| !asked.is_one_question()) {
+                    return Err("args.explain: expected door or floor_group, and one of credential, person and \
+                                emergency_card"
+                        .to_owned());
                 }
                 CommandBody::NodeDiagnostics(args)
             }

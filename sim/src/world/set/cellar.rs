@@ -87,7 +87,7 @@ pub fn strict(when_stale: WhenStale) -> DoorPolicy {
 
 pub fn left_alone(when_stale: WhenStale) -> DoorPolicy {
     DoorPolicy {
-        doors: ids(&["store", "glass"]),
+        doors: ids(&["store", "glass", "key-1"]),
         stale_after_s: Some(7),
         when_stale,
         clock_untrusted: ClockFallback::EmergencyCards,
@@ -103,7 +103,11 @@ pub fn emergency_card(number: u64, uses_max: Option<u32>) -> EmergencyCard {
         token: tokens[0],
         pin: (number == 1).then(|| hashed(&format!("pin:{name}:{EMERGENCY_PIN}"))),
         expires_at: None,
-        doors: (number == 0).then(|| ids(&["store", "safe", "back"])),
+        doors: match number {
+            0 => Some(ids(&["store", "safe", "back"])),
+            2 => Some(ids(&["key-1", "key-2"])),
+            _ => None,
+        },
         uses_max,
     }
 }
@@ -138,7 +142,7 @@ pub fn cellar(set: &mut Records) {
     rules(set);
     set.put(&id("strict"), Record::DoorPolicy(strict(WhenStale::CriticalGroups)));
     set.put(&id("left-alone"), Record::DoorPolicy(left_alone(WhenStale::EmergencyCards)));
-    for (number, uses_max) in [(0, Some(2)), (1, None)] {
+    for (number, uses_max) in [(0, Some(2)), (1, None), (2, Some(5))] {
         set.put(&emergency_card_id(number), Record::EmergencyCard(emergency_card(number, uses_max)));
     }
     let public = vec![PublicFloors { floors: ids(&["floor-0"]), schedule: Some(id("rush")) }];

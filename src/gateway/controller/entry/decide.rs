@@ -36,7 +36,7 @@ impl Entry {
         if let Some(waiting) = self.reader(here).and_then(AtReader::take) {
             let same = match &waiting.who {
                 Who::Person { person: of, .. } => person.as_ref() == Some(of),
-                Who::EmergencyCard(of) => self.cards.find(&tokens) == Some(of),
+                Who::EmergencyCard(of) => here.view.emergencies.find(&tokens) == Some(of),
             };
             let wants = answer.as_ref().err().and_then(|refused| refused.wants);
             if same && (person.is_none() || wants.map(lacks) == Some(waiting.lacks)) {
@@ -52,7 +52,7 @@ impl Entry {
         }
         match answer {
             Ok(holder) => self.pass(here, &[(holder, Some(card))], deeds),
-            Err(refused) => match self.cards.find(&tokens).cloned() {
+            Err(refused) => match here.view.emergencies.find(&tokens).cloned() {
                 Some(emergency_card) => self.emergency_card(here, &emergency_card, tokens, card, deeds),
                 None => self.refuse_or_ask(here, refused, tokens, card, deeds),
             },

@@ -1,5 +1,5 @@
-//! Emergency cards at a reader. Owns the events and the alarm of each use; must never ask the permission set,
-//! which may be gone. Invariant: a use is counted and told in the step that opens the door.
+//! Emergency cards at a reader. Owns what such a card lacks and is told; must never ask the permission set, which
+//! may be gone. Invariant: what it opens it opens in the step in which its use is counted and told.
 
 use super::{
     Entry,
@@ -9,14 +9,17 @@ use super::{
 use crate::{
     domain::{
         card_format::CardTokens,
-        event::{Actor, AlarmSource, CardEvidence, DenialReason, Denied, EventBody, Granted},
+        event::{Actor, CardEvidence, DenialReason, Denied, EventBody, Granted},
         ids::Id,
         kept::PinOwner,
         keypad::{Digits, Keypad},
         permission::Floors,
-        record::{EmergencyCard, Token},
+        record::EmergencyCard,
     },
-    gateway::controller::machine::{Deed, Deeds},
+    gateway::controller::{
+        emergencies::pin_is,
+        machine::{Deed, Deeds, EmergencyUse},
+    },
     wire::token::token,
 };
 
@@ -29,12 +32,12 @@ impl Entry {
         card: CardEvidence,
         deeds: &mut Deeds,
     ) {
-        let needs_pin = match self.judge_emergency_card(here, id) {
+        let needs_pin = match Self::judge_emergency_card(here, id) {
             Ok(record) => record.pin.is_some(),
             Err(reason) => return deeds.event(here.deny_emergency_card(id, reason, card)),
         };
         if !needs_pin {
-            return self.open_by_emergency_card(here, id, card, deeds);
+            return Self::open_by_emergency_card(here, id, card, deeds);
         }
         let lacks = DenialReason::PinRequired;
         if here.view.locks.is_locked(&PinOwner::EmergencyCard(id.clone()), here.now.mono) {
@@ -56,7 +59,7 @@ impl Entry {
     ) {
         let owner = PinOwner::EmergencyCard(id.clone());
         let typed = digits.text().map(|digits| token(here.view.credential_key, &format!("pin:{id}:{digits}")));
-        let answer = match self.judge_emergency_card(here, id) {
+        let answer = match Self::judge_emergency_card(here, id) {
             _ if here.view.locks.is_locked(&owner, here.now.mono) => Err(DenialReason::PinLockedOut),
             Ok(record) if pin_is(record, typed.as_ref()) => Ok(()),
             Ok(_) => Err(DenialReason::WrongPin),
@@ -65,7 +68,7 @@ impl Entry {
         match answer {
             Ok(()) => {
                 deeds.push(Deed::RightPin(owner));
-                self.open_by_emergency_card(here, id, card, deeds);
+                Self::open_by_emergency_card(here, id, card, deeds);
             }
             Err(reason) => {
                 deeds.event(here.deny_emergency_card(id, reason, card));
@@ -76,17 +79,14 @@ impl Entry {
         }
     }
 
-    fn judge_emergency_card(&self, here: &Here<'_>, id: &Id) -> Result<&EmergencyCard, DenialReason> {
+    fn judge_emergency_card<'a>(here: &'a Here<'_>, id: &Id) -> Result<&'a EmergencyCard, DenialReason> {
         match here.door_denies() {
             Some(mode) => Err(mode),
-            None => self.cards.judge(id, &here.id, here.regime.emergency_cards, here.now, &self.certain),
+            None => here.view.emergencies.judge(id, &here.id, here.regime.emergency_cards, here.now),
         }
     }
 
-    fn open_by_emergency_card(&mut self, here: &Here<'_>, id: &Id, card: CardEvidence, deeds: &mut Deeds) {
-        let uses_max = self.cards.get(id).and_then(|record| record.uses_max);
-        let (uses, kept) = self.cards.used(id);
-        deeds.push(Deed::Keep(kept));
+    fn open_by_emergency_card(here: &Here<'_>, id: &Id, card: CardEvidence, deeds: &mut Deeds) {
         let emergency_card = id.clone();
         let floors = match here.at {
             At::Door(_) => Floors::NONE,
@@ -100,18 +100,11 @@ impl Entry {
         deeds.event(EventBody::AccessGranted(granted));
         let (door, floor_group) = (here.door_id(), here.floor_group());
         if let Some(reader) = here.reader_id() {
-            let (emergency_card, door, floor_group) = (emergency_card.clone(), door.clone(), floor_group.clone());
-            deeds.event(EventBody::EmergencyUsed { emergency_card, door, floor_group, reader, uses, uses_max });
+            let emergency_card = emergency_card.clone();
+            deeds.push(Deed::EmergencyUsed(EmergencyUse { emergency_card, door, floor_group, reader }));
         }
-        let source = AlarmSource::EmergencyCard { emergency_card: emergency_card.clone(), door, floor_group };
-        deeds.push(Deed::Alarm(source, None));
         here.let_in(Actor::EmergencyCard { emergency_card }, false, floors, deeds);
     }
-}
-
-/// A card without a PIN has none that is right.
-fn pin_is(record: &EmergencyCard, typed: Option<&Token>) -> bool {
-    record.pin.as_ref().zip(typed).is_some_and(|(pin, typed)| pin.matches(typed))
 }
 
 impl Here<'_> {

@@ -32,12 +32,10 @@ use self::{
     here::{At, Here, Refused},
     waiting::AtReader,
 };
-use super::machine::{Deed, Deeds, Happening, Machine, View};
+use super::machine::{Deeds, Happening, Machine, View};
 use crate::domain::{
     area::Areas,
-    cloud::Confirmation,
     door::ContactState,
-    emergency::{CertainTime, EmergencyCards},
     event::{CardEvidence, DenialReason, EventBody},
     field::FieldConfig,
     fieldbus::CardRead,
@@ -56,9 +54,7 @@ pub struct Entry {
     readers: BTreeMap<ReaderIx, AtReader>,
     policies: Policies,
     areas: Areas,
-    cards: EmergencyCards,
     aloneness: Aloneness,
-    certain: CertainTime,
     /// What the plans were made of, and whether there was a permission set at all.
     planned: Option<(Arc<SiteRecords>, bool)>,
 }
@@ -70,22 +66,14 @@ impl Entry {
             readers: BTreeMap::new(),
             policies: Policies::default(),
             areas: Areas::default(),
-            cards: EmergencyCards::default(),
             aloneness: Aloneness::new(&[], Mono::ZERO),
-            certain: CertainTime::new(Mono::ZERO, None),
             planned: None,
         }
     }
 
     fn start(&mut self, now: Now, view: &View<'_>, kept: &[Kept], deeds: &mut Deeds) {
-        let past = match view.cloud.last_beat {
-            Some(Confirmation::Before(wall)) => Some(wall),
-            Some(Confirmation::ThisRun(_)) | None => None,
-        };
-        self.certain = CertainTime::new(now.mono, past);
         self.aloneness = Aloneness::new(kept, now.mono);
         self.areas.restore(kept, now);
-        self.cards.restore(kept);
         self.plan(now, view, deeds);
     }
 
@@ -99,10 +87,6 @@ impl Entry {
             if present {
                 let changes = self.areas.plan(site, view.topology);
                 Self::areas_changed(changes, deeds);
-                let gone = self.cards.replace(&site.emergency_cards);
-                deeds.0.extend(gone.into_iter().map(Deed::Unkeep));
-            } else {
-                self.cards.stand_in(view.spare_cards);
             }
         }
         if present {
@@ -196,7 +180,6 @@ impl Entry {
 
 impl Machine for Entry {
     fn handle(&mut self, now: Now, view: &View<'_>, happening: Happening<'_>, deeds: &mut Deeds) {
-        self.certain.observe(now);
         match happening {
             Happening::Start(kept) => self.start(now, view, kept, deeds),
             Happening::Permissions => self.plan(now, view, deeds),

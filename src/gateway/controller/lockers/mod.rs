@@ -2,7 +2,8 @@
 //! is and which backup codes are used up; must never open a compartment but through its door, which may still
 //! refuse. Invariant: a backup code opens nothing before its use is durable, and never again afterwards.
 //!
-//! `reader` is what happens at a cabinet's reader and keypad.
+//! `reader` is what happens at a cabinet's reader and keypad, with `reader/lacking` where a rule asks for more than a
+//! card, and `reader/emergency` for emergency cards.
 
 mod reader;
 
@@ -387,9 +388,10 @@ impl Machine for Lockers {
             Happening::Event(body) => self.door_event(body),
             Happening::Door(door) => self.door_status(now, view, door),
             Happening::Timeout | Happening::Clock => {}
+            Happening::Stop => self.end_waits(Mono::MAX, view, deeds),
             _ => return,
         }
-        self.pass_time(now, deeds);
+        self.pass_time(now, view, deeds);
         self.look_for_overdue(now, deeds);
         self.tell_statuses(now, deeds);
         let desks = self.cabinets.iter().filter_map(|cabinet| cabinet.desk.next_deadline());

@@ -8,9 +8,13 @@
 //! - `CODE#`, or `NUMBER*CODE#` for one compartment: the PIN of a contract, a return code, a backup code.
 //! - A contract whose end has come still lets its key be brought back: by card or return code, only while the
 //!   compartment is empty.
+//! - An emergency card, once its time has come, opens the compartments that it is for: with several the keypad is
+//!   waited for, `NUMBER#`, then its PIN, if it has one.
 
+mod emergency;
 mod lacking;
 
+use self::emergency::EmergencyAsked;
 use super::{Deeds, Lockers, Place};
 use crate::{
     domain::{
@@ -42,6 +46,7 @@ pub(super) struct Desk {
     typing: Typing,
     choosing: Option<Choosing>,
     lacking: Option<Lacking>,
+    emergency: Option<EmergencyAsked>,
     pending: Option<Pending>,
 }
 
@@ -87,7 +92,8 @@ struct Missed {
 struct Asked {
     cabinet: Id,
     reader: Id,
-    holder: Option<(Id, Id, bool)>,
+    /// Person and credential.
+    holder: Option<(Id, Id)>,
     card: Option<CardEvidence>,
     tokens: Option<CardTokens>,
 }
@@ -138,7 +144,13 @@ impl Desk {
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         let choosing = self.choosing.as_ref().map(|choosing| choosing.until);
         let lacking = self.lacking.as_ref().map(|lacking| lacking.until);
-        choosing.into_iter().chain(lacking).chain(self.pending.as_ref().map(|pending| pending.until)).min()
+        let emergency = self.emergency.as_ref().map(|waiting| waiting.until);
+        choosing
+            .into_iter()
+            .chain(lacking)
+            .chain(emergency)
+            .chain(self.pending.as_ref().map(|pending| pending.until))
+            .min()
     }
 }
 
@@ -152,18 +164,19 @@ impl Asked {
     }
 
     fn denied(&self, door: Option<&Id>, contract: Option<&Id>, reason: DenialReason, rule: Option<Id>) -> EventBody {
-        let (person, credential) = self.holder.clone().map(|(person, credential, _)| (person, credential)).unzip();
-        EventBody::AccessDenied(Denied {
-            door: door.cloned(),
-            cabinet: Some(self.cabinet.clone()),
-            reader: Some(self.reader.clone()),
-            person,
-            credential,
-            rule,
-            contract: contract.cloned(),
-            card: self.card.clone(),
-            ..Denied::new(reason)
-        })
+        let (person, credential) = self.holder.clone().unzip();
+        let contract = contract.cloned();
+        EventBody::AccessDenied(Denied { person, credential, rule, contract, ..self.nobody_denied(door, reason) })
+    }
+
+    fn denied_emergency_card(&self, card: &Id, door: Option<&Id>, reason: DenialReason) -> EventBody {
+        let emergency_card = Some(card.clone());
+        EventBody::AccessDenied(Denied { emergency_card, ..self.nobody_denied(door, reason) })
+    }
+
+    fn nobody_denied(&self, door: Option<&Id>, reason: DenialReason) -> Denied {
+        let (cabinet, reader) = (Some(self.cabinet.clone()), Some(self.reader.clone()));
+        Denied { door: door.cloned(), cabinet, reader, card: self.card.clone(), ..Denied::new(reason) }
     }
 }
 
@@ -171,7 +184,7 @@ impl Lockers {
     pub(super) fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
         let Some((reader, ReaderAt::Cabinet(at))) = view.topology.reader_at(read.reader) else { return };
         let at = usize::from(at);
-        self.pass_time(now, deeds);
+        self.pass_time(now, view, deeds);
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         let asked = Asked {
             cabinet: cabinet.config.id.clone(),
@@ -192,18 +205,28 @@ impl Lockers {
     }
 
     /// What waited too long.
-    pub(super) fn pass_time(&mut self, now: Now, deeds: &mut Deeds) {
+    pub(super) fn pass_time(&mut self, now: Now, view: &View<'_>, deeds: &mut Deeds) {
+        self.end_waits(now.mono, view, deeds);
         for cabinet in &mut self.cabinets {
             let desk = &mut cabinet.desk;
-            if let Some(choosing) = desk.choosing.take_if(|choosing| choosing.until <= now.mono) {
-                deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
-            }
-            if let Some(lacking) = desk.lacking.take_if(|lacking| lacking.until <= now.mono) {
-                deeds.event(lacking.denied());
-            }
             // The disk did not take it: it counts as used, and opens nothing.
             if let Some(Pending { choice, asked, .. }) = desk.pending.take_if(|pending| pending.until <= now.mono) {
                 deeds.event(asked.denied(None, Some(&choice.contract), DenialReason::NoRule, None));
+            }
+        }
+    }
+
+    /// Who waits for something until then, or earlier, is denied.
+    pub(super) fn end_waits(&mut self, until: Mono, view: &View<'_>, deeds: &mut Deeds) {
+        for desk in self.cabinets.iter_mut().map(|cabinet| &mut cabinet.desk) {
+            if let Some(choosing) = desk.choosing.take_if(|choosing| choosing.until <= until) {
+                deeds.event(choosing.asked.denied(None, None, DenialReason::PinRequired, None));
+            }
+            if let Some(lacking) = desk.lacking.take_if(|lacking| lacking.until <= until) {
+                deeds.event(lacking.denied());
+            }
+            if let Some(waiting) = desk.emergency.take_if(|waiting| waiting.until <= until) {
+                deeds.event(waiting.denied(view));
             }
         }
     }
@@ -223,22 +246,36 @@ impl Lockers {
         {
             return;
         }
+        let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        if let Some(waiting) = cabinet.desk.emergency.take() {
+            if waiting.is_of(view, &tokens) {
+                // The same card: it waits on.
+                cabinet.desk.emergency = Some(waiting);
+                return;
+            }
+            deeds.event(waiting.denied(view));
+        }
         // Who it is: what the rules of the first compartment lack, a contract makes good.
-        let (person, credential, extended) = match view.permissions.decide(&tokens, first, now) {
-            Decision::Granted { person, credential: Some(credential), extended, .. } => (person, credential, extended),
+        let (person, credential) = match view.permissions.decide(&tokens, first, now) {
+            Decision::Granted { person, credential: Some(credential), .. } => (person, credential),
             Decision::Granted { .. } => return,
             Decision::Denied { reason, person: Some(person), credential: Some(credential), rule, .. }
                 if rule.is_some() || reason == DenialReason::NoRule =>
             {
-                (person, credential, false)
+                (person, credential)
             }
             Decision::Denied { reason, person, credential, rule, .. } => {
-                let holder = person.zip(credential).map(|(person, credential)| (person, credential, false));
-                return deeds.event(Asked { holder, ..asked }.denied(None, None, reason, rule));
+                if let Some(card) = view.emergencies.find(&tokens) {
+                    return self.emergency_card(now, view, at, card, asked, deeds);
+                }
+                return deeds.event(Asked { holder: person.zip(credential), ..asked }.denied(None, None, reason, rule));
             }
         };
         let (choices, missed) = self.contracts_of(now, view, at, &person);
-        let asked = Asked { holder: Some((person, credential, extended)), ..asked };
+        if let Some(card) = view.emergencies.find(&tokens).filter(|_| choices.is_empty()) {
+            return self.emergency_card(now, view, at, card, asked, deeds);
+        }
+        let asked = Asked { holder: Some((person, credential)), ..asked };
         match choices.as_slice() {
             [] => deeds.event(asked.missed(view, missed)),
             [choice] => self.open(now, view, choice.clone(), &asked, deeds),
@@ -287,6 +324,9 @@ impl Lockers {
 
     fn typed(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, typed: &Typed, deeds: &mut Deeds) {
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
+        if let Some(waiting) = cabinet.desk.emergency.take() {
+            return self.emergency_typed(now, view, waiting, typed, deeds);
+        }
         if let Some(choosing) = cabinet.desk.choosing.take().filter(|choosing| now.mono < choosing.until) {
             let number: Option<u16> = typed.digits.parse().ok().filter(|_| typed.number.is_none());
             let chosen = choosing.choices.into_iter().find(|choice| Some(choice.number) == number);
@@ -423,7 +463,7 @@ impl Lockers {
         }
         let restriction = self.restriction(now, view, choice.door);
         // A deny rule overrides a contract as it overrides an allow rule.
-        let person = asked.holder.as_ref().map(|(person, ..)| person).or(contract.person.as_ref());
+        let person = asked.holder.as_ref().map(|(person, _)| person).or(contract.person.as_ref());
         if let Some(person) = person {
             holder_may(view, person, choice.door, now, restriction)?;
         } else if let Some(reason) = nobody_may(restriction, now) {
@@ -441,7 +481,7 @@ impl Lockers {
         let contracts = &view.permissions.site().locker_contracts;
         let contract = contracts.get(&choice.contract);
         let (person, credential) = match &asked.holder {
-            Some((person, credential, _)) => (Some(person.clone()), Some(credential.clone())),
+            Some((person, credential)) => (Some(person.clone()), Some(credential.clone())),
             None => (contract.and_then(|contract| contract.person.clone()), None),
         };
         deeds.event(EventBody::AccessGranted(Granted {
@@ -453,18 +493,12 @@ impl Lockers {
             card: asked.card.clone(),
             ..Granted::default()
         }));
+        let extended = person.as_ref().is_some_and(|person| view.permissions.has_extended_access(person));
         let actor = match asked.holder.clone() {
-            Some((person, credential, extended)) => {
-                let actor = Actor::Person { person, credential };
-                deeds.door(choice.door, DoorInput::Grant(Grant { actor: actor.clone(), extended }));
-                actor
-            }
-            None => {
-                let actor = Actor::Contract { contract: choice.contract.clone(), person: person.clone() };
-                deeds.door(choice.door, DoorInput::Admit(actor.clone()));
-                actor
-            }
+            Some((person, credential)) => Actor::Person { person, credential },
+            None => Actor::Contract { contract: choice.contract.clone(), person: person.clone() },
         };
+        deeds.door(choice.door, DoorInput::Grant(Grant { actor: actor.clone(), extended }));
         let due = contract.and_then(|contract| contract.until);
         let opening = Opening { actor, contract: Some(choice.contract.clone()), person, due };
         if let Some((_, slot)) = self.at(choice.place) {

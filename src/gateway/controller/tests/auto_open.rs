@@ -40,7 +40,7 @@ impl Runs {
     }
 
     fn begin(&mut self, now: Now) {
-        let machines = crate::gateway::controller::machines(&FieldConfig::default());
+        let machines = crate::gateway::controller::machines(&FieldConfig::default(), &[]);
         let at = ReaderAt::Door(FRONT);
         let (bench, step) = Bench::start(now, machines, at, self.lasting.clone(), topology(), opening_hours());
         self.bench = bench;

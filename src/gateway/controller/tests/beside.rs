@@ -1,9 +1,11 @@
 //! Free outputs, inputs of the node, alarms: through the controller.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::domain::{
     event::AlarmSource,
-    field::{FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop},
+    field::{FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop, Weakness},
     order::OutputAction,
 };
 
@@ -30,7 +32,7 @@ pub fn field() -> FieldConfig {
 }
 
 fn bench(lasting: Lasting) -> Bench {
-    let mut bench = Bench::lasting(super::machines(&field()), lasting);
+    let mut bench = Bench::lasting(super::machines(&field(), &[]), lasting);
     for board in [RELAYS, GATE] {
         let _ = bench.bus(BusReport::BoardUp { board });
     }
@@ -118,7 +120,7 @@ fn boards_readers_and_fire_that_ended_while_the_node_was_down_are_told_to_have_e
     assert_eq!(types(&fire)[0], "fire.activated");
     let lost = first.bus(BusReport::BoardLost { board: RELAYS, detail: "silence".into() });
     assert_eq!(types(&lost)[..2], ["board.lost", "reader.lost"]);
-    let mut second = Bench::lasting(super::machines(&field()), kept(&[&fire, &lost]));
+    let mut second = Bench::lasting(super::machines(&field(), &[]), kept(&[&fire, &lost]));
     let up = second.bus(BusReport::BoardUp { board: RELAYS });
     assert_eq!(types(&up), ["board.restored", "reader.restored"]);
     let over = second.input(RELAYS, FIRE, false);
@@ -140,9 +142,7 @@ impl Machine for Raiser {
 }
 
 fn with_raiser(lasting: Lasting) -> Bench {
-    let mut machines = super::machines(&field());
-    machines.push(Box::new(Raiser));
-    Bench::lasting(machines, lasting)
+    Bench::lasting(with_raiser_only(), lasting)
 }
 
 #[test]
@@ -158,6 +158,79 @@ fn an_alarm_stands_through_a_restart_until_it_is_acknowledged_and_the_same_again
     assert_eq!(kept(&[&raised, &again, &acknowledged]).kept, Lasting::default().kept);
     let twice = task(&mut second, Task::AcknowledgeAlarm { alarm: id(&alarm) });
     assert!(matches!(&twice.reports[0].progress, Progress::Refused(Refusal::UnknownTarget, _)));
+}
+
+fn bodies(step: &Step) -> Vec<Value> {
+    events(step).into_iter().map(|event| serde_json::to_value(event).expect("an event")).collect()
+}
+
+fn weak(reader: &str) -> Weakness {
+    Weakness { reader: Some(id(reader)), what: format!("{reader} speaks in the clear") }
+}
+
+#[test]
+fn what_the_configuration_gives_up_stands_through_restarts_and_acknowledgement_and_ends_with_it() {
+    let start =
+        |weaknesses: &[Weakness], lasting: Lasting| Bench::starting(super::machines(&field(), weaknesses), lasting);
+    let (mut first, raised) = start(&[weak("a"), weak("b")], Lasting::default());
+    assert_eq!(types(&raised), ["security.weakened", "alarm.raised", "security.weakened", "alarm.raised"]);
+    let alarm = bodies(&raised)[1].clone();
+    assert_eq!(
+        (&alarm["source"], &alarm["text"]),
+        (&json!({"of": "weakened", "reader": "a"}), &json!("a speaks in the clear"))
+    );
+    let named = id(alarm["alarm"].as_str().expect("an id"));
+    let seen = task(&mut first, Task::AcknowledgeAlarm { alarm: named.clone() });
+    assert_eq!(types(&seen), ["alarm.acknowledged"]);
+    let twice = task(&mut first, Task::AcknowledgeAlarm { alarm: named.clone() });
+    assert!(types(&twice).is_empty(), "it is told once");
+
+    let (_, again) = start(&[weak("a"), weak("b")], kept(&[&raised, &seen]));
+    assert!(types(&again).is_empty(), "nothing is raised anew: {:?}", types(&again));
+    let (_, fewer) = start(&[weak("b")], kept(&[&raised, &seen]));
+    assert_eq!((types(&fewer), &bodies(&fewer)[0]["acknowledged"]), (vec!["alarm.ended".to_owned()], &json!(true)));
+    let (_, none) = start(&[], kept(&[&raised, &seen, &fewer]));
+    assert_eq!((types(&none), &bodies(&none)[0]["acknowledged"]), (vec!["alarm.ended".to_owned()], &json!(false)));
+    assert_eq!(kept(&[&raised, &seen, &fewer, &none]).kept, Lasting::default().kept);
+    let (_, back) = start(&[weak("a")], kept(&[&raised, &seen, &fewer, &none]));
+    assert_eq!(types(&back), ["security.weakened", "alarm.raised"], "it is another alarm");
+}
+
+#[test]
+fn the_count_of_alarms_is_of_those_that_stand_and_nobody_has_seen() {
+    let vitals = crate::gateway::vitals::Vitals::default();
+    let count = |steps: &[&Step]| {
+        steps.iter().flat_map(|step| events(step)).for_each(|event| vitals.event(event));
+        vitals.alarms.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let mut machines = super::machines(&field(), &[weak("a")]);
+    machines.push(Box::new(Raiser));
+    let (mut bench, started) = Bench::starting(machines, Lasting::default());
+    assert_eq!(count(&[&started]), 1);
+    let raised = bench.input(GATE, 2, true);
+    let again = bench.input(GATE, 2, true);
+    assert_eq!(count(&[&raised, &again]), 2, "the same alarm again is not another one");
+    let named = |step: &Step| bodies(step).iter().find_map(|body| body["alarm"].as_str().map(id)).expect("an alarm");
+    let seen = task(&mut bench, Task::AcknowledgeAlarm { alarm: named(&raised) });
+    assert_eq!(count(&[&seen]), 1);
+    // Of one that goes on it is counted that somebody has seen it, and its end is not counted twice.
+    let weakened = task(&mut bench, Task::AcknowledgeAlarm { alarm: named(&started) });
+    assert_eq!(count(&[&weakened]), 0);
+    let lasting = kept(&[&started, &raised, &again, &seen, &weakened]);
+    vitals.alarms_stand(lasting.kept.values());
+    assert_eq!(count(&[]), 0, "nor after a restart");
+    let (mut bench, ended) = Bench::starting(with_raiser_only(), lasting);
+    assert_eq!((types(&ended), count(&[&ended])), (vec!["alarm.ended".to_owned()], 0));
+    let raised = bench.input(GATE, 2, true);
+    assert_eq!(count(&[&raised]), 1);
+    vitals.alarms_stand(kept(&[&raised]).kept.values());
+    assert_eq!(count(&[]), 1);
+}
+
+fn with_raiser_only() -> Vec<Box<dyn Machine>> {
+    let mut machines = super::machines(&field(), &[]);
+    machines.push(Box::new(Raiser));
+    machines
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn start(permissions: &Arc<Permissions>, lasting: &Lasting, now: Now) -> (Contro
         permissions: permissions.clone(),
         cloud: CloudState::default(),
         lasting: lasting.clone(),
-        machines: super::super::machines(&field()),
+        machines: super::super::machines(&field(), &[]),
         spare_cards: Arc::default(),
     };
     Controller::new(setup, now)

@@ -382,6 +382,27 @@ fn the_fallbacks_of_a_policy_hold_at_a_cabinet_for_cards_and_codes() {
 }
 
 #[test]
+fn of_critical_groups_the_codes_of_a_contract_are_its_cardholders_and_without_one_nobodys() {
+    let body = json!({"doors": ["key-1", "key-2"], "stale_after_s": 60, "when_stale": "critical_groups"});
+    let policy = json!({"kind": "door_policy", "id": "p", "body": body});
+    let guards = json!({"kind": "group", "id": "guards", "body": {"critical": true}});
+    let nobodys = contract("c-2", json!({"locker": "key-2", "pin": hashed("pin:key-2:77")}));
+    let mut records = of_ada(&json!({ "pin": hashed("pin:key-1:55") }));
+    records.extend([policy, guards, nobodys]);
+    let mut hall = Hall::new(records.clone());
+    for typed in ["55#", "77#"] {
+        assert_eq!(access(&hall.types(typed))["reason"], "stale_permissions");
+    }
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "stale_permissions");
+    records[0]["body"] = json!({ "groups": ["guards"] });
+    let _ = hall.replace(records);
+    assert_eq!(access(&hall.types("55#"))["contract"], "c-1");
+    locked_again(&mut hall);
+    assert_eq!(access(&hall.at_cabinet(GOOD))["type"], "access.granted");
+    assert_eq!(access(&hall.types("77#"))["reason"], "stale_permissions");
+}
+
+#[test]
 fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
     let mut hall = Hall::new(of_ada(&json!({})));
     for _ in 0..2 {
@@ -395,4 +416,165 @@ fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
     hall.pass(60_000);
     let _ = hall.tell(Input::Timeout);
     assert_eq!(access(&hall.types("5#"))["reason"], "wrong_pin");
+}
+
+/// The card that opens when nothing else may.
+const RED: RawCard = RawCard { bits: 26, value: 0x8ED };
+
+fn red(more: &Value) -> Value {
+    let text = CardFormats::built_in().read(RED).texts().first().cloned().expect("a text");
+    let mut body = json!({ "token": hashed(&text) });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"kind": "emergency_card", "id": "red", "body": body})
+}
+
+/// Nobody has confirmed the set: at both compartments the time of emergency cards has come.
+fn left_alone(more: &Value) -> Value {
+    let mut body = json!({"doors": ["key-1", "key-2"], "stale_after_s": 60, "when_stale": "emergency_cards"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"kind": "door_policy", "id": "alone", "body": body})
+}
+
+#[test]
+fn an_emergency_card_opens_the_compartment_that_it_is_for_and_the_key_is_told_to_be_its() {
+    let mut hall =
+        Hall::new([of_ada(&json!({})), vec![red(&json!({"doors": ["key-1"]})), left_alone(&json!({}))]].concat());
+    let _ = hall.occupy(0, true);
+    let told = hall.at_cabinet(RED);
+    assert_eq!(names(&told), ["access.granted", "emergency.used", "door.mode_changed", "alarm.raised"]);
+    assert_eq!((&told[0]["door"], &told[0]["reader"]), (&json!("key-1"), &json!("keys-in")));
+    assert_eq!(
+        (&told[1]["emergency_card"], &told[1]["door"], &told[1]["uses"]),
+        (&json!("red"), &json!("key-1"), &json!(1))
+    );
+    assert_eq!(told[3]["source"], json!({"of": "emergency_card", "emergency_card": "red", "door": "key-1"}));
+    assert!(hall.unlocked(0) && !hall.unlocked(1));
+    let fetched = hall.occupy(0, false);
+    let actor = json!({"by": "emergency_card", "emergency_card": "red"});
+    assert_eq!((names(&fetched), &fetched[0]["actor"]), (vec!["key.fetched"], &actor));
+    assert_eq!((fetched[0].get("person"), fetched[0].get("contract")), (None, None));
+}
+
+#[test]
+fn of_several_compartments_an_emergency_card_is_asked_which_and_then_for_its_pin() {
+    let lifted = red(&json!({ "pin": hashed("pin:red:7777") }));
+    let mut hall = Hall::new(vec![lifted, left_alone(&json!({ "pin_tries": 2, "pin_lockout_s": 60 }))]);
+    assert!(hall.at_cabinet(RED).is_empty(), "which one?");
+    assert!(hall.at_cabinet(RED).is_empty(), "the same card waits on");
+    assert!(hall.types("2#").is_empty(), "its PIN is waited for");
+    assert_eq!(access(&hall.types("7777#"))["door"], "key-2");
+    assert!(!hall.unlocked(0) && hall.unlocked(1));
+    locked_again(&mut hall);
+
+    let refused = |hall: &mut Hall, number: &str, pin: &str| {
+        let _ = hall.at_cabinet(RED);
+        let mut told = hall.types(number);
+        told.extend(hall.types(pin));
+        assert!(!hall.unlocked(0) && !hall.unlocked(1));
+        told
+    };
+    // There is no such compartment.
+    let _ = hall.at_cabinet(RED);
+    let denied = access(&hall.types("9#"));
+    assert_eq!((&denied["reason"], &denied["emergency_card"]), (&json!("no_rule"), &json!("red")));
+    let denied = access(&refused(&mut hall, "1#", "1*7777#"));
+    assert_eq!((&denied["reason"], &denied["door"]), (&json!("wrong_pin"), &json!("key-1")));
+    let told = refused(&mut hall, "1#", "1#");
+    assert_eq!(
+        (names(&told), &told[1]["emergency_card"]),
+        (vec!["access.denied", "access.pin_locked_out"], &json!("red"))
+    );
+    let _ = hall.at_cabinet(RED);
+    assert_eq!(access(&hall.types("2#"))["reason"], "pin_locked_out", "wherever it is shown");
+    hall.pass(60_000);
+    let _ = hall.at_cabinet(RED);
+    let _ = hall.types("2#");
+    hall.pass(10_000);
+    let denied = access(&hall.tell(Input::Timeout));
+    assert_eq!((&denied["reason"], &denied["door"]), (&json!("pin_required"), &json!("key-2")));
+    let _ = hall.at_cabinet(RED);
+    assert_eq!(access(&hall.tell(Input::Stop))["reason"], "pin_required", "nor does a stop swallow it");
+}
+
+#[test]
+fn at_a_cabinet_an_emergency_card_waits_for_its_time_keeps_to_its_scope_and_its_uses_everywhere() {
+    let limits = json!({ "doors": ["key-2", "lift"], "uses_max": 2 });
+    // While the set counts it is a piece of plastic.
+    let mut hall = Hall::new(vec![red(&limits)]);
+    let denied = access(&hall.at_cabinet(RED));
+    assert_eq!(
+        (&denied["reason"], &denied["emergency_card"], &denied["cabinet"]),
+        (&json!("not_yet_active"), &json!("red"), &json!("keys"))
+    );
+    let everywhere = left_alone(&json!({ "doors": ["key-1", "key-2", "lift"] }));
+    let _ = hall.replace(vec![red(&limits), everywhere.clone()]);
+    // One compartment is within its scope: nothing is asked.
+    assert_eq!(access(&hall.at_cabinet(RED))["door"], "key-2");
+    locked_again(&mut hall);
+    // The elevator counts with the cabinet, through a restart.
+    let _ = hall.sync();
+    hall.crash();
+    let told = hall.in_cab(RED);
+    assert_eq!(told.iter().find(|event| named(event) == "emergency.used").unwrap()["uses"], 2);
+    assert_eq!(access(&hall.at_cabinet(RED))["reason"], "expired");
+    let _ = hall.replace(vec![red(&json!({ "doors": ["lift"] })), everywhere.clone()]);
+    assert_eq!(access(&hall.at_cabinet(RED))["reason"], "no_rule");
+    let _ = hall.replace(vec![red(&json!({ "expires_at": "2026-09-21T14:00:00.000Z" })), everywhere]);
+    assert_eq!(access(&hall.at_cabinet(RED))["reason"], "expired");
+    assert!(!hall.unlocked(0) && !hall.unlocked(1));
+}
+
+#[test]
+fn another_card_ends_the_wait_of_an_emergency_card_and_its_holders_contract_goes_first() {
+    let lifted = red(&json!({ "pin": hashed("pin:red:7777") }));
+    let free = json!({"kind": "door_policy", "id": "alone", "body": {"doors": ["key-2"], "emergency_after_s": 0}});
+    let mut hall = Hall::new([of_ada(&json!({})), vec![lifted, free]].concat());
+    assert!(hall.at_cabinet(RED).is_empty());
+    let told = hall.at_cabinet(GOOD);
+    let decided: Vec<_> = told.iter().filter(|event| named(event).starts_with("access.")).collect();
+    assert_eq!((&decided[0]["reason"], &decided[0]["emergency_card"]), (&json!("pin_required"), &json!("red")));
+    assert_eq!((&decided[1]["type"], &decided[1]["door"]), (&json!("access.granted"), &json!("key-1")));
+    locked_again(&mut hall);
+    // Ada's own card is an emergency card besides: her contract opens, and what is not hers the emergency does.
+    let text = CardFormats::built_in().read(GOOD).texts().first().cloned().expect("a text");
+    let both = json!({"kind": "emergency_card", "id": "hers", "body": {"token": hashed(&text)}});
+    let free = json!({"kind": "door_policy", "id": "alone", "body": {"doors": ["key-2"], "emergency_after_s": 0}});
+    let _ = hall.replace([of_ada(&json!({})), vec![both.clone(), free.clone()]].concat());
+    assert_eq!(access(&hall.at_cabinet(GOOD))["contract"], "c-1");
+    locked_again(&mut hall);
+    let _ = hall.replace([ada(), vec![both, free]].concat());
+    let event = access(&hall.at_cabinet(GOOD));
+    assert_eq!((&event["emergency_card"], &event["door"]), (&json!("hers"), &json!("key-2")));
+}
+
+#[test]
+fn an_emergency_card_bows_to_a_lockdown_of_its_compartment() {
+    let mut hall = Hall::new(vec![red(&json!({"doors": ["key-1"]})), left_alone(&json!({}))]);
+    let order = Order {
+        ticket: Ticket(1),
+        what: Task::Door(DoorIx(0), DoorAction::Lockdown(true)),
+        by: Actor::Node,
+        deadline: hall.now.mono,
+        issued_at: hall.now.wall,
+    };
+    let _ = hall.tell(Input::Order(order));
+    assert_eq!(access(&hall.at_cabinet(RED))["reason"], "locked_down");
+}
+
+#[test]
+fn whoever_needs_more_time_has_it_at_a_compartment_by_card_and_by_code() {
+    let mut records = of_ada(&json!({ "pin": hashed("pin:key-1:55") }));
+    records[0]["body"] = json!({ "extended_access": true });
+    let mut hall = Hall::new(records);
+    for shown in ["card", "55#"] {
+        let told = if shown == "card" { hall.at_cabinet(GOOD) } else { hall.types(shown) };
+        assert_eq!(access(&told)["type"], "access.granted");
+        hall.pass(6_000);
+        let _ = hall.tell(Input::Timeout);
+        assert!(hall.unlocked(0), "{shown}");
+        hall.pass(10_000);
+        let _ = hall.tell(Input::Timeout);
+        let _ = hall.confirm();
+        assert!(!hall.unlocked(0), "{shown}");
+    }
 }

@@ -154,12 +154,17 @@ pub struct Bench {
 impl Bench {
     /// Before the first word from a bus.
     pub fn cold() -> (Bench, Step) {
-        Bench::cold_with(super::machines(&FieldConfig::default()), ReaderAt::Door(FRONT), Lasting::default())
+        Bench::cold_with(super::machines(&FieldConfig::default(), &[]), ReaderAt::Door(FRONT), Lasting::default())
     }
 
     /// As after an earlier run.
     pub fn lasting(machines: Vec<Box<dyn Machine>>, lasting: Lasting) -> Bench {
         Bench::cold_with(machines, ReaderAt::Door(FRONT), lasting).0
+    }
+
+    /// The same, and what the start has to tell.
+    pub fn starting(machines: Vec<Box<dyn Machine>>, lasting: Lasting) -> (Bench, Step) {
+        Bench::cold_with(machines, ReaderAt::Door(FRONT), lasting)
     }
 
     /// With these machines, and the reader on the board of the front door there.

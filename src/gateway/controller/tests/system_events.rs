@@ -40,7 +40,7 @@ fn topology_with_siren() -> Topology {
 
 fn started(now: Now, lasting: Lasting, more: &[(&str, &str, Value)]) -> Bench {
     let set = set(42, more).expect("a sound set");
-    Bench::start(now, super::machines(&field()), ReaderAt::Door(FRONT), lasting, topology_with_siren(), set).0
+    Bench::start(now, super::machines(&field(), &[]), ReaderAt::Door(FRONT), lasting, topology_with_siren(), set).0
 }
 
 fn bench_with(lasting: Lasting, more: &[(&str, &str, Value)]) -> Bench {

@@ -18,13 +18,14 @@ struct Bench {
     desk: Desk,
     stored: BTreeMap<Id, CommandRecord>,
     told: Vec<(Id, Stage)>,
+    messages: Vec<String>,
     orders: Vec<Order>,
 }
 
 impl Bench {
     fn new() -> Bench {
         let (desk, _) = Desk::new(roomy(), operators(), vec![], Wall::EPOCH, at(0));
-        Bench { desk, stored: BTreeMap::new(), told: Vec::new(), orders: Vec::new() }
+        Bench { desk, stored: BTreeMap::new(), told: Vec::new(), messages: Vec::new(), orders: Vec::new() }
     }
 
     /// The disk takes everything and says so; the doors would carry everything out.
@@ -35,16 +36,25 @@ impl Bench {
 
     fn store(&mut self, now: Now, commit: Commit) {
         for effect in commit.held.release(&Durable::synced()) {
-            if let Effect::Report(report) = effect {
-                let step = self.desk.handle_report(now, report);
-                self.keep(now, step);
+            match effect {
+                Effect::Report(report) => {
+                    let step = self.desk.handle_report(now, report);
+                    self.keep(now, step);
+                }
+                Effect::Publish(outcome) => self.tell(outcome),
+                _ => {}
             }
         }
     }
 
+    fn tell(&mut self, outcome: Outcome) {
+        self.messages.extend(outcome.detail.as_ref().and_then(|detail| detail["message"].as_str()).map(str::to_owned));
+        self.told.push((outcome.jti, outcome.stage));
+    }
+
     /// The same, with a disk that has not answered yet.
     fn keep_unstored(&mut self, now: Now, step: DeskStep) -> Commit {
-        self.told.extend(step.outcomes.into_iter().map(|outcome| (outcome.jti, outcome.stage)));
+        step.outcomes.into_iter().for_each(|outcome| self.tell(outcome));
         for write in &step.commit.writes {
             if let LedgerWrite::Command(record) = write {
                 self.stored.insert(record.key.jti.clone(), record.clone());
@@ -149,8 +159,9 @@ fn a_delay_is_scheduled_when_it_is_stored_listed_while_pending_and_carried_out_w
     let order = bench.orders.remove(0);
     let step =
         bench.desk.handle_report(at(10 * MINUTE), report(&order, Progress::Actuated { observation_follows: false }));
-    assert_eq!(stages(&step), [Stage::Actuated]);
-    assert_eq!(step.outcomes[0].seq, 3);
+    bench.keep(at(10 * MINUTE), step);
+    let [.., Stage::Actuated] = bench.stages_of("later")[..] else { panic!("{:?}", bench.told) };
+    assert_eq!(bench.stored[&id("later")].outcomes.last().unwrap().seq, 3);
 }
 
 #[test]
@@ -295,9 +306,13 @@ fn at_its_due_time_a_delay_is_authorised_anew() {
     let set = Permissions::compile(records, &topology(), &jiff::tz::TimeZone::UTC, version).unwrap();
     bench.desk.handle_permissions(Arc::new(set));
     let step = bench.desk.handle_timeout(at(MINUTE));
-    assert_eq!(refusal(&step), Some(Refusal::OperatorSuspended));
     let event = step.commit.writes.iter().any(|write| matches!(write, LedgerWrite::Event(Event { body: EventBody::OperatorRefused { command, .. }, .. }) if command == "door.open_with_delay"));
     assert!(event, "{:?}", step.commit.writes);
+    bench.keep(at(MINUTE), step);
+    let end = bench.stored[&id("later")].outcomes.last().unwrap();
+    assert_eq!((end.stage, end.reason), (Stage::Refused, Some(Refusal::OperatorSuspended)));
+    assert_eq!(bench.stages_of("later").last(), Some(&Stage::Refused));
+    assert!(bench.orders.is_empty());
     assert!(bench.pending().is_empty() && bench.desk.next_deadline().is_none());
 }
 
@@ -372,15 +387,77 @@ fn a_close_at_the_door_cancels_what_was_delayed_before_it_whatever_it_was_to_do(
     assert_eq!(bench.pending().len(), 3, "another door");
     let step = bench.desk.handle_closed(at(600).wall, DoorIx(0), &closed(at(400).wall));
     assert_eq!(step.delays_changed.iter().collect::<Vec<_>>(), [&id("front")]);
-    let told: Vec<_> = step.outcomes.iter().filter_map(|outcome| outcome.detail.clone()).collect();
-    assert!(told.iter().all(|detail| detail["message"] == "cancelled by close of ada: door.close"), "{told:?}");
     bench.keep(at(600), step);
+    assert_eq!(bench.messages, ["cancelled by close of ada: door.close"; 2]);
     assert_eq!(bench.stages_of("open").last(), Some(&Stage::Cancelled));
     assert_eq!(bench.stages_of("close").last(), Some(&Stage::Cancelled));
     assert_eq!(
         bench.pending().iter().filter_map(|delay| delay.jti.as_ref()).map(Id::as_str).collect::<Vec<_>>(),
         ["newer"]
     );
+}
+
+#[test]
+fn what_a_delay_came_to_is_told_once_it_is_on_the_disk_so_that_no_crash_makes_it_untrue() {
+    // Cancelled, by its id or by a close: a crash that loses it brings the delay back, and nobody was told otherwise.
+    for by_close in [false, true] {
+        let mut bench = Bench::new();
+        bench.command(at(0), opening("later", MINUTE));
+        let before = bench.stored.clone();
+        let step = if by_close {
+            bench.desk.handle_closed(at(10).wall, DoorIx(0), &closed(at(10).wall))
+        } else {
+            bench.desk.handle_command(at(10), cancel("x", Some("later")), None)
+        };
+        let waiting = bench.keep_unstored(at(10), step);
+        assert_eq!((bench.stages_of("later"), bench.pending().len()), (SCHEDULED.to_vec(), 0), "not told yet");
+        assert!(!bench.stages_of("x").contains(&Stage::Done));
+        let told = bench.told.len();
+        bench.stored = before;
+        bench.restart(at(20));
+        bench.pass(at(MINUTE));
+        assert_eq!((bench.told.len(), bench.begun().len()), (told, 1), "it goes on as it was told");
+        drop(waiting);
+    }
+    // What the disk has is told, and stays true.
+    let mut bench = Bench::new();
+    bench.command(at(0), opening("later", MINUTE));
+    let step = bench.desk.handle_command(at(10), cancel("x", Some("later")), None);
+    let waiting = bench.keep_unstored(at(10), step);
+    bench.store(at(10), waiting);
+    assert_eq!(
+        (bench.stages_of("later").pop(), bench.stages_of("x").pop()),
+        (Some(Stage::Cancelled), Some(Stage::Done))
+    );
+    bench.restart(at(20));
+    bench.pass(at(MINUTE));
+    assert!(bench.orders.is_empty());
+}
+
+#[test]
+fn a_delayed_closing_tells_how_it_ended_once_however_often_a_crash_has_it_carried_out() {
+    for progress in [Progress::Actuated { observation_follows: false }, Progress::Cancelled] {
+        let mut bench = Bench::new();
+        bench.command(at(0), closing("later", MINUTE));
+        let before = bench.stored.clone();
+        let step = bench.desk.handle_timeout(at(MINUTE));
+        let first = bench.keep_unstored(at(MINUTE), step);
+        let order = bench.orders.remove(0);
+        let step = bench.desk.handle_report(at(MINUTE + 10), report(&order, progress.clone()));
+        let end = bench.keep_unstored(at(MINUTE + 10), step);
+        assert_eq!(bench.stages_of("later"), SCHEDULED, "{progress:?} is not on the disk");
+        bench.stored = before;
+        bench.restart(at(MINUTE + 20));
+        bench.pass(at(MINUTE + 20));
+        let order = bench.orders.remove(0);
+        assert_eq!(order.what, Task::Door(DoorIx(0), DoorAction::Delayed(DelayAction::Close)));
+        let step = bench
+            .desk
+            .handle_report(at(MINUTE + 30), report(&order, Progress::Actuated { observation_follows: false }));
+        bench.keep(at(MINUTE + 30), step);
+        assert_eq!(bench.stages_of("later"), [&SCHEDULED[..], &[Stage::Actuated]].concat());
+        drop((first, end));
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 //! machine whom it waits for. Invariant: each attempt ends in the one event that the records mean, at its time.
 //!
 //! `answers` is what the records mean, `pins` and `emergency` what is typed and shown besides, `locks` counts wrong
-//! PINs, `alone` is what a door's policy says when the node is left alone, `told` what the events say and which
+//! PINs, `cabinet` the emergency cards at a cabinet, `alone` is what a door's policy says when the node is left alone, `told` what the events say and which
 //! invariant is hurt where they say otherwise.
 
 mod alone;
 mod answers;
+mod cabinet;
 mod emergency;
 mod locks;
 mod pins;
@@ -130,7 +131,11 @@ impl PeopleWatch {
             }
         }
         self.expected_lockouts = 0;
-        let mut told: VecDeque<Told> = events.clone().filter_map(Told::of).collect();
+        self.judge_cabinet(scene, events.clone())?;
+        let told = events.clone().filter_map(Told::of);
+        // What is presented at a cabinet the lockers tell of.
+        let mut told: VecDeque<Told> =
+            told.filter(|told| !cabinet::is_at_cabinet(scene.site, told.reader.as_ref())).collect();
         let (card, order) = (self.card.take(), self.virtual_read.take());
         if stopping && scene.what != "stop" {
             return told::nothing_left(&told, scene.what);
@@ -162,8 +167,9 @@ impl PeopleWatch {
             let what = format!("under duress were {duress:?} on {}, and told of were {alarms:?}", scene.what);
             return Err(Violation::new(Invariant::DuressIsTold, what));
         }
-        let lockouts =
-            events.filter(|body| matches!(body, EventBody::AccessPinLockedOut { door: Some(_), .. })).count();
+        let lockouts = events
+            .filter(|body| matches!(body, EventBody::AccessPinLockedOut { door: Some(_), cabinet: None, .. }))
+            .count();
         if lockouts != self.expected_lockouts as usize {
             let what = format!("{} lock-outs were due on {}, {lockouts} were told", self.expected_lockouts, scene.what);
             return Err(Violation::new(Invariant::PinLocksOut, what));

@@ -49,7 +49,7 @@ impl Lockers {
     /// The PIN that a card was waiting for.
     pub(super) fn pin(&mut self, now: Now, view: &View<'_>, lacking: Lacking, typed: &Typed, deeds: &mut Deeds) {
         let Lacking { choice, asked, .. } = lacking;
-        let (Some((person, credential, _)), Some(tokens)) = (asked.holder.clone(), asked.tokens) else {
+        let (Some((person, credential)), Some(tokens)) = (asked.holder.clone(), asked.tokens) else {
             return;
         };
         let door = view.door_id(choice.door);
@@ -111,7 +111,7 @@ impl Lockers {
     ) -> bool {
         let (Some(first), Some(second)) = (&lacking.asked.tokens, &asked.tokens) else { return false };
         let holder = view.permissions.holder_of(second);
-        if holder.is_some() && holder == lacking.asked.holder.as_ref().map(|(person, ..)| person) {
+        if holder.is_some() && holder == lacking.asked.holder.as_ref().map(|(person, _)| person) {
             // The same person: it waits on.
             if let Some(cabinet) = self.cabinets.get_mut(at) {
                 cabinet.desk.lacking = Some(lacking);

@@ -337,7 +337,7 @@ fn started(
         permissions: if lost.is_some() { Arc::new(Permissions::none()) } else { compiled(records, 1) },
         cloud,
         lasting,
-        machines: machines(&field),
+        machines: machines(&field, &[]),
     };
     Controller::new(setup, now)
 }
