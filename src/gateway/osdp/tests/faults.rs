@@ -84,6 +84,21 @@ fn a_reader_that_is_unplugged_is_told_lost_in_time_and_back_within_two_seconds()
 }
 
 #[test]
+fn a_reader_that_is_busy_for_long_is_not_lost_before_the_ceiling_and_costs_no_session() {
+    for (commands, lost) in [(150, 0), (1_000, 1)] {
+        let mut line = Line::new(vec![Reader::secure(0), Reader::secure(1)]);
+        line.run(Duration::from_secs(1));
+        line.readers[0].manner = Manner::Busy(commands);
+        line.readers[0].card();
+        line.run(Duration::from_secs(12));
+        assert_eq!((line.lost(0), line.lost(1), line.readers[1].sessions), (lost, 0, 1), "{commands}");
+        line.run(Duration::from_secs(20));
+        assert_eq!(line.cards(0), 1, "{commands}");
+        assert!(line.panel.is_online(0));
+    }
+}
+
+#[test]
 fn a_blip_shorter_than_the_configured_time_is_told_to_nobody() {
     let mut line = Line::new(vec![Reader::secure(0)]);
     line.run(Duration::from_secs(1));
