@@ -23,10 +23,11 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{ConflictedEdit, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, ConflictedEdit, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
-        order::{Order, OrderReport},
+        order::{Order, OrderReport, Task},
+        outputs::Ticket,
         permission::{Explanation, Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
@@ -268,7 +269,14 @@ impl Uplink {
                 }
                 session::Action::Link(order) => act(Action::Link(order)),
                 session::Action::Set(message) => act(Action::Mirror(set_input(message))),
-                session::Action::Commit(commit) => act(Action::Commit(commit)),
+                session::Action::Commit(commit) => {
+                    for write in &commit.writes {
+                        if let LedgerWrite::Event(Event { body, .. }) = write {
+                            raise_alarm(now, body, act);
+                        }
+                    }
+                    act(Action::Commit(commit));
+                }
                 session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
                 session::Action::ReadLive { from, bytes_max } => act(Action::ReadLive { from, bytes_max }),
                 session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
@@ -528,11 +536,20 @@ impl Uplink {
     }
 
     fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
+        raise_alarm(now, &body, act);
         let mut commit = Commit::default();
         let (epoch, generation) = (self.set.epoch, self.set.generation);
         commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
         act(Action::Commit(commit));
     }
+}
+
+/// What of the uplink's is worth an alarm stands with all others, at the doors.
+fn raise_alarm(now: Now, body: &EventBody, act: &mut dyn FnMut(Action)) {
+    let EventBody::SecurityRollbackRefused { detail } = body else { return };
+    let what = Task::RaiseAlarm { source: AlarmSource::Rollback {}, text: Some(detail.clone()) };
+    let (ticket, deadline, issued_at) = (Ticket::NONE, now.mono, now.wall);
+    act(Action::Order(Order { ticket, what, deadline, issued_at, by: Actor::Node }));
 }
 
 /// What an errand asks of the mirror; any other is given back.
