@@ -199,6 +199,7 @@ fn closed_door() -> DoorStatus {
         lock: LockState::Locked,
         alarm: Alarm::None,
         alarm_acknowledged: false,
+        denies: None,
         since: NOW,
         delays: Vec::new(),
     }

@@ -241,6 +241,9 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
             writeln!(out, "  {elsewhere} rules are about other people and other places")?;
         }
     }
+    if let Some(reason) = &explanation.refuses_all {
+        writeln!(out, "every credential is refused there at present: {}", word(reason))?;
+    }
     if !explanation.contracts.is_empty() {
         writeln!(out)?;
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::{
     domain::{
         card_format::{CardTokens, Fit, Tried},
+        event::DenialReason,
         fallback::{Alone, Regime},
         fieldbus::RawCard,
         ids::Id,
@@ -155,6 +156,28 @@ pub fn explain(question: &Question<'_>, set: &Permissions, topology: &Topology) 
         explanation.answer.floors.clone_from(&group.floors);
     }
     Ok(explanation)
+}
+
+/// The same at a door, or in an elevator, that itself refuses everybody for this reason at present.
+pub fn refused_by_place(mut explanation: Explanation, reason: DenialReason) -> Explanation {
+    explanation.refuses_all = Some(reason);
+    let answer = &mut explanation.answer;
+    // A cabinet asks its compartment only once it has found a contract that would open it.
+    let is_compartment = !explanation.contracts.is_empty();
+    if is_compartment && !answer.granted {
+        return explanation;
+    }
+    (answer.granted, answer.reason, answer.floors) = (false, Some(reason), Vec::new());
+    let what = explanation.place.as_ref().map(Id::to_string).unwrap_or_default();
+    let why = match reason {
+        DenialReason::Dnd => "its Do Not Disturb would have to end",
+        DenialReason::LockedDown => "its lockdown would have to be cleared",
+        DenialReason::Forced => "its force would have to be released",
+        DenialReason::Interlock => "the doors that it must not be open together with would have to be closed",
+        _ => "what refuses everybody there would have to end",
+    };
+    explanation.would_grant.insert(0, format!("{what}: {why}"));
+    explanation
 }
 
 fn regime(question: &Question<'_>, set: &Permissions, place: &Id) -> Regime {

@@ -23,7 +23,7 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{Actor, AlarmSource, ConflictedEdit, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, ConflictedEdit, DenialReason, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
         order::{Order, OrderReport, Task},
@@ -356,6 +356,17 @@ impl Uplink {
         }
     }
 
+    /// Why the place itself refuses every credential, as the doors told it last.
+    fn refuses_all(&self, place: Option<&Id>) -> Option<DenialReason> {
+        self.session.states().find_map(|status| match status {
+            Status::Door(door) if Some(&door.door) == place => door.denies,
+            Status::FloorGroup(group) if Some(&group.floor_group) == place => {
+                group.lockdown.then_some(DenialReason::LockedDown)
+            }
+            _ => None,
+        })
+    }
+
     /// By the set in force, as the doors would decide.
     fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
         let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, at }) = asked else {
@@ -377,7 +388,10 @@ impl Uplink {
             None => (now, self.session.staleness(now)),
         };
         let question = Question { place, who, pin: None, companion: None, now, staleness };
-        let explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
+        let mut explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
+        if let Some(reason) = at.is_none().then(|| self.refuses_all(door.as_ref().or(floor_group.as_ref()))).flatten() {
+            explained = explain::refused_by_place(explained, reason);
+        }
         Ok(Some(Box::new(explain::bounded(explained))))
     }
 

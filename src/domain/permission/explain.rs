@@ -36,6 +36,9 @@ pub struct Explanation {
     pub formats: Vec<TriedFormat>,
     /// Whoever is meant: one for each credential that matches. All of them must be granted.
     pub candidates: Vec<Candidate>,
+    /// Why the door or elevator itself refuses every credential at present, whatever the rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses_all: Option<DenialReason>,
     /// At a compartment of a key locker: its contracts. A card opens there by that of its holder; rules narrow it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contracts: Vec<ContractExplained>,
@@ -273,6 +276,7 @@ impl Permissions {
             answer,
             formats,
             candidates,
+            refuses_all: None,
             contracts: Vec::new(),
             emergency_card: None,
             precedence: PRECEDENCE.map(str::to_owned).to_vec(),

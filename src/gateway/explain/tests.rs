@@ -51,6 +51,7 @@ fn explanation(rules: Vec<RuleExplained>) -> Explanation {
         }],
         precedence: Vec::new(),
         emergency_card: None,
+        refuses_all: None,
         contracts: Vec::new(),
         would_grant: vec!["something".to_owned(); 100],
     }
@@ -103,7 +104,7 @@ fn red(more: serde_json::Value) -> serde_json::Value {
 
 #[test]
 fn an_emergency_card_is_explained_by_what_it_lacks_and_opens_when_it_lacks_nothing() {
-    use DenialReason::*;
+    use crate::domain::event::DenialReason::*;
     let (front, lift) = (Id::new("front").unwrap(), Id::new("lift").unwrap());
     let (fresh, alone) = (Duration::ZERO, Duration::from_secs(60));
     let key = CredentialKey::new(&[7; 32]);
