@@ -123,6 +123,12 @@ static SITE_KINDS: &[Kind] = &[
     Kind { name: "[[reader]]", schema: "/properties/reader/items", path: &["reader"] },
     Kind { name: "osdp", schema: "/properties/reader/items/properties/osdp", path: &["reader", "osdp"] },
     Kind { name: "feedback", schema: "/properties/reader/items/properties/feedback", path: &["reader", "feedback"] },
+    Kind {
+        name: "words",
+        schema: "/properties/reader/items/properties/feedback/properties/words",
+        path: &["reader", "feedback", "words"],
+    },
+    Kind { name: "[words]", schema: "/properties/words", path: &["words"] },
     Kind { name: "[[output]]", schema: "/properties/output/items", path: &["output"] },
     Kind { name: "[[input]]", schema: "/properties/input/items", path: &["input"] },
     Kind { name: "[limits]", schema: "/properties/limits", path: &["limits"] },

@@ -12,8 +12,9 @@ use super::{
 use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
+    fieldbus::READER_POINTS_MAX,
     ids::Id,
-    indication::{Colour, Feedback},
+    indication::{Colour, Feedback, WORDS_MAX},
     keypad::Keypad,
     outputs::Level,
 };
@@ -39,6 +40,7 @@ pub struct RawSite {
     pub readers: Vec<RawReader>,
     pub outputs: Vec<RawOutput>,
     pub inputs: Vec<RawNodeInput>,
+    pub words: RawWords,
     pub limits: Limits,
 }
 
@@ -174,6 +176,8 @@ pub struct RawOsdp {
     pub key: Option<At<String>>,
     pub crc: Option<At<bool>>,
     pub lost_after: Option<At<Duration>>,
+    pub inputs: Option<At<u16>>,
+    pub outputs: Option<At<u16>>,
 }
 
 /// What a reader shows; colours that are absent are the default's.
@@ -181,6 +185,21 @@ pub struct RawOsdp {
 pub struct RawFeedback {
     pub span: Span,
     pub value: Feedback,
+    pub words: RawWords,
+}
+
+/// What a display says; what is absent, the whole site's or the default says.
+#[derive(Clone, Debug, Default)]
+pub struct RawWords {
+    pub granted: Option<String>,
+    pub denied: Option<String>,
+    pub pin: Option<String>,
+    pub second: Option<String>,
+    pub warned: Option<String>,
+    pub locked: Option<String>,
+    pub open: Option<String>,
+    pub blocked: Option<String>,
+    pub locked_down: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +249,7 @@ pub fn site(root: Table<'_>) -> RawSite {
         readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
         outputs: root.tables("output", "[[output]]", DOORS_MAX).into_iter().map(output).collect(),
         inputs: root.tables("input", "[[input]]", DOORS_MAX).into_iter().map(node_input).collect(),
+        words: root.optional("words").table("[words]").map(words).unwrap_or_default(),
         limits: root.optional("limits").table("[limits]").map(limits).unwrap_or_default(),
     };
     root.finish();
@@ -426,13 +446,15 @@ fn osdp(table: Table<'_>) -> RawOsdp {
         key: table.optional("key").text_as("a file or \"credential:NAME\""),
         crc: table.optional("check").word(&[("crc", true), ("checksum", false)]),
         lost_after: table.optional("lost_after_ms").millis(1000, 8000),
+        inputs: table.optional("inputs").number(0, u64::from(READER_POINTS_MAX)),
+        outputs: table.optional("outputs").number(0, u64::from(READER_POINTS_MAX)),
     };
     table.finish();
     osdp
 }
 
 fn feedback(table: Table<'_>) -> RawFeedback {
-    let words = [
+    let colours = [
         ("off", Colour::Off),
         ("red", Colour::Red),
         ("green", Colour::Green),
@@ -443,7 +465,7 @@ fn feedback(table: Table<'_>) -> RawFeedback {
         ("white", Colour::White),
     ];
     let default = Feedback::default();
-    let colour = |key, default| table.optional(key).word(&words).map_or(default, |at| at.value);
+    let colour = |key, default| table.optional(key).word(&colours).map_or(default, |at| at.value);
     let value = Feedback {
         led: table.optional("led").number(0, 15).map_or(default.led, |at| at.value),
         armed: colour("armed", default.armed),
@@ -456,10 +478,41 @@ fn feedback(table: Table<'_>) -> RawFeedback {
         waiting: colour("waiting", default.waiting),
         buzzer: table.optional("buzzer").boolean().map_or(default.buzzer, |at| at.value),
         text: table.optional("text").boolean().map_or(default.text, |at| at.value),
+        words: default.words,
     };
+    let words = table.optional("words").table("words").map(words).unwrap_or_default();
     let span = table.span;
     table.finish();
-    RawFeedback { span, value }
+    RawFeedback { span, value, words }
+}
+
+fn words(table: Table<'_>) -> RawWords {
+    let words = RawWords {
+        granted: display(&table, "granted"),
+        denied: display(&table, "denied"),
+        pin: display(&table, "pin"),
+        second: display(&table, "second"),
+        warned: display(&table, "warned"),
+        locked: display(&table, "locked"),
+        open: display(&table, "open"),
+        blocked: display(&table, "blocked"),
+        locked_down: display(&table, "locked_down"),
+    };
+    table.finish();
+    words
+}
+
+/// What OSDP's TEXT can carry to any display.
+fn display(table: &Table<'_>, key: &'static str) -> Option<String> {
+    let expected = "1 to 32 printable characters of ASCII";
+    let at = table.optional(key).text_as(expected)?;
+    let printable = at.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !printable || at.value.len() > WORDS_MAX {
+        let finding = super::report::Diagnostic::error(format!("`{key}` has a value that is not allowed"));
+        table.sink.add(finding.at(at.span, format!("expected {expected}: displays know no others")));
+        return None;
+    }
+    Some(at.value)
 }
 
 fn output(table: Table<'_>) -> RawOutput {

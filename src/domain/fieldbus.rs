@@ -4,11 +4,13 @@
 
 mod guard;
 mod line;
+mod reader_points;
 
 use std::time::Duration;
 
 pub use guard::{GuardAddress, GuardValue, GuardWrite, OutputTimer, TimerWrite, Watchdog};
 pub use line::{Band, Bands, LineTrouble};
+pub use reader_points::{Bound, READER_POINTS_MAX, ReaderPoints};
 
 use super::{
     ids::{BoardIx, Id, InputRef, OutputRef, ReaderIx},

@@ -16,6 +16,7 @@ mod ledger_queue;
 mod mirror_queue;
 mod news_queue;
 mod osdp_keys;
+mod osdp_lines;
 pub mod osdp_loop;
 pub mod reader_loop;
 mod run;

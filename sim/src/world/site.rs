@@ -134,7 +134,7 @@ impl Site {
             ("cab-in", ReaderAt::Cab(0), None),
             ("keys-in", ReaderAt::Cabinet(0), None),
         ];
-        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block };
+        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block, points: None };
         Site {
             doors: vec![front, glass, back, store, outer, inner, safe, compartment(0), compartment(1)],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),

@@ -16,7 +16,7 @@ use crate::{
         site::{Board, Bus, Line, Parity, SerialPort},
     },
     domain::{
-        fieldbus::{BoardConfig, Profile},
+        fieldbus::{BoardConfig, Profile, ReaderPoints},
         ids::{BoardIx, BusIx, Id},
     },
 };
@@ -30,8 +30,11 @@ const LOST_AFTER_DEFAULT: Duration = Duration::from_millis(1000);
 /// The boards, and by the same position what their references can be resolved with.
 pub struct Boards {
     pub boards: Vec<Option<Board>>,
+    /// Behind those of the boards, in both, come the readers that have points.
     pub ids: Vec<Option<At<Id>>>,
     pub profiles: Vec<Option<Profile>>,
+    /// By their position among the readers.
+    pub readers: BTreeMap<usize, ReaderPoints>,
 }
 
 pub fn index(position: usize) -> u16 {
@@ -139,7 +142,7 @@ impl Checker<'_> {
         self.unique("boards", raw.iter().map(|board| board.id.as_ref()));
         let mut profiles: BTreeMap<Id, Option<Profile>> = BTreeMap::new();
         let mut units: BTreeMap<(usize, u8), Span> = BTreeMap::new();
-        let mut out = Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new() };
+        let mut out = Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new(), readers: BTreeMap::new() };
         for (position, board) in raw.iter().enumerate() {
             let profile = board
                 .profile

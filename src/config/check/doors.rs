@@ -1,6 +1,9 @@
 //! Doors and readers: points that exist and serve one purpose, timings that can happen.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Checker,
@@ -9,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{
-        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite},
+        raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite, RawWords},
         report::{At, Diagnostic, Span, near_miss},
         site::{Bus, LineFormat, Parity, Reader, ReaderSource},
     },
@@ -34,6 +37,28 @@ pub struct Doors {
     inputs: BTreeMap<InputRef, InputUse>,
     card_blocks: BTreeMap<(BoardIx, u16), Span>,
     boards_used: Vec<bool>,
+}
+
+/// Which points serve something.
+pub struct Used {
+    boards: Vec<bool>,
+    inputs: BTreeSet<InputRef>,
+}
+
+impl Used {
+    pub fn board(&self, board: BoardIx) -> bool {
+        self.boards.get(board.index()).copied().unwrap_or_default()
+    }
+
+    pub fn input(&self, input: InputRef) -> bool {
+        self.inputs.contains(&input)
+    }
+}
+
+impl Doors {
+    pub fn used(&self) -> Used {
+        Used { boards: self.boards_used.clone(), inputs: self.inputs.keys().copied().collect() }
+    }
 }
 
 struct InputUse {
@@ -263,8 +288,14 @@ impl Checker<'_> {
                 finding.at(at.span, "").help(listed(kind, board, &known))
             }
             None => {
-                let message = format!("the board `{board}` has no {} `{name}`", kind.word());
-                let finding = Diagnostic::error(message).at(at.span, format!("profile `{}`", profile.name));
+                let is_reader = position >= boards.boards.len();
+                let what = if is_reader { "reader" } else { "board" };
+                let message = format!("the {what} `{board}` has no {} `{name}`", kind.word());
+                let label = match is_reader {
+                    true => format!("its `osdp` says how many it has: `{}s` = a number", kind.word()),
+                    false => format!("profile `{}`", profile.name),
+                };
+                let finding = Diagnostic::error(message).at(at.span, label);
                 match near_miss(name, known.iter().copied()) {
                     Some(near) => finding.did_you_mean(Some(&format!("{board}/{near}"))),
                     None => finding.help(listed(kind, board, &known)),
@@ -279,7 +310,7 @@ impl Checker<'_> {
         &self,
         raw: &[RawReader],
         places: &Places,
-        boards: &Boards,
+        (boards, words): (&Boards, &RawWords),
         buses: (&[RawBus], &[Option<Bus>]),
         doors: &mut Doors,
     ) -> Vec<Option<Reader>> {
@@ -290,7 +321,7 @@ impl Checker<'_> {
             .map(|(position, reader)| {
                 let at = self.reader_at(reader, places);
                 let source = match &reader.osdp {
-                    Some(osdp) => self.osdp_reader(reader, osdp, buses, &mut addresses),
+                    Some(osdp) => self.osdp_reader(reader, osdp, (position, boards, words), buses, &mut addresses),
                     None => self.reader_source(reader, boards, doors),
                 };
                 Some(Reader {
