@@ -31,15 +31,13 @@ impl Timer {
         Timer { fd }
     }
 
-    /// Returns at `at`, `now` being the time of [`super::clock::mono`]. Cancelling it is harmless.
+    /// Returns at `at`, `now` being the time of [`super::clock::mono`]; others get their turn in any case.
+    /// Cancelling it is harmless.
     pub async fn at(&self, now: Mono, at: Mono) {
-        let late = match &self.fd {
-            Some(fd) if at > now => expiry(fd, at).await.is_err(),
-            Some(_) => return,
-            None => true,
-        };
-        if late {
-            tokio::time::sleep(at.since(now)).await;
+        match &self.fd {
+            _ if at <= now => tokio::task::yield_now().await,
+            Some(fd) if expiry(fd, at).await.is_ok() => {}
+            _ => tokio::time::sleep(at.since(now)).await,
         }
     }
 }

@@ -165,9 +165,9 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
     let mut news: Vec<(usize, News)> = Vec::new();
     let mut buffer = [0; 1024];
     let mut gone: Option<String> = None;
+    let timer = Timer::new();
     // What was set before we came counts as well.
     ports.desired.mark_changed();
-    let timer = Timer::new();
     loop {
         ports.progress.fetch_add(1, Ordering::Relaxed);
         if *ports.stop.borrow() || ports.stop.has_changed().is_err() {

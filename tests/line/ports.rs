@@ -204,7 +204,7 @@ fn the_port_of_a_line_of_readers_too_is_opened_again() {
         };
         let mut port = plugged();
         let (line, osdp) = OsdpLine::of(&site, BusIx(1)).unwrap();
-        let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), install: None };
+        let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), ..KeyState::default() };
         let (_rings, rings) = watch::channel(Arc::new(BTreeMap::from([(ReaderIx(0), ring)])));
         let (reports_out, mut reports) = mpsc::channel(64);
         let (_stop, stop) = watch::channel(false);
@@ -212,7 +212,9 @@ fn the_port_of_a_line_of_readers_too_is_opened_again() {
         let (_indications, indications) = watch::channel(Rc::from([]));
         let progress = Arc::new(AtomicU64::new(0));
         let keys = OsdpKeys { rings, taken };
-        let ports = OsdpPorts { reports: reports_out, keys, indications, progress, stop };
+        let (points, _points) = mpsc::channel(4);
+        let (_desired, desired) = watch::channel(Rc::from([]));
+        let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop };
         tokio::task::spawn_local(osdp_loop::run(line, osdp, ports, mono));
         for n in 0..2 {
             while reports.recv().await != Some(ReaderReport::Restored(ReaderIx(0))) {}
