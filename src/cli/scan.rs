@@ -140,7 +140,8 @@ async fn ask(scan: &mut Scan, buses: &[Bus], bar: &ProgressBar) -> Option<BusFau
                 &mut other.insert((question.setting, Wire::new(bus)?)).1
             }
         };
-        let transaction = Transaction { unit: question.unit, request: question.request, start_by: None };
+        let patience = buses.get(question.setting)?.timeout;
+        let transaction = Transaction { unit: question.unit, request: question.request, start_by: None, patience };
         let answer = wire.transact(transaction, clock::mono).await;
         // A board may close its connection now and then; who cannot be reached twice is not there.
         match answer {

@@ -18,6 +18,7 @@ mod news_queue;
 mod osdp_keys;
 mod osdp_lines;
 mod osdp_loop;
+pub mod osdp_loop;
 pub mod reader_loop;
 mod run;
 pub mod secrets;

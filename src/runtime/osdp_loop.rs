@@ -16,7 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::field::osdp_port::OsdpPort,
+    adapters::{field::osdp_port::OsdpPort, timer::Timer},
     config::site::{Line, OsdpKey, OsdpReader, Reader, ReaderSource, Site},
     domain::{
         fieldbus::{BusReport, CardRead, RawCard},
@@ -167,6 +167,7 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
     let mut gone: Option<String> = None;
     // What was set before we came counts as well.
     ports.desired.mark_changed();
+    let timer = Timer::new();
     loop {
         ports.progress.fetch_add(1, Ordering::Relaxed);
         if *ports.stop.borrow() || ports.stop.has_changed().is_err() {
@@ -217,7 +218,9 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
         if !deliver(&line, &mut news, &ports).await {
             return;
         }
-        match next_event(&mut port, &mut buffer, until.since(clock()).min(ROUND), &mut ports).await {
+        let now = clock();
+        let due = timer.at(now, until.min(now + ROUND));
+        match next_event(&mut port, &mut buffer, due, &mut ports).await {
             Event::Heard(Ok(count)) => panel.hear(clock(), buffer.get(..count).unwrap_or_default(), &mut news),
             Event::Heard(Err(detail)) => {
                 tracing::warn!(detail, "the port of an OSDP line failed");
@@ -289,7 +292,12 @@ impl Screens {
 }
 
 /// The only place that waits.
-async fn next_event(port: &mut OsdpPort, buffer: &mut [u8], wait: Duration, ports: &mut OsdpPorts) -> Event {
+async fn next_event(
+    port: &mut OsdpPort,
+    buffer: &mut [u8],
+    due: impl Future<Output = ()>,
+    ports: &mut OsdpPorts,
+) -> Event {
     let open = port.is_open();
     tokio::select! {
         biased;
@@ -298,7 +306,7 @@ async fn next_event(port: &mut OsdpPort, buffer: &mut [u8], wait: Duration, port
         heard = port.receive(buffer), if open => Event::Heard(heard),
         Ok(()) = ports.indications.changed() => { ports.indications.mark_changed(); Event::Indications }
         Ok(()) = ports.keys.rings.changed() => { ports.keys.rings.mark_changed(); Event::Keys }
-        () = tokio::time::sleep(wait) => Event::Due,
+        () = due => Event::Due,
     }
 }
 

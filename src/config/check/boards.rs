@@ -23,7 +23,6 @@ use crate::{
 
 const BAUD_DEFAULT: u32 = 19_200;
 const OSDP_BAUD_DEFAULT: u32 = 9_600;
-const TURNAROUND_DEFAULT: Duration = Duration::from_millis(5);
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
 const POLL_DEFAULT: Duration = Duration::from_millis(50);
 const LOST_AFTER_DEFAULT: Duration = Duration::from_millis(1000);
@@ -112,7 +111,8 @@ impl Checker<'_> {
                 at.value
             }
             Some(at) => at.value,
-            None => gap.max(TURNAROUND_DEFAULT),
+            // More would be line time given away: a board that needs it is told of by its faults.
+            None => gap,
         };
         Some(Line::Rtu(SerialPort { turnaround, ..port }))
     }

@@ -87,6 +87,7 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             }],
             read_bits_max: 128,
             read_registers_max: 32,
+            gaps_readable: false,
             watchdog: None,
         },
         poll: Duration::from_millis(50),
