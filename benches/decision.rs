@@ -3,6 +3,8 @@
 //! `cargo bench --bench decision` prints divan's table (throughput and allocations) and then, because
 //! divan has no percentiles, the latency of single calls.
 
+#[path = "decision/kinds.rs"]
+mod kinds;
 #[path = "decision/set.rs"]
 mod set;
 
@@ -12,14 +14,12 @@ use std::{
 };
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use latchd::domain::{
-    ids::Id,
-    permission::{Decision, Permissions, Request, Restriction, SetVersion, Target},
-    record::{Authentication, ClockFallback, Effect, FloorGrant, Medium, Record, Token, WhenStale},
-    topology::{FloorGroupPlace, Topology},
-};
+use latchd::domain::permission::{Decision, Permissions, Request, SetVersion};
 
-use self::set::{FULL, Question, Site, compile, id, records, token, topology, zone};
+use self::{
+    kinds::{every_kind, request},
+    set::{FULL, Question, Site, compile, records, topology, zone},
+};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -27,72 +27,6 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 /// A building, where [`FULL`] is a campus.
 const NORMAL: Site = Site { people: 10_000, credentials: 20_000, doors: 100, groups: 200, rules: 400, schedules: 20 };
 const QUESTIONS: usize = 65_536;
-
-const FLOORS: u64 = 40;
-
-/// What no card has.
-fn pin_of(person: u64) -> Token {
-    token(1_000_000_000 + person)
-}
-
-/// The number in `card-000012`.
-fn number(id: &Id) -> u64 {
-    id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
-/// The same set with every kind of rule in it: half of the allow rules ask for more than a card, a quarter of
-/// all rules are about floors too, everybody has a PIN, one credential in ten is a PIN, and so on.
-fn every_kind(site: Site) -> Permissions {
-    use Authentication::*;
-    let mut records = records(site);
-    for (id, record) in &mut records {
-        let n = number(id);
-        match record {
-            Record::Person(person) => {
-                (person.pin, person.apb_exempt) = (Some(pin_of(n)), n.is_multiple_of(20));
-                person.duress_pin = n.is_multiple_of(3).then(|| pin_of(n + site.people));
-                person.extended_access = n.is_multiple_of(30);
-            }
-            Record::Credential(credential) if n % 10 == 9 => credential.medium = Medium::Pin,
-            Record::Group(group) => group.critical = n.is_multiple_of(10),
-            Record::AccessRule(rule) => {
-                let asks =
-                    [Some(CardOrPin), Some(CardAndPin), Some(Pin), Some(TwoPerson), None, None, None, Some(Card)];
-                rule.authentication = asks[(n % 8) as usize].filter(|_| rule.effect == Effect::Allow);
-                if n.is_multiple_of(4) {
-                    let floors = (0..6).map(|floor| self::id("floor", (n + floor * 5) % FLOORS)).collect();
-                    rule.floors.push(FloorGrant { floor_group: self::id("tower", n % 4), floors: Some(floors) });
-                }
-            }
-            _ => {}
-        }
-    }
-    let floors: Vec<Id> = (0..FLOORS).map(|n| id("floor", n)).collect();
-    let towers = (0..4).map(|n| FloorGroupPlace { id: id("tower", n), floors: floors.clone() });
-    let topology = Topology { floor_groups: towers.collect(), ..topology(site) };
-    Permissions::compile(records, &topology, &zone(), SetVersion::default()).expect("a set without faults")
-}
-
-/// One in four with a PIN, one in eight in a cab, one in eight with somebody before, one in sixteen while the
-/// node is left alone.
-fn request<'a>(questions: &'a [Question], at: usize, site: Site) -> Request<'a> {
-    let question = &questions[at];
-    let other = &questions[(at + 1) % questions.len()];
-    let mut request = question.request();
-    if at.is_multiple_of(4) {
-        request.pin = Some(pin_of(at as u64 % site.people));
-    }
-    if at % 8 == 1 {
-        request.target = Target::Cab((at / 8 % 4) as u16);
-    }
-    if at % 8 == 3 {
-        request.companion = Some(&other.card);
-    }
-    if at % 16 == 5 {
-        request.restriction = Restriction { clock: ClockFallback::IgnoreSchedules, stale: WhenStale::CriticalGroups };
-    }
-    request
-}
 
 fn throughput(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));

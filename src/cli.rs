@@ -66,11 +66,11 @@ enum Task {
     Schedule(schedule::Arguments),
     /// Say why somebody is, or is not, let in: from the signed copy of the permission set, also offline
     Explain(Box<explain::Arguments>),
-    /// Find what answers on a bus, at which address and speed; only reads, so no relay moves
+    /// Find what answers on a bus, boards or OSDP readers, at which address and speed; only reads, so no relay moves
     Scan(scan::Arguments),
     /// Show the points of the running daemon, live, and try outputs one by one
     Io(io::Arguments),
-    /// Give an OSDP reader a key of its own
+    /// Give an OSDP reader a key of its own, or another address
     Osdp(osdp::Arguments),
     /// Make a key; never overwrites
     Keygen {

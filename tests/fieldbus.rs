@@ -79,6 +79,7 @@ fn profile() -> Profile {
         }],
         read_bits_max: 128,
         read_registers_max: 32,
+        gaps_readable: false,
         watchdog: None,
     }
 }

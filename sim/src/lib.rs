@@ -4,6 +4,7 @@ pub mod board;
 pub mod broker;
 pub mod cloud;
 pub mod disk;
+pub mod line;
 pub mod pki;
 pub mod pty;
 pub mod reader;

@@ -1,5 +1,6 @@
 //! A pseudo-terminal: a serial port without hardware. Owns the master side; a path of our choosing
-//! points to the slave side, for whoever opens it as a port. Dropping it is pulling the plug.
+//! points to the slave side, for whoever opens it as a port. Dropping it is pulling the plug. [`RawPty`] is for
+//! threads, [`Pty`] for tasks.
 
 use std::{
     io,
@@ -15,17 +16,24 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
+/// Its master side does not block.
 #[derive(Debug)]
-pub struct Pty {
-    master: AsyncFd<OwnedFd>,
+pub struct RawPty {
+    master: OwnedFd,
+    name: Name,
+}
+
+/// What makes it a port.
+#[derive(Debug)]
+struct Name {
     /// Held open, so that the master sees no hang-up while nobody else has the port.
     _slave: OwnedFd,
     path: PathBuf,
     link: Option<PathBuf>,
 }
 
-impl Pty {
-    pub fn new() -> anyhow::Result<Pty> {
+impl RawPty {
+    pub fn new() -> anyhow::Result<RawPty> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).context("openpt")?;
         grantpt(&master).context("grantpt")?;
         unlockpt(&master).context("unlockpt")?;
@@ -37,26 +45,70 @@ impl Pty {
         let mut attributes = tcgetattr(&slave).context("tcgetattr")?;
         attributes.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &attributes).context("tcsetattr")?;
-        #[expect(deprecated, reason = "sound for an OwnedFd, which the successor asks to be promised by unsafe")]
-        let master = AsyncFd::new(master)?;
-        Ok(Pty { master, _slave: slave, path, link: None })
+        Ok(RawPty { master, name: Name { _slave: slave, path, link: None } })
     }
 
     /// The same, reachable under `link`, which is replaced if it is there.
-    pub fn at(link: &Path) -> anyhow::Result<Pty> {
-        let mut pty = Pty::new()?;
+    pub fn at(link: &Path) -> anyhow::Result<RawPty> {
+        let mut pty = RawPty::new()?;
         match std::fs::remove_file(link) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        std::os::unix::fs::symlink(&pty.path, link).with_context(|| format!("linking {}", link.display()))?;
-        pty.link = Some(link.to_owned());
+        std::os::unix::fs::symlink(&pty.name.path, link).with_context(|| format!("linking {}", link.display()))?;
+        pty.name.link = Some(link.to_owned());
         Ok(pty)
     }
 
     /// What to open as the serial port.
     pub fn path(&self) -> &Path {
+        self.name.path()
+    }
+
+    pub fn master(&self) -> &OwnedFd {
+        &self.master
+    }
+}
+
+impl Name {
+    fn path(&self) -> &Path {
         self.link.as_deref().unwrap_or(&self.path)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            let _ = std::fs::remove_file(link);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Pty {
+    master: AsyncFd<OwnedFd>,
+    name: Name,
+}
+
+impl Pty {
+    pub fn new() -> anyhow::Result<Pty> {
+        Pty::of(RawPty::new()?)
+    }
+
+    /// The same, reachable under `link`, which is replaced if it is there.
+    pub fn at(link: &Path) -> anyhow::Result<Pty> {
+        Pty::of(RawPty::at(link)?)
+    }
+
+    fn of(RawPty { master, name }: RawPty) -> anyhow::Result<Pty> {
+        #[expect(deprecated, reason = "sound for an OwnedFd, which the successor asks to be promised by unsafe")]
+        let master = AsyncFd::new(master)?;
+        Ok(Pty { master, name })
+    }
+
+    /// What to open as the serial port.
+    pub fn path(&self) -> &Path {
+        self.name.path()
     }
 
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -70,13 +122,5 @@ impl Pty {
             bytes = bytes.get(count..).unwrap_or(&[]);
         }
         Ok(())
-    }
-}
-
-impl Drop for Pty {
-    fn drop(&mut self) {
-        if let Some(link) = &self.link {
-            let _ = std::fs::remove_file(link);
-        }
     }
 }

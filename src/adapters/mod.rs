@@ -9,3 +9,4 @@ pub mod osdp_key_file;
 pub mod override_file;
 pub mod process;
 pub mod store;
+pub mod timer;

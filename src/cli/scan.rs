@@ -1,5 +1,6 @@
 //! `latchd scan`: what answers on a bus, at which address and setting. Owns the way from the bus's name to its
-//! wire, and the words of the result; must never write to a board (`gateway::scan` only reads). Invariant: a line
+//! wire, and the words of the result; must never write to a board (`gateway::scan` only reads), nor change a reader
+//! (`osdp` asks what `gateway::osdp::scan` asks). Invariant: a line
 //! that the running daemon holds is not touched.
 
 use std::{collections::BTreeSet, io::Write as _, path::PathBuf, time::Duration};
@@ -19,7 +20,10 @@ use crate::{
         fieldbus::{BusFault, Table, Transaction},
         scan::{Device, Scan},
     },
+    wire,
 };
+
+mod osdp;
 
 /// What boards are sold with, the usual ones first.
 const BAUDS: [u32; 6] = [9_600, 19_200, 38_400, 57_600, 115_200, 4_800];
@@ -28,13 +32,16 @@ const BAUDS: [u32; 6] = [9_600, 19_200, 38_400, 57_600, 115_200, 4_800];
 pub struct Arguments {
     /// A bus of the site file, a serial port (/dev/ttyUSB0), or HOST:PORT of a board or gateway
     bus: String,
-    /// Addresses to ask, such as 1-247 or 1-16,100
-    #[arg(long, value_name = "LIST", default_value = "1-247", value_parser = units)]
-    units: Units,
-    /// Baud rates to try on a serial line; absent: the site file's for a bus of it, else the usual ones
-    #[arg(long, value_name = "RATE", value_delimiter = ',')]
-    baud: Vec<u32>,
-    /// Parities to try on a serial line; absent: likewise, else none and even
+    /// Addresses to ask, such as 1-247 or 1-16,100; absent: all
+    #[arg(long, value_name = "LIST", value_parser = units)]
+    units: Option<Units>,
+    /// Look for OSDP readers on this serial port; a bus of the site file says itself what it is
+    #[arg(long)]
+    osdp: bool,
+    /// Baud rates to try on a serial line, or all; absent: the site file's for a bus of it, else the usual ones
+    #[arg(long, value_name = "RATE", value_delimiter = ',', value_parser = baud)]
+    baud: Vec<Baud>,
+    /// Parities to try on a serial line; absent: likewise, else none and even (OSDP: none)
     #[arg(long, value_delimiter = ',')]
     parity: Vec<ParityName>,
     /// How long an address is waited for
@@ -47,6 +54,19 @@ pub struct Arguments {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Units(Vec<u8>);
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Baud {
+    All,
+    Rate(u32),
+}
+
+fn baud(text: &str) -> Result<Baud, String> {
+    match text {
+        "all" => Ok(Baud::All),
+        text => text.parse().map(Baud::Rate).map_err(|_| format!("`{text}` is no baud rate: expected a number or all")),
+    }
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum ParityName {
     None,
@@ -56,8 +76,8 @@ enum ParityName {
 
 fn units(text: &str) -> Result<Units, String> {
     let unit = |text: &str| match text.trim().parse::<u8>() {
-        Ok(unit @ 1..=247) => Ok(unit),
-        _ => Err(format!("`{text}` is no address: expected 1 to 247")),
+        Ok(unit @ 0..=247) => Ok(unit),
+        _ => Err(format!("`{text}` is no address: expected 0 to 247")),
     };
     let mut units = Vec::new();
     for part in text.split(',') {
@@ -72,7 +92,18 @@ fn units(text: &str) -> Result<Units, String> {
 /// Whether anything was found.
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let buses = buses(arguments)?;
-    let mut scan = Scan::new(buses.len(), arguments.units.0.iter().copied());
+    let readers = |bus: &Bus| match &bus.line {
+        Line::Osdp(port) => Some(port.clone()),
+        _ => None,
+    };
+    if let Some(ports) = buses.iter().map(readers).collect::<Option<Vec<_>>>() {
+        return osdp::run(arguments, &ports);
+    }
+    let units = arguments.units.as_ref().map_or_else(|| (1..=247).collect(), |units| units.0.clone());
+    if units.contains(&0) {
+        bail!("0 is everybody's address: expected 1 to 247 of boards");
+    }
+    let mut scan = Scan::new(buses.len(), units.into_iter());
     let bar = bar(scan.progress().1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let fault = runtime.block_on(async {
@@ -109,7 +140,8 @@ async fn ask(scan: &mut Scan, buses: &[Bus], bar: &ProgressBar) -> Option<BusFau
                 &mut other.insert((question.setting, Wire::new(bus)?)).1
             }
         };
-        let transaction = Transaction { unit: question.unit, request: question.request, start_by: None };
+        let patience = buses.get(question.setting)?.timeout;
+        let transaction = Transaction { unit: question.unit, request: question.request, start_by: None, patience };
         let answer = wire.transact(transaction, clock::mono).await;
         // A board may close its connection now and then; who cannot be reached twice is not there.
         match answer {
@@ -131,14 +163,23 @@ fn buses(arguments: &Arguments) -> anyhow::Result<Vec<Bus>> {
     let id = Id::new("scan")?;
     let bus = |line| Bus { id: id.clone(), bus: BusIx(0), line, timeout };
     let (line, of_site) = line(arguments)?;
-    let Line::Rtu(port) = line else { return Ok(vec![bus(line)]) };
+    let (port, usual, is_osdp) = match &line {
+        Line::Rtu(port) => (port, BAUDS, false),
+        Line::Osdp(port) => (port, wire::osdp::BAUDS, true),
+        Line::Tcp { .. } => return Ok(vec![bus(line)]),
+    };
+    let rate = |baud: &Baud| match baud {
+        Baud::All => usual.to_vec(),
+        Baud::Rate(rate) => vec![*rate],
+    };
     let bauds = match (&arguments.baud[..], of_site) {
         ([], true) => vec![port.baud],
-        ([], false) => BAUDS.to_vec(),
-        (given, _) => given.to_vec(),
+        ([], false) => usual.to_vec(),
+        (given, _) => given.iter().flat_map(rate).collect(),
     };
     let parities = match (&arguments.parity[..], of_site) {
         ([], true) => vec![port.parity],
+        ([], false) if is_osdp => vec![Parity::None],
         ([], false) => vec![Parity::None, Parity::Even],
         (given, _) => given.iter().map(|parity| (*parity).into()).collect(),
     };
@@ -146,7 +187,7 @@ fn buses(arguments: &Arguments) -> anyhow::Result<Vec<Bus>> {
         // 1 bit time in 11 is the stop bit's: without a parity bit there are two (Modbus over Serial Line, 2.5.1),
         // but boards are sold with one, and a receiver does not mind.
         let port = SerialPort { baud, parity, ..port.clone() };
-        bus(Line::Rtu(port))
+        bus(if is_osdp { Line::Osdp(port) } else { Line::Rtu(port) })
     };
     Ok(parities.iter().flat_map(|parity| bauds.iter().map(|baud| with(*baud, *parity))).collect())
 }
@@ -162,7 +203,7 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
             stop_bits: 1,
             turnaround: Duration::ZERO,
         };
-        return Ok((Line::Rtu(port), false));
+        return Ok((if arguments.osdp { Line::Osdp(port) } else { Line::Rtu(port) }, false));
     }
     if let Some((host, port)) = name.rsplit_once(':') {
         let port = port.parse().with_context(|| format!("`{name}`: expected HOST:PORT, such as 192.168.1.20:502"))?;
@@ -176,9 +217,6 @@ fn line(arguments: &Arguments) -> anyhow::Result<(Line, bool)> {
         bail!("`{name}` is neither a serial port nor HOST:PORT, and without a sound site file it is no bus either");
     };
     match site.buses.into_iter().find(|bus| bus.id.as_str() == name) {
-        Some(bus) if matches!(bus.line, Line::Osdp(_)) => {
-            bail!("`{name}` is a bus of OSDP readers, not of Modbus boards")
-        }
         Some(bus) => Ok((bus.line, true)),
         None => bail!("{} has no bus `{name}`; give one of its ids, a serial port, or HOST:PORT", path.display()),
     }
@@ -271,7 +309,7 @@ mod tests {
     #[test]
     fn addresses_are_numbers_and_spans() {
         assert_eq!(units("3,1-2,2"), Ok(Units(vec![1, 2, 3])));
-        for wrong in ["", "0", "248", "5-", "4-2", "a"] {
+        for wrong in ["", "248", "5-", "4-2", "a"] {
             assert!(units(wrong).is_err(), "{wrong}");
         }
     }

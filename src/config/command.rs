@@ -7,7 +7,12 @@ use super::{
     Disk, Environment, Files, Purpose, line_time, load_from,
     site::{Bus, Line, OsdpKey, Parity, Reader, ReaderSource, SerialPort, Site},
 };
-use crate::domain::{elevator::FailPolicy, ids::DoorIx, outputs::Level, topology::ReaderAt};
+use crate::domain::{
+    elevator::FailPolicy,
+    ids::{DoorIx, OutputRef},
+    outputs::Level,
+    topology::ReaderAt,
+};
 
 /// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
 pub const EXIT_BAD_CONFIGURATION: u8 = 78;
@@ -107,7 +112,7 @@ fn write_summary(text: &mut String, site: &Site) -> std::fmt::Result {
             Level::Energised => "energised to unlock",
             Level::Released => "released to unlock",
         };
-        let output = output_name(site, door.lock.board.index(), door.lock.output);
+        let output = output_name(site, door.lock);
         write!(text, "  door {}: {output} {kind}", door.id)?;
         for (name, there) in
             [("contact", door.contact.is_some()), ("REX", door.rex.is_some()), ("fire", door.fire.is_some())]
@@ -159,12 +164,8 @@ fn readers(text: &mut String, site: &Site, at: ReaderAt) -> std::fmt::Result {
     Ok(())
 }
 
-fn output_name(site: &Site, board: usize, output: u16) -> String {
-    let name = |board: &super::site::Board| {
-        let point = board.config.profile.outputs.get(usize::from(output))?;
-        Some(format!("{}/{}", board.config.id, point.name))
-    };
-    site.boards.get(board).and_then(name).unwrap_or_default()
+fn output_name(site: &Site, output: OutputRef) -> String {
+    site.output_name(output).map_or_else(String::new, |(board, point)| format!("{board}/{point}"))
 }
 
 fn line(bus: &Bus, site: &Site) -> String {

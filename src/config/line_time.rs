@@ -59,20 +59,25 @@ fn reads(profile: &Profile) -> Vec<u32> {
             table.push(address);
         }
     }
-    let bits = bits.iter_mut().flat_map(|addresses| runs(addresses, profile.read_bits_max));
+    let bits = bits.iter_mut().flat_map(|addresses| runs(addresses, profile.read_bits_max, profile.gap_max(true)));
     let bits: Vec<u32> = bits.map(|count| u32::from(count).div_ceil(8)).collect();
-    let registers = registers.iter_mut().flat_map(|addresses| runs(addresses, profile.read_registers_max));
+    let registers =
+        registers.iter_mut().flat_map(|addresses| runs(addresses, profile.read_registers_max, profile.gap_max(false)));
     bits.into_iter().chain(registers.map(|count| u32::from(count) * 2)).collect()
 }
 
-/// Lengths of the reads that cover all addresses where only neighbours share one.
-fn runs(addresses: &mut Vec<u16>, longest: u16) -> Vec<u16> {
+/// Lengths of the reads that cover all addresses, those of neighbours and over gaps up to `gap`.
+fn runs(addresses: &mut Vec<u16>, longest: u16, gap: u32) -> Vec<u16> {
     addresses.sort_unstable();
     addresses.dedup();
     let mut runs: Vec<(u16, u16)> = Vec::new();
     for &address in addresses.iter() {
         match runs.last_mut() {
-            Some((start, length)) if start.checked_add(*length) == Some(address) && *length < longest => *length += 1,
+            Some((start, length))
+                if u32::from(address) <= u32::from(*start) + u32::from(*length) + gap && address - *start < longest =>
+            {
+                *length = address - *start + 1;
+            }
             _ => runs.push((address, 1)),
         }
     }
@@ -124,9 +129,10 @@ mod tests {
 
     #[test]
     fn reads_are_split_at_gaps_and_at_the_longest_read() {
-        assert_eq!(runs(&mut vec![3, 1, 2, 7, 7], 125), [3, 1]);
-        assert_eq!(runs(&mut (0..10).collect(), 4), [4, 4, 2]);
-        assert_eq!(runs(&mut vec![65_535, 65_534], 4), [2]);
-        assert_eq!(runs(&mut vec![], 4), Vec::<u16>::new());
+        assert_eq!(runs(&mut vec![3, 1, 2, 7, 7], 125, 0), [3, 1]);
+        assert_eq!(runs(&mut vec![3, 1, 2, 7, 7], 125, 3), [7]);
+        assert_eq!(runs(&mut (0..10).collect(), 4, 0), [4, 4, 2]);
+        assert_eq!(runs(&mut vec![65_535, 65_534], 4, 9), [2]);
+        assert_eq!(runs(&mut vec![], 4, 0), Vec::<u16>::new());
     }
 }

@@ -13,7 +13,7 @@ mod check;
 pub mod command;
 mod files;
 mod installation;
-mod line_time;
+pub mod line_time;
 mod profile;
 mod raw;
 mod raw_places;

@@ -43,6 +43,7 @@ pub fn read(sink: &Sink, name: &At<Id>, root: Table<'_>) -> Option<Profile> {
     let read_bits_max =
         root.optional("read_bits_max").number(1, READ_BITS_MAX).map_or(READ_BITS_MAX as u16, |at| at.value);
     let registers_max = root.optional("read_registers_max").number(1, READ_REGISTERS_MAX);
+    let gaps_readable = root.optional("gaps_readable").boolean().is_some_and(|at| at.value);
     let mut names = Names::new(sink);
     let outputs = root.tables("outputs", "[[outputs]]", GROUPS_MAX).into_iter();
     let outputs: Vec<OutputPoint> = outputs.flat_map(|table| output_group(table, &mut names)).collect();
@@ -73,6 +74,7 @@ pub fn read(sink: &Sink, name: &At<Id>, root: Table<'_>) -> Option<Profile> {
         card_blocks,
         read_bits_max,
         read_registers_max,
+        gaps_readable,
         watchdog,
     })
 }
@@ -291,8 +293,8 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
     points
 }
 
-/// The values of a supervised line.
-fn bands(table: Table<'_>) -> Option<Bands> {
+/// The values of a supervised line: of all of its kind in the profile, or of this one at its use in the site file.
+pub(super) fn bands(table: Table<'_>) -> Option<Bands> {
     let sink = table.sink;
     let band = |from: Option<At<u16>>, to: Option<At<u16>>| -> Option<(Band, Span)> {
         let (from, to) = (from?, to?);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    profile,
     raw_places::{self, RawCabinet, RawFloorGroup},
     reader::Table,
     report::{At, Span},
@@ -12,8 +13,9 @@ use super::{
 use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
+    fieldbus::{Bands, READER_POINTS_MAX},
     ids::Id,
-    indication::{Colour, Feedback},
+    indication::{Colour, Feedback, WORDS_MAX},
     keypad::Keypad,
     outputs::Level,
 };
@@ -39,6 +41,7 @@ pub struct RawSite {
     pub readers: Vec<RawReader>,
     pub outputs: Vec<RawOutput>,
     pub inputs: Vec<RawNodeInput>,
+    pub words: RawWords,
     pub limits: Limits,
 }
 
@@ -145,6 +148,8 @@ pub struct RawLock {
 pub struct RawInput {
     pub input: Option<At<String>>,
     pub value: Option<At<bool>>,
+    /// Of this one line, in place of the profile's.
+    pub bands: Option<At<Bands>>,
 }
 
 #[derive(Debug)]
@@ -174,6 +179,8 @@ pub struct RawOsdp {
     pub key: Option<At<String>>,
     pub crc: Option<At<bool>>,
     pub lost_after: Option<At<Duration>>,
+    pub inputs: Option<At<u16>>,
+    pub outputs: Option<At<u16>>,
 }
 
 /// What a reader shows; colours that are absent are the default's.
@@ -181,6 +188,21 @@ pub struct RawOsdp {
 pub struct RawFeedback {
     pub span: Span,
     pub value: Feedback,
+    pub words: RawWords,
+}
+
+/// What a display says; what is absent, the whole site's or the default says.
+#[derive(Clone, Debug, Default)]
+pub struct RawWords {
+    pub granted: Option<String>,
+    pub denied: Option<String>,
+    pub pin: Option<String>,
+    pub second: Option<String>,
+    pub warned: Option<String>,
+    pub locked: Option<String>,
+    pub open: Option<String>,
+    pub blocked: Option<String>,
+    pub locked_down: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +252,7 @@ pub fn site(root: Table<'_>) -> RawSite {
         readers: root.tables("reader", "[[reader]]", DOORS_MAX).into_iter().map(reader).collect(),
         outputs: root.tables("output", "[[output]]", DOORS_MAX).into_iter().map(output).collect(),
         inputs: root.tables("input", "[[input]]", DOORS_MAX).into_iter().map(node_input).collect(),
+        words: root.optional("words").table("[words]").map(words).unwrap_or_default(),
         limits: root.optional("limits").table("[limits]").map(limits).unwrap_or_default(),
     };
     root.finish();
@@ -381,10 +404,19 @@ pub fn lock(table: Table<'_>) -> RawLock {
 }
 
 pub fn input(table: Table<'_>, value: &'static str) -> RawInput {
-    let input =
-        RawInput { input: table.required("input").text_as("\"BOARD/INPUT\""), value: table.required(value).boolean() };
+    let input = RawInput {
+        input: table.required("input").text_as("\"BOARD/INPUT\""),
+        value: table.required(value).boolean(),
+        bands: bands(&table),
+    };
     table.finish();
     input
+}
+
+fn bands(table: &Table<'_>) -> Option<At<Bands>> {
+    let bands = table.optional("bands").table("bands")?;
+    let span = bands.span;
+    profile::bands(bands).map(|value| At { value, span })
 }
 
 fn reader(table: Table<'_>) -> RawReader {
@@ -426,13 +458,15 @@ fn osdp(table: Table<'_>) -> RawOsdp {
         key: table.optional("key").text_as("a file or \"credential:NAME\""),
         crc: table.optional("check").word(&[("crc", true), ("checksum", false)]),
         lost_after: table.optional("lost_after_ms").millis(1000, 8000),
+        inputs: table.optional("inputs").number(0, u64::from(READER_POINTS_MAX)),
+        outputs: table.optional("outputs").number(0, u64::from(READER_POINTS_MAX)),
     };
     table.finish();
     osdp
 }
 
 fn feedback(table: Table<'_>) -> RawFeedback {
-    let words = [
+    let colours = [
         ("off", Colour::Off),
         ("red", Colour::Red),
         ("green", Colour::Green),
@@ -443,7 +477,7 @@ fn feedback(table: Table<'_>) -> RawFeedback {
         ("white", Colour::White),
     ];
     let default = Feedback::default();
-    let colour = |key, default| table.optional(key).word(&words).map_or(default, |at| at.value);
+    let colour = |key, default| table.optional(key).word(&colours).map_or(default, |at| at.value);
     let value = Feedback {
         led: table.optional("led").number(0, 15).map_or(default.led, |at| at.value),
         armed: colour("armed", default.armed),
@@ -456,10 +490,41 @@ fn feedback(table: Table<'_>) -> RawFeedback {
         waiting: colour("waiting", default.waiting),
         buzzer: table.optional("buzzer").boolean().map_or(default.buzzer, |at| at.value),
         text: table.optional("text").boolean().map_or(default.text, |at| at.value),
+        words: default.words,
     };
+    let words = table.optional("words").table("words").map(words).unwrap_or_default();
     let span = table.span;
     table.finish();
-    RawFeedback { span, value }
+    RawFeedback { span, value, words }
+}
+
+fn words(table: Table<'_>) -> RawWords {
+    let words = RawWords {
+        granted: display(&table, "granted"),
+        denied: display(&table, "denied"),
+        pin: display(&table, "pin"),
+        second: display(&table, "second"),
+        warned: display(&table, "warned"),
+        locked: display(&table, "locked"),
+        open: display(&table, "open"),
+        blocked: display(&table, "blocked"),
+        locked_down: display(&table, "locked_down"),
+    };
+    table.finish();
+    words
+}
+
+/// What OSDP's TEXT can carry to any display.
+fn display(table: &Table<'_>, key: &'static str) -> Option<String> {
+    let expected = "1 to 32 printable characters of ASCII";
+    let at = table.optional(key).text_as(expected)?;
+    let printable = at.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !printable || at.value.len() > WORDS_MAX {
+        let finding = super::report::Diagnostic::error(format!("`{key}` has a value that is not allowed"));
+        table.sink.add(finding.at(at.span, format!("expected {expected}: displays know no others")));
+        return None;
+    }
+    Some(at.value)
 }
 
 fn output(table: Table<'_>) -> RawOutput {
@@ -496,6 +561,7 @@ fn node_input(table: Table<'_>) -> RawNodeInput {
         input: RawInput {
             input: table.required("input").text_as("\"BOARD/INPUT\""),
             value: table.required("active").boolean(),
+            bands: bands(&table),
         },
     };
     table.finish();

@@ -1,12 +1,13 @@
 //! The checked configuration: what the program uses. Owns no parsing; must never hold a reference that
-//! does not resolve. Invariant: every index in a [`Site`] is in range, every output drives one thing.
+//! does not resolve. Invariant: every index in a [`Site`] is in range (the points of OSDP readers are counted as those of
+//! boards after the last one), every output drives one thing.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::domain::{
     door::DoorConfig,
     elevator::FloorGroupConfig,
-    fieldbus::BoardConfig,
+    fieldbus::{BoardConfig, ReaderPoints},
     ids::{BoardIx, BusIx, Id, OutputRef, ReaderIx},
     indication::Feedback,
     topology::{FloorGroupPlace, ReaderAt, Topology},
@@ -170,7 +171,9 @@ pub struct OsdpReader {
     /// Without a believed answer for this long (and at least three polls) the reader is lost.
     pub lost_after: Duration,
     /// What it shows to the person in front of it, and how.
-    pub feedback: Feedback,
+    pub feedback: Box<Feedback>,
+    /// Its inputs and outputs.
+    pub points: ReaderPoints,
 }
 
 /// What its secure channel is made with.
@@ -216,9 +219,35 @@ impl Site {
 
     /// `BOARD.OUTPUT`; none if that is too long for a name.
     fn output_id(&self, output: OutputRef) -> Option<Id> {
-        let board = &self.boards.get(output.board.index())?.config;
-        let point = board.profile.outputs.get(usize::from(output.output))?;
-        Id::new(&format!("{}.{}", board.id, point.name)).ok()
+        let (board, point) = self.output_name(output)?;
+        Id::new(&format!("{board}.{point}")).ok()
+    }
+
+    /// The board's, or the reader's, and the point's.
+    pub fn output_name(&self, output: OutputRef) -> Option<(&Id, Id)> {
+        let at = usize::from(output.output);
+        if let Some(board) = self.boards.get(output.board.index()) {
+            return Some((&board.config.id, board.config.profile.outputs.get(at)?.name.clone()));
+        }
+        let (reader, osdp) = self.reader_with_points(output.board)?;
+        Some((&reader.id, osdp.points.output_names().get(at)?.clone()))
+    }
+
+    /// Whose points are counted as those of this board.
+    pub fn reader_with_points(&self, board: BoardIx) -> Option<(&Reader, &OsdpReader)> {
+        self.osdp_readers().find(|(_, osdp)| osdp.points.board == board)
+    }
+
+    /// Those that something of the site hangs on.
+    pub fn readers_in_use(&self) -> impl Iterator<Item = BoardIx> {
+        self.osdp_readers().map(|(_, osdp)| osdp.points).filter(|points| points.bound.any).map(|points| points.board)
+    }
+
+    fn osdp_readers(&self) -> impl Iterator<Item = (&Reader, &OsdpReader)> {
+        self.readers.iter().filter_map(|reader| match &reader.source {
+            ReaderSource::Osdp(osdp) => Some((reader, osdp)),
+            _ => None,
+        })
     }
 
     /// What the node has, by name.

@@ -465,6 +465,9 @@ pub enum EventBody {
     /// It has taken a key of its own.
     #[serde(rename = "reader.key_set")]
     ReaderKeySet { reader: Id },
+    /// It took this address and speed on its line; the user with this number asked for it, on the spot.
+    #[serde(rename = "reader.line_set")]
+    ReaderLineSet { reader: Id, uid: u32, address: u8, baud: u32 },
     #[serde(rename = "board.lost")]
     BoardLost { board: Id, detail: String },
     #[serde(rename = "board.restored")]

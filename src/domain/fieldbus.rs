@@ -4,11 +4,13 @@
 
 mod guard;
 mod line;
+mod reader_points;
 
 use std::time::Duration;
 
 pub use guard::{GuardAddress, GuardValue, GuardWrite, OutputTimer, TimerWrite, Watchdog};
 pub use line::{Band, Bands, LineTrouble};
+pub use reader_points::{Bound, READER_POINTS_MAX, ReaderPoints};
 
 use super::{
     ids::{BoardIx, Id, InputRef, OutputRef, ReaderIx},
@@ -42,7 +44,24 @@ pub struct Profile {
     /// Largest number of bits and of registers in one read that the board accepts.
     pub read_bits_max: u16,
     pub read_registers_max: u16,
+    /// Addresses between those of the points may be read too: a read over a gap may save another.
+    pub gaps_readable: bool,
     pub watchdog: Option<Watchdog>,
+}
+
+/// Bytes of a gap that are worth reading over: another read takes 13 bytes of frames, two silences of 3.5 characters,
+/// and the board's own time.
+const GAP_BYTES_MAX: u32 = 20;
+
+impl Profile {
+    /// How many addresses between two points, of bits or of registers, are read over.
+    pub fn gap_max(&self, bits: bool) -> u32 {
+        match (self.gaps_readable, bits) {
+            (false, _) => 0,
+            (true, true) => GAP_BYTES_MAX * 8,
+            (true, false) => GAP_BYTES_MAX / 2,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -65,6 +65,43 @@ pub struct Feedback {
     pub waiting: Colour,
     pub buzzer: bool,
     pub text: bool,
+    pub words: Words,
+}
+
+/// Longest words of a display: what OSDP's TEXT holds.
+pub const WORDS_MAX: usize = 32;
+
+/// What a reader with a display says. Printable ASCII, for displays know no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub granted: String,
+    pub denied: String,
+    /// A PIN is asked for.
+    pub pin: String,
+    /// A second person is asked for.
+    pub second: String,
+    /// The door has been open for long, and while it is propped or was forced.
+    pub warned: String,
+    pub locked: String,
+    pub open: String,
+    pub blocked: String,
+    pub locked_down: String,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words {
+            granted: "Welcome".to_owned(),
+            denied: "No access".to_owned(),
+            pin: "PIN and #".to_owned(),
+            second: "Second card".to_owned(),
+            warned: "Close the door".to_owned(),
+            locked: "Locked".to_owned(),
+            open: "Open".to_owned(),
+            blocked: "Do not disturb".to_owned(),
+            locked_down: "Lockdown".to_owned(),
+        }
+    }
 }
 
 impl Default for Feedback {
@@ -82,6 +119,7 @@ impl Default for Feedback {
             waiting: Colour::Amber,
             buzzer: true,
             text: true,
+            words: Words::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     door::DoorConfig,
     field::FieldConfig,
-    fieldbus::{BoardConfig, LineTrouble},
+    fieldbus::{BoardConfig, LineTrouble, ReaderPoints},
     ids::{BoardIx, DoorIx, Id, InputRef, OutputRef},
     outputs::Level,
     status::Link,
@@ -56,9 +56,10 @@ impl OutputUse {
     }
 }
 
-/// All points of all boards, with what each serves.
+/// All points of all boards and then of readers, with what each serves.
 pub fn points<'a>(
     boards: impl Iterator<Item = &'a BoardConfig>,
+    readers: &[(Id, ReaderPoints)],
     doors: &[DoorConfig],
     field: &FieldConfig,
 ) -> Vec<BoardPoints> {
@@ -97,21 +98,25 @@ pub fn points<'a>(
     for input in &field.inputs {
         inputs.insert(input.input, format!("input {}", input.id));
     }
-    let board = |board: &BoardConfig| BoardPoints {
-        id: board.id.clone(),
-        inputs: (0..)
-            .zip(&board.profile.inputs)
-            .map(|(at, point)| (point.name.clone(), inputs.remove(&InputRef { board: board.board, input: at })))
-            .collect(),
+    let of_board = |board: &BoardConfig| {
+        let inputs = board.profile.inputs.iter().map(|point| point.name.clone()).collect();
+        let outputs = board.profile.outputs.iter().map(|point| point.name.clone()).collect();
+        (board.id.clone(), board.board, inputs, outputs)
+    };
+    let of_reader =
+        |(id, points): &(Id, ReaderPoints)| (id.clone(), points.board, points.input_names(), points.output_names());
+    let named = |(id, board, of_inputs, of_outputs): (Id, BoardIx, Vec<Id>, Vec<Id>)| BoardPoints {
+        id,
+        inputs: (0..).zip(of_inputs).map(|(input, name)| (name, inputs.remove(&InputRef { board, input }))).collect(),
         outputs: (0..)
-            .zip(&board.profile.outputs)
-            .map(|(at, point)| {
-                let place = outputs.remove(&OutputRef { board: board.board, output: at });
-                (point.name.clone(), place.unwrap_or(OutputUse::Nothing))
+            .zip(of_outputs)
+            .map(|(output, name)| {
+                let place = outputs.remove(&OutputRef { board, output });
+                (name, place.unwrap_or(OutputUse::Nothing))
             })
             .collect(),
     };
-    boards.map(board).collect()
+    boards.map(of_board).chain(readers.iter().map(of_reader)).map(named).collect()
 }
 
 /// What `latchd io` and `latchd osdp` ask.
@@ -128,14 +133,24 @@ pub enum Ask {
     OsdpInstall { reader: Id, minutes: u32 },
     /// Whether it has it.
     OsdpKey { reader: Id },
+    /// This OSDP reader is to take another address, or another speed; what is absent stays.
+    OsdpSetLine { reader: Id, address: Option<u8>, baud: Option<u32> },
+    /// What became of that.
+    OsdpLine { reader: Id },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     Points(Snapshot),
-    Done { message: String },
-    Refused { message: String },
+    Done {
+        message: String,
+    },
+    Refused {
+        message: String,
+    },
+    /// It is not known yet.
+    Waiting {},
 }
 
 /// All that is known of the wiring at one moment.

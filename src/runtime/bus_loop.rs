@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::field::modbus::Wire,
+    adapters::{field::modbus::Wire, timer::Timer},
     config::site,
     domain::{
         fieldbus::{BoardConfig, BusReport},
@@ -25,7 +25,7 @@ use crate::{
         time::Mono,
     },
     gateway::{
-        fieldbus::{Bus, BusFault, BusPlan, Next, Reply, Transaction},
+        fieldbus::{Bus, BusFault, BusPlan, Next, Reply},
         vitals::Vitals,
     },
 };
@@ -74,6 +74,7 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
     let boards: BTreeMap<u8, BoardIx> = plan.boards.iter().map(|board| (board.unit, board.board)).collect();
     let mut bus = Bus::new(plan);
     let mut out: Vec<BusReport> = Vec::new();
+    let timer = Timer::new();
     // What was set before we came counts as well.
     ports.desired.mark_changed();
     loop {
@@ -87,7 +88,7 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
         let event = match next {
             Next::Transact(transaction) => {
                 let (board, began) = (boards.get(&transaction.unit).copied(), clock());
-                let event = next_event(Some(transaction), None, &mut wire, &mut ports, &clock).await;
+                let event = Event::Answered(wire.transact(transaction, &clock).await);
                 if let Event::Answered(result) = &event {
                     count(&ports.vitals, id, board, result, clock().since(began));
                 }
@@ -97,8 +98,9 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
                 if !deliver(id, &mut out, &ports.reports).await {
                     return;
                 }
-                let wait = until.map_or(HEARTBEAT, |until| until.since(clock()).min(HEARTBEAT));
-                next_event(None, Some(wait), &mut wire, &mut ports, &clock).await
+                let now = clock();
+                let heartbeat = now + HEARTBEAT;
+                next_event(timer.at(now, until.map_or(heartbeat, |until| until.min(heartbeat))), &mut ports).await
             }
         };
         match event {
@@ -118,23 +120,14 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
     }
 }
 
-/// The only place that waits. A transaction is never interrupted: half a frame on the wire is worse
-/// than its end.
-async fn next_event(
-    transaction: Option<Transaction>,
-    wait: Option<Duration>,
-    wire: &mut Wire,
-    ports: &mut BusPorts,
-    clock: &impl Fn() -> Mono,
-) -> Event {
-    if let Some(transaction) = transaction {
-        return Event::Answered(wire.transact(transaction, clock).await);
-    }
+/// The only place that waits while nothing is on the wire. A transaction is never interrupted: half a frame on the
+/// wire is worse than its end.
+async fn next_event(due: impl Future<Output = ()>, ports: &mut BusPorts) -> Event {
     tokio::select! {
         biased;
         stopped = ports.stop.wait_for(|stop| *stop) => { let _ = stopped; Event::Stop }
         Ok(()) = ports.desired.changed() => { ports.desired.mark_changed(); Event::Desired }
-        () = tokio::time::sleep(wait.unwrap_or(HEARTBEAT)) => Event::Due,
+        () = due => Event::Due,
     }
 }
 

@@ -293,6 +293,11 @@ struct Wires<'a> {
 
 fn wires(site: &Site, door: DoorIx) -> Option<Wires<'_>> {
     let door = site.doors.get(door.index())?;
+    if let Some((_, osdp)) = site.reader_with_points(door.lock.board) {
+        let bus = site.buses.iter().find(|bus| bus.bus == osdp.bus)?;
+        let address = OutputAddress::Coil(door.lock.output);
+        return Some(Wires { line: &bus.line, unit: osdp.address, address, unlocked: door.unlocked_level });
+    }
     let board = site.boards.get(door.lock.board.index())?;
     let bus = site.buses.iter().find(|bus| bus.bus == board.bus)?;
     let address = board.config.profile.outputs.get(usize::from(door.lock.output))?.address;
@@ -317,6 +322,11 @@ fn others_stay(old: &Site, new: &Site) -> bool {
         let of = |board: &Board| (board.bus, board.config.unit, board.config.profile.outputs.clone());
         site.boards.iter().map(of).collect::<Vec<_>>()
     };
+    let readers = |site: &Site| {
+        let of = |board| site.reader_with_points(board).map(|(_, osdp)| (osdp.bus, osdp.address, osdp.points));
+        site.readers_in_use().filter_map(of).collect::<Vec<_>>()
+    };
     let lines = |site: &Site| site.buses.iter().map(|bus| (bus.bus, bus.line.clone())).collect::<Vec<_>>();
-    old.field == new.field && boards(old) == boards(new) && lines(old) == lines(new)
+    let same_readers = readers(old) == readers(new);
+    old.field == new.field && boards(old) == boards(new) && same_readers && lines(old) == lines(new)
 }

@@ -99,6 +99,10 @@ async fn answer(doors: mpsc::Sender<Asked>, keys: mpsc::Sender<KeyTask>, uid: u3
             keys.try_send(KeyTask::Install { reader, minutes, uid, answer }).is_ok()
         }
         Ask::OsdpKey { reader } => keys.try_send(KeyTask::Ask { reader, answer }).is_ok(),
+        Ask::OsdpSetLine { reader, address, baud } => {
+            keys.try_send(KeyTask::SetLine { reader, address, baud, uid, answer }).is_ok()
+        }
+        Ask::OsdpLine { reader } => keys.try_send(KeyTask::AskLine { reader, answer }).is_ok(),
         ask => doors.try_send(Asked { uid, ask, answer }).is_ok(),
     };
     if !taken {

@@ -106,6 +106,9 @@ impl Inputs<'_> {
                 ReaderReport::Installing(reader, uid, minutes) => {
                     Input::Reader(reader, ReaderNews::Installing { uid, minutes })
                 }
+                ReaderReport::LineSet(reader, uid, address, baud) => {
+                    Input::Reader(reader, ReaderNews::LineSet { uid, address, baud })
+                }
                 ReaderReport::KeySet(reader) => Input::Reader(reader, ReaderNews::KeySet),
                 ReaderReport::Distrusted(reader, detail) => Input::Reader(reader, ReaderNews::Distrusted(detail)),
             }),

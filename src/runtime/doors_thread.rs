@@ -242,9 +242,11 @@ impl DoorsThread {
             if let Some(wire) = Wire::new(bus) {
                 loops.spawn_local(bus_loop::run(plan, wire, ports, adapters::clock::mono));
             } else if let Some((line, port)) = OsdpLine::of(&site, bus.bus) {
-                let BusPorts { progress, stop, .. } = ports;
+                let BusPorts { progress, stop, desired, reports: points, .. } = ports;
                 let ports = OsdpPorts {
                     reports: cards.clone(),
+                    points,
+                    desired,
                     keys: self.setup.osdp_keys.clone(),
                     indications: indications_in.clone(),
                     progress,
@@ -273,7 +275,7 @@ impl DoorsThread {
             vitals: self.setup.vitals.clone(),
             enforced: self.enforced.clone(),
         };
-        let heard_of = boards.iter().map(|board| board.board);
+        let heard_of = boards.iter().map(|board| board.board).chain(site.readers_in_use());
         let mut door_loop = DoorLoop::new(clock, outlets, heard_of, &mut self.setup.restored, self.restarted);
         let mut inputs = Inputs {
             buses,
@@ -323,7 +325,11 @@ fn binding(reader: &Reader) -> ReaderBinding {
         ReaderSource::CardBlock { board, block } => Some((*board, *block)),
         ReaderSource::Serial { .. } | ReaderSource::Osdp(_) => None,
     };
-    ReaderBinding { id: reader.id.clone(), reader: reader.reader, at: reader.at, card_block }
+    let points = match &reader.source {
+        ReaderSource::Osdp(osdp) => Some(osdp.points),
+        _ => None,
+    };
+    ReaderBinding { id: reader.id.clone(), reader: reader.reader, at: reader.at, card_block, points }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -18,7 +18,10 @@ use crate::{
         installer::{Answer, INSTALL_MAX_MINUTES},
     },
     gateway::osdp::{KeyRing, Scbk},
-    runtime::osdp_loop::{Install, KeyRings, KeyState, OsdpKeys},
+    runtime::{
+        osdp_lines::Lines,
+        osdp_loop::{Install, KeyRings, KeyState, OsdpKeys, SetLine},
+    },
     wire::osdp::sealed::ReaderKeys,
 };
 
@@ -38,8 +41,23 @@ pub enum KeyTask {
         reader: Id,
         answer: oneshot::Sender<Answer>,
     },
+    /// A reader is to have another address, or another speed.
+    SetLine {
+        reader: Id,
+        address: Option<u8>,
+        baud: Option<u32>,
+        uid: u32,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// What became of that.
+    AskLine {
+        reader: Id,
+        answer: oneshot::Sender<Answer>,
+    },
     /// A reader has proven this key.
     Taken(ReaderIx, Scbk),
+    /// It has the settings that it was told to take; or why nobody can say so.
+    LineSet(ReaderIx, Result<(), String>),
     Stop,
 }
 
@@ -55,6 +73,7 @@ struct Keeper {
     /// Names of the others.
     others: BTreeMap<Id, &'static str>,
     states: BTreeMap<ReaderIx, KeyState>,
+    lines: Lines,
     rings: watch::Sender<KeyRings>,
 }
 
@@ -70,6 +89,7 @@ impl KeyKeeper {
             readers: BTreeMap::new(),
             others: BTreeMap::new(),
             states: BTreeMap::new(),
+            lines: Lines::of(site),
             rings: watch::channel(KeyRings::default()).0,
         };
         for reader in &site.readers {
@@ -79,7 +99,7 @@ impl KeyKeeper {
                         tracing::error!(reader = %reader.id, %error, "the key of an OSDP reader cannot be used");
                         ReaderKeys::default()
                     });
-                    keeper.states.insert(reader.reader, KeyState { ring: ring(&keys), install: None });
+                    keeper.states.insert(reader.reader, KeyState { ring: ring(&keys), ..KeyState::default() });
                     keeper.readers.insert(reader.reader, (reader.id.clone(), keys));
                 }
                 ReaderSource::Osdp(osdp) if osdp.key == OsdpKey::Off => {
@@ -88,7 +108,7 @@ impl KeyKeeper {
                 ReaderSource::Osdp(_) => {
                     if let Some(key) = given.get(&reader.reader) {
                         let ring = KeyRing { current: Some(key.clone()), ..KeyRing::default() };
-                        keeper.states.insert(reader.reader, KeyState { ring, install: None });
+                        keeper.states.insert(reader.reader, KeyState { ring, ..KeyState::default() });
                     }
                     keeper.others.insert(reader.id.clone(), "has its key in a file that the site file names");
                 }
@@ -110,7 +130,14 @@ impl KeyKeeper {
                     KeyTask::Ask { reader, answer } => {
                         let _ = answer.send(keeper.ask(&reader));
                     }
+                    KeyTask::SetLine { reader, address, baud, uid, answer } => {
+                        let _ = answer.send(keeper.set_line(&reader, address, baud, uid));
+                    }
+                    KeyTask::AskLine { reader, answer } => {
+                        let _ = answer.send(keeper.lines.ask(&reader));
+                    }
                     KeyTask::Taken(reader, key) => keeper.taken(reader, &key),
+                    KeyTask::LineSet(reader, result) => keeper.lines.said(reader, result),
                 }
             }
         };
@@ -164,7 +191,8 @@ impl Keeper {
         let mut ring = ring(keys);
         ring.install_until = Some(clock::mono() + Duration::from_secs(60 * u64::from(minutes)));
         tracing::warn!(reader = %reader, minutes, uid, "for a time the default key of this OSDP reader is accepted");
-        self.states.insert(ix, KeyState { ring, install: Some(Install { uid, minutes }) });
+        let state = self.states.entry(ix).or_default();
+        (state.ring, state.install) = (ring, Some(Install { uid, minutes }));
         self.publish();
         let message = format!(
             "for {minutes} minutes latchd gives `{reader}` a key of its own: power the reader with its default key (as \
@@ -185,6 +213,19 @@ impl Keeper {
         }
     }
 
+    fn set_line(&mut self, reader: &Id, address: Option<u8>, baud: Option<u32>, uid: u32) -> Answer {
+        match self.lines.begin(reader, address, baud, uid) {
+            Ok((ix, set_line)) => {
+                let SetLine { address, baud, .. } = set_line;
+                tracing::warn!(reader = %reader, address, baud, uid, "an OSDP reader is told to take other settings");
+                self.states.entry(ix).or_default().set_line = Some(set_line);
+                self.publish();
+                Answer::Done { message: format!("`{reader}` is told to take address {address} and {baud} baud") }
+            }
+            Err(message) => Answer::Refused { message },
+        }
+    }
+
     fn taken(&mut self, reader: ReaderIx, key: &Scbk) {
         let Some((id, keys)) = self.readers.get_mut(&reader) else { return };
         if keys.pending.as_ref().is_some_and(|pending| **pending == *key.bytes()) {
@@ -194,7 +235,8 @@ impl Keeper {
                 return tracing::error!(reader = %id, %error, "that an OSDP reader has its key could not be stored");
             }
             *keys = proven;
-            self.states.insert(reader, KeyState { ring: ring(keys), install: None });
+            let state = self.states.entry(reader).or_default();
+            (state.ring, state.install) = (ring(keys), None);
             self.publish();
         }
     }
@@ -232,6 +274,7 @@ mod tests {
             readers: BTreeMap::from([(ReaderIx(0), (id("front"), keys))]),
             others: BTreeMap::from([(id("back"), "is no OSDP reader")]),
             states: BTreeMap::new(),
+            lines: Lines::default(),
             rings: watch::channel(KeyRings::default()).0,
         }
     }

@@ -16,16 +16,16 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    adapters::field::osdp_port::OsdpPort,
+    adapters::{field::osdp_port::OsdpPort, timer::Timer},
     config::site::{Line, OsdpKey, OsdpReader, Reader, ReaderSource, Site},
     domain::{
-        fieldbus::{CardRead, RawCard},
+        fieldbus::{BusReport, CardRead, RawCard},
         ids::{BusIx, Id, ReaderIx},
         indication::Indication,
         time::Mono,
     },
     gateway::osdp::{KeyRing, LinePlan, Means, News, Next, Panel, Protection, ReaderPlan, feedback_commands},
-    runtime::{osdp_keys::KeyTask, reader_loop::ReaderReport},
+    runtime::{bus_loop::DesiredOutputs, osdp_keys::KeyTask, reader_loop::ReaderReport},
     wire::osdp::{
         frame::Check,
         reply::{formatted_card, keypad_frame},
@@ -43,6 +43,18 @@ pub struct KeyState {
     pub ring: KeyRing,
     /// Who began to install, and for how long.
     pub install: Option<Install>,
+    /// The latest that it was told of its line.
+    pub set_line: Option<SetLine>,
+}
+
+/// Other settings that a reader is to take. Another number: asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetLine {
+    pub number: u64,
+    /// Of the user who asked.
+    pub uid: u32,
+    pub address: u8,
+    pub baud: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +76,10 @@ pub struct OsdpKeys {
 pub struct OsdpPorts {
     /// Full: the line waits; nothing is lost.
     pub reports: mpsc::Sender<ReaderReport>,
+    /// Of the readers' inputs and outputs; the same.
+    pub points: mpsc::Sender<(BusIx, BusReport)>,
+    /// What every output is to be: a line takes those of its readers.
+    pub desired: watch::Receiver<DesiredOutputs>,
     pub keys: OsdpKeys,
     /// What every reader is to show, by its position.
     pub indications: watch::Receiver<Rc<[Indication]>>,
@@ -85,6 +101,7 @@ struct Member {
 /// The members of one line.
 #[derive(Clone, Debug)]
 pub struct OsdpLine {
+    bus: BusIx,
     line: LinePlan,
     members: Vec<Member>,
 }
@@ -106,7 +123,7 @@ impl OsdpLine {
         let bits_per_character =
             9 + u32::from(port.parity != crate::config::site::Parity::None) + u32::from(port.stop_bits);
         let line = LinePlan { baud: port.baud, bits_per_character };
-        Some((OsdpLine { line, members }, OsdpPort::new(port.clone())))
+        Some((OsdpLine { bus, line, members }, OsdpPort::new(port.clone())))
     }
 
     fn protection(&self, at: usize, rings: &KeyRings) -> Option<Protection> {
@@ -124,6 +141,7 @@ enum Event {
     Heard(Result<usize, String>),
     Keys,
     Indications,
+    Desired,
     Due,
     Stop,
 }
@@ -137,6 +155,7 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
             protection: line.protection(at, &rings)?,
             check: if member.source.crc { Check::Crc } else { Check::Checksum },
             lost_after: member.source.lost_after,
+            points: Some(member.source.points),
         })
     };
     let plans = line.members.iter().enumerate().filter_map(plan).collect();
@@ -146,6 +165,9 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
     let mut news: Vec<(usize, News)> = Vec::new();
     let mut buffer = [0; 1024];
     let mut gone: Option<String> = None;
+    // What was set before we came counts as well.
+    ports.desired.mark_changed();
+    let timer = Timer::new();
     loop {
         ports.progress.fetch_add(1, Ordering::Relaxed);
         if *ports.stop.borrow() || ports.stop.has_changed().is_err() {
@@ -161,6 +183,11 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
         } else if gone.take().is_some() {
             tracing::info!("the port of an OSDP line is back");
         }
+        if ports.desired.has_changed().unwrap_or(false) {
+            let desired = ports.desired.borrow_and_update().clone();
+            panel.set_desired(clock(), &desired);
+        }
+        // Its deadline is judged here, and nothing is waited for until it is on the line.
         let next = match fresh() {
             Some(random) if port.is_open() => panel.next(clock(), &mut || random, &mut news),
             _ => Next::Listen { until: clock() + ROUND },
@@ -181,10 +208,19 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
             screens.hear(&news);
             screens.show(&line, &mut panel, &ports.indications.borrow().clone());
         }
+        let mut points = Vec::new();
+        panel.point_reports(&mut points);
+        for report in points {
+            if ports.points.send((line.bus, report)).await.is_err() {
+                return;
+            }
+        }
         if !deliver(&line, &mut news, &ports).await {
             return;
         }
-        match next_event(&mut port, &mut buffer, until.since(clock()).min(ROUND), &mut ports).await {
+        let now = clock();
+        let due = timer.at(now, until.min(now + ROUND));
+        match next_event(&mut port, &mut buffer, due, &mut ports).await {
             Event::Heard(Ok(count)) => panel.hear(clock(), buffer.get(..count).unwrap_or_default(), &mut news),
             Event::Heard(Err(detail)) => {
                 tracing::warn!(detail, "the port of an OSDP line failed");
@@ -200,7 +236,13 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
                         continue;
                     }
                     panel.protect(clock(), at, protection);
-                    if let Some(Install { uid, minutes }) = is.and_then(|state| state.install) {
+                    let set_line = |state: Option<&KeyState>| state.and_then(|state| state.set_line);
+                    if let Some(SetLine { address, baud, .. }) = set_line(is).filter(|set| set_line(was) != Some(*set))
+                    {
+                        panel.set_line(at, address, baud, &mut news);
+                    }
+                    let install = |state: Option<&KeyState>| state.and_then(|state| state.install);
+                    if let Some(Install { uid, minutes }) = install(is).filter(|begun| install(was) != Some(*begun)) {
                         let report = ReaderReport::Installing(member.ix, uid, minutes);
                         if ports.reports.send(report).await.is_err() {
                             return;
@@ -209,7 +251,7 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
                 }
             }
             Event::Indications => screens.show(&line, &mut panel, &ports.indications.borrow_and_update().clone()),
-            Event::Due => {}
+            Event::Desired | Event::Due => {}
             Event::Stop => return,
         }
     }
@@ -250,15 +292,21 @@ impl Screens {
 }
 
 /// The only place that waits.
-async fn next_event(port: &mut OsdpPort, buffer: &mut [u8], wait: Duration, ports: &mut OsdpPorts) -> Event {
+async fn next_event(
+    port: &mut OsdpPort,
+    buffer: &mut [u8],
+    due: impl Future<Output = ()>,
+    ports: &mut OsdpPorts,
+) -> Event {
     let open = port.is_open();
     tokio::select! {
         biased;
         _ = ports.stop.wait_for(|stop| *stop) => Event::Stop,
+        Ok(()) = ports.desired.changed() => { ports.desired.mark_changed(); Event::Desired }
         heard = port.receive(buffer), if open => Event::Heard(heard),
         Ok(()) = ports.indications.changed() => { ports.indications.mark_changed(); Event::Indications }
         Ok(()) = ports.keys.rings.changed() => { ports.keys.rings.mark_changed(); Event::Keys }
-        () = tokio::time::sleep(wait) => Event::Due,
+        () = due => Event::Due,
     }
 }
 
@@ -309,6 +357,9 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
             tracing::debug!(reader = %id, "a key of a reader that has no `keypad` in the configuration");
             Vec::new()
         }
+        // What is an input of the site is told of as that.
+        News::Tamper(_) if member.source.points.bound.tamper => Vec::new(),
+        News::Power { .. } if member.source.points.bound.power => Vec::new(),
         News::Tamper(active) => vec![ReaderReport::Tamper(reader, active)],
         News::Power { failed } => vec![ReaderReport::Power(reader, failed)],
         News::Security { detail } => vec![ReaderReport::Distrusted(reader, detail)],
@@ -338,10 +389,29 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
             tracing::debug!(reader = %id, ?capabilities, "what an OSDP reader can do");
             Vec::new()
         }
-        News::Com { address, baud } => {
-            tracing::info!(reader = %id, address, baud, "an OSDP reader took other line settings");
+        News::Manufacturer { vendor, bytes, count } => {
+            let vendor = vendor.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            tracing::info!(reader = %id, vendor, bytes, count, "an OSDP reader says what only its maker understands");
             Vec::new()
         }
-        News::Inputs(_) | News::Outputs(_) => Vec::new(),
+        News::Unhandled { code, count } => {
+            tracing::info!(reader = %id, code, count, "an OSDP reader says what is not used here");
+            Vec::new()
+        }
+        News::LineSet { address, baud } => {
+            tracing::warn!(reader = %id, address, baud, "an OSDP reader took other settings of its line");
+            if keys.taken.try_send(KeyTask::LineSet(reader, Ok(()))).is_err() {
+                tracing::warn!(reader = %id, "whoever asked for it could not be told");
+            }
+            let asked = keys.rings.borrow().get(&reader).and_then(|state| state.set_line);
+            asked.map(|asked| ReaderReport::LineSet(reader, asked.uid, address, baud)).into_iter().collect()
+        }
+        News::LineNotSet { detail } => {
+            tracing::warn!(reader = %id, detail, "an OSDP reader took no other settings of its line");
+            if keys.taken.try_send(KeyTask::LineSet(reader, Err(detail))).is_err() {
+                tracing::warn!(reader = %id, "whoever asked for it could not be told");
+            }
+            Vec::new()
+        }
     }
 }

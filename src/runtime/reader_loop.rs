@@ -22,6 +22,8 @@ pub enum ReaderReport {
     Installing(ReaderIx, u32, u32),
     /// It has a key of its own.
     KeySet(ReaderIx),
+    /// At the word of the user with this number it took this address and this speed.
+    LineSet(ReaderIx, u32, u8, u32),
     /// It does not prove what it has to.
     Distrusted(ReaderIx, String),
 }

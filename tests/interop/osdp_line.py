@@ -8,13 +8,17 @@ the panel and the other readers. Takes one command per line on standard input, a
     card ADDRESS BITS HEX    a card is held to the reader
     keys ADDRESS DIGITS      keys are typed (* and # as on the keypad)
     tamper ADDRESS 0|1       the reader's cover
+    input ADDRESS N 0|1      one of its inputs, N from 1; it tells so
+    points ADDRESS           how its outputs are
+    maker ADDRESS            it says what only its manufacturer understands
     dead ADDRESS on|off      unplugged, or plugged in again
     late ADDRESS MS          every answer comes so late from now on
     corrupt ADDRESS COUNT    one bit of so many answers is wrong
     restart ADDRESS          loses power for a moment: no session, no sequence
     asked ADDRESS            how many frames it was sent in the clear, and how many in a session
 
-and says by itself what the panel tells a reader to show, with a monotonic time.
+and says by itself what the panel tells a reader to show, and each OUT that it gets, with a monotonic time. A reader
+that is told to take another address goes on under the one that it was started with here.
 """
 
 import heapq
@@ -25,7 +29,7 @@ import sys
 import time
 import tty
 
-from osdp import Capability, CardFormat, Event, LibFlag, LogLevel, PDCapabilities, PDInfo, PeripheralDevice
+from osdp import Capability, CardFormat, Command, Event, LibFlag, LogLevel, PDCapabilities, PDInfo, PeripheralDevice
 from osdp import StatusReportType
 from osdp.channel import Channel
 
@@ -55,14 +59,41 @@ class Wire(Channel):
         pass
 
 
+class Relay:
+    """One output: what lasts and what passes (SIA OSDP 2.2, 6.10)."""
+
+    def __init__(self):
+        self.lasting, self.passing, self.until = False, False, 0.0
+
+    def is_on(self):
+        return self.passing if time.monotonic() < self.until else self.lasting
+
+    def obey(self, code, tenths):
+        if code in (1, 2):
+            self.lasting, self.until = code == 2, 0.0
+        elif code in (3, 4):
+            self.lasting = code == 4
+        elif code in (5, 6):
+            self.passing, self.until = code == 5, time.monotonic() + tenths / 10
+
+
+def status(report):
+    """The Python binding of libosdp cannot answer a status query. Its C part takes the bytes of whatever command is
+    handed back for the report: of a KEYSET, two bytes of padding, the number of entries and the entries."""
+    report = bytes(report)
+    return 0, {"command": Command.Keyset, "type": 0, "data": bytes(2) + len(report).to_bytes(4, "little") + report}
+
+
 class Reader:
     def __init__(self, line, address, scbk):
-        self.line, self.address, self.scbk = line, address, scbk
+        self.line, self.name, self.address, self.scbk = line, address, address, scbk
+        self.inputs, self.cover = [0, 0], 0
         self.dead, self.late, self.corrupt = False, 0.0, 0
         self.plain = self.secure = 0
         self.restart()
 
     def restart(self):
+        self.relay = Relay()
         self.wire = Wire(self)
         capabilities = PDCapabilities(
             [
@@ -80,12 +111,29 @@ class Reader:
         self.shown = []
 
     def commanded(self, command):
+        match command["command"]:
+            case Command.Status:
+                reports = {
+                    StatusReportType.Input: self.inputs,
+                    StatusReportType.Output: [self.relay.is_on()],
+                    StatusReportType.Local: [self.cover, 0],
+                    StatusReportType.Remote: [0],
+                }
+                return status(reports[command["type"]])
+            case Command.Output:
+                self.relay.obey(command["control_code"], command["timer_count"])
+                say(out=self.name, code=command["control_code"], on=self.relay.is_on(), t=time.monotonic())
+                return 0, None
+            case Command.ComsetDone:
+                self.address = command["address"]
+                say(moved=self.name, address=self.address, baud=command["baud_rate"])
+                return 0, None
         command = {key: value.hex() if isinstance(value, bytes) else value for key, value in command.items()}
         if "type" in command and "data" in command and len(command["data"]) == 32:
             self.scbk = bytes.fromhex(command["data"])
-            say(keyset=self.address, data=command["data"], t=time.monotonic())
+            say(keyset=self.name, data=command["data"], t=time.monotonic())
         else:
-            say(shows=self.address, command=command, t=time.monotonic())
+            say(shows=self.name, command=command, t=time.monotonic())
         return 0, None
 
     def hear(self, frame):
@@ -160,7 +208,16 @@ class Line:
                 data = bytes({"*": 0x7F, "#": 0x0D}.get(key, ord(key)) for key in digits)
                 reader.submit(dict(event=Event.KeyPress, reader_no=0, data=data))
             case ["tamper", value]:
+                reader.cover = int(value)
                 reader.submit(dict(event=Event.Status, type=StatusReportType.Local, report=bytes([int(value), 0])))
+            case ["input", number, value]:
+                reader.inputs[int(number) - 1] = int(value)
+                reader.submit(dict(event=Event.Status, type=StatusReportType.Input, report=bytes(reader.inputs)))
+            case ["maker"]:
+                reader.submit(dict(event=Event.ManufacturerReply, vendor_code=0x23265C, mfg_command=1, data=b"\1\2\3"))
+            case ["points"]:
+                say(ok=line, on=reader.relay.is_on())
+                return
             case ["dead", value]:
                 reader.dead = value == "on"
             case ["late", millis]:

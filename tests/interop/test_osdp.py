@@ -113,7 +113,7 @@ baud = 115200
 id = "osdp-{address}"
 door = "front"
 keypad = "osdp"
-osdp = {{ bus = "readers", address = {address}, key = "scbk-{address}" }}
+osdp = {{ bus = "readers", address = {address}, key = "scbk-{address}", inputs = 2, outputs = 1 }}
 """
     config += f"""
 [[reader]]
@@ -121,6 +121,15 @@ id = "osdp-{NEW}"
 door = "front"
 osdp = {{ bus = "readers", address = {NEW} }}
 feedback = {{ armed = "blue", buzzer = false }}
+"""
+    config += """
+[[door]]
+id = "side"
+lock = { output = "osdp-0/output-1", unlocked = "energised" }
+contact = { input = "osdp-0/input-1", closed = true }
+rex = { input = "osdp-0/input-2", active = true }
+dwell_ms = 1500
+relock = "after_dwell"
 """
     site.config.write_text(config)
     try:
@@ -295,6 +304,150 @@ def test_a_pin_is_typed_on_the_keypad_and_star_begins_it_anew(site):
     site.board.wait_coil(LOCK, True, mark)
     wait_event(site, before, "access.granted", reader="osdp-0")
     site.board.wait_coil(LOCK, False, mark)
+
+
+# ---- the door "side", whose every wire is at reader 0 ----
+
+ON_TIMED = 5
+
+
+def out(address, on, code=None):
+    return lambda said: said.get("out") == address and said["on"] == on and code in (None, said["code"])
+
+
+def test_a_button_at_a_reader_opens_the_door_of_that_readers_relay(site):
+    site.line.tell("input 0 1 1")
+    site.cloud.wait(lambda: site.cloud.doors["side"]["contact"] == "closed", what="the contact to be closed")
+    mark, before = site.line.mark(), len(events(site, "rex.activated", door="side"))
+    pressed = time.monotonic()
+    site.line.tell("input 0 2 1")
+    on = site.line.wait_said(mark, out(0, True), "opening")
+    assert on["t"] - pressed < 0.5
+    # While it is held nobody knows how long it lasts; from then on the reader does.
+    site.line.tell("input 0 2 0")
+    on = site.line.wait_said(mark, out(0, True, ON_TIMED), "timed opening")
+    off = site.line.wait_said(mark, out(0, False), "locking", timeout=4)
+    assert 1.3 < off["t"] - on["t"] < 2.5
+    wait_event(site, before, "rex.activated", door="side")
+
+
+def test_a_command_for_a_readers_relay_is_read_back_and_its_opening_observed(site):
+    mark = site.line.mark()
+    site.line.tell("asked 0")
+    jti = site.cloud.send("door.open_and_close", {"door": "side", "dwell_ms": 1500})
+    site.line.wait_said(mark, out(0, True, ON_TIMED), "timed opening")
+    site.cloud.wait_stage(jti, "actuated")
+    site.line.tell("input 0 1 0")
+    site.cloud.wait_stage(jti, "observed")
+    stages = [outcome["stage"] for outcome in site.cloud.outcomes[jti]]
+    assert stages == ["received", "authorised", "actuated", "observed"]
+    site.line.tell("input 0 1 1")
+    site.line.wait_said(mark, out(0, False), "locking", timeout=4)
+    # In the session, all of it.
+    assert site.line.tell("asked 0")["plain"] == 0
+
+
+def test_a_door_is_held_open_and_closed_again_at_a_readers_relay(site):
+    opened = site.cloud.send("door.open", {"door": "side"})
+    site.cloud.wait_stage(opened, "actuated")
+    time.sleep(2.5)
+    assert site.line.tell("points 0")["on"]
+    closed = site.cloud.send("door.close", {"door": "side"})
+    site.cloud.wait_stage(closed, "actuated")
+    assert not site.line.tell("points 0")["on"]
+
+
+def test_of_a_reader_that_is_gone_nothing_is_known_and_nothing_is_ordered(site):
+    lost, back = (len(events(site, type, reader="osdp-0")) for type in ("reader.lost", "reader.restored"))
+    site.line.tell("dead 0 on")
+    wait_event(site, lost, "reader.lost", reader="osdp-0")
+    site.cloud.wait(lambda: site.cloud.doors["side"]["contact"] == "unknown", what="the contact to be unknown")
+    refused = site.cloud.send("door.open_and_close", {"door": "side", "dwell_ms": 500})
+    site.cloud.wait_stage(refused, "refused")
+    assert site.cloud.outcomes[refused][-1]["reason"] == "bus_down"
+    site.line.tell("restart 0")
+    site.line.tell("dead 0 off")
+    wait_event(site, back, "reader.restored", reader="osdp-0")
+    site.cloud.wait(lambda: site.cloud.doors["side"]["contact"] == "closed", what="the contact to be closed")
+    assert not site.line.tell("points 0")["on"]
+    assert events(site, "board.lost", board="osdp-0") == [], "a reader is no board"
+
+
+def test_a_readers_relay_locks_again_although_the_daemon_is_dead(site):
+    mark = site.line.mark()
+    jti = site.cloud.send("door.open_and_close", {"door": "side", "dwell_ms": 2000})
+    site.cloud.wait_stage(jti, "actuated")
+    site.kill_daemon()
+    assert site.line.tell("points 0")["on"]
+    time.sleep(2.6)
+    assert not site.line.tell("points 0")["on"]
+    assert not any(out(0, False)(said) and said["t"] > 0 for said in site.line.said[mark:]), "by itself"
+    boot = site.cloud.status["boot"]
+    site.start_daemon()
+    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
+    site.cloud.wait_status(clock="trusted")
+
+
+def test_a_stop_locks_a_readers_relay_before_the_daemon_ends(site):
+    opened = site.cloud.send("door.open", {"door": "side"})
+    site.cloud.wait_stage(opened, "actuated")
+    assert site.line.tell("points 0")["on"]
+    site.daemon.terminate()
+    assert site.daemon.wait(10) == 0
+    assert not site.line.tell("points 0")["on"]
+    boot = site.cloud.status["boot"]
+    site.start_daemon()
+    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
+    site.cloud.wait_status(clock="trusted")
+    # What was ordered for good holds again.
+    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
+    closed = site.cloud.send("door.close", {"door": "side"})
+    site.cloud.wait_stage(closed, "actuated")
+    assert not site.line.tell("points 0")["on"]
+
+
+def test_installers_see_a_readers_points(site):
+    result = subprocess.run(
+        [latchd_binary(), "io", "--json", "--config", str(site.config)], capture_output=True, text=True, timeout=20
+    )
+    assert result.returncode == 0, result
+    [points] = [board["points"] for board in json.loads(result.stdout)["boards"] if board["board"] == "osdp-0"]
+    serves = {point["point"]: point.get("serves") for point in points}
+    assert serves == {
+        "output-1": "lock of side",
+        "input-1": "contact of side",
+        "input-2": "REX of side",
+        "tamper": None,
+        "power": None,
+    }
+
+
+def test_what_only_a_manufacturer_understands_stops_nothing(site):
+    site.line.tell("asked 1")
+    for _ in range(3):
+        site.line.tell("maker 1")
+    granted(site, 1)
+    log = (site.directory / "latchd.log").read_text()
+    assert "what only its maker understands" in log and "5c2623" in log
+    assert site.line.tell("asked 1")["plain"] == 0
+
+
+def test_a_reader_is_told_another_address_and_its_word_is_checked(site):
+    lost = len(events(site, "reader.lost", reader="osdp-1"))
+    set_line = [latchd_binary(), "osdp", "set-line", "osdp-1", "--config", str(site.config), "--address"]
+    taken = subprocess.run([*set_line, "2"], capture_output=True, text=True, timeout=30)
+    assert taken.returncode != 0 and "`osdp-2` on the same line" in taken.stderr, taken
+    mark = site.line.mark()
+    done = subprocess.run([*set_line, "9"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+    assert "`address = 9`" in done.stdout, done
+    assert site.line.wait_said(mark, lambda said: said.get("moved") == 1, "move")["address"] == 9
+    event = wait_event(site, 0, "reader.line_set", reader="osdp-1")
+    assert (event["address"], event["baud"]) == (9, 115200)
+    granted(site, 1)
+    assert subprocess.run([*set_line, "1"], capture_output=True, text=True, timeout=30).returncode == 0
+    granted(site, 1)
+    assert len(events(site, "reader.lost", reader="osdp-1")) == lost
 
 
 def test_an_opened_cover_is_an_event_and_so_is_a_closed_one(site):

@@ -1,11 +1,14 @@
-"""`latchd scan` against boards that pymodbus plays: what it finds, and that it moves nothing."""
+"""`latchd scan` against boards that pymodbus plays, and against readers that libosdp plays: what it finds, and that it
+moves nothing."""
 
+import json
 import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import Board, Timeline, free_port, latchd_binary, terminate
+from conftest import HERE, Board, Timeline, free_port, latchd_binary, terminate
 
 
 def line(tmp_path):
@@ -61,3 +64,43 @@ def test_a_port_that_is_not_there_is_named():
     missing = scan("/dev/no-such-port", "--units", "1")
     assert missing.returncode == 1
     assert "/dev/no-such-port" in missing.stderr and "plugged in" in missing.stderr
+
+
+@pytest.fixture
+def readers(tmp_path):
+    """One that answers in a session only, one with its default key, and one at an unusual address."""
+    arguments = [f"{address}:{key}" for address, key in ((0, "11" * 16), (3, "-"), (100, "22" * 16))]
+    path = tmp_path / "osdp"
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "osdp_line.py"), str(path), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert json.loads(process.stdout.readline()) == {"ready": True}
+    yield SimpleNamespace(path=path, process=process)
+    terminate(process)
+
+
+def test_readers_are_found_with_who_they_are_and_what_they_have_and_are_told_nothing(readers):
+    # Pseudo-terminals know no speed: it is one at which they would be found at each.
+    found = scan(str(readers.path), "--osdp", "--baud", "9600", "--timeout-ms", "25")
+    assert found.returncode == 0, found
+    head, *lines = found.stdout.splitlines()
+    assert head.endswith("9600 8N1")
+    addresses = {line.split()[1]: line for line in lines if line.strip().startswith("address")}
+    assert set(addresses) == {"0", "3", "100"}, found.stdout
+    assert all("serial" in line and "inputs = 2" in line and "outputs = 1" in line for line in addresses.values())
+    assert "in a secure channel only" in addresses["0"] and "in a secure channel only" in addresses["100"]
+    assert "answers in the clear as well" in addresses["3"]
+    # Nobody was told to show, to drive or to change anything.
+    readers.process.stdin.write("points 0\n")
+    readers.process.stdin.flush()
+    assert json.loads(readers.process.stdout.readline()) == {"ok": "points 0", "on": False}
+
+
+def test_some_addresses_of_a_line_of_readers_are_asked_alone(readers):
+    found = scan(str(readers.path), "--osdp", "--baud", "9600", "--units", "1-3", "--timeout-ms", "25")
+    assert [line.split()[:2] for line in found.stdout.splitlines()[1:]] == [["address", "3"]], found
+    nobody = scan(str(readers.path), "--osdp", "--baud", "9600", "--units", "50", "--timeout-ms", "5")
+    assert nobody.returncode == 1 and "no reader answered" in nobody.stdout

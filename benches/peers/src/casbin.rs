@@ -3,22 +3,22 @@
 //! once. casbin knows neither time nor the state of a card, so both are functions of ours, as its manual says.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     collections::{BTreeSet, HashMap},
-    sync::OnceLock,
+    sync::RwLock,
 };
 
 use casbin::{CoreApi as _, DefaultModel, Enforcer, MemoryAdapter, MgmtApi as _, function_map::OperatorFunction};
-use latchd::domain::record::{CredentialState, DAY_MS, Effect};
+use latchd::domain::record::{CredentialState, DAY_MS, Effect, Token};
 
-use crate::model::{Asked, Day, Local, Model, Peer, Span, date_number, month_day_number, span, weekday};
+use crate::model::{Asked, Day, Local, Model, Peer, Span, asks, date_number, is_card, month_day_number, span, weekday};
 
 const MODEL: &str = r#"
 [request_definition]
 r = card, person, door
 
 [policy_definition]
-p = who, where, schedule, eft
+p = who, where, schedule, asks, eft
 
 [role_definition]
 g = _, _
@@ -28,7 +28,7 @@ g2 = _, _
 e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 
 [matchers]
-m = usable(r.card) && g2(r.door, p.where) && g(r.person, p.who) && holds(p.schedule)
+m = usable(r.card) && g2(r.door, p.where) && g(r.person, p.who) && suits(p.asks, r.card) && holds(p.schedule)
 "#;
 
 pub struct Casbin {
@@ -37,16 +37,54 @@ pub struct Casbin {
 }
 
 /// What the functions look at: casbin takes functions without a state of their own.
-static FACTS: OnceLock<Facts> = OnceLock::new();
+static FACTS: RwLock<Option<Facts>> = RwLock::new(None);
 
 thread_local! {
-    static LOCAL: Cell<Option<Local>> = const { Cell::new(None) };
+    static MOMENT: RefCell<Option<Moment>> = const { RefCell::new(None) };
+}
+
+/// What holds for one question.
+struct Moment {
+    local: Local,
+    pin: String,
+    is_stale: bool,
+    /// Of the one who came before.
+    came_before: bool,
+    /// Whether to be let in as one of two is what is asked.
+    joining: bool,
 }
 
 struct Facts {
-    /// By token: from when until when, if the card is active.
-    lives: HashMap<String, Vec<Span>>,
+    /// By token, if the card is active.
+    cards: HashMap<String, Card>,
     schedules: HashMap<String, Times>,
+}
+
+struct Card {
+    /// Its own and its holder's: from when until when.
+    lives: [Span; 2],
+    is_card: bool,
+    pins: Vec<String>,
+    is_critical: bool,
+}
+
+impl Card {
+    fn is_usable(&self, moment: &Moment) -> bool {
+        let at = moment.local.at;
+        self.lives.iter().all(|(from, until)| *from <= at && at < *until) && (self.is_critical || !moment.is_stale)
+    }
+
+    fn suits(&self, asks: &str, moment: &Moment) -> bool {
+        match asks {
+            "anything" => true,
+            "two_person" => self.is_card && (moment.joining || moment.came_before),
+            _ if moment.joining => false,
+            "card_or_pin" => true,
+            "pin" => !self.is_card,
+            "card_and_pin" => self.is_card && self.pins.contains(&moment.pin),
+            _ => self.is_card,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -75,16 +113,20 @@ impl Times {
 }
 
 fn facts(model: &Model) -> Facts {
-    let lives = model.credentials.values().filter(|credential| credential.state == CredentialState::Active);
-    let lives = lives.map(|credential| {
+    let cards = model.credentials.values().filter(|credential| credential.state == CredentialState::Active);
+    let cards = cards.map(|credential| {
         let person = &model.people[&credential.person];
         let life = |from: Option<_>, until: Option<_>| {
             let millis = |wall: latchd::domain::time::Wall| wall.as_millis();
             (from.map_or(i64::MIN, millis), until.map_or(i64::MAX, millis))
         };
-        let lives =
-            vec![life(credential.active_from, credential.expires_at), life(person.active_from, person.expires_at)];
-        (credential.token.to_string(), lives)
+        let card = Card {
+            lives: [life(credential.active_from, credential.expires_at), life(person.active_from, person.expires_at)],
+            is_card: is_card(credential),
+            pins: person.pin.iter().chain(&person.duress_pin).map(Token::to_string).collect(),
+            is_critical: model.is_critical(person),
+        };
+        (credential.token.to_string(), card)
     });
     let schedules = model.schedules.iter().map(|(id, schedule)| {
         let mut times = Times::default();
@@ -108,12 +150,12 @@ fn facts(model: &Model) -> Facts {
             .collect();
         (id.to_string(), times)
     });
-    Facts { lives: lives.collect(), schedules: schedules.collect() }
+    Facts { cards: cards.collect(), schedules: schedules.collect() }
 }
 
 impl Casbin {
     pub fn new(model: &Model) -> Casbin {
-        FACTS.get_or_init(|| facts(model));
+        *FACTS.write().expect("one thread") = Some(facts(model));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut enforcer = runtime.block_on(async {
             let rules = DefaultModel::from_str(MODEL).await.expect("a model");
@@ -122,26 +164,33 @@ impl Casbin {
         enforcer.add_function(
             "usable",
             OperatorFunction::Arg1(|card| {
-                let (Some(facts), Some(local)) = (FACTS.get(), LOCAL.get()) else { return false.into() };
-                let lives = card.into_immutable_string().ok().and_then(|card| facts.lives.get(card.as_str()));
-                lives
-                    .is_some_and(|lives| lives.iter().all(|(from, until)| *from <= local.at && local.at < *until))
+                looked_up(|facts, moment| facts.cards.get(&text(card)).is_some_and(|card| card.is_usable(moment)))
                     .into()
+            }),
+        );
+        enforcer.add_function(
+            "suits",
+            OperatorFunction::Arg2(|asks, card| {
+                looked_up(|facts, moment| {
+                    facts.cards.get(&text(card)).is_some_and(|card| card.suits(&text(asks), moment))
+                })
+                .into()
             }),
         );
         enforcer.add_function(
             "holds",
             OperatorFunction::Arg1(|schedule| {
-                let (Some(facts), Some(local)) = (FACTS.get(), LOCAL.get()) else { return false.into() };
-                let Ok(schedule) = schedule.into_immutable_string() else { return false.into() };
-                let holds = || facts.schedules.get(schedule.as_str()).is_some_and(|times| times.holds(local));
-                (schedule == "always" || holds()).into()
+                let schedule = text(schedule);
+                let holds = |facts: &Facts, moment: &Moment| {
+                    facts.schedules.get(&schedule).is_some_and(|times| times.holds(moment.local))
+                };
+                (schedule == "always" || looked_up(holds)).into()
             }),
         );
         let lines = model.rules.iter().map(|(id, rule)| {
             let schedule = rule.schedule.as_ref().map_or("always", |schedule| schedule.as_str());
-            let effect = if rule.effect == Effect::Deny { "deny" } else { "allow" };
-            [id.as_str(), id.as_str(), schedule, effect].map(str::to_owned).to_vec()
+            let (asks, effect) = if rule.effect == Effect::Deny { ("anything", "deny") } else { (asks(rule), "allow") };
+            [id.as_str(), id.as_str(), schedule, asks, effect].map(str::to_owned).to_vec()
         });
         let lines: Vec<Vec<String>> = lines.collect();
         // A role for each rule: the groups and persons that it is for, and the doors that it is at.
@@ -162,6 +211,22 @@ impl Casbin {
         let people = model.credentials.values().map(|card| (card.token.to_string(), card.person.to_string())).collect();
         Casbin { enforcer, people }
     }
+
+    fn allows(&self, token: &str, door: &str, moment: Moment) -> bool {
+        MOMENT.set(Some(moment));
+        let person = self.people.get(token).map_or("", String::as_str);
+        self.enforcer.enforce((token, person, door)).expect("an answer")
+    }
+}
+
+fn text(value: casbin::rhai::Dynamic) -> String {
+    value.into_string().unwrap_or_default()
+}
+
+fn looked_up(answer: impl FnOnce(&Facts, &Moment) -> bool) -> bool {
+    let facts = FACTS.read().expect("one thread");
+    MOMENT
+        .with_borrow(|moment| facts.as_ref().zip(moment.as_ref()).is_some_and(|(facts, moment)| answer(facts, moment)))
 }
 
 impl Peer for Casbin {
@@ -170,12 +235,21 @@ impl Peer for Casbin {
     }
 
     fn helped_by(&self) -> &'static str {
-        "civil time; card to person, card state, dates and schedules as functions"
+        "civil time; card to person, card state, PINs, dates and schedules as functions; two persons are two requests"
     }
 
     fn passes(&mut self, asked: &Asked<'_>) -> bool {
-        LOCAL.set(Some(asked.local));
-        let person = self.people.get(asked.token).map_or("", String::as_str);
-        self.enforcer.enforce((asked.token, person, asked.door)).expect("an answer")
+        let person = self.people.get(asked.token);
+        let moment = |came_before, joining| Moment {
+            local: asked.local,
+            pin: asked.pin.unwrap_or_default().to_owned(),
+            is_stale: asked.is_stale,
+            came_before,
+            joining,
+        };
+        let came_before = asked.companion.is_some_and(|companion| {
+            self.people.get(companion) != person && self.allows(companion, asked.door, moment(false, true))
+        });
+        self.allows(asked.token, asked.door, moment(came_before, false))
     }
 }

@@ -18,7 +18,7 @@ use latchd::domain::{
     time::Wall,
 };
 
-use crate::model::{Asked, Day, Model, Peer, Span, date_number, month_day_number, span, weekday};
+use crate::model::{Asked, Day, Model, Peer, Span, asks, date_number, is_card, month_day_number, span, weekday};
 
 pub struct Cedar {
     authorizer: Authorizer,
@@ -26,6 +26,8 @@ pub struct Cedar {
     entities: Entities,
     types: Types,
     pass: EntityUid,
+    /// To be let in as one of two.
+    join: EntityUid,
 }
 
 struct Types {
@@ -59,8 +61,37 @@ impl Cedar {
         }
         let policies = PolicySet::from_str(&text).expect("policies that parse");
         let entities = Entities::from_entities(entities(model, doors, &types), None).expect("entities without a cycle");
-        let pass = uid(&type_name("Action"), "pass");
-        Cedar { authorizer: Authorizer::new(), policies, entities, types, pass }
+        let (pass, join) = (uid(&type_name("Action"), "pass"), uid(&type_name("Action"), "join"));
+        Cedar { authorizer: Authorizer::new(), policies, entities, types, pass, join }
+    }
+
+    /// With what is known of the other one: who comes next, or whether somebody came before.
+    fn allows(&self, action: &EntityUid, token: &str, asked: &Asked<'_>, other: RestrictedExpression) -> bool {
+        let day = |day: Day| {
+            let number = RestrictedExpression::new_long;
+            let fields = [("date", day.date), ("month_day", day.month_day), ("weekday", day.weekday)];
+            RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), number(value))))
+                .expect("names that differ")
+        };
+        let pin = RestrictedExpression::new_string(asked.pin.unwrap_or_default().to_owned());
+        let context = Context::from_pairs([
+            ("at".to_owned(), RestrictedExpression::new_long(asked.local.at)),
+            ("ms".to_owned(), RestrictedExpression::new_long(asked.local.ms)),
+            ("today".to_owned(), day(asked.local.today)),
+            ("yesterday".to_owned(), day(asked.local.yesterday)),
+            ("pin".to_owned(), pin),
+            ("stale".to_owned(), RestrictedExpression::new_bool(asked.is_stale)),
+            ("other".to_owned(), other),
+        ]);
+        let request = Request::new(
+            uid(&self.types.credential, token),
+            action.clone(),
+            uid(&self.types.door, asked.door),
+            context.expect("a context"),
+            None,
+        );
+        let answer = self.authorizer.is_authorized(&request.expect("a request"), &self.policies, &self.entities);
+        answer.decision() == Decision::Allow
     }
 }
 
@@ -70,31 +101,15 @@ impl Peer for Cedar {
     }
 
     fn helped_by(&self) -> &'static str {
-        "civil time"
+        "civil time; the one who came before is a request of its own"
     }
 
     fn passes(&mut self, asked: &Asked<'_>) -> bool {
-        let day = |day: Day| {
-            let number = RestrictedExpression::new_long;
-            let fields = [("date", day.date), ("month_day", day.month_day), ("weekday", day.weekday)];
-            RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), number(value))))
-                .expect("names that differ")
-        };
-        let context = Context::from_pairs([
-            ("at".to_owned(), RestrictedExpression::new_long(asked.local.at)),
-            ("ms".to_owned(), RestrictedExpression::new_long(asked.local.ms)),
-            ("today".to_owned(), day(asked.local.today)),
-            ("yesterday".to_owned(), day(asked.local.yesterday)),
-        ]);
-        let request = Request::new(
-            uid(&self.types.credential, asked.token),
-            self.pass.clone(),
-            uid(&self.types.door, asked.door),
-            context.expect("a context"),
-            None,
-        );
-        let answer = self.authorizer.is_authorized(&request.expect("a request"), &self.policies, &self.entities);
-        answer.decision() == Decision::Allow
+        let came_before = asked.companion.is_some_and(|companion| {
+            let next = RestrictedExpression::new_entity_uid(uid(&self.types.credential, asked.token));
+            self.allows(&self.join, companion, asked, next)
+        });
+        self.allows(&self.pass, asked.token, asked, RestrictedExpression::new_bool(came_before))
     }
 }
 
@@ -108,7 +123,11 @@ fn entities(model: &Model, doors: &[Id], types: &Types) -> Vec<Entity> {
     };
     for (id, person) in &model.people {
         let groups: HashSet<EntityUid> = person.groups.iter().map(|group| uid(&types.group, group)).collect();
-        let attributes = dates(person.active_from, person.expires_at);
+        let mut attributes = dates(person.active_from, person.expires_at);
+        let pins = person.pin.iter().chain(&person.duress_pin);
+        let pins = pins.map(|pin| RestrictedExpression::new_string(pin.to_string()));
+        attributes.insert("pins".to_owned(), RestrictedExpression::new_set(pins));
+        attributes.insert("critical".to_owned(), RestrictedExpression::new_bool(model.is_critical(person)));
         entities.push(Entity::new(uid(&types.person, id), attributes, groups).expect("an entity"));
     }
     for credential in model.credentials.values() {
@@ -116,6 +135,7 @@ fn entities(model: &Model, doors: &[Id], types: &Types) -> Vec<Entity> {
         let mut attributes = dates(credential.active_from, credential.expires_at);
         let usable = credential.state == CredentialState::Active;
         attributes.insert("active".to_owned(), RestrictedExpression::new_bool(usable));
+        attributes.insert("card".to_owned(), RestrictedExpression::new_bool(is_card(credential)));
         attributes.insert("person".to_owned(), RestrictedExpression::new_entity_uid(person.clone()));
         let name = uid(&types.credential, &credential.token.to_string());
         entities.push(Entity::new(name, attributes, HashSet::from([person])).expect("an entity"));
@@ -135,6 +155,7 @@ fn entities(model: &Model, doors: &[Id], types: &Types) -> Vec<Entity> {
 const UNUSABLE: &str = r#"
 forbid (principal, action, resource) when {
     !principal.active ||
+    (context.stale && !principal.person.critical) ||
     (principal has active_from && context.at < principal.active_from) ||
     (principal has expires_at && context.at >= principal.expires_at) ||
     (principal.person has active_from && context.at < principal.person.active_from) ||
@@ -154,9 +175,25 @@ fn policy(text: &mut String, id: &Id, rule: &AccessRule, model: &Model) {
     };
     let schedule = rule.schedule.as_ref().and_then(|schedule| model.schedules.get(schedule));
     let schedule = schedule.map(|schedule| holds(schedule, model));
-    let conditions: Vec<String> = [condition].into_iter().filter(|text| !text.is_empty()).chain(schedule).collect();
-    let when = if conditions.is_empty() { String::new() } else { format!(" when {{ {} }}", conditions.join(" && ")) };
-    let _ = writeln!(text, "{effect} ({scope}, action == Action::\"pass\", resource in Doors::\"{id}\"){when};");
+    let mut write = |actions: &str, presented: &str| {
+        let conditions = [condition.as_str(), presented].into_iter().chain(schedule.as_deref());
+        let conditions: Vec<&str> = conditions.filter(|text| !text.is_empty()).collect();
+        let when =
+            if conditions.is_empty() { String::new() } else { format!(" when {{ {} }}", conditions.join(" && ")) };
+        let _ = writeln!(text, "{effect} ({scope}, {actions}, resource in Doors::\"{id}\"){when};");
+    };
+    let pass = "action == Action::\"pass\"";
+    match (rule.effect, asks(rule)) {
+        (Effect::Deny, _) => write("action", ""),
+        (_, "pin") => write(pass, "!principal.card"),
+        (_, "card_and_pin") => write(pass, "principal.card && principal.person.pins.contains(context.pin)"),
+        (_, "card_or_pin") => write(pass, ""),
+        (_, "two_person") => {
+            write(pass, "principal.card && context.other");
+            write("action == Action::\"join\"", "principal.card && principal.person != context.other.person");
+        }
+        _ => write(pass, "principal.card"),
+    }
 }
 
 fn holds(schedule: &Schedule, model: &Model) -> String {

@@ -1,16 +1,20 @@
 //! One question, six answers: may the holder of this card pass this door now? latchd's compiled decision,
-//! the naive evaluator of its tests, and the crates cedar-policy, regorus and casbin, in one run over one set.
+//! the naive evaluator of its tests, and the crates cedar-policy, regorus and casbin, in one run over one set:
+//! once with cards and rules alone, once with every kind of rule and what they ask for, PINs, a second person,
+//! critical groups on a stale set. Elevators are left out: the others would be asked floor by floor.
 //!
 //! ```console
 //! $ cargo run --release --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
 //! Owns the order of things and the figures; must never state a figure of an engine that gave another answer.
-//! Each engine is loaded once, outside of the time that is taken. A question is a token, a door and an instant:
+//! Each engine is loaded once, outside of the time that is taken. A question is tokens, a door and an instant:
 //! making the engine's own request of it belongs to the answer. `--scale N` divides the set by N.
 
 mod casbin;
 mod cedar;
+#[path = "../../decision/kinds.rs"]
+mod kinds;
 mod model;
 #[path = "../../../tests/decision/reference.rs"]
 mod reference;
@@ -24,13 +28,14 @@ use std::{
 };
 
 use latchd::domain::{
-    permission::{Decision, Permissions},
-    record::Token,
+    ids::Id,
+    permission::{Decision, Permissions, Request, Target},
+    record::{Authentication, Record, Token, WhenStale},
 };
 
 use self::{
     model::{Asked, Local, Model, Peer},
-    reference::Reference,
+    reference::{Place, Reference},
     set::{FULL, Question, Site},
 };
 
@@ -40,7 +45,7 @@ const ROUNDS: usize = 32;
 /// So many are asked of the others at least: equal answers to fewer would say little.
 const SAMPLE_MIN: usize = 2_000;
 /// An engine that is quick is asked on until this time is up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Figures {
     name: &'static str,
@@ -71,34 +76,38 @@ fn clock_cost() -> Duration {
 }
 
 /// Asks one question after the other until there are enough answers, each timed by itself.
-fn ask<A>(questions: &[Question], clock: Duration, mut answer: impl FnMut(&Question) -> A) -> (Vec<A>, Vec<Duration>) {
+fn ask<A>(
+    requests: &[Request<'_>],
+    clock: Duration,
+    mut answer: impl FnMut(usize, &Request<'_>) -> A,
+) -> (Vec<A>, Vec<Duration>) {
     let (mut answers, mut calls, begin) = (Vec::new(), Vec::new(), Instant::now());
-    for question in questions {
+    for (number, request) in requests.iter().enumerate() {
         if calls.len() >= SAMPLE_MIN && begin.elapsed() >= PATIENCE {
             break;
         }
         let before = Instant::now();
-        let given = answer(question);
+        let given = answer(number, request);
         calls.push(before.elapsed().saturating_sub(clock));
         answers.push(given);
     }
     (answers, calls)
 }
 
-fn latchd(set: &Permissions, load: Duration, questions: &[Question], clock: Duration) -> Figures {
+fn latchd(set: &Permissions, load: Duration, requests: &[Request<'_>], clock: Duration) -> Figures {
     // Throughput without a clock between the calls, latency with one.
     let begin = Instant::now();
     for _ in 0..ROUNDS {
-        for question in questions {
-            black_box(set.decide(black_box(&question.card), question.door, question.now));
+        for request in requests {
+            black_box(set.judge(black_box(request)));
         }
     }
-    let a_second = (ROUNDS * questions.len()) as f64 / begin.elapsed().as_secs_f64();
-    let mut calls = Vec::with_capacity(4 * questions.len());
+    let a_second = (ROUNDS * requests.len()) as f64 / begin.elapsed().as_secs_f64();
+    let mut calls = Vec::with_capacity(4 * requests.len());
     for _ in 0..4 {
-        for question in questions {
+        for request in requests {
             let before = Instant::now();
-            black_box(set.decide(black_box(&question.card), question.door, question.now));
+            black_box(set.judge(black_box(request)));
             calls.push(before.elapsed().saturating_sub(clock));
         }
     }
@@ -134,35 +143,66 @@ fn site_of_arguments() -> Site {
 
 fn main() {
     let site = site_of_arguments();
-    let (records, zone, doors) = (set::records(site), set::zone(), set::doors(site));
     let questions = set::questions(site, QUESTIONS);
-    let clock = clock_cost();
-    let (compiled, load) = timed(|| set::compile(site));
-    let decisions: Vec<Decision> =
-        questions.iter().map(|question| compiled.decide(&question.card, question.door, question.now)).collect();
-    let share = decisions.iter().filter(|decision| granted(decision)).count() * 100 / decisions.len();
-    eprintln!("{site:?}: {share}% of {QUESTIONS} questions are granted");
-    let mut figures = vec![latchd(&compiled, load, &questions, clock)];
+    let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
+    compare("cards and rules alone", site, &set::records(site), || set::compile(site), &plain);
+    let all: Vec<Request<'_>> = (0..QUESTIONS).map(|at| kinds::request_at_door(&questions, at, site)).collect();
+    compare("every kind of rule", site, &kinds::every_kind_of_record(site), || kinds::every_kind(site), &all);
+}
 
-    let naive = Reference { records: &records, zone: &zone };
-    let (answers, calls) = ask(&questions, clock, |question| {
-        naive.decide(question.card.as_slice(), question.card.well_formed(), &doors[question.door.index()], question.now)
+fn compare(
+    what: &str,
+    site: Site,
+    records: &[(Id, Record)],
+    compile: impl FnOnce() -> Permissions,
+    requests: &[Request<'_>],
+) {
+    let (zone, doors) = (set::zone(), set::doors(site));
+    let door = |request: &Request<'_>| match request.target {
+        Target::Door(door) => &doors[door.index()],
+        Target::Cab(_) => unreachable!("nobody asks in a cab"),
+    };
+    let clock = clock_cost();
+    let (compiled, load) = timed(compile);
+    let decisions: Vec<Decision> = requests.iter().map(|request| compiled.judge(request).cloned()).collect();
+    tell(what, site, &decisions);
+    let mut figures = vec![latchd(&compiled, load, requests, clock)];
+
+    let naive = Reference { records, zone: &zone };
+    let (answers, calls) = ask(requests, clock, |_, request| {
+        let asked = reference::Asked {
+            place: Place::Door(door(request)),
+            now: request.now,
+            pin: request.pin,
+            companion: request.companion.map(|card| card.as_slice()),
+            restriction: request.restriction,
+        };
+        naive.answer(request.card.as_slice(), request.card.well_formed(), &asked)
     });
     for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
         assert_eq!(answer, decision, "question {number} to the naive evaluator");
     }
     figures.push(Figures::of("naive evaluator", "", Duration::ZERO, calls));
 
-    let model = Model::new(&records);
-    let tokens: Vec<String> =
-        questions.iter().flat_map(|question| question.card.as_slice().first()).map(Token::to_string).collect();
+    let model = Model::new(records);
+    let text = |token: Option<&Token>| token.map(Token::to_string);
+    let words = requests.iter().map(|request| {
+        let companion = request.companion.and_then(|card| card.as_slice().first());
+        (text(request.card.as_slice().first()), text(request.pin.as_ref()), text(companion))
+    });
+    let words: Vec<_> = words.collect();
     let mut measure = |make: &dyn Fn() -> Box<dyn Peer>| {
         let (mut peer, load) = timed(make);
-        let mut number = 0;
-        let (answers, calls) = ask(&questions, clock, |question| {
-            let (token, door) = (&tokens[number], &doors[question.door.index()]);
-            number += 1;
-            peer.passes(&Asked { token, door, local: Local::at(question.now.wall, &zone) })
+        let (answers, calls) = ask(requests, clock, |number, request| {
+            let (token, pin, companion) = &words[number];
+            peer.passes(&Asked {
+                token: token.as_deref().unwrap_or_default(),
+                door: door(request),
+                local: Local::at(request.now.wall, &zone),
+                pin: pin.as_deref(),
+                companion: companion.as_deref(),
+                is_stale: request.restriction.stale == WhenStale::CriticalGroups,
+            })
         });
         for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
             assert_eq!(*answer, granted(decision), "question {number} to {}: {decision:?}", peer.name());
@@ -174,12 +214,25 @@ fn main() {
     measure(&|| Box::new(rego::Interpreter::new(&rego::data(&model))));
     measure(&|| Box::new(cedar::Cedar::new(&model, &doors)));
     measure(&|| Box::new(casbin::Casbin::new(&model)));
-    print(site, &figures);
+    print(what, site, &figures);
 }
 
-fn print(site: Site, figures: &[Figures]) {
+/// What was asked for by the rules that granted.
+fn tell(what: &str, site: Site, decisions: &[Decision]) {
+    use Authentication::*;
+    let share = |count: usize| count as f64 * 100.0 / decisions.len() as f64;
+    let by = |wanted: Authentication| {
+        let meant = |decision: &&Decision| matches!(decision, Decision::Granted { authentication, .. } if *authentication == wanted);
+        format!("{wanted:?} {:.1} %", share(decisions.iter().filter(meant).count()))
+    };
+    let granted = share(decisions.iter().filter(|decision| granted(decision)).count());
+    let kinds = [Card, Pin, CardAndPin, CardOrPin, TwoPerson].map(by).join(", ");
+    eprintln!("{what}, {site:?}: {granted:.1} % of {QUESTIONS} questions are granted ({kinds})");
+}
+
+fn print(what: &str, site: Site, figures: &[Figures]) {
     println!(
-        "\n{} people, {} credentials, {} doors, {} groups, {} rules, {} schedules; one thread; clock taken off.",
+        "\n{what}: {} people, {} credentials, {} doors, {} groups, {} rules, {} schedules; one thread; clock taken off.",
         site.people, site.credentials, site.doors, site.groups, site.rules, site.schedules
     );
     println!("Answers equal to latchd's on every question asked: the naive evaluator's down to reason and rule,");

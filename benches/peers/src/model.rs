@@ -1,12 +1,14 @@
 //! The set in a form that any engine can be loaded from, and a question as any engine can be asked it. Owns
 //! what all peers are given alike; must never use latchd's compiled set. Invariant: nothing here decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{civil, tz::TimeZone};
 use latchd::domain::{
     ids::Id,
-    record::{AccessRule, Credential, DAY_MS, Holiday, Person, Record, Schedule, TimeOfDay, Weekday},
+    record::{
+        AccessRule, Authentication, Credential, DAY_MS, Holiday, Medium, Person, Record, Schedule, TimeOfDay, Weekday,
+    },
     time::Wall,
 };
 
@@ -18,6 +20,7 @@ pub struct Model {
     pub rules: BTreeMap<Id, AccessRule>,
     pub schedules: BTreeMap<Id, Schedule>,
     pub holidays: BTreeMap<Id, Holiday>,
+    pub critical_groups: BTreeSet<Id>,
 }
 
 impl Model {
@@ -30,10 +33,30 @@ impl Model {
                 Record::AccessRule(body) => drop(model.rules.insert(id, body)),
                 Record::Schedule(body) => drop(model.schedules.insert(id, body)),
                 Record::Holiday(body) => drop(model.holidays.insert(id, body)),
+                Record::Group(body) if body.critical => drop(model.critical_groups.insert(id)),
                 _ => {}
             }
         }
         model
+    }
+
+    pub fn is_critical(&self, person: &Person) -> bool {
+        person.groups.iter().any(|group| self.critical_groups.contains(group))
+    }
+}
+
+/// A PIN by itself is a credential too.
+pub fn is_card(credential: &Credential) -> bool {
+    credential.medium != Medium::Pin
+}
+
+pub fn asks(rule: &AccessRule) -> &'static str {
+    match rule.authentication.unwrap_or_default() {
+        Authentication::Card => "card",
+        Authentication::Pin => "pin",
+        Authentication::CardAndPin => "card_and_pin",
+        Authentication::CardOrPin => "card_or_pin",
+        Authentication::TwoPerson => "two_person",
     }
 }
 
@@ -111,6 +134,12 @@ pub struct Asked<'a> {
     pub token: &'a str,
     pub door: &'a str,
     pub local: Local,
+    /// base64url, of what was typed to go with the card.
+    pub pin: Option<&'a str>,
+    /// The token of the card that came before.
+    pub companion: Option<&'a str>,
+    /// Critical groups only.
+    pub is_stale: bool,
 }
 
 pub trait Peer {

@@ -5,34 +5,75 @@ import rego.v1
 default granted := false
 
 granted if {
-	usable
-	not denied
-	allowed
+	usable(input.token)
+	not denied(person)
+	some who in person.is
+	some rule in data.allow[input.door][who]
+	satisfied(rule.asks)
+	holds(rule.schedule)
 }
 
 credential := data.credentials[input.token]
 
 person := data.people[credential.person]
 
-usable if {
-	credential.active
-	credential.from <= input.at
-	input.at < credential.until
-	person.from <= input.at
-	input.at < person.until
+usable(token) if {
+	presented := data.credentials[token]
+	presented.active
+	presented.from <= input.at
+	input.at < presented.until
+	holder := data.people[presented.person]
+	holder.from <= input.at
+	input.at < holder.until
+	not left_out(holder)
 }
 
-# By door and by who: the schedules of the rules that apply. Who is a group or a person.
-denied if {
-	some who in person.is
-	some schedule in data.deny[input.door][who]
-	holds(schedule)
+left_out(holder) if {
+	input.stale
+	not holder.critical
 }
 
-allowed if {
-	some who in person.is
-	some schedule in data.allow[input.door][who]
-	holds(schedule)
+# By door and by who: the rules that apply. Who is a group or a person.
+denied(holder) if {
+	some who in holder.is
+	some rule in data.deny[input.door][who]
+	holds(rule.schedule)
+}
+
+satisfied(asks) if {
+	asks in ["card", "card_or_pin"]
+	credential.card
+}
+
+satisfied(asks) if {
+	asks in ["pin", "card_or_pin"]
+	not credential.card
+}
+
+satisfied(asks) if {
+	asks == "card_and_pin"
+	credential.card
+	input.pin in person.pins
+}
+
+satisfied(asks) if {
+	asks == "two_person"
+	credential.card
+	came_before
+}
+
+# Somebody else, who would be let in here as one of two.
+came_before if {
+	other := data.credentials[input.companion]
+	other.person != credential.person
+	other.card
+	usable(input.companion)
+	companion := data.people[other.person]
+	not denied(companion)
+	some who in companion.is
+	some rule in data.allow[input.door][who]
+	rule.asks == "two_person"
+	holds(rule.schedule)
 }
 
 holds(schedule) if schedule == "always"

@@ -2,10 +2,13 @@
 //! the data document; must never decide outside of the policy. Invariant: the data are loaded once, a question
 //! is only an input.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use latchd::domain::{
-    record::{CredentialState, Effect},
+    record::{CredentialState, Effect, Token},
     time::Wall,
 };
 use regorus::{
@@ -15,7 +18,7 @@ use regorus::{
 };
 use serde_json::{Map, json};
 
-use crate::model::{Asked, Day, Model, Peer, date_number, month_day_number, span, weekday};
+use crate::model::{Asked, Day, Model, Peer, asks, date_number, is_card, month_day_number, span, weekday};
 
 const POLICY: &str = include_str!("policy.rego");
 const ENTRY: &str = "data.access.granted";
@@ -95,6 +98,9 @@ fn input(asked: &Asked<'_>) -> Value {
         ("ms", Value::from(asked.local.ms)),
         ("today", day(asked.local.today)),
         ("yesterday", day(asked.local.yesterday)),
+        ("pin", Value::from(asked.pin.unwrap_or_default())),
+        ("companion", Value::from(asked.companion.unwrap_or_default())),
+        ("stale", Value::from(asked.is_stale)),
     ])
 }
 
@@ -108,6 +114,7 @@ pub fn data(model: &Model) -> Value {
         .map(|credential| {
             let body = json!({
                 "person": credential.person, "active": credential.state == CredentialState::Active,
+                "card": is_card(credential),
                 "from": from(credential.active_from), "until": until(credential.expires_at),
             });
             (credential.token.to_string(), body)
@@ -118,7 +125,11 @@ pub fn data(model: &Model) -> Value {
         .iter()
         .map(|(id, person)| {
             let is: Vec<&str> = person.groups.iter().chain([id]).map(|id| id.as_str()).collect();
-            let body = json!({ "is": is, "from": from(person.active_from), "until": until(person.expires_at) });
+            let pins: Vec<String> = person.pin.iter().chain(&person.duress_pin).map(Token::to_string).collect();
+            let body = json!({
+                "is": is, "pins": pins, "critical": model.is_critical(person),
+                "from": from(person.active_from), "until": until(person.expires_at),
+            });
             (id.to_string(), body)
         })
         .collect();
@@ -134,19 +145,20 @@ pub fn data(model: &Model) -> Value {
 }
 
 fn by_door(model: &Model, effect: Effect) -> serde_json::Value {
-    let mut doors: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    let mut doors: BTreeMap<&str, BTreeMap<&str, BTreeSet<(&str, &str)>>> = BTreeMap::new();
     for rule in model.rules.values().filter(|rule| rule.effect == effect) {
         let schedule = rule.schedule.as_ref().map_or("always", |schedule| schedule.as_str());
         for door in &rule.doors {
             for who in rule.groups.iter().chain(&rule.persons) {
-                let schedules = doors.entry(door.as_str()).or_default().entry(who.as_str()).or_default();
-                if !schedules.contains(&schedule) {
-                    schedules.push(schedule);
-                }
+                let rules = doors.entry(door.as_str()).or_default().entry(who.as_str()).or_default();
+                rules.insert((schedule, asks(rule)));
             }
         }
     }
-    json!(doors)
+    let rule = |(schedule, asks)| json!({ "schedule": schedule, "asks": asks });
+    let rules = |rules: BTreeSet<_>| serde_json::Value::from_iter(rules.into_iter().map(rule));
+    let door = |who: BTreeMap<_, _>| serde_json::Value::from_iter(who.into_iter().map(|(who, all)| (who, rules(all))));
+    serde_json::Value::from_iter(doors.into_iter().map(|(id, who)| (id, door(who))))
 }
 
 fn schedules(model: &Model) -> serde_json::Value {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub use door::{Swing, SwingDoor};
 pub use guard::{FLASH_OFF, FLASH_ON};
-pub use rtu::RtuLine;
+pub use rtu::{RtuLine, crc};
 pub use tcp::TcpServer;
 
 /// Writes remembered for those who look afterwards.
@@ -231,7 +231,7 @@ pub enum Answer {
 
 impl SimBoard {
     /// One request PDU; with the answer, how long it takes.
-    fn answer(&self, request: &[u8]) -> (Answer, Duration) {
+    pub(crate) fn answer(&self, request: &[u8]) -> (Answer, Duration) {
         let before = self.look().writes.len();
         let answer = self.answered(request);
         self.start_timers(before);

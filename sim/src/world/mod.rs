@@ -28,7 +28,7 @@ mod node_doors;
 mod node_stores;
 mod node_uplink;
 mod oracle;
-mod rng;
+pub(crate) mod rng;
 mod set;
 mod site;
 mod start;

@@ -134,7 +134,7 @@ impl Site {
             ("cab-in", ReaderAt::Cab(0), None),
             ("keys-in", ReaderAt::Cabinet(0), None),
         ];
-        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block };
+        let binding = |(reader, (id, at, card_block))| ReaderBinding { id, reader, at, card_block, points: None };
         Site {
             doors: vec![front, glass, back, store, outer, inner, safe, compartment(0), compartment(1)],
             readers: (0..).map(ReaderIx).zip(readers.map(reader)).map(binding).collect(),
@@ -307,6 +307,7 @@ fn board(name: &str, board: u16, (bus, unit): (u16, u8), poll_ms: u64, (outputs,
             card_blocks: (0..CARD_BLOCKS).map(card_block).collect(),
             read_bits_max: 128,
             read_registers_max: 32,
+            gaps_readable: false,
             watchdog: None,
         },
         poll: Duration::from_millis(poll_ms),

@@ -16,14 +16,13 @@ use crate::{
         site::{Board, Bus, Line, Parity, SerialPort},
     },
     domain::{
-        fieldbus::{BoardConfig, Profile},
+        fieldbus::{BoardConfig, Profile, ReaderPoints},
         ids::{BoardIx, BusIx, Id},
     },
 };
 
 const BAUD_DEFAULT: u32 = 19_200;
 const OSDP_BAUD_DEFAULT: u32 = 9_600;
-const TURNAROUND_DEFAULT: Duration = Duration::from_millis(5);
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(300);
 const POLL_DEFAULT: Duration = Duration::from_millis(50);
 const LOST_AFTER_DEFAULT: Duration = Duration::from_millis(1000);
@@ -31,8 +30,11 @@ const LOST_AFTER_DEFAULT: Duration = Duration::from_millis(1000);
 /// The boards, and by the same position what their references can be resolved with.
 pub struct Boards {
     pub boards: Vec<Option<Board>>,
+    /// Behind those of the boards, in both, come the readers that have points.
     pub ids: Vec<Option<At<Id>>>,
     pub profiles: Vec<Option<Profile>>,
+    /// By their position among the readers.
+    pub readers: BTreeMap<usize, ReaderPoints>,
 }
 
 pub fn index(position: usize) -> u16 {
@@ -109,7 +111,8 @@ impl Checker<'_> {
                 at.value
             }
             Some(at) => at.value,
-            None => gap.max(TURNAROUND_DEFAULT),
+            // More would be line time given away: a board that needs it is told of by its faults.
+            None => gap,
         };
         Some(Line::Rtu(SerialPort { turnaround, ..port }))
     }
@@ -139,7 +142,7 @@ impl Checker<'_> {
         self.unique("boards", raw.iter().map(|board| board.id.as_ref()));
         let mut profiles: BTreeMap<Id, Option<Profile>> = BTreeMap::new();
         let mut units: BTreeMap<(usize, u8), Span> = BTreeMap::new();
-        let mut out = Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new() };
+        let mut out = Boards { boards: Vec::new(), ids: Vec::new(), profiles: Vec::new(), readers: BTreeMap::new() };
         for (position, board) in raw.iter().enumerate() {
             let profile = board
                 .profile

@@ -17,6 +17,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use self::osdp::{bind, points_of};
 use super::{
     Environment, Files, Purpose,
     raw::{RawCloud, RawNode, RawSite, RawTls},
@@ -95,11 +96,12 @@ impl Checker<'_> {
         let node = raw.node.take().map(|node| self.node(node));
         let cloud = raw.cloud.take().map(|cloud| self.cloud(cloud));
         let buses = self.buses(&raw.buses);
-        let boards = self.boards(&raw.boards, &raw.buses, &buses);
+        let mut boards = self.boards(&raw.boards, &raw.buses, &buses);
+        self.reader_points(&raw.readers, &mut boards);
         let mut doors = self.doors(&raw.doors, &boards);
         let floors_and_cabinets = self.places(&raw, &boards, &mut doors);
         let places = places::Places::new(&raw);
-        let readers = self.readers(&raw.readers, &places, &boards, (&raw.buses, &buses), &mut doors);
+        let readers = self.readers(&raw.readers, &places, (&boards, &raw.words), (&raw.buses, &buses), &mut doors);
         self.readerless(&raw, &readers);
         let keypads = self.keypads(&raw.readers, &readers, &boards);
         let named = (raw.doors.as_slice(), raw.readers.as_slice());
@@ -111,16 +113,20 @@ impl Checker<'_> {
         let (floor_groups, cabinets) = floors_and_cabinets?;
         let mut field = FieldConfig { floor_groups, cabinets, ..free? };
         let mut boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
+        let uses = doors.used();
         let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
+        uses.measure(&mut boards);
         self.watchdogs(&raw.boards, &mut boards, &doors, &field);
-        field.points = points(boards.iter().map(|board| &board.config), &doors, &field);
+        let mut readers: Vec<super::site::Reader> = readers.into_iter().collect::<Option<_>>()?;
+        bind(&mut readers, &uses);
+        field.points = points(boards.iter().map(|board| &board.config), &points_of(&readers), &doors, &field);
         Some(Site {
             field,
             node: node??,
             cloud: cloud??,
             buses: buses.into_iter().collect::<Option<_>>()?,
             boards,
-            readers: readers.into_iter().collect::<Option<_>>()?,
+            readers,
             doors,
             limits: raw.limits,
         })

@@ -2,14 +2,22 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Checker, Content, boards::index};
+use super::{
+    Checker, Content,
+    boards::{Boards, index},
+    doors::Used,
+};
 use crate::{
     config::{
-        raw::{RawBus, RawOsdp, RawReader},
-        report::{Diagnostic, Span},
-        site::{Bus, Line, OsdpKey, OsdpReader, ReaderSource},
+        raw::{RawBus, RawFeedback, RawOsdp, RawReader, RawWords},
+        report::{At, Diagnostic, Span},
+        site::{Bus, Line, OsdpKey, OsdpReader, Reader, ReaderSource},
     },
-    domain::ids::BusIx,
+    domain::{
+        fieldbus::{Bound, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, ReaderPoints},
+        ids::{BoardIx, BusIx, Id},
+        indication::{Feedback, Words},
+    },
 };
 
 const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -19,6 +27,7 @@ impl Checker<'_> {
         &self,
         raw: &RawReader,
         osdp: &RawOsdp,
+        (position, boards, words): (usize, &Boards, &RawWords),
         (raw_buses, buses): (&[RawBus], &[Option<Bus>]),
         addresses: &mut BTreeMap<(usize, u8), Span>,
     ) -> Option<ReaderSource> {
@@ -58,9 +67,31 @@ impl Checker<'_> {
             bus: BusIx(index(bus?)),
             address: osdp.address.as_ref()?.value,
             crc: osdp.crc.as_ref().is_none_or(|at| at.value),
-            feedback: raw.feedback.as_ref().map(|feedback| feedback.value.clone()).unwrap_or_default(),
+            feedback: Box::new(feedback(raw.feedback.as_ref(), words)),
             lost_after: osdp.lost_after.as_ref().map_or(LOST_AFTER_DEFAULT, |at| at.value),
+            points: *boards.readers.get(&position)?,
         }))
+    }
+
+    /// Readers on an OSDP line have points: `READER/input-1`, as those of a board are `BOARD/NAME`.
+    pub(super) fn reader_points(&self, raw: &[RawReader], boards: &mut Boards) {
+        for (position, reader) in raw.iter().enumerate() {
+            let Some(osdp) = &reader.osdp else { continue };
+            let count = |at: &Option<At<u16>>| at.as_ref().map_or(0, |at| at.value);
+            let board = BoardIx(index(boards.ids.len()));
+            let points = ReaderPoints::new(board, count(&osdp.inputs), count(&osdp.outputs));
+            let is_same = |other: &&At<Id>| reader.id.as_ref().is_some_and(|id| id.value == other.value);
+            let declared = osdp.inputs.as_ref().or(osdp.outputs.as_ref());
+            if let (Some(declared), Some(same)) = (declared, boards.ids.iter().flatten().find(is_same)) {
+                let finding =
+                    Diagnostic::error(format!("a board and a reader with points are both called `{}`", same.value));
+                let finding = finding.at(declared.span, "nobody could tell whose `input-1` is meant");
+                self.sink.add(finding.related(same.span, "the other one"));
+            }
+            boards.readers.insert(position, points);
+            boards.ids.push(reader.id.clone());
+            boards.profiles.push(profile(&points));
+        }
     }
 
     fn osdp_key(&self, raw: &RawOsdp) -> Option<OsdpKey> {
@@ -79,6 +110,62 @@ impl Checker<'_> {
             }
             (None, Some(key)) => self.secret(key, Content::Scbk).map(OsdpKey::File),
             (None, None) => Some(OsdpKey::Installed),
+        }
+    }
+}
+
+/// The reader's own words, else the site's, else the default's.
+fn feedback(own: Option<&RawFeedback>, site: &RawWords) -> Feedback {
+    let mut feedback = own.map(|own| own.value.clone()).unwrap_or_default();
+    let own = own.map(|own| own.words.clone()).unwrap_or_default();
+    let site = site.clone();
+    let Words { granted, denied, pin, second, warned, locked, open, blocked, locked_down } = feedback.words;
+    feedback.words = Words {
+        granted: own.granted.or(site.granted).unwrap_or(granted),
+        denied: own.denied.or(site.denied).unwrap_or(denied),
+        pin: own.pin.or(site.pin).unwrap_or(pin),
+        second: own.second.or(site.second).unwrap_or(second),
+        warned: own.warned.or(site.warned).unwrap_or(warned),
+        locked: own.locked.or(site.locked).unwrap_or(locked),
+        open: own.open.or(site.open).unwrap_or(open),
+        blocked: own.blocked.or(site.blocked).unwrap_or(blocked),
+        locked_down: own.locked_down.or(site.locked_down).unwrap_or(locked_down),
+    };
+    feedback
+}
+
+/// What resolves the names of a reader's points. Where they are is their number: nobody looks at the rest of it.
+fn profile(points: &ReaderPoints) -> Option<Profile> {
+    let input = |(at, name)| InputPoint { name, address: InputAddress::Coil(at) };
+    let output = |(at, name)| OutputPoint::plain(name, OutputAddress::Coil(at));
+    Some(Profile {
+        name: Id::new("osdp").ok()?,
+        inputs: (0..).zip(points.input_names()).map(input).collect(),
+        outputs: (0..).zip(points.output_names()).map(output).collect(),
+        card_blocks: Vec::new(),
+        read_bits_max: 1,
+        read_registers_max: 1,
+        watchdog: None,
+    })
+}
+
+pub(super) fn points_of(readers: &[Reader]) -> Vec<(Id, ReaderPoints)> {
+    let points = |reader: &Reader| match &reader.source {
+        ReaderSource::Osdp(osdp) => Some((reader.id.clone(), osdp.points)),
+        _ => None,
+    };
+    readers.iter().filter_map(points).collect()
+}
+
+/// Notes which of their points serve something, once all of the site has been looked at.
+pub(super) fn bind(readers: &mut [Reader], used: &Used) {
+    for reader in readers {
+        if let ReaderSource::Osdp(OsdpReader { points, .. }) = &mut reader.source {
+            points.bound = Bound {
+                any: used.board(points.board),
+                tamper: used.input(points.tamper()),
+                power: used.input(points.power()),
+            };
         }
     }
 }

@@ -152,6 +152,10 @@ impl Permissions {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
         let known = self.known(card);
+        if request.companion.is_some() {
+            // Asked for now, their cells arrive while the companion is judged.
+            known.clone().for_each(|credential| self.people.fetch(credential.person));
+        }
         let companion = self.companion_of(request);
         let mut granted = None;
         for credential in known {
@@ -166,7 +170,7 @@ impl Permissions {
     }
 
     /// What a read stands for in the set.
-    pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &CredentialCell> {
+    pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &CredentialCell> + Clone {
         // Looked for before anything is judged: what memory takes to answer passes at once for all of them.
         let (formats, bits) = card.split();
         let held: [_; FITS_MAX] =
@@ -279,7 +283,7 @@ impl Permissions {
                     credential,
                     rule,
                     authentication: allowed.authentication,
-                    companion: companion.and_then(|companion| people.persons.name(companion)),
+                    companion: companion.and_then(|companion| people.persons.name_of_taken(companion)),
                     floors: allowed.floors,
                     extended: cell.extended,
                     apb_exempt: cell.apb_exempt,

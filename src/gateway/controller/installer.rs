@@ -129,7 +129,7 @@ impl Installer {
         let answer = match &question.ask {
             Ask::Points {} => Answer::Points(self.snapshot(now.mono, view)),
             // Whoever keeps the keys answers these.
-            Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } => {
+            Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } | Ask::OsdpSetLine { .. } | Ask::OsdpLine { .. } => {
                 Answer::Refused { message: "the doors know no keys".to_owned() }
             }
             Ask::Mode { minutes } => self.set_mode(now.mono, *minutes, question.uid, deeds),

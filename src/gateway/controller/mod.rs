@@ -48,7 +48,7 @@ use crate::{
         cloud::CloudState,
         door::{ContactState, Door, DoorConfig, DoorInput, DoorStatus, Effects, OrderEnd},
         event::{Event, EventBody, Refusal},
-        fieldbus::{BoardConfig, BusReport, CardRead, LineTrouble},
+        fieldbus::{BoardConfig, BusReport, CardRead, LineTrouble, ReaderPoints},
         ids::{BoardIx, BusIx, DoorIx, Id, InputRef, ReaderIx},
         indication::Indication,
         kept::{Kept, KeptKey, PinOwner, Standing},
@@ -110,6 +110,8 @@ pub struct ReaderBinding {
     pub at: ReaderAt,
     /// Board and position of the card block, unless the reader has a line of its own.
     pub card_block: Option<(BoardIx, u16)>,
+    /// Of one that has inputs and outputs: they are counted as a board's, after the boards.
+    pub points: Option<ReaderPoints>,
 }
 
 /// All that a controller starts from.
@@ -461,13 +463,16 @@ impl Controller {
         let Some(routes) = self.routes.board(board) else { return };
         let was = routes.up.replace(true);
         let locks: Vec<DoorIx> = routes.locks.iter().flatten().copied().collect();
-        let (id, readers) = (routes.id.clone(), routes.readers.clone());
-        if was != Some(true) {
-            changed(step, Thing::Board(board));
-        }
-        let from_before = was.is_none() && self.standing.is_from_before(&Standing::BoardLost { board: id.clone() });
-        if was == Some(false) || from_before {
-            self.record(now, EventBody::BoardRestored { board: id }, step);
+        let (id, readers, of_reader) = (routes.id.clone(), routes.readers.clone(), routes.of_reader);
+        // That a reader is there, it says itself.
+        if !of_reader {
+            if was != Some(true) {
+                changed(step, Thing::Board(board));
+            }
+            let from_before = was.is_none() && self.standing.is_from_before(&Standing::BoardLost { board: id.clone() });
+            if was == Some(false) || from_before {
+                self.record(now, EventBody::BoardRestored { board: id }, step);
+            }
         }
         for reader in readers {
             self.reader(now, reader, None, step);
@@ -482,8 +487,7 @@ impl Controller {
         if routes.up.replace(false) == Some(false) {
             return;
         }
-        let (id, readers) = (routes.id.clone(), routes.readers.clone());
-        changed(step, Thing::Board(board));
+        let (id, readers, of_reader) = (routes.id.clone(), routes.readers.clone(), routes.of_reader);
         let mut told: Vec<(DoorIx, DoorInput)> =
             routes.locks.iter().flatten().map(|ix| (*ix, DoorInput::LockBoard(false))).collect();
         told.extend(routes.inputs.iter().flat_map(|input| &input.roles).filter_map(|(ix, role)| match role {
@@ -491,7 +495,10 @@ impl Controller {
             Role::Rex => Some((*ix, DoorInput::Rex(false))),
             Role::Fire => None,
         }));
-        self.record(now, EventBody::BoardLost { board: id.clone(), detail: detail.to_owned() }, step);
+        if !of_reader {
+            changed(step, Thing::Board(board));
+            self.record(now, EventBody::BoardLost { board: id.clone(), detail: detail.to_owned() }, step);
+        }
         for reader in readers {
             self.reader(now, reader, Some(&format!("its board {id} is lost: {detail}")), step);
         }

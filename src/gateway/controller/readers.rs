@@ -25,6 +25,12 @@ pub enum ReaderNews {
     },
     /// It has a key of its own.
     KeySet,
+    /// It took another address or speed.
+    LineSet {
+        uid: u32,
+        address: u8,
+        baud: u32,
+    },
     /// It answered what a reader with its key does not answer.
     Distrusted(String),
 }
@@ -57,6 +63,10 @@ impl Controller {
             }
             ReaderNews::Installing { uid, minutes } => {
                 let body = EventBody::ReaderInstallBegan { reader: id, uid: *uid, minutes: *minutes };
+                return self.record(now, body, step);
+            }
+            ReaderNews::LineSet { uid, address, baud } => {
+                let body = EventBody::ReaderLineSet { reader: id, uid: *uid, address: *address, baud: *baud };
                 return self.record(now, body, step);
             }
             ReaderNews::KeySet => return self.record(now, EventBody::ReaderKeySet { reader: id }, step),

@@ -4,18 +4,22 @@
 use super::ReaderBinding;
 use crate::domain::{
     door::DoorConfig,
-    fieldbus::BoardConfig,
+    fieldbus::{BoardConfig, ReaderPoints},
     ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
 };
 
 #[derive(Debug)]
 pub(super) struct Routes {
+    /// The boards, then the readers that have points.
     boards: Vec<BoardRoutes>,
+    real: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct BoardRoutes {
     pub id: Id,
+    /// A reader's points: it is no thing of its own.
+    pub of_reader: bool,
     /// `None` until the bus has said either.
     pub up: Option<bool>,
     pub readers: Vec<ReaderIx>,
@@ -46,7 +50,13 @@ pub(super) enum Role {
 
 impl Routes {
     pub fn new(doors: &[DoorConfig], readers: &[ReaderBinding], boards: &[BoardConfig]) -> Routes {
-        let mut routes = Routes { boards: boards.iter().map(BoardRoutes::new).collect() };
+        let mut routes = Routes { boards: boards.iter().map(BoardRoutes::new).collect(), real: boards.len() };
+        for reader in readers {
+            // Their numbers go on where those of the boards end.
+            if let Some(points) = reader.points.filter(|points| points.board.index() == routes.boards.len()) {
+                routes.boards.push(BoardRoutes::of_reader(&reader.id, &points));
+            }
+        }
         for (door, config) in (0..).map(DoorIx).zip(doors) {
             if let Some(slot) = routes.lock_slot(config.lock) {
                 *slot = Some(door);
@@ -79,8 +89,9 @@ impl Routes {
         self.boards.get(board.index())
     }
 
+    /// How many are boards.
     pub fn boards(&self) -> usize {
-        self.boards.len()
+        self.real
     }
 
     pub fn input(&mut self, input: InputRef) -> Option<&mut InputRoute> {
@@ -108,20 +119,34 @@ impl Routes {
 
 impl BoardRoutes {
     fn new(board: &BoardConfig) -> BoardRoutes {
+        let inputs = board.profile.inputs.iter().map(|point| &point.name);
+        BoardRoutes {
+            blocks: vec![None; board.profile.card_blocks.len()],
+            ..BoardRoutes::of(&board.id, inputs, board.profile.outputs.len())
+        }
+    }
+
+    fn of_reader(id: &Id, points: &ReaderPoints) -> BoardRoutes {
+        let routes = BoardRoutes::of(id, points.input_names().iter(), usize::from(points.outputs));
+        BoardRoutes { of_reader: true, ..routes }
+    }
+
+    fn of<'a>(id: &Id, inputs: impl Iterator<Item = &'a Id>, outputs: usize) -> BoardRoutes {
         let input = |name: &Id| InputRoute {
-            name: format!("{}/{name}", board.id),
+            name: format!("{id}/{name}"),
             point: name.clone(),
             troubled: false,
             roles: Vec::new(),
             fire: false,
         };
         BoardRoutes {
-            id: board.id.clone(),
+            id: id.clone(),
+            of_reader: false,
             up: None,
             readers: Vec::new(),
-            inputs: board.profile.inputs.iter().map(|point| input(&point.name)).collect(),
-            locks: vec![None; board.profile.outputs.len()],
-            blocks: vec![None; board.profile.card_blocks.len()],
+            inputs: inputs.map(input).collect(),
+            locks: vec![None; outputs],
+            blocks: Vec::new(),
         }
     }
 }

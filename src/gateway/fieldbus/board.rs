@@ -15,14 +15,20 @@ use super::{
     BusFault, Reply, Request,
     card::Card,
     guard::Guard,
-    output::Output,
+    output::{Action, Output, Wish},
     plan::{Group, Table, input_point, output_point, plan},
 };
 
 /// Distance of the probes of a board that does not answer, doubled each time between these two.
 const PROBE_MIN: Duration = Duration::from_millis(200);
 const PROBE_MAX: Duration = Duration::from_secs(5);
+/// So many times as long as a probe takes does a lost board leave the line to the others: it costs them a sixteenth.
+const PROBE_SHARE: u32 = 15;
 const READ_BACK_EVERY: Duration = Duration::from_millis(500);
+/// A board on which something has changed is in motion for this long: its door is about to open or to fall shut.
+const MOTION: Duration = Duration::from_secs(5);
+/// Then it is read so many times as often.
+const MOTION_FASTER: u32 = 4;
 /// Clearings of a card block in a row before they are slowed down to the poll.
 const CLEARS_MAX: u32 = 3;
 
@@ -87,6 +93,9 @@ pub struct Board {
     /// When the first of them began.
     silent_since: Option<Mono>,
     hold_until: Mono,
+    moving_until: Mono,
+    /// Reads of a table that got no answer, and until when that may still come: nothing alike is asked before.
+    awaited: Vec<(Table, Mono)>,
     detail: String,
 }
 
@@ -149,6 +158,8 @@ impl Board {
             faults: 0,
             silent_since: None,
             hold_until: Mono::ZERO,
+            moving_until: Mono::ZERO,
+            awaited: Vec::new(),
             detail: String::new(),
             config,
         }
@@ -160,6 +171,11 @@ impl Board {
 
     pub fn link(&self) -> Link {
         self.link
+    }
+
+    /// Transactions in a row without an answer.
+    pub fn faults(&self) -> u32 {
+        self.faults
     }
 
     /// Whether the board may have the wire: one that does not answer waits between its probes.
@@ -191,11 +207,11 @@ impl Board {
     /// the next read of its scan.
     pub fn chore(&self, now: Mono) -> Option<(Mono, Chore)> {
         if self.link != Link::Up {
-            let at = self.polls.iter().position(|poll| !poll.scanned)?;
-            return Some((self.hold_until, Chore::Poll(at)));
+            let (at, poll) = self.next_of_scan()?;
+            return (now >= self.askable_at(poll)).then_some((self.hold_until, Chore::Poll(at)));
         }
         let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Chore::Guard));
-        let polls = self.polls.iter().enumerate().map(|(at, poll)| (poll.due, Chore::Poll(at)));
+        let polls = self.polls.iter().enumerate().map(|(at, poll)| (self.askable_at(poll), Chore::Poll(at)));
         let clears = self
             .cards
             .iter()
@@ -204,25 +220,88 @@ impl Board {
         guard.chain(clears).chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
     }
 
+    fn next_of_scan(&self) -> Option<(usize, &Poll)> {
+        self.polls.iter().enumerate().find(|(_, poll)| !poll.scanned)
+    }
+
+    /// When a poll is due; of a board that is not up, when it may be read.
+    fn askable_at(&self, poll: &Poll) -> Mono {
+        let due = if self.link == Link::Up { poll.due } else { self.hold_until };
+        due.max(self.late_until(poll.group.table))
+    }
+
+    /// Until when the answer to an earlier read of this table may come: RTU would not tell it from that of another.
+    fn late_until(&self, table: Table) -> Mono {
+        self.awaited.iter().find(|(of, _)| *of == table).map_or(Mono::ZERO, |(_, until)| *until)
+    }
+
+    /// The most urgent wish of its outputs. A read-back that would take a late answer for its own has to wait.
+    pub fn wish(&mut self, now: Mono, out: &mut Vec<BusReport>) -> Option<(usize, Wish)> {
+        let mut first: Option<(usize, Wish)> = None;
+        for (at, output) in self.outputs.iter_mut().enumerate() {
+            let Some(wish) = output.wish(now, out) else { continue };
+            let (table, _) = output_point(output.point().address);
+            let awaited = self.awaited.iter().any(|(of, until)| *of == table && now < *until);
+            let waits = awaited && wish.action == Action::ReadBack;
+            if !waits && first.is_none_or(|(_, best)| wish.urgency < best.urgency) {
+                first = Some((at, wish));
+            }
+        }
+        first
+    }
+
+    /// Whether an answer to something earlier may still come.
+    pub fn awaits(&self, now: Mono) -> bool {
+        self.awaited.iter().any(|(_, until)| now < *until)
+    }
+
+    /// The read got no answer, and may get it until then.
+    pub fn may_answer_late(&mut self, table: Table, until: Mono) {
+        self.awaited.retain(|(of, _)| *of != table);
+        self.awaited.push((table, until));
+    }
+
+    pub fn is_moving(&self, now: Mono) -> bool {
+        now < self.moving_until
+    }
+
+    /// Something has changed or is about to: its inputs are read more often for a while.
+    pub fn moves(&mut self, now: Mono) {
+        self.moving_until = now + MOTION;
+        for poll in self.polls.iter_mut().filter(|poll| !poll.group.outputs_only) {
+            poll.due = poll.due.min(now + poll.every / MOTION_FASTER);
+        }
+    }
+
     pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
         let ready = self.is_ready(now);
         let up = self.link == Link::Up;
-        let outputs = self.outputs.iter().filter_map(|output| output.next_deadline(now, up && ready)).min();
+        let outputs = self.outputs.iter().filter_map(|output| {
+            let at = output.next_deadline(now, up && ready)?;
+            // What it wishes by now, and does not get, is a read-back that has to wait.
+            let (table, _) = output_point(output.point().address);
+            Some(if at <= now { at.max(self.late_until(table)) } else { at })
+        });
+        let outputs = outputs.min();
         let failing = self.polls.iter().filter_map(|poll| poll.failing_since).chain(self.silent_since).min();
         let lost = failing.filter(|_| self.link != Link::Lost).map(|since| since + self.config.lost_after);
         let work = if !ready || !up {
-            (!self.polls.is_empty()).then_some(self.hold_until)
+            self.next_of_scan().map(|(_, poll)| self.askable_at(poll)).filter(|_| !up).or(Some(self.hold_until))
         } else {
             let clears = self.cards.iter().filter(|slot| slot.card.clear_address().is_some()).map(|slot| slot.clear_at);
             let guard = self.guard.iter().filter_map(Guard::due);
-            self.polls.iter().map(|poll| poll.due).chain(clears).chain(guard).min()
+            self.polls.iter().map(|poll| self.askable_at(poll)).chain(clears).chain(guard).min()
         };
-        [outputs, lost, work].into_iter().flatten().min()
+        let work = work.filter(|_| !self.polls.is_empty());
+        let late = self.awaited.iter().map(|(_, until)| *until).filter(|until| *until > now).min();
+        [outputs, lost, work, late].into_iter().flatten().min()
     }
 
     pub fn start_poll(&mut self, now: Mono, poll: usize) {
+        let moving = self.is_moving(now);
         if let Some(poll) = self.polls.get_mut(poll) {
-            poll.due = now + poll.every;
+            let faster = moving && !poll.group.outputs_only;
+            poll.due = now + if faster { poll.every / MOTION_FASTER } else { poll.every };
         }
     }
 
@@ -247,15 +326,20 @@ impl Board {
         if self.link != Link::Up {
             return;
         }
+        let mut moved = false;
         for (input, point) in (0_u16..).zip(&mut self.inputs) {
             if let Some(sensed) = point.value.filter(|_| point.value != point.reported) {
                 point.reported = Some(sensed);
                 let input = InputRef { board: self.config.board, input };
+                moved = true;
                 out.push(match sensed {
                     Ok(energised) => BusReport::Input { input, energised },
                     Err(trouble) => BusReport::InputTrouble { input, trouble },
                 });
             }
+        }
+        if was_up && moved {
+            self.moves(now);
         }
         if !was_up {
             for output in &mut self.outputs {
@@ -388,7 +472,9 @@ impl Board {
         if self.faults > 1 || self.link == Link::Lost {
             let base = if self.link == Link::Lost { PROBE_MIN.max(timeout) } else { timeout };
             let doublings = self.faults.saturating_sub(2).min(16);
-            self.hold_until = now + base.saturating_mul(1 << doublings).clamp(PROBE_MIN.min(timeout), PROBE_MAX);
+            let pause = base.saturating_mul(1 << doublings).clamp(PROBE_MIN.min(timeout), PROBE_MAX);
+            let share = if self.link == Link::Lost { now.since(started) * PROBE_SHARE } else { Duration::ZERO };
+            self.hold_until = now + pause.max(share);
         }
         // One lost frame or a connection renewed at once is no restart, but may hide one.
         let renewed = self.faults > 1 || matches!(fault, BusFault::Unreachable(_) | BusFault::Disconnected(_));

@@ -1,7 +1,9 @@
 //! The bus machine: who has the wire next. Owns the order among boards; must never hold up a door by
 //! anything but the transaction that is on the wire. Order: outputs by urgency, then what is due
-//! longest; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
+//! longest, doors in motion first; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
 //! are read under any load.
+
+use std::time::Duration;
 
 use crate::domain::{
     fieldbus::BusReport,
@@ -17,6 +19,10 @@ use super::{
 };
 
 const URGENT_RUN_MAX: u32 = 16;
+/// On a serial line a lost board is waited for at least this long, and twice as long as the slowest of the others takes.
+const PROBE_PATIENCE_MIN: Duration = Duration::from_millis(50);
+/// One in so many of its probes waits as long as any board may take, should it be a slow one.
+const PATIENT_PROBE_EVERY: u32 = 4;
 
 #[derive(Clone, Debug)]
 pub struct Bus {
@@ -25,8 +31,12 @@ pub struct Bus {
     flight: Option<Flight>,
     quiet_until: Mono,
     urgent_run: u32,
+    /// The longest that an answer recently took; decays.
+    slowest: Duration,
     /// Where the search among equals begins.
     turn: usize,
+    /// The last chore was one of a board in motion: the next is an idle one's, if one is due.
+    favoured: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +59,16 @@ enum Errand {
 impl Bus {
     pub fn new(plan: BusPlan) -> Bus {
         let boards = plan.boards.iter().cloned().map(Board::new).collect();
-        Bus { plan, boards, flight: None, quiet_until: Mono::ZERO, urgent_run: 0, turn: 0 }
+        Bus {
+            plan,
+            boards,
+            flight: None,
+            quiet_until: Mono::ZERO,
+            urgent_run: 0,
+            slowest: Duration::ZERO,
+            turn: 0,
+            favoured: false,
+        }
     }
 
     pub fn plan(&self) -> &BusPlan {
@@ -87,6 +106,7 @@ impl Bus {
         if let Some((board, chore)) = chore {
             self.urgent_run = 0;
             self.turn = board + 1;
+            self.favoured = self.boards.get(board).is_some_and(|board| board.is_moving(now));
             return self.start_chore(now, board, chore);
         }
         Next::Idle { until: self.boards.iter().filter_map(|board| board.next_deadline(now)).min() }
@@ -98,6 +118,11 @@ impl Bus {
         if self.plan.serial {
             self.quiet_until = now + self.plan.turnaround;
         }
+        if result.is_ok() {
+            self.slowest = now.since(flight.started).max(self.slowest * 63 / 64);
+        }
+        // Damage may be a late answer in the way of the right one, which then is late itself.
+        let awaited = self.boards.iter().any(|board| board.awaits(flight.started));
         let Some(board) = self.boards.get_mut(flight.board) else { return };
         match result.and_then(|reply| fitting(&flight.request, reply)) {
             Ok(reply) => match flight.errand {
@@ -115,7 +140,13 @@ impl Bus {
                     }
                 }
             },
-            Err(fault) => failed(board, flight, now, &fault, &self.plan, out),
+            Err(fault) => {
+                let may_come = self.plan.serial && (fault == BusFault::Timeout || awaited);
+                if let (true, Request::Read { table, .. }) = (may_come, flight.request) {
+                    board.may_answer_late(table, flight.started + self.plan.timeout * 2);
+                }
+                failed(board, flight, now, &fault, &self.plan, out);
+            }
         }
         board.tick(now, out);
     }
@@ -144,30 +175,34 @@ impl Bus {
             if board.link() != Link::Up || !board.is_ready(now) || board.is_arming() {
                 continue;
             }
-            for (output_at, output) in board.outputs.iter_mut().enumerate() {
-                if let Some(wish) = output.wish(now, out)
-                    && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
-                {
-                    first = Some((board_at, output_at, wish));
-                }
+            if let Some((output, wish)) = board.wish(now, out)
+                && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
+            {
+                first = Some((board_at, output, wish));
             }
         }
         first
     }
 
+    /// What is due longest, of a board in motion and of any other in turn: where the line has no room for all, doors
+    /// in motion have half of it.
     fn next_chore(&self, now: Mono) -> Option<(usize, Chore)> {
         let count = self.boards.len();
-        let mut first: Option<(Mono, usize, Chore)> = None;
+        let mut firsts: [Option<(Mono, usize, Chore)>; 2] = [None, None];
         for step in 0..count {
             let at = (self.turn + step) % count;
             let Some(board) = self.boards.get(at).filter(|board| board.is_ready(now)) else { continue };
+            let [moving, idle] = &mut firsts;
+            let first = if board.is_moving(now) { moving } else { idle };
             if let Some((due, chore)) = board.chore(now)
                 && first.is_none_or(|(best, _, _)| due < best)
             {
-                first = Some((due, at, chore));
+                *first = Some((due, at, chore));
             }
         }
-        first.map(|(_, at, chore)| (at, chore))
+        let [moving, idle] = firsts;
+        let (one, other) = if self.favoured { (idle, moving) } else { (moving, idle) };
+        one.or(other).map(|(_, at, chore)| (at, chore))
     }
 
     fn start_wish(&mut self, now: Mono, at: usize, output: usize, wish: Wish, out: &mut Vec<BusReport>) -> Next {
@@ -179,11 +214,15 @@ impl Bus {
             Action::Write(level) => (Errand::Write(output), point.start_write(now, level, out)),
             Action::ReadBack => (Errand::ReadBack(output), None),
         };
+        if matches!(errand, Errand::Write(_)) {
+            board.moves(now);
+        }
         self.flight = Some(Flight { board: at, started: now, request, errand });
-        Next::Transact(Transaction { unit, request, start_by })
+        Next::Transact(Transaction { unit, request, start_by, patience: self.plan.timeout })
     }
 
     fn start_chore(&mut self, now: Mono, at: usize, chore: Chore) -> Next {
+        let patience = self.patience(at);
         let Some(board) = self.boards.get_mut(at) else { return Next::Idle { until: None } };
         let unit = board.config().unit;
         let (request, errand) = match chore {
@@ -200,7 +239,17 @@ impl Bus {
             }
         };
         self.flight = Some(Flight { board: at, started: now, request, errand });
-        Next::Transact(Transaction { unit, request, start_by: None })
+        Next::Transact(Transaction { unit, request, start_by: None, patience })
+    }
+
+    /// How long an answer to a chore is waited for: a board that is lost gets less of a line that it shares.
+    fn patience(&self, at: usize) -> Duration {
+        let probe = self.boards.get(at).filter(|board| self.plan.serial && board.link() == Link::Lost);
+        let short = probe.is_some_and(|board| !board.faults().is_multiple_of(PATIENT_PROBE_EVERY));
+        if !short || self.slowest.is_zero() {
+            return self.plan.timeout;
+        }
+        (self.slowest * 2).max(PROBE_PATIENCE_MIN).min(self.plan.timeout)
     }
 
     fn board(&self, board: BoardIx) -> Option<&Board> {

@@ -22,6 +22,7 @@ mod card;
 mod guard;
 pub mod output;
 mod plan;
+mod rtu;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use std::{fmt, time::Duration};
 pub use board::Link;
 pub use bus::Bus;
 pub use plan::{Group, Table, plan};
+pub use rtu::{Exchange, RtuTimes};
 
 use crate::domain::{fieldbus::BoardConfig, ids::BusIx, time::Mono};
 
@@ -91,6 +93,8 @@ pub struct Transaction {
     /// Past this instant the request must not be put on the wire any more: the adapter looks again
     /// right before it sends, for connecting may take long, and answers [`BusFault::TooLate`].
     pub start_by: Option<Mono>,
+    /// How long its answer is waited for.
+    pub patience: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -112,6 +112,15 @@ pub enum Action {
     ReadBack,
 }
 
+/// What the write of a level comes to, whatever the line speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// Until told otherwise.
+    Steady(Level),
+    /// For so many counts of the board's own timer, which then takes it back.
+    Timed(Level, u16),
+}
+
 impl Output {
     pub fn new(output: OutputRef, point: OutputPoint) -> Output {
         Output {
@@ -147,6 +156,24 @@ impl Output {
     /// The level at which the output was last found, with no write since.
     pub fn confirmed(&self) -> Option<Level> {
         if self.unverified.is_some() { None } else { self.seen }
+    }
+
+    /// The level that is in force and was found, if it lasts and nothing is under way.
+    pub fn standing(&self, now: Mono) -> Option<Level> {
+        let lasts = self.in_force.filter(|desired| desired.until.is_none_or(|until| until <= now));
+        let level = lasts.map(|desired| desired.level_at(now))?;
+        (self.is_settled(now) && self.confirmed() == Some(level)).then_some(level)
+    }
+
+    /// It does not tell what it is: an echo is all there is.
+    pub fn reads_back_no_more(&mut self) {
+        self.point.reads_back = false;
+    }
+
+    /// Whoever drives it may have been without power for a moment: what was under way may have been lost, and so may
+    /// a timer that was set.
+    pub fn interrupted(&mut self) {
+        self.write_unknown();
     }
 
     /// Whether nothing is left to do: no order under way, the level in force confirmed.
@@ -274,23 +301,19 @@ impl Output {
         self.point.timer.as_ref().filter(|_| !self.timer_refused)
     }
 
-    /// How the write of a level that ends by itself is put to the board's timer.
-    fn timed(&self, now: Mono, level: Level) -> Option<(Request, Armed)> {
+    /// How the write of a level that ends by itself is put to the board's timer: for so many of its counts.
+    fn timed(&self, now: Mono, level: Level) -> Option<(u16, Armed)> {
         let desired = self.waiting.and_then(|waiting| waiting.desired).or(self.in_force)?;
         let until = desired.until.filter(|until| *until > now)?;
         if desired.level != level || desired.rest == level {
             return None;
         }
         let timer = self.timer()?;
-        let address = timer.address(level)?;
+        timer.address(level)?;
         let count = timer.count(until.since(now));
         let ends_at = now + timer.lasts(count);
-        let request = match timer.write {
-            TimerWrite::Coil => Request::WriteTimer { address, count },
-            TimerWrite::Register => Request::WriteRegister { address, value: count },
-        };
         let again_at = (ends_at < until).then(|| now + timer.longest() / 2);
-        Some((request, Armed { ends_at, again_at }))
+        Some((count, Armed { ends_at, again_at }))
     }
 
     /// A second write for an order that took no effect must not start after its deadline either.
@@ -320,11 +343,20 @@ impl Output {
         [expiry, until, write].into_iter().flatten().min()
     }
 
+    pub fn drive(&self, now: Mono, level: Level) -> Drive {
+        self.timed(now, level).map_or(Drive::Steady(level), |(count, _)| Drive::Timed(level, count))
+    }
+
     pub fn request(&self, now: Mono, action: Action) -> Request {
         if let Action::Write(level) = action
-            && let Some((request, _)) = self.timed(now, level)
+            && let Drive::Timed(_, count) = self.drive(now, level)
+            && let Some(timer) = self.timer()
+            && let Some(address) = timer.address(level)
         {
-            return request;
+            return match timer.write {
+                TimerWrite::Coil => Request::WriteTimer { address, count },
+                TimerWrite::Register => Request::WriteRegister { address, value: count },
+            };
         }
         match (action, self.point.address) {
             (Action::Write(level), OutputAddress::Coil(address)) => {

@@ -1,5 +1,6 @@
-//! Fewest contiguous reads that cover a profile. Owns the merging of addresses; must never read an
-//! address that the profile does not name, for boards answer those with an exception.
+//! Fewest reads that cover a profile. Owns the merging of addresses; must never read an address that the profile
+//! does not name, for boards answer those with an exception, unless it says that they do not. Then a gap is read over
+//! if its bytes take less of the line than another request and answer would.
 
 use std::fmt;
 
@@ -146,7 +147,8 @@ fn merge(ranges: &[Range], profile: &Profile) -> Vec<Group> {
             profile.read_registers_max.clamp(1, 125)
         });
         if let Some(last) = groups.last_mut() {
-            let extends = last.table == range.table && range.start <= last.end();
+            let extends =
+                last.table == range.table && range.start <= last.end() + profile.gap_max(range.table.is_bits());
             let end = last.end().max(range.end);
             if extends && end - u32::from(last.address) <= max {
                 last.count = u16::try_from(end - u32::from(last.address)).unwrap_or(u16::MAX);

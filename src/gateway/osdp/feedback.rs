@@ -1,8 +1,8 @@
-//! From what a reader is to show to OSDP's LED, buzzer and text. Owns patterns and words; must never know why.
+//! From what a reader is to show to OSDP's LED, buzzer and text. Owns patterns and times; must never know why.
 //! Invariant: the lasting state goes along with every passing one, so that a reader falls back to what is.
 
 use crate::{
-    domain::indication::{Colour, Face, Feedback, Indication, Moment},
+    domain::indication::{Colour, Face, Feedback, Indication, Moment, Words},
     wire::osdp::{
         command::{self, BuzzerControl, Command, Led, LedControl, TemporaryLed, TextControl, Tone},
         reply::Capability,
@@ -59,8 +59,8 @@ pub fn commands(feedback: &Feedback, means: Means, shown: Option<Indication>, wa
     }
     if means.text && feedback.text {
         let (seconds, text) = match moment {
-            Some(moment) => words(moment),
-            None => (None, state(wanted.face)),
+            Some(moment) => words(&feedback.words, moment),
+            None => (None, state(&feedback.words, wanted.face)),
         };
         let text = text.as_bytes().to_vec();
         out.push(Command::Text(TextControl { reader: 0, seconds, row: 1, column: 1, text }));
@@ -107,23 +107,24 @@ fn beeps(moment: Moment) -> BuzzerControl {
     BuzzerControl { reader: 0, tone: Tone::Default, on_tenths, off_tenths, count }
 }
 
-fn words(moment: Moment) -> (Option<u8>, &'static str) {
+/// For so many seconds.
+fn words(words: &Words, moment: Moment) -> (Option<u8>, &str) {
     match moment {
-        Moment::Granted => (Some(2), "Welcome"),
-        Moment::Denied => (Some(2), "No access"),
-        Moment::WaitingForPin => (Some(10), "PIN and #"),
-        Moment::WaitingForSecond => (Some(10), "Second card"),
-        Moment::Warned => (Some(5), "Close the door"),
+        Moment::Granted => (Some(2), &words.granted),
+        Moment::Denied => (Some(2), &words.denied),
+        Moment::WaitingForPin => (Some(10), &words.pin),
+        Moment::WaitingForSecond => (Some(10), &words.second),
+        Moment::Warned => (Some(5), &words.warned),
     }
 }
 
-fn state(face: Face) -> &'static str {
+fn state(words: &Words, face: Face) -> &str {
     match face {
-        Face::Armed => "Locked",
-        Face::Unlocked => "Open",
-        Face::Blocked => "Do not disturb",
-        Face::LockedDown => "Lockdown",
-        Face::Alarm => "Close the door",
+        Face::Armed => &words.locked,
+        Face::Unlocked => &words.open,
+        Face::Blocked => &words.blocked,
+        Face::LockedDown => &words.locked_down,
+        Face::Alarm => &words.warned,
     }
 }
 
@@ -183,11 +184,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_display_says_is_what_the_installer_wrote() {
+        let words = Words { granted: "Willkommen".to_owned(), locked: "Zu".to_owned(), ..Words::default() };
+        let feedback = Feedback { words, buzzer: false, ..Feedback::default() };
+        let text = |moment, before| {
+            let said = commands(&feedback, ALL, before, shown(Face::Armed, moment));
+            let text = said.into_iter().find_map(|command| match command {
+                Command::Text(text) => Some(String::from_utf8(text.text).unwrap()),
+                _ => None,
+            });
+            text.unwrap()
+        };
+        assert_eq!(text(Some((Moment::Granted, 1)), Some(shown(Face::Armed, None))), "Willkommen");
+        assert_eq!(text(None, None), "Zu");
+    }
+
+    #[test]
     fn every_text_fits_a_display_of_sixteen_characters() {
         let moments =
             [Moment::Granted, Moment::Denied, Moment::WaitingForPin, Moment::WaitingForSecond, Moment::Warned];
         let faces = [Face::Armed, Face::Unlocked, Face::Blocked, Face::LockedDown, Face::Alarm];
-        let texts = moments.map(|moment| words(moment).1).into_iter().chain(faces.map(state));
+        let default = Words::default();
+        let said = moments.map(|moment| words(&default, moment).1);
+        let texts = said.into_iter().chain(faces.map(|face| state(&default, face)));
         texts.for_each(|text| assert!(text.len() <= 16, "{text}"));
     }
 }

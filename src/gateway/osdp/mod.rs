@@ -3,14 +3,16 @@
 //! speak plainly to a reader that is to be spoken to securely. Invariant: one command is on the line at a time,
 //! and a reader that does not answer costs its bounded share.
 //!
-//! `panel` is the turns of all, `reader` the conversation with one, `keys` what it may be protected with, `news`
-//! what becomes known.
+//! `panel` is the turns of all, `reader` the conversation with one, `keys` what it may be protected with, `points`
+//! its inputs and outputs, `news` what becomes known, `scan` finds readers.
 
 mod feedback;
 mod keys;
 mod news;
 mod panel;
+mod points;
 mod reader;
+pub mod scan;
 #[cfg(test)]
 mod tests;
 

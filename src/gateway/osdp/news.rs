@@ -28,17 +28,32 @@ pub enum News {
     Power {
         failed: bool,
     },
-    Inputs(Vec<bool>),
-    Outputs(Vec<bool>),
     /// The reader proved this key, which it was only about to be given: it holds from now on.
     KeyTaken(Scbk),
     /// The time for installing is over, or the reader does not take a key.
     InstallEnded {
         detail: String,
     },
-    Com {
+    /// It took these settings of the line.
+    LineSet {
         address: u8,
         baud: u32,
+    },
+    /// It was to take others, and did not, or nobody knows.
+    LineNotSet {
+        detail: String,
+    },
+    /// What only its manufacturer understands.
+    Manufacturer {
+        vendor: [u8; 3],
+        bytes: usize,
+        /// So many replies that nothing is made of.
+        count: u64,
+    },
+    /// A reply that nothing is made of.
+    Unhandled {
+        code: u8,
+        count: u64,
     },
     /// The reader does not know this command, or cannot carry it out.
     Refused {

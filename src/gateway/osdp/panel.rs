@@ -13,7 +13,7 @@ use super::{
     reader::{Conversation, ReaderPlan},
 };
 use crate::{
-    domain::time::Mono,
+    domain::{fieldbus::BusReport, outputs::Desired, time::Mono},
     wire::osdp::{
         command::Command,
         frame::{Decoder, FRAME_BYTES_MAX, Way},
@@ -22,6 +22,8 @@ use crate::{
 
 /// A refused poll, the challenge, the proof.
 const CHAIN_MAX: u8 = 3;
+/// After so many commands in a row that drive something, whoever's turn it is.
+const URGENT_RUN_MAX: u32 = 8;
 /// Without another byte for this long, and 20 characters, a frame has ended (the standard's inter-character limit).
 const CHARACTER_WITHIN: Duration = Duration::from_millis(20);
 /// At most so many bytes are taken at once; a line says less in any time between two looks.
@@ -74,6 +76,7 @@ pub struct Panel {
     quiet_until: Mono,
     turn: usize,
     chain: u8,
+    urgent_run: u32,
 }
 
 /// The next look where nobody has anything to say.
@@ -89,6 +92,7 @@ impl Panel {
             quiet_until: now,
             turn: 0,
             chain: 0,
+            urgent_run: 0,
         }
     }
 
@@ -97,6 +101,29 @@ impl Panel {
         if let Some(reader) = self.readers.get_mut(reader) {
             reader.wish(command);
         }
+    }
+
+    /// The newest of each output; those that are on no reader of this line are not ours.
+    pub fn set_desired(&mut self, now: Mono, desired: &[Desired]) {
+        for points in self.readers.iter_mut().filter_map(Conversation::points) {
+            points.set_desired(now, desired);
+        }
+    }
+
+    /// What became known of inputs and outputs since the last call.
+    pub fn point_reports(&mut self, out: &mut Vec<BusReport>) {
+        for points in self.readers.iter_mut().filter_map(Conversation::points) {
+            out.extend(points.reports());
+        }
+    }
+
+    /// This reader is to have another address, or another speed.
+    pub fn set_line(&mut self, reader: usize, address: u8, baud: u32, out: &mut Vec<(usize, News)>) {
+        let mut news = Vec::new();
+        if let Some(conversation) = self.readers.get_mut(reader) {
+            conversation.set_line(address, baud, &mut news);
+        }
+        out.extend(news.into_iter().map(|news| (reader, news)));
     }
 
     pub fn protect(&mut self, now: Mono, reader: usize, protection: Protection) {
@@ -129,7 +156,9 @@ impl Panel {
         if let Some(at) = self.next_reader(now)
             && let Some(reader) = self.readers.get_mut(at)
         {
-            self.turn = at;
+            if self.urgent_run == 0 {
+                self.turn = at;
+            }
             // A command that fits no frame cannot be made; were there one, it is dropped and the next is asked for.
             if let Ok(Some(bytes)) = reader.speak(now, random) {
                 self.decoder.clear();
@@ -208,8 +237,17 @@ impl Panel {
         }
     }
 
-    /// The one whose handshake is under way, else the next that has something to say.
+    /// The one of which something is to be driven first; the one whose handshake is under way, else the next that
+    /// has something to say.
     fn next_reader(&mut self, now: Mono) -> Option<usize> {
+        if self.urgent_run < URGENT_RUN_MAX {
+            let urgent = self.readers.iter_mut().enumerate().filter_map(|(at, it)| Some((it.urgency(now)?, at)));
+            if let Some((_, at)) = urgent.min() {
+                self.urgent_run += 1;
+                return Some(at);
+            }
+        }
+        self.urgent_run = 0;
         let is_due = |reader: &Conversation| reader.due(now).is_some_and(|due| due <= now);
         let goes_on = |reader: &&Conversation| reader.is_beginning() && is_due(reader);
         if self.chain < CHAIN_MAX && self.readers.get(self.turn).filter(goes_on).is_some() {

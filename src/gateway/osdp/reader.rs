@@ -21,9 +21,10 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     keys::{Origin, Protection},
     news::News,
+    points::Points,
 };
 use crate::{
-    domain::time::Mono,
+    domain::{fieldbus::ReaderPoints, time::Mono},
     wire::osdp::{
         command::Command,
         frame::{Check, Frame, SecurityBlock, TooLong, Way},
@@ -46,8 +47,9 @@ const BEGINS_MAX: u32 = 3;
 const REFUSALS_MIN: u32 = 3;
 /// Wishes that wait; one that asks the same of the same thing takes the place of the older.
 const WISHES_MAX: usize = 24;
-/// After so many wishes in a row a poll: cards come as answers to polls only.
+/// After so many wishes in a row a poll: cards come as answers to polls only. Outputs may take more turns.
 const WISH_RUN_MAX: u32 = 2;
+const URGENT_RUN_MAX: u32 = 8;
 /// The same security news of a reader is told again no sooner.
 const SECURITY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,7 @@ pub struct ReaderPlan {
     pub check: Check,
     /// Without a believed answer for this long (and at least three polls) the reader is lost.
     pub lost_after: Duration,
+    pub points: Option<ReaderPoints>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,18 @@ struct InFlight {
     command: Command,
     /// Not again before.
     not_before: Mono,
+    /// And not after: it drives something, for an order that has a deadline.
+    until: Option<Mono>,
+}
+
+/// Other settings of the line, on the installer's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LineChange {
+    address: u8,
+    baud: u32,
+    sent: bool,
+    /// It did not answer: where it may be as well.
+    unsure: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,14 +141,18 @@ pub struct Conversation {
     local: Option<(bool, bool)>,
     covers_open: bool,
     tamper_told: Option<bool>,
-    inputs: Option<Vec<bool>>,
-    outputs: Option<Vec<bool>>,
+    points: Option<Points>,
+    line_change: Option<LineChange>,
+    odd: u64,
     security_told: Option<(Mono, String)>,
 }
 
 impl Conversation {
     pub fn new(plan: ReaderPlan, now: Mono) -> Conversation {
         Conversation {
+            points: plan.points.map(Points::new),
+            line_change: None,
+            odd: 0,
             plan,
             phase: Phase::Away { probe_at: now, pause: PROBE_AFTER },
             sequence: 0,
@@ -153,8 +172,6 @@ impl Conversation {
             local: None,
             covers_open: false,
             tamper_told: None,
-            inputs: None,
-            outputs: None,
             security_told: None,
         }
     }
@@ -174,6 +191,28 @@ impl Conversation {
             self.wishes.pop_front();
         }
         self.wishes.push_back(command);
+    }
+
+    pub fn points(&mut self) -> Option<&mut Points> {
+        self.points.as_mut()
+    }
+
+    /// Something of it is to be driven at once: how urgent it is. A command that is to be repeated goes first, and
+    /// has its turn.
+    pub fn urgency(&mut self, now: Mono) -> Option<Mono> {
+        if self.in_flight.is_some() || !self.is_online() {
+            return None;
+        }
+        self.points.as_mut()?.urgency(now)
+    }
+
+    /// It is to have another address, or another speed.
+    pub fn set_line(&mut self, address: u8, baud: u32, out: &mut Vec<News>) {
+        if self.is_online() {
+            self.line_change = Some(LineChange { address, baud, sent: false, unsure: None });
+        } else {
+            out.push(News::LineNotSet { detail: "it does not answer".to_owned() });
+        }
     }
 
     /// Other keys than before: the conversation begins anew with them.
@@ -250,6 +289,10 @@ impl Conversation {
 
     /// The next bytes for the line. `random` is asked for only where a handshake begins.
     pub fn speak(&mut self, now: Mono, random: &mut dyn FnMut() -> [u8; 8]) -> Result<Option<Vec<u8>>, TooLong> {
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.until.is_some_and(|until| now > until)) {
+            // It may not be said again, and without it the conversation cannot go on: what it did is read back.
+            self.anew(now);
+        }
         if let Some(in_flight) = &self.in_flight {
             self.busy = false;
             return Ok((in_flight.not_before <= now).then(|| in_flight.bytes.clone()));
@@ -273,7 +316,7 @@ impl Conversation {
             }
         };
         let bytes = self.plain(security, &command)?;
-        Ok(Some(self.send(bytes, command, now)))
+        Ok(Some(self.send(bytes, command, now, None)))
     }
 
     fn speak_online(&mut self, now: Mono) -> Result<Vec<u8>, TooLong> {
@@ -281,10 +324,9 @@ impl Conversation {
             (Phase::Online(Channel::Secure(_, origin)), Protection::Secure(keys)) => keys.to_set(now, *origin),
             _ => None,
         };
-        let command = match to_set {
-            Some(key) => Command::KeySet(*key.bytes()),
-            None if self.wish_run >= WISH_RUN_MAX => Command::Poll,
-            None => self.wishes.pop_front().unwrap_or(Command::Poll),
+        let (command, until) = match to_set {
+            Some(key) => (Command::KeySet(*key.bytes()), None),
+            None => self.choose(now),
         };
         self.wish_run = if command == Command::Poll { 0 } else { self.wish_run + 1 };
         let bytes = match &mut self.phase {
@@ -293,7 +335,27 @@ impl Conversation {
             }
             _ => self.plain(None, &command)?,
         };
-        Ok(self.send(bytes, command, now))
+        Ok(self.send(bytes, command, now, until))
+    }
+
+    /// What is to be driven, what the installer wants, what is to be asked, and in between polls.
+    fn choose(&mut self, now: Mono) -> (Command, Option<Mono>) {
+        let (run, online) = (self.wish_run, self.is_online());
+        let mut points = self.points.as_mut().filter(|_| online);
+        if run < URGENT_RUN_MAX
+            && let Some(driven) = points.as_mut().and_then(|points| points.drive(now))
+        {
+            return driven;
+        }
+        if run >= WISH_RUN_MAX {
+            return (Command::Poll, None);
+        }
+        if let Some(change) = self.line_change.as_mut().filter(|change| online && !change.sent) {
+            change.sent = true;
+            return (Command::ComSet { address: change.address, baud: change.baud }, None);
+        }
+        let chore = points.and_then(|points| points.chore(now, run == 0));
+        (chore.or_else(|| self.wishes.pop_front()).unwrap_or(Command::Poll), None)
     }
 
     fn plain(&self, security: Option<SecurityBlock>, command: &Command) -> Result<Vec<u8>, TooLong> {
@@ -309,8 +371,8 @@ impl Conversation {
         frame.encode()
     }
 
-    fn send(&mut self, bytes: Vec<u8>, command: Command, now: Mono) -> Vec<u8> {
-        self.in_flight = Some(InFlight { bytes: bytes.clone(), command, not_before: now });
+    fn send(&mut self, bytes: Vec<u8>, command: Command, now: Mono, until: Option<Mono>) -> Vec<u8> {
+        self.in_flight = Some(InFlight { bytes: bytes.clone(), command, not_before: now, until });
         bytes
     }
 
@@ -318,9 +380,14 @@ impl Conversation {
     pub fn unanswered(&mut self, now: Mono) {
         self.misses = self.misses.saturating_add(1);
         self.trouble = "it does not answer";
+        let asked_to_move = |flight: &InFlight| matches!(flight.command, Command::ComSet { .. });
+        if self.misses >= MISSES_MIN && self.in_flight.as_ref().is_some_and(asked_to_move) {
+            return self.may_have_moved(now);
+        }
         match &self.phase {
             Phase::Away { pause, .. } => {
                 let pause = *pause;
+                self.look_elsewhere();
                 self.away(now, pause);
                 if let Phase::Away { pause: next, .. } = &mut self.phase {
                     *next = (pause * 2).min(PROBE_AFTER_MAX);
@@ -333,9 +400,27 @@ impl Conversation {
         }
     }
 
+    /// It was told to have another address, and has said nothing since: it is looked for at both.
+    fn may_have_moved(&mut self, now: Mono) {
+        if let Some(change) = &mut self.line_change {
+            change.unsure = Some(change.address);
+        }
+        self.look_elsewhere();
+        self.away(now, Duration::ZERO);
+    }
+
+    fn look_elsewhere(&mut self) {
+        if let Some(other) = self.line_change.as_mut().and_then(|change| change.unsure.as_mut()) {
+            std::mem::swap(other, &mut self.plan.address);
+        }
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<News>) {
         self.end_install(now, out);
+        if let Some(points) = &mut self.points {
+            points.tick(now);
+        }
         let silent = now.since(self.heard);
         let patience = if self.busy { LOST_CEILING } else { self.plan.lost_after };
         let has_no_key = self.due(now).is_none();
@@ -348,6 +433,17 @@ impl Conversation {
         }
         self.told = Told::Lost;
         self.tamper_told = None;
+        if let Some(points) = &mut self.points {
+            points.lost(self.trouble);
+        }
+        if let Some(change) = self.line_change {
+            let detail = match change.sent {
+                true => "it has not answered since it was told to: whether it did is not known",
+                false => "it does not answer",
+            };
+            self.line_change = Some(change).filter(|change| change.sent);
+            out.push(News::LineNotSet { detail: detail.to_owned() });
+        }
         out.push(News::Lost { detail: self.trouble.to_owned() });
         if !matches!(self.phase, Phase::Away { .. }) {
             self.away(now, PROBE_AFTER);
@@ -373,6 +469,9 @@ impl Conversation {
     /// Sequence 0, and a handshake where one is due.
     fn anew(&mut self, now: Mono) {
         self.forget();
+        if let Some(change) = self.line_change.as_mut().filter(|change| change.sent) {
+            change.unsure.get_or_insert(change.address);
+        }
         // A reader that was just given a key is most likely to have it.
         self.attempt = 0;
         self.begins += 1;
@@ -390,6 +489,9 @@ impl Conversation {
         self.sequence = 0;
         self.in_flight = None;
         self.busy = false;
+        if let Some(points) = &mut self.points {
+            points.interrupted();
+        }
     }
 
     fn security(&mut self, now: Mono, detail: String, out: &mut Vec<News>) {

@@ -3,7 +3,9 @@
 
 mod faults;
 mod line;
+mod odd;
 mod plain;
+mod points;
 mod secure;
 
 use std::time::Duration;

@@ -16,3 +16,5 @@ pub(crate) mod testkit;
 /// Addresses of readers; 0x7F is everybody's.
 pub const ADDRESS_MAX: u8 = 0x7E;
 pub const BROADCAST: u8 = 0x7F;
+/// Speeds of a line (SIA OSDP 2.2, 4.1), what readers are delivered with first.
+pub const BAUDS: [u32; 6] = [9_600, 19_200, 38_400, 57_600, 115_200, 230_400];

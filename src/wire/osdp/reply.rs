@@ -6,6 +6,7 @@ pub const NAK: u8 = 0x41;
 pub const CLIENT_CRYPTOGRAM: u8 = 0x76;
 pub const INITIAL_MAC: u8 = 0x78;
 pub const BUSY: u8 = 0x79;
+pub const COM: u8 = 0x54;
 
 /// SIA OSDP 2.2, clause 7.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,9 @@ pub enum Reply {
         tamper: bool,
         power_failure: bool,
     },
-    InputStatus(Vec<bool>),
-    OutputStatus(Vec<bool>),
+    /// One byte for each: 0 inactive, 1 active; what else a reader says is its own.
+    InputStatus(Vec<u8>),
+    OutputStatus(Vec<u8>),
     /// One byte for each reader: 0 normal, 1 not connected, 2 tampered with.
     ReaderStatus(Vec<u8>),
     Card(Card),
@@ -162,8 +164,8 @@ impl Reply {
                 let [tamper, power] = *data.first_chunk::<2>()?;
                 Reply::LocalStatus { tamper: tamper != 0, power_failure: power != 0 }
             }
-            0x49 => Reply::InputStatus(data.iter().map(|byte| *byte != 0).collect()),
-            0x4A => Reply::OutputStatus(data.iter().map(|byte| *byte != 0).collect()),
+            0x49 => Reply::InputStatus(data.to_vec()),
+            0x4A => Reply::OutputStatus(data.to_vec()),
             0x4B => Reply::ReaderStatus(data.to_vec()),
             0x50 => {
                 let ([reader, format, low, high], rest) = data.split_first_chunk::<4>()?;
@@ -179,7 +181,7 @@ impl Reply {
                 let ([reader, count], rest) = data.split_first_chunk::<2>()?;
                 Reply::Keypad { reader: *reader, digits: rest.get(..usize::from(*count))?.to_vec() }
             }
-            0x54 => {
+            COM => {
                 let [address, b0, b1, b2, b3] = *data.first_chunk::<5>()?;
                 Reply::Com { address, baud: u32::from_le_bytes([b0, b1, b2, b3]) }
             }
@@ -251,7 +253,7 @@ mod tests {
             (0x45, &id, Reply::Id(identity)),
             (0x46, &[3, 1, 8], Reply::Capabilities(vec![Capability { function: 3, level: 1, count: 8 }])),
             (0x48, &[1, 0], Reply::LocalStatus { tamper: true, power_failure: false }),
-            (0x49, &[0, 1], Reply::InputStatus(vec![false, true])),
+            (0x49, &[0, 1], Reply::InputStatus(vec![0, 1])),
             (0x53, &[0, 3, b'1', b'2', 0x0D], Reply::Keypad { reader: 0, digits: vec![b'1', b'2', 0x0D] }),
             (0x54, &[9, 0x80, 0x25, 0, 0], Reply::Com { address: 9, baud: 9600 }),
             (0x79, &[], Reply::Busy),

@@ -1,6 +1,6 @@
 //! Between our words and tokio-modbus's. Must never accept a reply that is not exactly what was asked.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio_modbus::{
     Error, Slave,
@@ -11,9 +11,9 @@ use tokio_modbus::{
 use crate::gateway::fieldbus::{BusFault, Reply, Request, Table, Transaction};
 
 /// Sends the request and waits for its answer. The client library itself knows no timeout.
-pub async fn call(client: &mut Context, transaction: &Transaction, timeout: Duration) -> Result<Reply, BusFault> {
+pub async fn call(client: &mut Context, transaction: &Transaction) -> Result<Reply, BusFault> {
     client.set_slave(Slave(transaction.unit));
-    match tokio::time::timeout(timeout, client.call(encode(&transaction.request))).await {
+    match tokio::time::timeout(transaction.patience, client.call(encode(&transaction.request))).await {
         Err(_) => Err(BusFault::Timeout),
         Ok(Err(Error::Protocol(error))) => Err(BusFault::Garbage(error.to_string())),
         Ok(Err(Error::Transport(error))) if error.kind() == io::ErrorKind::InvalidData => {

@@ -29,7 +29,7 @@ impl Wire {
     pub fn new(bus: &site::Bus) -> Option<Wire> {
         match &bus.line {
             site::Line::Tcp { host, port } => Some(Wire::Tcp(TcpWire::new(host.clone(), *port, bus.timeout))),
-            site::Line::Rtu(port) => Some(Wire::Rtu(Box::new(RtuWire::new(port.clone(), bus.timeout)))),
+            site::Line::Rtu(port) => Some(Wire::Rtu(Box::new(RtuWire::new(port.clone())))),
             site::Line::Osdp(_) => None,
         }
     }

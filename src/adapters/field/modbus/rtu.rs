@@ -1,35 +1,36 @@
-//! Modbus RTU on a serial port. tokio-modbus matches an answer by unit and function code only, so a
-//! late answer would pass for the answer to the next request. Hence after every fault: wait until the
-//! line has been silent long enough, throw away what came, and give the client a fresh codec on the
-//! same port.
+//! Modbus RTU on a serial port: carries the bytes of one exchange after the other. Owns the port, opens it again
+//! when it has gone; must never look at what the bytes mean (that is `gateway::fieldbus::rtu`). Invariant: what lay
+//! in the port before a request was sent is thrown away.
 
 use std::{fmt, io, time::Duration};
 
-use tokio::{io::AsyncReadExt as _, time::Instant};
-use tokio_modbus::{
-    Slave,
-    client::{Context, rtu},
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, sleep, timeout},
 };
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 
 use crate::{
     adapters::field::serial_port::open_port,
-    config::site::SerialPort,
+    config::{
+        line_time::{bits_per_character, frame_gap},
+        site::SerialPort,
+    },
     domain::time::Mono,
-    gateway::fieldbus::{BusFault, Reply, Request, Transaction},
+    gateway::fieldbus::{BusFault, Exchange, Reply, RtuTimes, Transaction},
 };
 
-use super::{codec, in_time, shared::Shared, timer};
+use super::in_time;
 
 /// A port that could not be opened is tried again no sooner than this.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
-/// A line that never falls silent is not listened to for longer than this.
-const DRAIN_MAX: Duration = Duration::from_millis(500);
+/// A request that the port does not take within this is not going to leave any more.
+const WRITE_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct RtuWire {
     port: SerialPort,
-    timeout: Duration,
-    open: Option<(Context, Shared<SerialStream>)>,
+    times: RtuTimes,
+    open: Option<SerialStream>,
     /// When it was last tried to open the port, and what came of it.
     failed: Option<(Instant, String)>,
 }
@@ -41,43 +42,40 @@ impl fmt::Debug for RtuWire {
 }
 
 impl RtuWire {
-    pub fn new(port: SerialPort, timeout: Duration) -> RtuWire {
-        RtuWire { port, timeout, open: None, failed: None }
+    pub fn new(port: SerialPort) -> RtuWire {
+        let gap = frame_gap(port.baud, bits_per_character(port.parity, port.stop_bits));
+        let times = RtuTimes::new(gap, port.turnaround);
+        RtuWire { port, times, open: None, failed: None }
     }
 
     pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
-        let (mut client, stream) = match self.open.take() {
+        let mut stream = match self.open.take() {
             Some(open) => open,
             None => self.open()?,
         };
-        if let Err(late) = in_time(&transaction, clock) {
-            self.open = Some((client, stream));
+        if let Err(late) = in_time(&transaction, &clock) {
+            self.open = Some(stream);
             return Err(late);
         }
         // What lies there was not asked for.
-        if stream.lock().clear(ClearBuffer::Input).is_err() {
+        if stream.clear(ClearBuffer::Input).is_err() {
             return Err(BusFault::Unreachable(format!("{}: the port is gone", self.port.path.display())));
         }
-        let result = match transaction.request {
-            Request::WriteTimer { address, count } => {
-                timer::over_rtu(&mut stream.clone(), transaction.unit, (address, count), self.timeout).await
+        let (exchange, bytes) = Exchange::begin(self.times, &transaction, clock());
+        // Not flushed: that would be tcdrain, which holds the thread until the last bit has left.
+        let sent = timeout(WRITE_WITHIN, stream.write_all(&bytes)).await;
+        let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        sent.map_err(|error| BusFault::Disconnected(error.to_string()))?;
+        match listen(&mut stream, exchange, &clock).await {
+            Ok(result) => {
+                self.open = Some(stream);
+                result
             }
-            _ => codec::call(&mut client, &transaction, self.timeout).await,
-        };
-        match &result {
-            Ok(_) | Err(BusFault::Exception(_)) => self.open = Some((client, stream)),
-            Err(BusFault::Disconnected(_)) => {}
-            Err(_) => {
-                drop(client);
-                if quiet(stream.clone(), self.silence()).await.is_ok() {
-                    self.open = Some((rtu::attach_slave(stream.clone(), Slave(0)), stream));
-                }
-            }
+            Err(error) => Err(BusFault::Disconnected(error.to_string())),
         }
-        result
     }
 
-    fn open(&mut self) -> Result<(Context, Shared<SerialStream>), BusFault> {
+    fn open(&mut self) -> Result<SerialStream, BusFault> {
         if let Some((at, detail)) = &self.failed
             && at.elapsed() < REOPEN_AFTER
         {
@@ -86,8 +84,7 @@ impl RtuWire {
         match open_port(&self.port) {
             Ok(stream) => {
                 self.failed = None;
-                let stream = Shared::new(stream);
-                Ok((rtu::attach_slave(stream.clone(), Slave(0)), stream))
+                Ok(stream)
             }
             Err(detail) => {
                 self.failed = Some((Instant::now(), detail.clone()));
@@ -95,47 +92,27 @@ impl RtuWire {
             }
         }
     }
-
-    /// How long the line must be silent before it is trusted again: at least t3.5 and the turnaround,
-    /// and a part of the timeout, for a board that was late once is late by more than a frame.
-    fn silence(&self) -> Duration {
-        frame_gap(self.port.baud).max(self.port.turnaround).max(self.timeout / 4)
-    }
 }
 
-/// t3.5: three and a half characters of 11 bits, fixed above 19200 baud (Modbus over Serial Line
-/// V1.02, section 2.5.1.1).
-fn frame_gap(baud: u32) -> Duration {
-    if baud > 19_200 {
-        Duration::from_micros(1_750)
-    } else {
-        Duration::from_micros(38_500_000 / u64::from(baud.max(1)))
-    }
-}
-
-/// Reads and forgets until nothing has come for `silence`.
-async fn quiet(mut stream: Shared<SerialStream>, silence: Duration) -> io::Result<()> {
-    let give_up = Instant::now() + DRAIN_MAX.max(silence);
-    let mut discarded = [0; 256];
+/// Until the exchange is over, and the line fit for the next.
+async fn listen(
+    stream: &mut SerialStream,
+    mut exchange: Exchange,
+    clock: &impl Fn() -> Mono,
+) -> io::Result<Result<Reply, BusFault>> {
+    let mut bytes = [0; 256];
     loop {
-        match tokio::time::timeout(silence, stream.read(&mut discarded)).await {
-            Err(_) => return Ok(()),
-            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Ok(_)) if Instant::now() >= give_up => return Ok(()),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error),
+        let over = tokio::select! {
+            // What has come is heard before time is up.
+            biased;
+            count = stream.read(&mut bytes) => match count? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => exchange.hear(clock(), bytes.get(..count).unwrap_or(&[])),
+            },
+            () = sleep(exchange.until().since(clock())) => exchange.due(clock()),
+        };
+        if let Some(result) = over {
+            return Ok(result);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gap_between_frames_is_fixed_above_19200_baud() {
-        assert_eq!(frame_gap(9_600), Duration::from_micros(4_010));
-        assert_eq!(frame_gap(19_200), Duration::from_micros(2_005));
-        assert_eq!(frame_gap(115_200), Duration::from_micros(1_750));
     }
 }

@@ -40,8 +40,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Shared<T> {
         Pin::new(&mut *self.lock()).poll_write(cx, buf)
     }
 
-    /// Nothing is buffered on our side. For a serial port flushing would mean tcdrain, which blocks the
-    /// thread until the last bit has left: 8 ms at 9600 baud, with all doors waiting.
+    /// Nothing is buffered on our side.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

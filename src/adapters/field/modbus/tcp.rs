@@ -52,9 +52,9 @@ impl TcpWire {
         }
         let result = match transaction.request {
             Request::WriteTimer { address, count } => {
-                timer::over_tcp(&mut stream.clone(), transaction.unit, (address, count), self.timeout).await
+                timer::over_tcp(&mut stream.clone(), transaction.unit, (address, count), transaction.patience).await
             }
-            _ => codec::call(&mut client, &transaction, self.timeout).await,
+            _ => codec::call(&mut client, &transaction).await,
         };
         if matches!(result, Ok(_) | Err(BusFault::Exception(_))) {
             self.connection = Some((client, stream));

@@ -1,5 +1,5 @@
 //! FC 5 with a time in place of the coil's value, as relay boards with timers of their own take it. The client
-//! library knows a coil as on or off only and takes the echo of anything else for damage, so this one exchange
+//! library for TCP knows a coil as on or off only and takes the echo of anything else for damage, so this one exchange
 //! is framed here. Owns nothing but the frame; must never be used while the client is in the middle of
 //! something. Invariant: only the very echo of the request counts as its answer.
 
@@ -17,36 +17,6 @@ const TRANSACTION_ID: [u8; 2] = [0x54, 0x4d];
 fn pdu((address, count): (u16, u16)) -> [u8; 5] {
     let ([high, low], [long, short]) = (address.to_be_bytes(), count.to_be_bytes());
     [WRITE_COIL, high, low, long, short]
-}
-
-/// On a serial line: unit, PDU, CRC.
-pub async fn over_rtu<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    unit: u8,
-    timer: (u16, u16),
-    timeout: Duration,
-) -> Result<Reply, BusFault> {
-    let mut frame = vec![unit];
-    frame.extend(pdu(timer));
-    frame.extend(crc(&frame).to_le_bytes());
-    let exchange = async {
-        stream.write_all(&frame).await?;
-        let mut answer = vec![0; 2];
-        stream.read_exact(&mut answer).await?;
-        let refused = answer.get(1).is_some_and(|code| code & EXCEPTION != 0);
-        let mut rest = vec![0; if refused { 3 } else { 6 }];
-        stream.read_exact(&mut rest).await?;
-        answer.extend(rest);
-        io::Result::Ok(answer)
-    };
-    let answer = in_time(exchange, timeout).await?;
-    match answer.split_last_chunk::<2>() {
-        Some((body, check)) if crc(body).to_le_bytes() == *check => match body.split_first() {
-            Some((from, said)) if *from == unit => judge(said, timer),
-            _ => Err(BusFault::Garbage("another unit answered".to_owned())),
-        },
-        _ => Err(BusFault::Garbage("wrong checksum".to_owned())),
-    }
 }
 
 /// Over TCP: transaction, protocol 0, length, unit, PDU.
@@ -96,32 +66,17 @@ fn judge(said: &[u8], timer: (u16, u16)) -> Result<Reply, BusFault> {
     }
 }
 
-/// CRC-16 of Modbus over Serial Line (V1.02, 6.2.2).
-fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xFFFF, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the board's manual shows for relay 1 on for 700 ms, and its echo.
-    const FLASH_ON: [u8; 8] = [0x01, 0x05, 0x02, 0x00, 0x00, 0x07, 0x8d, 0xb0];
-
-    fn exchange(answer: &'static [u8], tcp: bool) -> (Result<Reply, BusFault>, Vec<u8>) {
+    fn exchange(answer: &'static [u8]) -> (Result<Reply, BusFault>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (mut ours, mut theirs) = tokio::io::duplex(64);
             theirs.write_all(answer).await.unwrap();
-            let wait = Duration::from_millis(20);
-            let result = if tcp {
-                over_tcp(&mut ours, 1, (0x200, 7), wait).await
-            } else {
-                over_rtu(&mut ours, 1, (0x200, 7), wait).await
-            };
-            let mut sent = vec![0; if tcp { 12 } else { 8 }];
+            let result = over_tcp(&mut ours, 1, (0x200, 7), Duration::from_millis(20)).await;
+            let mut sent = vec![0; 12];
             theirs.read_exact(&mut sent).await.unwrap();
             (result, sent)
         })
@@ -129,27 +84,21 @@ mod tests {
 
     #[test]
     fn the_frame_is_that_of_the_manual_and_its_echo_is_the_answer() {
-        assert_eq!(exchange(&FLASH_ON, false), (Ok(Reply::Written), FLASH_ON.to_vec()));
         let tcp = [0x54, 0x4d, 0, 0, 0, 6, 1, 5, 2, 0, 0, 7];
-        assert_eq!(exchange(&[0x54, 0x4d, 0, 0, 0, 6, 1, 5, 2, 0, 0, 7], true), (Ok(Reply::Written), tcp.to_vec()));
+        assert_eq!(exchange(&[0x54, 0x4d, 0, 0, 0, 6, 1, 5, 2, 0, 0, 7]), (Ok(Reply::Written), tcp.to_vec()));
     }
 
     #[test]
-    fn a_refusal_is_told_from_damage_silence_and_the_echo_of_something_else() {
-        assert_eq!(exchange(&[0x01, 0x85, 0x02, 0xc3, 0x51], false).0, Err(BusFault::Exception(2)));
-        assert_eq!(exchange(&[0x54, 0x4d, 0, 0, 0, 3, 1, 0x85, 2], true).0, Err(BusFault::Exception(2)));
-        assert_eq!(exchange(&[], false).0, Err(BusFault::Timeout));
-        assert_eq!(exchange(&[0x54, 0x4d, 0], true).0, Err(BusFault::Timeout));
-        for damaged in [&[0x01, 0x05, 0x02, 0x00, 0x00, 0x07, 0x8d, 0xb1][..], &[0x01, 0x85, 0x02, 0xc3, 0x52]] {
-            assert!(matches!(exchange(damaged.to_vec().leak(), false).0, Err(BusFault::Garbage(_))));
-        }
+    fn a_refusal_is_told_from_silence_and_the_echo_of_something_else() {
+        assert_eq!(exchange(&[0x54, 0x4d, 0, 0, 0, 3, 1, 0x85, 2]).0, Err(BusFault::Exception(2)));
+        assert_eq!(exchange(&[0x54, 0x4d, 0]).0, Err(BusFault::Timeout));
         let others: [&'static [u8]; 3] = [
             &[0x54, 0x4d, 0, 0, 0, 6, 1, 5, 2, 0, 0, 8],
             &[0, 1, 0, 0, 0, 6, 1, 5, 2, 0, 0, 7],
             &[0x54, 0x4d, 0, 0, 0, 200, 1, 5, 2, 0, 0, 7],
         ];
         for other in others {
-            assert!(matches!(exchange(other, true).0, Err(BusFault::Garbage(_) | BusFault::Timeout)), "{other:?}");
+            assert!(matches!(exchange(other).0, Err(BusFault::Garbage(_) | BusFault::Timeout)), "{other:?}");
         }
     }
 }

@@ -238,6 +238,7 @@ fn start(permissions: &Arc<Permissions>, lasting: &Lasting, now: Now) -> (Contro
         reader: ReaderIx(reader),
         at,
         card_block: Some((board, 0)),
+        points: None,
     };
     let setup = Setup {
         doors: vec![compartment(0), compartment(1)],

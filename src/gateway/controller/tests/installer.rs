@@ -12,7 +12,7 @@ fn bench() -> Bench {
     let mut config = field();
     let boards = [board("relays", RELAYS), board("gate", GATE)];
     let doors = [door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)];
-    config.points = points(boards.iter(), &doors, &config);
+    config.points = points(boards.iter(), &[], &doors, &config);
     let mut bench = Bench::lasting(super::machines(&config, &[]), Lasting::default());
     for board in [RELAYS, GATE] {
         let _ = bench.bus(BusReport::BoardUp { board });

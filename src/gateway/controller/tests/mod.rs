@@ -87,6 +87,7 @@ fn board(name: &str, board: BoardIx) -> BoardConfig {
             }],
             read_bits_max: 128,
             read_registers_max: 32,
+            gaps_readable: false,
             watchdog: None,
         },
         poll: Duration::from_millis(50),
@@ -187,8 +188,20 @@ impl Bench {
         let setup = Setup {
             doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],
             readers: vec![
-                ReaderBinding { id: id("front-in"), reader: ReaderIx(0), at, card_block: Some((RELAYS, 0)) },
-                ReaderBinding { id: id("back-in"), reader: ReaderIx(1), at: ReaderAt::Door(BACK), card_block: None },
+                ReaderBinding {
+                    id: id("front-in"),
+                    reader: ReaderIx(0),
+                    at,
+                    card_block: Some((RELAYS, 0)),
+                    points: None,
+                },
+                ReaderBinding {
+                    id: id("back-in"),
+                    reader: ReaderIx(1),
+                    at: ReaderAt::Door(BACK),
+                    card_block: None,
+                    points: None,
+                },
             ],
             boards: &[board("relays", RELAYS), board("gate", GATE)],
             topology: Arc::new(topology),

@@ -35,6 +35,25 @@ fn an_address_that_the_profile_does_not_name_is_never_read() {
 }
 
 #[test]
+fn a_gap_is_read_over_where_the_board_allows_it_and_that_is_less_than_another_read() {
+    let over =
+        |addresses: &[u16], most| spans(&Profile { gaps_readable: true, ..bits(addresses.iter().copied(), most) });
+    assert_eq!(over(&[0, 1, 2, 4, 9], 128), [(0, 10)]);
+    assert_eq!(over(&[0, 160], 2000), [(0, 161)]);
+    assert_eq!(over(&[0, 162], 2000), [(0, 1), (162, 1)]);
+    assert_eq!(over(&[0, 9], 8), [(0, 1), (9, 1)]);
+    let holding = |words: &[u16]| {
+        let point = |at: &u16| InputPoint {
+            name: id(&format!("in-{at}")),
+            address: InputAddress::HoldingRegisterBit { address: *at, bit: 0 },
+        };
+        spans(&Profile { inputs: words.iter().map(point).collect(), gaps_readable: true, ..bits([], 128) })
+    };
+    assert_eq!(holding(&[0, 11]), [(0, 12)]);
+    assert_eq!(holding(&[0, 12]), [(0, 1), (12, 1)]);
+}
+
+#[test]
 fn a_board_that_takes_few_bits_at_a_time_is_read_in_more_pieces() {
     assert_eq!(spans(&bits(0..10, 4)), [(0, 4), (4, 4), (8, 2)]);
     assert_eq!(spans(&bits(0..3, 0)), [(0, 1), (1, 1), (2, 1)]);

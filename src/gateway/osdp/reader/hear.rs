@@ -9,16 +9,13 @@ use crate::{
         news::News,
     },
     wire::osdp::{
+        ADDRESS_MAX,
         command::Command,
         frame::Received,
-        reply::{BUSY, CLIENT_CRYPTOGRAM, INITIAL_MAC, NAK, Nak, Reply},
+        reply::{BUSY, CLIENT_CRYPTOGRAM, COM, INITIAL_MAC, NAK, Nak, Reply},
         secure::SecureError,
     },
 };
-
-/// Function codes of PDCAP.
-const CAPABILITY_CONTACTS: u8 = 1;
-const CAPABILITY_OUTPUTS: u8 = 2;
 
 impl Conversation {
     /// A frame with this reader's address, while it was asked something. True: that was the answer, the line is
@@ -122,7 +119,7 @@ impl Conversation {
                     Some((security, command)) => {
                         // A proof is 21 bytes: it always fits.
                         let bytes = self.plain(Some(security), &command).unwrap_or_default();
-                        self.in_flight = Some(InFlight { bytes, command, not_before: now });
+                        self.in_flight = Some(InFlight { bytes, command, not_before: now, until: None });
                     }
                     None => self.session_stands(now, origin, out),
                 }
@@ -190,13 +187,24 @@ impl Conversation {
             Ok(reply) => {
                 self.believed(now);
                 self.told(now, &asked.command, reply, out);
+                self.left_open(&asked.command);
             }
             // Whole and ours, and not laid out as it should be: nothing of it counts, the conversation goes on.
-            Err(SecureError::Reply(_)) => self.believed(now),
+            Err(SecureError::Reply(_)) => {
+                self.believed(now);
+                self.left_open(&asked.command);
+            }
             Err(error) => {
                 self.security(now, error.to_string(), out);
                 self.anew(now);
             }
+        }
+    }
+
+    /// Whatever it answered: an OUT that it did not take by that may have been carried out, or not.
+    fn left_open(&mut self, asked: &Command) {
+        if let (Command::Output(_), Some(points)) = (asked, &mut self.points) {
+            points.interrupted();
         }
     }
 
@@ -224,6 +232,13 @@ impl Conversation {
                         self.away(now, PROBE_AFTER);
                     }
                 }
+                if let Some(points) = &mut self.points {
+                    points.refused(now, &asked.command, nak);
+                }
+                if matches!(asked.command, Command::ComSet { .. }) {
+                    self.line_change = None;
+                    out.push(News::LineNotSet { detail: format!("the reader refuses it (NAK {nak:?})") });
+                }
                 out.push(News::Refused { code: asked.command.code(), nak });
             }
         }
@@ -232,6 +247,9 @@ impl Conversation {
     fn told(&mut self, now: Mono, asked: &Command, reply: Reply, out: &mut Vec<News>) {
         match reply {
             Reply::Ack => {
+                if let (Command::Output(_), Some(points)) = (asked, &mut self.points) {
+                    points.acknowledged(now);
+                }
                 if let (Command::KeySet(_), Protection::Secure(keys)) = (asked, &mut self.plan.protection) {
                     out.extend(keys.take_pending().map(News::KeyTaken));
                     self.attempt = 0;
@@ -239,15 +257,11 @@ impl Conversation {
                     self.anew(now);
                 }
             }
-            Reply::Busy => self.wishes.push_front(asked.clone()),
+            Reply::Busy => self.put_off(now, asked),
             Reply::Id(identity) => out.push(News::Identified(identity)),
             Reply::Capabilities(capabilities) => {
-                let has = |function| capabilities.iter().any(|is| is.function == function && is.count > 0);
-                let (contacts, outputs) = (has(CAPABILITY_CONTACTS), has(CAPABILITY_OUTPUTS));
                 out.push(News::Capable(capabilities));
                 self.wish(Command::ReaderStatus);
-                contacts.then(|| self.wish(Command::InputStatus));
-                outputs.then(|| self.wish(Command::OutputStatus));
             }
             Reply::Card(card) => out.push(News::Card(card)),
             Reply::Formatted { reader, text } => out.push(News::Formatted { reader, text }),
@@ -263,25 +277,61 @@ impl Conversation {
                 self.covers_open = readers.contains(&TAMPERED);
                 self.tamper(out);
             }
-            Reply::InputStatus(inputs) => {
-                if self.inputs.as_ref() != Some(&inputs) {
-                    self.inputs = Some(inputs.clone());
-                    out.push(News::Inputs(inputs));
+            Reply::InputStatus(states) => {
+                if let Some(points) = &mut self.points {
+                    points.inputs(now, &states, *asked == Command::InputStatus);
                 }
             }
-            Reply::OutputStatus(outputs) => {
-                self.outputs = Some(outputs.clone());
-                out.push(News::Outputs(outputs));
+            Reply::OutputStatus(states) => match (asked, &mut self.points) {
+                (Command::Output(_), Some(points)) => points.acknowledged_with(now, &states),
+                (_, Some(points)) => points.outputs(now, &states),
+                (_, None) => {}
+            },
+            Reply::Com { address, baud } => self.moved(asked, address, baud, out),
+            Reply::Manufacturer { vendor, data } => {
+                let bytes = data.len();
+                out.extend(self.odd().map(|count| News::Manufacturer { vendor, bytes, count }));
             }
-            Reply::Com { address, baud } => {
-                self.plan.address = address;
-                out.push(News::Com { address, baud });
+            Reply::Other { code } => out.extend(self.odd().map(|count| News::Unhandled { code, count })),
+            Reply::Nak(_) | Reply::ClientCryptogram { .. } | Reply::InitialMac(_) => {}
+        }
+    }
+
+    /// A reply that nothing is made of: told when their count is a power of two, for some readers are full of them.
+    fn odd(&mut self) -> Option<u64> {
+        self.odd = self.odd.saturating_add(1);
+        Some(self.odd).filter(|count| count.is_power_of_two())
+    }
+
+    /// It is busy within its session, and has not done it.
+    fn put_off(&mut self, now: Mono, asked: &Command) {
+        match (asked, &mut self.points) {
+            (Command::Output(_), Some(points)) => points.put_off(now),
+            // Asked for again in its time.
+            (Command::InputStatus | Command::OutputStatus, _) => {}
+            (Command::ComSet { .. }, _) => {
+                if let Some(change) = &mut self.line_change {
+                    change.sent = false;
+                }
             }
-            Reply::Nak(_)
-            | Reply::ClientCryptogram { .. }
-            | Reply::InitialMac(_)
-            | Reply::Manufacturer { .. }
-            | Reply::Other { .. } => {}
+            _ => self.wishes.push_front(asked.clone()),
+        }
+    }
+
+    /// The reader says which settings it has from now on. Nobody asked: it keeps what it has.
+    fn moved(&mut self, asked: &Command, address: u8, baud: u32, out: &mut Vec<News>) {
+        let Command::ComSet { address: wanted, baud: wanted_baud } = asked else {
+            return out.extend(self.odd().map(|count| News::Unhandled { code: COM, count }));
+        };
+        self.line_change = None;
+        if address <= ADDRESS_MAX {
+            self.plan.address = address;
+        }
+        if (address, baud) == (*wanted, *wanted_baud) {
+            out.push(News::LineSet { address, baud });
+        } else {
+            let detail = format!("it took address {address} and {baud} baud instead");
+            out.push(News::LineNotSet { detail });
         }
     }
 
@@ -289,6 +339,9 @@ impl Conversation {
         let tamper = self.covers_open || self.local.is_some_and(|(tamper, _)| tamper);
         if self.tamper_told.replace(tamper) != Some(tamper) {
             out.push(News::Tamper(tamper));
+        }
+        if let Some(points) = &mut self.points {
+            points.local(tamper, self.local.is_some_and(|(_, power)| power));
         }
     }
 
@@ -299,10 +352,18 @@ impl Conversation {
         self.refusals = 0;
         self.security_told = None;
         let was = std::mem::replace(&mut self.told, Told::Online);
+        if let Some(points) = &mut self.points {
+            points.session();
+        }
+        if let Some(change) = self.line_change.take_if(|change| change.unsure.is_some()) {
+            out.push(if self.plan.address == change.address {
+                News::LineSet { address: change.address, baud: change.baud }
+            } else {
+                News::LineNotSet { detail: "it did not answer, and is where it was".to_owned() }
+            });
+        }
         if was != Told::Online {
             self.local = None;
-            self.inputs = None;
-            self.outputs = None;
             out.push(News::Online);
             self.wish(Command::Id);
             self.wish(Command::Capabilities);

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    domain::time::Mono,
+    domain::{fieldbus::BusReport, time::Mono},
     gateway::osdp::{KeyRing, LinePlan, News, Next, Panel, Protection, ReaderPlan},
     wire::osdp::{
         frame::{Check, Received},
@@ -51,6 +51,50 @@ pub struct Reader {
     /// Code, sequence, whether it was under a session.
     pub asked: Vec<(u8, u8, bool)>,
     pub sessions: u32,
+    pub inputs: Vec<u8>,
+    pub outputs: Vec<Relay>,
+    /// Codes that it does not know.
+    pub ignorant: Vec<u8>,
+    /// Takes another address, and says nothing.
+    pub moves_silently: bool,
+    pub now: Mono,
+}
+
+/// One output: what lasts, what passes, and when it moved.
+#[derive(Clone, Debug, Default)]
+pub struct Relay {
+    pub lasting: bool,
+    pub passing: Option<(bool, Mono)>,
+    pub moves: Vec<(Mono, bool)>,
+}
+
+impl Relay {
+    pub fn is_on(&mut self, now: Mono) -> bool {
+        if let Some((on, until)) = self.passing {
+            if now < until {
+                return on;
+            }
+            self.passing = None;
+            self.moves.push((until, self.lasting));
+        }
+        self.lasting
+    }
+
+    /// SIA OSDP 2.2, 6.10.
+    fn obey(&mut self, now: Mono, code: u8, tenths: u16) {
+        let before = self.is_on(now);
+        let until = now + Duration::from_millis(100) * u32::from(tenths);
+        match code {
+            1 | 2 => (self.lasting, self.passing) = (code == 2, None),
+            3 | 4 => self.lasting = code == 4,
+            5 | 6 => self.passing = Some((code == 5, until)),
+            _ => {}
+        }
+        let is = self.is_on(now);
+        if is != before {
+            self.moves.push((now, is));
+        }
+    }
 }
 
 impl Reader {
@@ -67,6 +111,11 @@ impl Reader {
             queue: VecDeque::new(),
             asked: Vec::new(),
             sessions: 0,
+            inputs: vec![0, 1],
+            outputs: vec![Relay::default()],
+            ignorant: Vec::new(),
+            moves_silently: false,
+            now: Mono::ZERO,
         }
     }
 
@@ -74,8 +123,11 @@ impl Reader {
         Reader { secure: Some(SecureReader::new(KEY)), key: KEY, ..Reader::plain(address) }
     }
 
-    /// Loses power for a moment.
+    /// Loses power for a moment: its outputs fall off.
     pub fn restart(&mut self) {
+        for relay in &mut self.outputs {
+            (relay.lasting, relay.passing) = (false, None);
+        }
         self.polled = false;
         self.last = None;
         if let Some(secure) = &mut self.secure {
@@ -87,7 +139,14 @@ impl Reader {
         self.queue.push_back((0x50, vec![0, 1, 26, 0, 0xBD, 0x88, 0xEB, 0x80]));
     }
 
-    fn hear(&mut self, bytes: &[u8]) -> Option<(Duration, Vec<u8>)> {
+    /// An input changes, and the reader tells so.
+    pub fn sense(&mut self, at: usize, state: u8) {
+        self.inputs[at] = state;
+        self.queue.push_back((0x49, self.inputs.clone()));
+    }
+
+    fn hear(&mut self, now: Mono, bytes: &[u8]) -> Option<(Duration, Vec<u8>)> {
+        self.now = now;
         let received = frame_of(bytes);
         if received.frame.address != self.address || self.manner == Manner::Dead {
             return None;
@@ -108,7 +167,11 @@ impl Reader {
         if self.needs_poll && !self.polled {
             return None;
         }
+        let address = self.address;
         let mut answer = self.answer(bytes, &received);
+        if self.address != address && self.moves_silently {
+            return None;
+        }
         match &mut self.manner {
             Manner::Mute(left) if *left > 0 => {
                 *left -= 1;
@@ -148,7 +211,7 @@ impl Reader {
             return reply(received, None, code, data);
         }
         let Some(secure) = &mut self.secure else {
-            let (code, data) = content(code, &mut self.queue);
+            let (code, data) = self.content(code, &received.frame.data);
             return reply(received, None, code, data);
         };
         if matches!(code, 0x76 | 0x77) {
@@ -163,7 +226,8 @@ impl Reader {
             return answer;
         }
         let Some(data) = secure.hear(received) else { return reply(received, None, 0x41, vec![6]) };
-        let (answer, content) = content(code, &mut self.queue);
+        let (answer, content) = self.content(code, &data);
+        let Some(secure) = &mut self.secure else { unreachable!() };
         let mut answer = secure.say(received, answer, &content);
         if code == 0x75 && self.manner == Manner::Forgetful {
             answer = reply(received, None, 0x40, Vec::new());
@@ -174,6 +238,32 @@ impl Reader {
         }
         answer
     }
+
+    fn content(&mut self, code: u8, data: &[u8]) -> (u8, Vec<u8>) {
+        if self.ignorant.contains(&code) {
+            return (0x41, vec![3]);
+        }
+        let now = self.now;
+        match code {
+            0x65 => return (0x49, self.inputs.clone()),
+            0x66 => return (0x4A, self.outputs.iter_mut().map(|relay| u8::from(relay.is_on(now))).collect()),
+            0x68 => {
+                for control in data.as_chunks::<4>().0 {
+                    let [at, code, low, high] = *control;
+                    if self.ignorant.contains(&(0xF0 | code)) {
+                        return (0x41, vec![9]);
+                    }
+                    self.outputs[usize::from(at)].obey(now, code, u16::from_le_bytes([low, high]));
+                }
+            }
+            0x6E => {
+                self.address = data[0];
+                return (0x54, data[..5].to_vec());
+            }
+            _ => {}
+        }
+        content(code, &mut self.queue)
+    }
 }
 
 fn content(code: u8, queue: &mut VecDeque<(u8, Vec<u8>)>) -> (u8, Vec<u8>) {
@@ -182,8 +272,6 @@ fn content(code: u8, queue: &mut VecDeque<(u8, Vec<u8>)>) -> (u8, Vec<u8>) {
         0x61 => (0x45, vec![0x5C, 0x26, 0x23, 1, 2, 1, 0, 0, 0, 3, 4, 5]),
         0x62 => (0x46, vec![1, 1, 2, 2, 1, 1, 9, 1, 1]),
         0x64 => (0x48, vec![0, 0]),
-        0x65 => (0x49, vec![0, 1]),
-        0x66 => (0x4A, vec![0]),
         0x67 => (0x4B, vec![0]),
         _ => (0x40, Vec::new()),
     }
@@ -197,13 +285,15 @@ pub struct Line {
     /// On their way to the panel.
     coming: Vec<(Mono, Vec<u8>)>,
     pub news: Vec<(Mono, usize, News)>,
+    /// Of inputs and outputs.
+    pub reports: Vec<(Mono, BusReport)>,
     /// When which command went out, and to whom.
     pub sent: Vec<(Mono, Vec<u8>)>,
     random: u64,
 }
 
 pub fn plan(address: u8, protection: Protection) -> ReaderPlan {
-    ReaderPlan { address, protection, check: Check::Crc, lost_after: Duration::from_secs(1) }
+    ReaderPlan { address, protection, check: Check::Crc, lost_after: Duration::from_secs(1), points: None }
 }
 
 pub fn keyed() -> Protection {
@@ -228,6 +318,7 @@ impl Line {
             line,
             coming: Vec::new(),
             news: Vec::new(),
+            reports: Vec::new(),
             sent: Vec::new(),
             random: 1,
         }
@@ -260,7 +351,7 @@ impl Line {
             Next::Send(bytes) => {
                 let arrived = self.now + self.line.characters(bytes.len());
                 for reader in &mut self.readers {
-                    if let Some((after, answer)) = reader.hear(&bytes) {
+                    if let Some((after, answer)) = reader.hear(arrived, &bytes) {
                         self.coming.push((arrived + after + self.line.characters(answer.len()), answer));
                     }
                 }
@@ -277,6 +368,9 @@ impl Line {
                 }
             }
         }
+        let mut reports = Vec::new();
+        self.panel.point_reports(&mut reports);
+        self.reports.extend(reports.into_iter().map(|report| (self.now, report)));
         self.news.extend(out.into_iter().map(|(reader, news)| (self.now, reader, news)));
     }
 

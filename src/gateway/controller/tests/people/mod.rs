@@ -321,6 +321,7 @@ fn started(
         reader,
         at: ReaderAt::Door(door),
         card_block,
+        points: None,
     };
     let setup = Setup {
         doors: vec![door("front", RELAYS, Level::Energised), door("back", GATE, Level::Released)],

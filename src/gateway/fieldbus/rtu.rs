@@ -1,0 +1,367 @@
+//! One Modbus RTU exchange on a serial line: the bytes of a request, and what of the bytes that come back is its
+//! answer. Owns the frame (unit, PDU, CRC) and how long is listened; must never take for an answer what does not
+//! fit the request to the byte. Invariant: when an exchange ends with a fault that may have sent anything, the line
+//! has been silent for long enough since, so that what was late or damaged is gone before the next request.
+//!
+//! ```text
+//!            a fitting frame, CRC right
+//!   Waiting ─────────────────────────────▶ its reply, at once
+//!      │ │ a frame's bytes came, then none for `stall`
+//!      │ └───────────────────────────────▶ Garbage
+//!      │ deadline                          silent for `silence`
+//!      └────────────▶ Settling ───────────────────────────────▶ Timeout, or Garbage
+//! ```
+//!
+//! RTU has no transaction number: that a late answer is not taken for that of a later, like request is not known
+//! here but kept in `board`, which lets time pass before it asks alike again.
+
+use std::time::Duration;
+
+use super::{BusFault, Reply, Request, Table, Transaction};
+use crate::domain::time::Mono;
+
+const EXCEPTION: u8 = 0x80;
+/// Unit, function, exception code, CRC: the shortest frame.
+const FRAME_MIN: usize = 5;
+/// The longest frame (Modbus over Serial Line V1.02, 2.5.1), and noise before and behind it.
+const HEARD_MAX: usize = 512;
+/// A USB adapter may hold back what it has heard for as long as this.
+const ADAPTER_HOLDS: Duration = Duration::from_millis(20);
+/// A line that never falls silent is not listened to for longer than this.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
+
+/// How long is listened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtuTimes {
+    /// Within an answer: what has paused for so long is over.
+    pub stall: Duration,
+    /// After an answer that did not come the line must be silent for at least as long.
+    pub silence_min: Duration,
+}
+
+impl RtuTimes {
+    /// `gap` is t3.5.
+    pub fn new(gap: Duration, turnaround: Duration) -> RtuTimes {
+        RtuTimes { stall: gap + ADAPTER_HOLDS, silence_min: gap.max(turnaround) }
+    }
+}
+
+#[derive(Debug)]
+pub struct Exchange {
+    times: RtuTimes,
+    unit: u8,
+    request: Request,
+    heard: Vec<u8>,
+    last_heard: Option<Mono>,
+    silence: Duration,
+    deadline: Mono,
+    settling: Option<Settling>,
+}
+
+#[derive(Debug)]
+struct Settling {
+    quiet_at: Mono,
+    give_up: Mono,
+}
+
+impl Exchange {
+    /// The exchange and the bytes to be sent at once.
+    pub fn begin(times: RtuTimes, transaction: &Transaction, now: Mono) -> (Exchange, Vec<u8>) {
+        let Transaction { unit, request, patience, .. } = *transaction;
+        let exchange = Exchange {
+            times,
+            unit,
+            request,
+            heard: Vec::new(),
+            last_heard: None,
+            // A board that was late once is late by more than a frame.
+            silence: times.silence_min.max(patience / 4),
+            deadline: now + patience,
+            settling: None,
+        };
+        (exchange, frame(unit, &request_pdu(&request)))
+    }
+
+    /// Bytes as they come; with the last of them, or a little later, the result.
+    pub fn hear(&mut self, now: Mono, bytes: &[u8]) -> Option<Result<Reply, BusFault>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        self.last_heard = Some(now);
+        if let Some(settling) = &mut self.settling {
+            settling.quiet_at = now + self.silence;
+            return None;
+        }
+        self.heard.extend(bytes.iter().take(HEARD_MAX.saturating_sub(self.heard.len())));
+        self.answer()
+    }
+
+    /// When to call [`Exchange::due`], should nothing be heard until then.
+    pub fn until(&self) -> Mono {
+        match &self.settling {
+            Some(settling) => settling.quiet_at.min(settling.give_up),
+            None => self.stalls_at().map_or(self.deadline, |stalls_at| stalls_at.min(self.deadline)),
+        }
+    }
+
+    /// Fewer bytes than a frame has are what a driver adds when it turns on or off: a slow board still thinks.
+    fn stalls_at(&self) -> Option<Mono> {
+        self.last_heard.filter(|_| self.heard.len() >= FRAME_MIN).map(|last| last + self.times.stall)
+    }
+
+    /// Time has passed, and everything that had come was heard.
+    pub fn due(&mut self, now: Mono) -> Option<Result<Reply, BusFault>> {
+        if now < self.until() {
+            return None;
+        }
+        if self.settling.is_some() {
+            return Some(Err(self.fault()));
+        }
+        if self.stalls_at().is_some_and(|stalls_at| now >= stalls_at) {
+            return Some(Err(self.fault()));
+        }
+        self.settling = Some(Settling { quiet_at: now + self.silence, give_up: now + SETTLE_MAX });
+        None
+    }
+
+    fn fault(&self) -> BusFault {
+        match self.heard.len() {
+            0 => BusFault::Timeout,
+            count => BusFault::Garbage(format!("{count} bytes while {}", self.request)),
+        }
+    }
+
+    /// Noise before a frame costs nothing; behind it less than another frame may stand.
+    fn answer(&self) -> Option<Result<Reply, BusFault>> {
+        (0..self.heard.len()).find_map(|start| {
+            let from = self.heard.get(start..)?;
+            let code = from.get(1).filter(|_| from.first() == Some(&self.unit))?;
+            let refused = *code == function(&self.request) | EXCEPTION;
+            if !refused && *code != function(&self.request) {
+                return None;
+            }
+            let length = if refused { FRAME_MIN } else { reply_length(&self.request) };
+            let (body, [low, high]) = from.get(..length)?.split_last_chunk::<2>()?;
+            let behind = from.len() - length;
+            if crc(body) != u16::from_le_bytes([*low, *high]) || behind >= FRAME_MIN {
+                return None;
+            }
+            match body {
+                [_, _, exception] if refused => Some(Err(BusFault::Exception(*exception))),
+                [_, said @ ..] => reply(&self.request, said).map(Ok),
+                [] => None,
+            }
+        })
+    }
+}
+
+fn function(request: &Request) -> u8 {
+    match request {
+        Request::Read { table: Table::Coil, .. } => 1,
+        Request::Read { table: Table::DiscreteInput, .. } => 2,
+        Request::Read { table: Table::HoldingRegister, .. } => 3,
+        Request::Read { table: Table::InputRegister, .. } => 4,
+        Request::WriteCoil { .. } | Request::WriteTimer { .. } => 5,
+        Request::WriteRegister { .. } => 6,
+    }
+}
+
+/// All requests of ours: function, address, count or value.
+fn request_pdu(request: &Request) -> [u8; 5] {
+    let (address, value) = match *request {
+        Request::Read { address, count, .. } | Request::WriteTimer { address, count } => (address, count),
+        Request::WriteCoil { address, on } => (address, if on { 0xFF00 } else { 0 }),
+        Request::WriteRegister { address, value } => (address, value),
+    };
+    let ([high, low], [upper, lower]) = (address.to_be_bytes(), value.to_be_bytes());
+    [function(request), high, low, upper, lower]
+}
+
+/// How many bytes of data a read brings.
+fn data_length(request: &Request) -> Option<usize> {
+    match *request {
+        Request::Read { table, count, .. } if table.is_bits() => Some(usize::from(count).div_ceil(8)),
+        Request::Read { count, .. } => Some(usize::from(count) * 2),
+        _ => None,
+    }
+}
+
+/// Of the whole frame.
+fn reply_length(request: &Request) -> usize {
+    data_length(request).map_or(8, |data| FRAME_MIN + data)
+}
+
+/// `said` is the PDU. A write's answer is its echo.
+fn reply(request: &Request, said: &[u8]) -> Option<Reply> {
+    let Some(length) = data_length(request) else {
+        return (said == request_pdu(request)).then_some(Reply::Written);
+    };
+    let [_, count, data @ ..] = said else { return None };
+    if usize::from(*count) != length || data.len() != length {
+        return None;
+    }
+    match *request {
+        Request::Read { table, count, .. } if table.is_bits() => {
+            let bits = data.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+            Some(Reply::Bits(bits.take(usize::from(count)).collect()))
+        }
+        _ => Some(Reply::Words(data.as_chunks::<2>().0.iter().map(|word| u16::from_be_bytes(*word)).collect())),
+    }
+}
+
+fn frame(unit: u8, pdu: &[u8]) -> Vec<u8> {
+    let mut frame = [&[unit], pdu].concat();
+    frame.extend(crc(&frame).to_le_bytes());
+    frame
+}
+
+/// CRC-16 of Modbus over Serial Line (V1.02, 6.2.2).
+fn crc(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Mono = Mono::from_millis(1_000);
+    const READ: Request = Request::Read { table: Table::Coil, address: 0, count: 10 };
+
+    fn times() -> RtuTimes {
+        RtuTimes::new(Duration::from_millis(2), Duration::from_millis(2))
+    }
+
+    fn begin(request: Request) -> (Exchange, Vec<u8>) {
+        Exchange::begin(
+            times(),
+            &Transaction { unit: 1, request, start_by: None, patience: Duration::from_millis(100) },
+            START,
+        )
+    }
+
+    fn at(millis: u64) -> Mono {
+        START + Duration::from_millis(millis)
+    }
+
+    /// Runs to the end of an exchange that hears nothing more.
+    fn end(mut exchange: Exchange) -> (Mono, Result<Reply, BusFault>) {
+        loop {
+            let now = exchange.until();
+            if let Some(result) = exchange.due(now) {
+                return (now, result);
+            }
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_specification() {
+        assert_eq!(crc(b"123456789"), 0x4B37);
+    }
+
+    /// What a board's manual shows for relay 1 on for 700 ms, and its echo.
+    #[test]
+    fn a_timer_is_set_by_the_frame_of_the_manual_and_its_echo_is_the_answer() {
+        let (mut exchange, bytes) = begin(Request::WriteTimer { address: 0x200, count: 7 });
+        assert_eq!(bytes, [0x01, 0x05, 0x02, 0x00, 0x00, 0x07, 0x8d, 0xb0]);
+        assert_eq!(exchange.hear(at(5), &bytes), Some(Ok(Reply::Written)));
+    }
+
+    #[test]
+    fn an_answer_is_taken_with_its_last_byte_however_it_is_cut() {
+        let answer = frame(1, &[1, 2, 0b0000_0101, 0b10]);
+        let (mut exchange, _) = begin(READ);
+        for (millis, byte) in (5..).zip(&answer[..6]) {
+            assert_eq!(exchange.hear(at(millis), &[*byte]), None);
+        }
+        let bits = [true, false, true, false, false, false, false, false, false, true];
+        assert_eq!(exchange.hear(at(12), &answer[6..]), Some(Ok(Reply::Bits(bits.to_vec()))));
+    }
+
+    #[test]
+    fn registers_are_big_endian() {
+        let (mut exchange, _) = begin(Request::Read { table: Table::HoldingRegister, address: 100, count: 2 });
+        assert_eq!(exchange.hear(at(5), &frame(1, &[3, 4, 1, 2, 3, 4])), Some(Ok(Reply::Words(vec![0x102, 0x304]))));
+    }
+
+    #[test]
+    fn what_a_driver_adds_when_it_turns_on_or_off_costs_nothing() {
+        let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
+        let noisy = [&[0x00, 0xFF, 0x01][..], &bytes, &[0x00]].concat();
+        assert_eq!(exchange.hear(at(5), &noisy), Some(Ok(Reply::Written)));
+    }
+
+    #[test]
+    fn what_a_driver_adds_before_a_slow_board_answers_does_not_end_the_waiting() {
+        let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
+        assert_eq!(exchange.hear(at(1), &[0x00, 0xFF]), None);
+        assert_eq!(exchange.until(), at(100));
+        assert_eq!(exchange.hear(at(90), &bytes), Some(Ok(Reply::Written)));
+    }
+
+    #[test]
+    fn of_two_answers_at_once_the_last_is_taken_if_it_fits() {
+        let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
+        let twice = [frame(1, &[0x85, 4]), bytes].concat();
+        assert_eq!(exchange.hear(at(5), &twice), Some(Ok(Reply::Written)));
+        let (mut exchange, bytes) = begin(READ);
+        assert_eq!(exchange.hear(at(5), &[frame(1, &[1, 2, 1, 0]), bytes].concat()), None);
+        assert!(matches!(end(exchange).1, Err(BusFault::Garbage(_))));
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_silence_damage_and_the_answer_to_something_else() {
+        let write = Request::WriteCoil { address: 3, on: true };
+        assert_eq!(begin(write).0.hear(at(5), &frame(1, &[0x85, 2])), Some(Err(BusFault::Exception(2))));
+        assert_eq!(end(begin(write).0), (at(125), Err(BusFault::Timeout)));
+        let mut damaged = frame(1, &[0x85, 2]);
+        damaged[2] ^= 4;
+        let others = [
+            damaged,
+            frame(2, &[5, 0, 3, 0xFF, 0]),
+            frame(1, &[5, 0, 3, 0, 0]),
+            frame(1, &[5, 0, 2, 0xFF, 0]),
+            frame(1, &[6, 0, 3, 0xFF, 0]),
+            frame(1, &[0x86, 2]),
+        ];
+        for other in others {
+            let (mut exchange, _) = begin(write);
+            assert_eq!(exchange.hear(at(5), &other), None, "{other:x?}");
+            let (when, result) = end(exchange);
+            // What has come needs no waiting for the deadline.
+            assert_eq!(when, at(5) + times().stall);
+            assert!(matches!(result, Err(BusFault::Garbage(_))), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn another_number_of_bits_or_registers_is_no_answer() {
+        for wrong in [frame(1, &[1, 1, 1]), frame(1, &[1, 3, 1, 2, 3]), frame(1, &[2, 2, 1, 0])] {
+            let (mut exchange, _) = begin(READ);
+            assert_eq!(exchange.hear(at(5), &wrong), None, "{wrong:x?}");
+        }
+    }
+
+    #[test]
+    fn after_an_answer_that_did_not_come_the_line_is_listened_to_until_it_is_silent() {
+        let (mut exchange, bytes) = begin(Request::WriteCoil { address: 3, on: true });
+        assert_eq!(exchange.due(at(100)), None);
+        // The late answer itself is not taken any more.
+        assert_eq!(exchange.hear(at(120), &bytes), None);
+        assert_eq!(end(exchange), (at(145), Err(BusFault::Timeout)));
+    }
+
+    #[test]
+    fn a_line_that_never_falls_silent_is_given_up() {
+        let (mut exchange, _) = begin(READ);
+        for millis in 0..10_000 {
+            let over = exchange.hear(at(millis), &[0xAA]).or_else(|| exchange.due(at(millis)));
+            if let Some(result) = over {
+                assert!(matches!(result, Err(BusFault::Garbage(_))) && millis <= 601, "{millis}");
+                return;
+            }
+        }
+        panic!("it was listened to without end");
+    }
+}

@@ -1,0 +1,226 @@
+//! The daemon's own loops on the line behind a pseudo-terminal, by the clock. Every wait is for an event, under one
+//! limit.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    rc::Rc,
+    slice::from_ref,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use latchd::{
+    adapters::{clock::mono, field::modbus::Wire},
+    config::{
+        self, Purpose,
+        site::{Bus, Line as SiteLine, Parity, SerialPort},
+    },
+    domain::{
+        fieldbus::BusReport,
+        ids::{BusIx, ReaderIx},
+        outputs::Level,
+    },
+    gateway::osdp::KeyRing,
+    runtime::{
+        bus_loop::{self, BusPorts, DesiredOutputs},
+        osdp_loop::{self, KeyState, OsdpKeys, OsdpLine, OsdpPorts},
+        reader_loop::ReaderReport,
+    },
+};
+use latchd_sim::{
+    board::{Fault, SimBoard},
+    line::{BoardDevice, Line, LineTimes, OsdpReader, PtyLine, READER_KEY},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::LocalSet,
+};
+
+use crate::rig::{confirmed, id, order, output, plan, times};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(LIMIT, test).await.expect("within the limit");
+    });
+}
+
+/// A running bus loop.
+struct Field {
+    desired: watch::Sender<DesiredOutputs>,
+    reports: mpsc::Receiver<(BusIx, BusReport)>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Field {
+    fn start(path: &Path, boards: u8, timeout: Duration) -> Field {
+        let mut plan = plan(boards, &times(115_200), Duration::from_millis(20));
+        plan.timeout = timeout;
+        plan.boards.iter_mut().for_each(|board| board.lost_after = timeout * 2);
+        let port = SerialPort {
+            path: path.to_owned(),
+            baud: 115_200,
+            parity: Parity::None,
+            stop_bits: 1,
+            turnaround: plan.turnaround,
+        };
+        let wire = Wire::new(&Bus { id: id("bus"), bus: BusIx(0), line: SiteLine::Rtu(port), timeout }).unwrap();
+        let (desired, desired_in) = watch::channel(Rc::from([]));
+        let (reports_out, reports) = mpsc::channel(64);
+        let (stop, stop_in) = watch::channel(false);
+        let ports = BusPorts {
+            desired: desired_in,
+            reports: reports_out,
+            progress: Arc::new(AtomicU64::new(0)),
+            vitals: Arc::default(),
+            stop: stop_in,
+        };
+        tokio::task::spawn_local(bus_loop::run(plan, wire, ports, mono));
+        Field { desired, reports, _stop: stop }
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&BusReport) -> bool) {
+        while !wanted(&self.reports.recv().await.expect("the loop runs").1) {}
+    }
+}
+
+fn boards(path: &Path, boards: &[SimBoard]) -> PtyLine {
+    let mut line = Line::new(times(115_200), 1);
+    boards.iter().for_each(|board| _ = line.plug(BoardDevice::new(board.clone())));
+    PtyLine::start(line, Some(path)).unwrap()
+}
+
+#[test]
+fn a_bus_whose_board_does_not_answer_holds_up_no_other_bus() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+        let (stuck, well) = (SimBoard::new(1), SimBoard::new(1));
+        let _lines = (boards(&one, from_ref(&stuck)), boards(&other, from_ref(&well)));
+        let slow = Duration::from_secs(2);
+        let (mut first, mut second) = (Field::start(&one, 1, slow), Field::start(&other, 1, slow));
+        for field in [&mut first, &mut second] {
+            field.until(|report| matches!(report, BusReport::BoardUp { .. })).await;
+        }
+        stuck.set_fault(Fault::Silent);
+        let seen = stuck.look().requests();
+        stuck.until(|registers| registers.requests() > seen).await;
+        // From now on the first bus waits for two seconds.
+        let began = mono();
+        for ticket in 1..=10 {
+            let level = Level::from_energised(ticket % 2 == 1);
+            second.desired.send_replace(Rc::from([order(output(0, 0), level, ticket, began + LIMIT)]));
+            second.until(|report| confirmed(report, ticket)).await;
+        }
+        assert_eq!(stuck.look().requests(), seen + 1, "it was still waiting");
+        assert!(mono().since(began) < slow, "{:?}", mono().since(began));
+    });
+}
+
+#[test]
+fn a_port_that_vanishes_and_returns_under_its_name_is_opened_again() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ttyUSB0");
+        let all = [SimBoard::new(1), SimBoard::new(2)];
+        let mut line = boards(&path, &all);
+        let mut field = Field::start(&path, 2, Duration::from_millis(200));
+        for _ in 0..2 {
+            for _ in 0..2 {
+                field.until(|report| matches!(report, BusReport::BoardUp { .. })).await;
+            }
+            line.stop();
+            for _ in 0..2 {
+                field.until(|report| matches!(report, BusReport::BoardLost { .. })).await;
+            }
+            line = boards(&path, &all);
+        }
+    });
+}
+
+const SITE: &str = r#"
+[node]
+org = "acme"
+id = "hq-1"
+time_zone = "Europe/Berlin"
+state_dir = "/var/lib/latchd"
+credential_key = "credential-key"
+signing_key = "signing-key"
+
+[cloud]
+host = "localhost"
+port = 1883
+issuer = "https://cloud.example"
+root_key = "root.jwk.json"
+tls = "off-insecure"
+
+[[bus]]
+id = "lan"
+tcp = "192.0.2.1"
+
+[[bus]]
+id = "readers"
+osdp = "PORT"
+baud = 115200
+
+[[board]]
+id = "gate"
+bus = "lan"
+unit = 1
+profile = "generic-8ch"
+
+[[door]]
+id = "front"
+lock = { output = "gate/relay-1", unlocked = "energised" }
+
+[[reader]]
+id = "front-in"
+door = "front"
+osdp = { bus = "readers", address = 0 }
+"#;
+
+#[test]
+fn the_port_of_a_line_of_readers_too_is_opened_again() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ttyUSB1");
+        let site = directory.path().join("site.toml");
+        std::fs::write(&site, SITE.replace("PORT", path.to_str().unwrap())).unwrap();
+        std::fs::create_dir(directory.path().join("profiles")).unwrap();
+        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/config/profiles/generic-8ch.toml");
+        std::fs::copy(profile, directory.path().join("profiles/generic-8ch.toml")).unwrap();
+        let environment = config::Environment::of_process();
+        let loaded = config::load_from(&config::Disk, &site, &environment, Purpose::CheckWithoutFiles);
+        let site = loaded.site.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+
+        let reader = OsdpReader::secure(0);
+        let plugged = || {
+            let mut line = Line::new(LineTimes::new(115_200, 10, Duration::from_millis(3)), 1);
+            line.plug(reader.clone());
+            PtyLine::start(line, Some(&path)).unwrap()
+        };
+        let mut port = plugged();
+        let (line, osdp) = OsdpLine::of(&site, BusIx(1)).unwrap();
+        let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), install: None };
+        let (_rings, rings) = watch::channel(Arc::new(BTreeMap::from([(ReaderIx(0), ring)])));
+        let (reports_out, mut reports) = mpsc::channel(64);
+        let (_stop, stop) = watch::channel(false);
+        let (taken, _taken) = mpsc::channel(4);
+        let (_indications, indications) = watch::channel(Rc::from([]));
+        let progress = Arc::new(AtomicU64::new(0));
+        let keys = OsdpKeys { rings, taken };
+        let ports = OsdpPorts { reports: reports_out, keys, indications, progress, stop };
+        tokio::task::spawn_local(osdp_loop::run(line, osdp, ports, mono));
+        for n in 0..2 {
+            while reports.recv().await != Some(ReaderReport::Restored(ReaderIx(0))) {}
+            reader.present(26, n);
+            while !matches!(reports.recv().await, Some(ReaderReport::Card(_))) {}
+            port.stop();
+            while !matches!(reports.recv().await, Some(ReaderReport::Lost(..))) {}
+            port = plugged();
+        }
+    });
+}
