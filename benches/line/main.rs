@@ -23,6 +23,8 @@ pub struct Effort {
     pub less: u32,
 }
 
+type Section = fn(Effort) -> anyhow::Result<()>;
+
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|argument| argument == DAEMON) {
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     if only("readers") {
         readers::in_virtual_time();
     }
-    let sections: [(&str, fn(Effort) -> anyhow::Result<()>); 3] =
+    let sections: [(&str, Section); 3] =
         [("boards", boards::by_the_clock), ("readers", readers::by_the_clock), ("door", door::card_to_coil)];
     for (_, measure) in sections.into_iter().filter(|(name, _)| by_the_clock && only(name)) {
         let lateness = record::Lateness::watch();

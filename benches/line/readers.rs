@@ -209,7 +209,7 @@ fn on_loop<T>(
     doors: impl AsyncFnOnce(&mut mpsc::Receiver<ReaderReport>) -> T,
 ) -> anyhow::Result<T> {
     let (line, port) = OsdpLine::of(&site(directory, readers)?, BusIx(1)).context("an OSDP line")?;
-    let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), install: None };
+    let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), ..KeyState::default() };
     let rings: BTreeMap<ReaderIx, KeyState> = (0..u16::from(readers)).map(|n| (ReaderIx(n), ring.clone())).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(LocalSet::new().block_on(&runtime, async {
@@ -219,8 +219,10 @@ fn on_loop<T>(
         let (taken, _taken) = mpsc::channel(16);
         let (_indications, indications) = watch::channel(Rc::from([]));
         let keys = OsdpKeys { rings, taken };
-        let ports =
-            OsdpPorts { reports: reports_out, keys, indications, progress: Arc::new(AtomicU64::new(0)), stop: stop_in };
+        let (points, _points) = mpsc::channel(16);
+        let (_desired, desired) = watch::channel(Rc::from([]));
+        let progress = Arc::new(AtomicU64::new(0));
+        let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop: stop_in };
         let task = tokio::task::spawn_local(osdp_loop::run(line, port, ports, mono));
         let result = doors(&mut reports).await;
         stop.send_replace(true);

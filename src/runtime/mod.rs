@@ -17,7 +17,6 @@ mod mirror_queue;
 mod news_queue;
 mod osdp_keys;
 mod osdp_lines;
-mod osdp_loop;
 pub mod osdp_loop;
 pub mod reader_loop;
 mod run;

@@ -33,6 +33,7 @@ impl PanelOnLine {
             protection: Protection::Secure(KeyRing::of(Some(READER_KEY))),
             check: Check::Crc,
             lost_after: Duration::from_secs(1),
+            points: None,
         });
         let plan = LinePlan { baud: times.baud, bits_per_character: times.bits_per_character };
         let panel = Panel::new(plan, plans.collect(), START);

@@ -145,6 +145,7 @@ fn profile(points: &ReaderPoints) -> Option<Profile> {
         card_blocks: Vec::new(),
         read_bits_max: 1,
         read_registers_max: 1,
+        gaps_readable: false,
         watchdog: None,
     })
 }
