@@ -16,8 +16,11 @@
 //! A process that dies never says so: a trial that a start finds `running` crashed. An orderly stop puts it
 //! back to `waiting`, with the time that is left.
 
+mod keeping;
+
 use std::time::Duration;
 
+pub use keeping::{Begun, Keeping, NotKept, OverrideStore};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -55,6 +55,9 @@ impl World {
         if node.ledger.state != LedgerState::Idle || !node.ledger.waiting.is_empty() {
             return Some(format!("the ledger is {:?}", node.ledger.state));
         }
+        if let Some(what) = self.oracle.trials_unsettled() {
+            return Some(what);
+        }
         let backlog = node.uplink.session().backlog();
         if backlog > 0 {
             return Some(format!("{backlog} events are not acknowledged"));

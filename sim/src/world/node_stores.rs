@@ -149,6 +149,7 @@ impl World {
         let effects: Vec<Effect> = node.ledger.held.drain(..).flat_map(|held| held.release(durable)).collect();
         self.line(format_args!("ledger: durable through {head}, {} effects", effects.len()));
         self.oracle.durable(self.now, head);
+        self.look_whether_told(head);
         for effect in &effects {
             if let Effect::Fence(fence) = effect {
                 self.send_node(Lane::LedgerToDoors, NodeEvent::Durable(*fence));
@@ -161,6 +162,15 @@ impl World {
             self.send_node(Lane::LedgerToUplink, NodeEvent::Uplink(Box::new(Input::Released(effects))));
         }
         self.ledger_write();
+    }
+
+    fn look_whether_told(&mut self, head: u64) {
+        let Some(node) = &mut self.node else { return };
+        if head >= node.told_with {
+            node.told_with = u64::MAX;
+            let delay = self.rng.micros(50, 5_000);
+            self.post_node(delay, NodeEvent::ToldOfConfiguration);
+        }
     }
 
     fn ledger_failed(&mut self, error: &str, attempts: u32, pause: Duration) {

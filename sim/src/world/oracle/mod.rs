@@ -2,12 +2,13 @@
 //! got, and keeps a plain model of its own of what may be; must never ask a machine for its opinion, but to
 //! hold it against that model. Invariant: the first thing that is wrong ends the run.
 //!
-//! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
+//! `doors` has the locks and the orders, `log` the events, `rights` the sets, `people` the decisions.
 
 mod acts;
 mod areas;
 mod authority;
 mod auto_open;
+mod cabinet;
 mod consequences;
 mod delays;
 mod doors;
@@ -23,6 +24,7 @@ mod people;
 mod reference;
 mod reports;
 mod rights;
+mod trials;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +60,7 @@ use self::{
     outputs::OutputWatch,
     people::{PeopleWatch, Scene},
     rights::RightsWatch,
+    trials::TrialWatch,
 };
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
@@ -141,6 +144,9 @@ pub enum Invariant {
     EditsStand,
     /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
     ReportsAreTheLog,
+    /// In force is the installer's configuration, or what was confirmed over it, or what is on trial: that for its time
+    /// only, in one process that lives, and none of it over a hand at the installer's file.
+    TrialsEnd,
     /// Time goes on.
     NeverStuck,
 }
@@ -226,6 +232,7 @@ pub struct Oracle {
     people: PeopleWatch,
     lift: LiftWatch,
     lockers: LockerWatch,
+    trials: TrialWatch,
 }
 
 impl Oracle {
@@ -260,6 +267,7 @@ impl Oracle {
             people: PeopleWatch::default(),
             lift: LiftWatch::default(),
             lockers: LockerWatch::default(),
+            trials: TrialWatch::default(),
         }
     }
 
@@ -386,17 +394,18 @@ impl Oracle {
         self.check_modes(step, controller);
         let others = std::mem::take(&mut self.others);
         let in_force = sets.in_force(self.rights.generation(), self.rights.revision()).cloned();
-        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, what };
+        let cab = self.lift.denies();
+        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, cab, what };
         let (frame, bodies) = (self.people.card, events(step).map(|event| &event.body));
         let judged = [
             self.people.judge_step(&scene, bodies.clone(), self.rights.stopping),
-            self.lift.judge_step(&scene, frame, bodies.clone(), self.rights.stopping),
-            self.lockers.judge_step(&scene, frame, bodies),
+            self.lockers.judge_step(&scene, frame, bodies.clone(), self.rights.stopping, &mut self.people),
             events(step).try_for_each(|event| self.rights.names_its_generation(event)),
         ];
         for violation in judged.into_iter().filter_map(Result::err) {
             self.violation.get_or_insert(violation);
         }
+        self.lift.rides(site, now.mono, bodies);
         self.others = others;
         self.check_late_order(step);
         let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();
