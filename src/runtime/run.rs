@@ -50,6 +50,7 @@ use crate::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
+        opening,
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
@@ -267,12 +268,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot, &site);
-    if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
-        told.push(applied);
-        told.extend(uplink::conflicted(opened.conflicts_then.clone()));
-    }
-    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
-    told.extend(uplink::conflicted(opened.conflicts.clone()));
+    told.extend(opening::untold(newest(&events, recovered.head.seq).as_ref(), &set, &opened));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
     for body in told {
@@ -583,17 +579,9 @@ impl Opening {
     }
 }
 
-/// A crash between the mirror's sync and its event leaves a set in force that no event tells of: then the
-/// newest event names an older one.
-fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opened: &MirrorOpened) -> Option<EventBody> {
-    let sealed = events.read(newest, 1).ok()?.pop()?;
-    let event: Event = serde_json::from_slice(&sealed.json).ok()?;
-    ((event.epoch, event.generation) < (set.epoch, set.generation)).then(|| EventBody::SetApplied {
-        digest: hex(&set.digest),
-        records: opened.records,
-        unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
-        absorbed: 0,
-    })
+fn newest(events: &EventReader<SledKv>, seq: u64) -> Option<Event> {
+    let sealed = events.read(seq, 1).ok()?.pop()?;
+    serde_json::from_slice(&sealed.json).ok()
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> RunError {

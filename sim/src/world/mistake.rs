@@ -19,7 +19,7 @@ use latchd::{
     },
     gateway::{
         controller::Lasting,
-        mirror::MirrorInput,
+        mirror::{Applied, MirrorInput, MirrorOutput},
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -29,7 +29,7 @@ use latchd::{
 
 use super::{
     configuration::INSTALLERS,
-    oracle::Invariant,
+    oracle::{Cards, Invariant, cards_of},
     set::Sets,
     site::{FIRE, Site},
 };
@@ -123,10 +123,18 @@ pub enum Mistake {
     ConfirmationForgotten,
     /// The installer's file is read once and never again.
     InstallerOverruled,
+    /// The doors hear of every edit for ever, whatever the cloud has made of it.
+    EditsNeverAbsorbed,
+    /// That an edit does not fit is lost on its way from the mirror.
+    ConflictsUntold,
+    /// Without a set the doors know no emergency card.
+    SpareCardsForgotten,
+    /// Without a set the doors know the emergency cards of the first set.
+    SpareCardsOutdated,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 43] = [
+    pub const ALL: [Mistake; 47] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -170,6 +178,10 @@ impl Mistake {
         Mistake::TrialUnmarked,
         Mistake::ConfirmationForgotten,
         Mistake::InstallerOverruled,
+        Mistake::EditsNeverAbsorbed,
+        Mistake::ConflictsUntold,
+        Mistake::SpareCardsForgotten,
+        Mistake::SpareCardsOutdated,
     ];
 
     /// What must catch it.
@@ -186,7 +198,8 @@ impl Mistake {
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
             Mistake::ReportCut => Invariant::ReportsAreTheLog,
             Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
-            Mistake::EditsIgnored => Invariant::EditsStand,
+            Mistake::EditsIgnored | Mistake::EditsNeverAbsorbed => Invariant::EditsStand,
+            Mistake::ConflictsUntold => Invariant::EditsSettle,
             Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
@@ -204,6 +217,7 @@ impl Mistake {
             | Mistake::TrialUnmarked
             | Mistake::ConfirmationForgotten
             | Mistake::InstallerOverruled => Invariant::TrialsEnd,
+            Mistake::SpareCardsForgotten | Mistake::SpareCardsOutdated => Invariant::SpareCards,
             Mistake::PairIgnored => Invariant::TwoTogether,
             Mistake::DuressSilenced => Invariant::DuressIsTold,
             Mistake::VirtualReadUnjudged => Invariant::VirtualReadJudged,
@@ -455,6 +469,7 @@ impl Shim {
                 let before = sets.in_force(version.generation.saturating_sub(1), revision);
                 before.map(|generation| generation.without(all))
             }
+            Some(Mistake::EditsNeverAbsorbed) => sets.never_absorbed(version.generation),
             Some(Mistake::EditsIgnored) => sets.at(version.generation).map(|generation| generation.without(all)),
             Some(mistake) => {
                 let ignored = |record: &Record| match record {
@@ -471,11 +486,30 @@ impl Shim {
         handed.and_then(|generation| generation.compile(site, version)).map_or(permissions, Arc::new)
     }
 
+    /// From the mirror to the cloud's loop.
+    pub fn mirror_output(&self, output: MirrorOutput) -> MirrorOutput {
+        match output {
+            MirrorOutput::Applied(applied) if self.is(Mistake::ConflictsUntold) => {
+                MirrorOutput::Applied(Applied { conflicts: Vec::new(), ..applied })
+            }
+            output => output,
+        }
+    }
+
     /// From the mirror to the cloud's loop: the new set, with the operators of the first.
     pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
         let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
         both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the copy outside the mirror to the doors.
+    pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
+        match self.mistake {
+            Some(Mistake::SpareCardsForgotten) => Cards::new(),
+            Some(Mistake::SpareCardsOutdated) => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
+            _ => found.clone(),
+        }
     }
 
     /// From the disk to whoever judges what is in force.

@@ -204,8 +204,10 @@ impl World {
                 return Ok(());
             }
             if self.now >= until {
-                let what = self.unsettled().unwrap_or_default();
-                return Err(Violation::new(Invariant::Converges, what));
+                return Err(match self.untold_edit() {
+                    Some(what) => Violation::new(Invariant::EditsSettle, what),
+                    None => Violation::new(Invariant::Converges, self.unsettled().unwrap_or_default()),
+                });
             }
         }
     }

@@ -2,7 +2,10 @@
 //! the node's own events; must never let one machine into another but through an event. Invariant: what is
 //! not on a simulated disk is gone when this value is dropped.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use latchd::{
     domain::{
@@ -12,6 +15,7 @@ use latchd::{
         order::Order,
         outputs::Desired,
         permission::{Permissions, SetVersion},
+        record::EmergencyCard,
         time::{Mono, Now},
     },
     gateway::{
@@ -107,6 +111,7 @@ pub struct Node {
     pub desired: Vec<Desired>,
     pub buses: Vec<BusLoop>,
     pub restored: Lasting,
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     pub cloud: CloudState,
     pub set: (SetVersion, Arc<Permissions>),
     /// Of the edits by command over it.

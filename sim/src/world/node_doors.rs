@@ -208,7 +208,7 @@ impl World {
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: key,
-            spare_cards: Arc::default(),
+            spare_cards: node.spare_cards.clone(),
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),

@@ -18,6 +18,7 @@ use latchd::{
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        opening,
         session::{Restored, Session, SessionConfig},
         step::Commit,
         uplink::Uplink,
@@ -185,13 +186,14 @@ impl World {
             mirror_lost: !permissions.is_present(),
         };
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards, &self.sets));
         let setup = Setup {
             doors: self.site.doors.clone(),
             readers: self.site.readers.clone(),
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: credential_key(),
-            spare_cards: Arc::default(),
+            spare_cards: spare_cards.clone(),
             permissions: permissions.clone(),
             cloud,
             lasting: self.shim.lasting(lasting.clone()),
@@ -199,6 +201,9 @@ impl World {
         };
         let (controller, step) = Controller::new(setup, now);
         let mut begin = start_events(&boot, &recovered, &opened);
+        let newest = ledger.reader().read(recovered.head.seq, 1).ok().and_then(|mut events| events.pop());
+        let newest = newest.and_then(|sealed| serde_json::from_slice::<Event>(&sealed.json).ok());
+        begin.extend(opening::untold(newest.as_ref(), &set, &opened));
         begin.extend(beginning.events.iter().cloned());
         let told_with = recovered.head.seq + begin.len() as u64;
         self.oracle.cloud_known(cloud);
@@ -206,7 +211,7 @@ impl World {
         let revision = opened.overlay.revision;
         self.sets.edits.know(&opened.permissions, revision);
         self.sets.prepare(set.generation, revision);
-        self.oracle.started(&self.site, now, &recovered, set, &opened);
+        self.oracle.started((&self.site, &self.sets), now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,
@@ -218,6 +223,7 @@ impl World {
             controller,
             buses: self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect(),
             restored: lasting,
+            spare_cards,
             cloud,
             set: (set, permissions),
             revision,

@@ -24,6 +24,7 @@ mod people;
 mod reference;
 mod reports;
 mod rights;
+mod spares;
 mod trials;
 
 use std::{
@@ -48,6 +49,7 @@ use latchd::{
     },
 };
 
+pub use self::spares::{Cards, cards_of};
 use self::{
     areas::AreaWatch,
     auto_open::AutoWatch,
@@ -60,6 +62,7 @@ use self::{
     outputs::OutputWatch,
     people::{PeopleWatch, Scene},
     rights::RightsWatch,
+    spares::SpareWatch,
     trials::TrialWatch,
 };
 use super::{set::Sets, site::Site};
@@ -133,6 +136,9 @@ pub enum Invariant {
     FallbackNarrows,
     /// An emergency card opens only when its time has come, and no oftener than it may, through every crash.
     EmergencyLast,
+    /// Without any set a door opens to the emergency cards of the signed copy, as the cloud signed them last, and to
+    /// nobody else.
+    SpareCards,
     /// A read in the cab enables the floors that its holder may choose, and a floor is enabled while there is a reason.
     FloorsAsGranted,
     /// A compartment opens at its cabinet only by a contract that says so, and by a backup code once in its life.
@@ -142,6 +148,9 @@ pub enum Invariant {
     /// An edit by command was wished by somebody who may make it, and holds from then on, through every crash, until a
     /// set takes it over.
     EditsStand,
+    /// An edit leaves by a set that takes it over or discards it. What a set leaves no room for is set aside, or
+    /// reduced to what it takes away, and told; nothing else is.
+    EditsSettle,
     /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
     ReportsAreTheLog,
     /// In force is the installer's configuration, or what was confirmed over it, or what is on trial: that for its time
@@ -233,6 +242,7 @@ pub struct Oracle {
     lift: LiftWatch,
     lockers: LockerWatch,
     trials: TrialWatch,
+    spares: SpareWatch,
 }
 
 impl Oracle {
@@ -268,6 +278,7 @@ impl Oracle {
             lift: LiftWatch::default(),
             lockers: LockerWatch::default(),
             trials: TrialWatch::default(),
+            spares: SpareWatch::default(),
         }
     }
 
@@ -288,12 +299,20 @@ impl Oracle {
 
     // ---- the life of the daemon ----
 
-    pub fn started(&mut self, site: &Site, now: Now, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+    pub fn started(
+        &mut self,
+        (site, sets): (&Site, &Sets),
+        now: Now,
+        recovered: &Recovered,
+        set: SetVersion,
+        opened: &MirrorOpened,
+    ) {
         self.ordered.clear();
         self.delivered_in_run.clear();
         self.came.clear();
         self.node_up = true;
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
+        self.spares_found(sets, opened);
         self.rights.recovered(set, opened, &mut self.violation);
         self.desk = opened.permissions.version().generation;
         let floor = recovered.forget_floor;

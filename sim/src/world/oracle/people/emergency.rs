@@ -23,8 +23,11 @@ use crate::world::set::names::credential_key;
 
 impl PeopleWatch {
     pub(super) fn emergency_card_of(&self, scene: &Scene<'_>, tokens: &[Token]) -> Option<(Id, EmergencyCard)> {
-        let records = scene.generation.map_or(&[][..], |generation| generation.records.as_slice());
-        records.iter().find_map(|(id, record)| match record {
+        let Some(generation) = scene.generation else {
+            let mut spares = self.spare_cards.iter();
+            return spares.find(|(_, card)| tokens.contains(&card.token)).map(|(id, card)| (id.clone(), card.clone()));
+        };
+        generation.records.iter().find_map(|(id, record)| match record {
             Record::EmergencyCard(body) if tokens.contains(&body.token) => Some((id.clone(), body.clone())),
             _ => None,
         })

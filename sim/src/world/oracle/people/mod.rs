@@ -28,7 +28,7 @@ use latchd::{
         kept::{Kept, PinOwner},
         order::{Order, Task},
         permission::Wants,
-        record::Token,
+        record::{EmergencyCard, Token},
         time::{Mono, Now},
     },
     gateway::controller::Lasting,
@@ -64,6 +64,8 @@ pub struct PeopleWatch {
     readers: BTreeMap<usize, AtReader>,
     /// One count, wherever a PIN is typed: at doors, in the cab, at the cabinet.
     pub locks: PinLocks,
+    /// For when there is no set.
+    pub spare_cards: BTreeMap<Id, EmergencyCard>,
     /// Of emergency cards, in all runs that are remembered.
     uses: BTreeMap<Id, u32>,
     pub cloud: CloudState,
@@ -116,6 +118,7 @@ impl PeopleWatch {
             locks: PinLocks::restored(now, lasting.kept.values()),
             uses: uses.collect(),
             cloud: self.cloud,
+            spare_cards: std::mem::take(&mut self.spare_cards),
             started: now.mono,
             ..PeopleWatch::default()
         };
@@ -137,7 +140,7 @@ impl PeopleWatch {
         let mut told: VecDeque<Told> = events.clone().filter_map(Told::of).collect();
         let (card, order) = (self.card.take(), self.virtual_read.take());
         if stopping && scene.what != "stop" {
-            return told::nothing_left(&told, scene.what);
+            return told::nothing_left(&told, scene);
         }
         let babbles = card.is_some_and(|(reader, _)| self.babbling.contains(&scene.site.readers[reader].id));
         if babbles || told.iter().any(|told| told.reader.as_ref().is_some_and(|id| self.babbling.contains(id))) {
@@ -156,7 +159,7 @@ impl PeopleWatch {
             self.virtually(scene, &order, &mut told)?;
         }
         self.expire(scene, &mut told)?;
-        told::nothing_left(&told, scene.what)?;
+        told::nothing_left(&told, scene)?;
         let cabinet = &scene.site.readers[CABINET].id;
         let alarms = events.clone().filter_map(|body| match body {
             EventBody::AccessDuress { person, reader, .. } if reader.as_ref() != Some(cabinet) => Some(person.clone()),

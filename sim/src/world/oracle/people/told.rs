@@ -146,6 +146,7 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         let virtually = answers.iter().any(|said| said.virtually);
         let invariant = match answers.first().and_then(|said| said.reason) {
             _ if virtually => Invariant::VirtualReadJudged,
+            _ if scene.generation.is_none() => Invariant::SpareCards,
             Some(DenialReason::StalePermissions | DenialReason::EmergencyOnly | DenialReason::ClockUntrusted) => {
                 Invariant::FallbackNarrows
             }
@@ -159,7 +160,9 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         return Ok(said.clone());
     }
     let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.place, scene.what, next.said);
-    let invariant = if next.in_cab && floors_differ(&next.said, answers) {
+    let invariant = if scene.generation.is_none() {
+        Invariant::SpareCards
+    } else if next.in_cab && floors_differ(&next.said, answers) {
         Invariant::FloorsAsGranted
     } else {
         hurt(&next.said, answers)
@@ -183,9 +186,12 @@ pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Res
     Err(Violation::new(invariant, what))
 }
 
-pub fn nothing_left(told: &VecDeque<Told>, what: &str) -> Result<(), Violation> {
+pub fn nothing_left(told: &VecDeque<Told>, scene: &Scene<'_>) -> Result<(), Violation> {
     let Some(next) = told.front() else { return Ok(()) };
-    let what = format!("at {} on {what}: told {:?}, where nothing was due", next.place, next.said);
+    let what = format!("at {} on {}: told {:?}, where nothing was due", next.place, scene.what, next.said);
+    if scene.generation.is_none() {
+        return Err(Violation::new(Invariant::SpareCards, what));
+    }
     // Its time has come, and it was refused instead of asked for its PIN.
     let too_early = next.said.emergency_card.is_some() && next.said.reason == Some(DenialReason::NotYetActive);
     Err(Violation::new(if too_early { Invariant::FallbackNarrows } else { Invariant::OneEventEach }, what))
@@ -221,7 +227,11 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
     let either =
         |reasons: &[DenialReason]| [due, told.reason].into_iter().flatten().any(|reason| reasons.contains(&reason));
     let persons = || answers.iter().chain([told]).filter_map(|said| said.person.as_ref());
-    let guest = persons().any(|person| person.as_str().starts_with("guest"));
+    let by_edit = answers
+        .iter()
+        .chain([told])
+        .any(|said| said.rule.as_ref().is_some_and(|rule| rule.as_str().starts_with("no-guest")));
+    let guest = by_edit || persons().any(|person| person.as_str().starts_with("guest"));
     if answers.iter().any(|said| said.virtually) {
         Invariant::VirtualReadJudged
     } else if due == Some(Interlock) {
