@@ -140,6 +140,8 @@ impl PeopleWatch {
         let mut told: VecDeque<Told> = events.clone().filter_map(Told::of).collect();
         let (card, order) = (self.card.take(), self.virtual_read.take());
         if stopping && scene.what != "stop" {
+            // Where the daemon begins anew, those who wait for something wait on.
+            self.expire(scene, &mut told)?;
             return told::nothing_left(&told, scene);
         }
         let babbles = card.is_some_and(|(reader, _)| self.babbling.contains(&scene.site.readers[reader].id));
