@@ -211,7 +211,7 @@ impl World {
         match end {
             End::Stopped => {
                 let paused = keeper.keeping.pause(now);
-                self.oracle.configuration_paused(paused.is_ok());
+                self.oracle.configuration_paused(now, paused.is_ok());
                 self.configuration.keeper = None;
             }
             End::Trial => {}

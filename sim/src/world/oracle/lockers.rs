@@ -132,8 +132,7 @@ impl LockerWatch {
 
     /// A pause may have made an entry of its end alone.
     fn typed(&self, digits: &dyn Fn(&str) -> bool) -> bool {
-        let ends = |entry: &str| (0..entry.len()).any(|from| entry.get(from..).is_some_and(digits));
-        self.entries.iter().any(|(_, entry)| ends(entry))
+        self.entries.iter().any(|(_, entry)| ends(entry, digits))
     }
 
     fn granted(&mut self, scene: &Scene<'_>, granted: &Granted, by_pin: bool) -> Result<(), Violation> {
@@ -215,10 +214,13 @@ impl LockerWatch {
         if contract.return_code.is_some_and(|back| empty && self.typed(&|digits| code("return", digits) == back)) {
             return Ok(());
         }
-        let backup = contract
-            .backup_codes
+        let unused = || contract.backup_codes.iter().filter(|token| !self.used.contains(*token));
+        // What was typed last is what is meant.
+        let backup = self
+            .entries
             .iter()
-            .find(|token| !self.used.contains(*token) && self.typed(&|digits| code("backup", digits) == **token));
+            .rev()
+            .find_map(|(_, entry)| unused().find(|token| ends(entry, &|digits| code("backup", digits) == **token)));
         match backup.filter(|_| in_force) {
             Some(token) => {
                 self.used.insert(*token);
@@ -241,6 +243,10 @@ impl LockerWatch {
         let what = format!("the key of {door} is {state:?} after {before:?}");
         Err(Violation::new(Invariant::KeysAreFollowed, what))
     }
+}
+
+fn ends(entry: &str, digits: &dyn Fn(&str) -> bool) -> bool {
+    (0..entry.len()).any(|from| entry.get(from..).is_some_and(digits))
 }
 
 /// Without a clock no contract with dates does.

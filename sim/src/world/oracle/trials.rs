@@ -10,7 +10,7 @@ use latchd::{
         event::EventBody,
         ids::Id,
         record::{OperatorStatus, Record},
-        time::{Mono, Wall},
+        time::Mono,
     },
     wire::canonical::{hex, sha256},
 };
@@ -37,10 +37,18 @@ pub struct TrialWatch {
 
 struct Trial {
     text: String,
+    /// Never in force later than this.
     until: Mono,
-    put_at: Wall,
-    within: Duration,
+    /// So much of its time was left then, by whichever clock goes further.
+    left: Duration,
+    at: Moment,
     phase: Phase,
+}
+
+impl Trial {
+    fn left(&self, now: Moment) -> Duration {
+        self.left.saturating_sub(now.mono.since(self.at.mono).max(now.wall.since(self.at.wall)))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,8 +94,8 @@ impl Oracle {
                 format!("{jti} puts {text:?} on trial, wished: {wished}, beside another: {}", this.trial.is_some());
             return self.fail(Invariant::TrialsEnd, what);
         }
-        let until = now.mono + within;
-        this.trial = Some(Trial { text: text.to_owned(), until, put_at: now.wall, within, phase: Phase::Waiting });
+        let (text, until) = (text.to_owned(), now.mono + within);
+        this.trial = Some(Trial { text, until, left: within, at: now, phase: Phase::Waiting });
     }
 
     pub fn trial_confirmed(&mut self, now: Mono, text: &str) {
@@ -115,7 +123,7 @@ impl Oracle {
         let may_run = |trial: &Trial| trial.phase == Phase::Waiting && now.mono < trial.until;
         // A clock that was set may have used its time up; what cannot be written down must not begin.
         let may_end = |trial: &Trial| match trial.phase {
-            Phase::Waiting => now.mono >= trial.until || full || now.wall.since(trial.put_at) >= trial.within,
+            Phase::Waiting => trial.left(now).is_zero() || full,
             Phase::Running => now.mono >= trial.until,
             Phase::Died | Phase::Lost | Phase::Failed => true,
         };
@@ -126,7 +134,7 @@ impl Oracle {
         let without = this.confirmed.clone().unwrap_or_else(|| this.over.clone());
         let wrong = match (&mut this.trial, on_trial) {
             (Some(trial), true) if used == trial.text && may_run(trial) => {
-                trial.phase = Phase::Running;
+                (trial.phase, trial.until) = (Phase::Running, trial.until.min(now.mono + trial.left(now)));
                 None
             }
             (Some(trial), false) if used == without && may_end(trial) => {
@@ -154,8 +162,9 @@ impl Oracle {
     }
 
     /// The process ends in order: what is left of the time is for the next one.
-    pub fn configuration_paused(&mut self, written: bool) {
+    pub fn configuration_paused(&mut self, now: Moment, written: bool) {
         if let Some(trial) = self.trials.trial.as_mut().filter(|trial| trial.phase == Phase::Running) {
+            (trial.left, trial.at) = (trial.until.since(now.mono), now);
             trial.phase = if written { Phase::Waiting } else { Phase::Lost };
         }
     }
