@@ -37,8 +37,8 @@ pub struct Begin {
     pub trial: Option<RunningTrial>,
     /// To be told as soon as the log is open.
     pub events: Vec<EventBody>,
-    /// The command whose trial ended without being confirmed.
-    pub cancelled: Option<(CommandKey, RollbackCause)>,
+    /// The commands whose trials ended without being confirmed.
+    pub cancelled: Vec<(CommandKey, RollbackCause)>,
 }
 
 /// The run is a trial.
@@ -144,12 +144,12 @@ impl Keeper {
             }
             _ => None,
         };
-        let (mut events, mut cancelled) = (Vec::new(), None);
-        if let Some(ended) = begun.ended {
+        let (mut events, mut cancelled) = (Vec::new(), Vec::new());
+        for ended in begun.ended {
             let (sha256, cause, detail) = (hex(&ended.sha256), ended.cause, ended.detail);
             tracing::warn!(sha256, ?cause, detail, "a configuration that came by command is not in force any more");
             events.push(EventBody::ConfigurationRolledBack { sha256, cause, detail });
-            cancelled = ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause));
+            cancelled.extend(ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause)));
         }
         if let InForce::Trial { file, left } = self.keeping.running() {
             let (sha256, left_s) = (hex(&file.sha256()), left.as_secs());

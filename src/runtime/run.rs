@@ -319,14 +319,15 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let topology = Arc::new(site.topology());
     let places = Places::of(&topology);
     let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
-    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).or(begin.cancelled.as_ref().map(|(of, _)| of));
+    let cancelled = begin.cancelled.iter().map(|(of, _)| of);
+    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).into_iter().chain(cancelled);
     let desk_config = DeskConfig {
         boot: boot.clone(),
         issuer: site.cloud.issuer.clone(),
         topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
-        on_trial: on_trial.cloned(),
+        on_trial: on_trial.cloned().collect(),
         edits: EditsAtStart::new(opened.edits, &recovered.kept),
         delay_max: site.limits.delay_max,
     };
@@ -351,7 +352,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         health: ledger.health(),
     };
     let clerk = Clerk::start(office)?;
-    let settled = begin.cancelled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
+    let settled = begin.cancelled.into_iter();
+    let settled = settled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) }).collect();
 
     let (end, outlets) = daemon.runtime.block_on(async {
         let inlets = Inlets {

@@ -107,20 +107,22 @@ pub struct Configuration {
 pub struct Begin {
     pub trial: Option<RunningTrial>,
     pub events: Vec<EventBody>,
-    pub cancelled: Option<(CommandKey, RollbackCause)>,
+    pub cancelled: Vec<(CommandKey, RollbackCause)>,
 }
 
 impl Begin {
-    /// The command that the next run does not end as unknown.
-    pub fn on_trial(&self) -> Option<CommandKey> {
-        let cancelled = || self.cancelled.as_ref().map(|(of, _)| of.clone());
-        self.trial.as_ref().map(|trial| trial.of.clone()).or_else(cancelled)
+    /// The commands that the next run does not end as unknown.
+    pub fn on_trial(&self) -> Vec<CommandKey> {
+        let cancelled = self.cancelled.iter().map(|(of, _)| of);
+        self.trial.as_ref().map(|trial| &trial.of).into_iter().chain(cancelled).cloned().collect()
     }
 
-    pub fn settled(&self) -> Option<Input> {
-        let (key, cause) = self.cancelled.clone()?;
-        let answered = Answered::Cancelled(json!({ "message": format!("rolled back: {}", cause.as_str()) }));
-        Some(Input::Settled { key, answered })
+    pub fn settled(&self) -> Vec<Input> {
+        let settled = |(key, cause): &(CommandKey, RollbackCause)| {
+            let answered = Answered::Cancelled(json!({ "message": format!("rolled back: {}", cause.as_str()) }));
+            Input::Settled { key: key.clone(), answered }
+        };
+        self.cancelled.iter().map(settled).collect()
     }
 }
 
@@ -155,11 +157,11 @@ impl World {
             site_of(in_force.put_file().map_or(&installer, |file| &file.toml))
         });
         self.site = begun.site;
-        let (mut events, mut cancelled) = (Vec::new(), None);
-        if let Some(ended) = begun.ended {
+        let (mut events, mut cancelled) = (Vec::new(), Vec::new());
+        for ended in begun.ended {
             let (sha256, cause, detail) = (hex(&ended.sha256), ended.cause, ended.detail);
             events.push(EventBody::ConfigurationRolledBack { sha256, cause, detail });
-            cancelled = ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause));
+            cancelled.extend(ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause)));
         }
         let mut trial = None;
         let running = keeper.keeping.running().clone();

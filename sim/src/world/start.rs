@@ -255,7 +255,7 @@ impl World {
             self.wake_bus(bus, Duration::from_micros(50));
         }
         self.begin_uplink(now, first);
-        if let Some(settled) = beginning.settled() {
+        for settled in beginning.settled() {
             self.uplink(settled);
         }
         if beginning.trial.is_some() {

@@ -22,8 +22,8 @@ pub trait OverrideStore {
 /// What a run begins with.
 pub struct Begun<T, E> {
     pub site: T,
-    /// What ended before it, to be told until [`Keeping::told`].
-    pub ended: Option<RolledBack>,
+    /// What ended before it, the oldest first, to be told until [`Keeping::told`].
+    pub ended: Vec<RolledBack>,
     /// The store does not say so; nothing of a trial is used then.
     pub unwritten: Option<E>,
 }
@@ -77,7 +77,7 @@ impl<S: OverrideStore> Keeping<S> {
             InForce::Trial { left, .. } => Some(now.mono + *left),
             InForce::Installer | InForce::Confirmed(_) => None,
         };
-        Begun { site, ended: self.kept.untold.clone(), unwritten }
+        Begun { site, ended: self.kept.all_untold().cloned().collect(), unwritten }
     }
 
     /// What the run uses.
@@ -134,7 +134,7 @@ impl<S: OverrideStore> Keeping<S> {
 
     /// What [`Keeping::begin`] gave to be told is durable.
     pub fn told(&mut self) -> Result<(), S::Error> {
-        if self.kept.untold.take().is_some() { self.store.store(&self.kept) } else { Ok(()) }
+        if self.kept.told() { self.store.store(&self.kept) } else { Ok(()) }
     }
 
     /// The run is over in order: what is left of a trial is for the next start.
@@ -209,7 +209,7 @@ mod tests {
             None => Ok("installer's".to_owned()),
         };
         let begun = keeping.begin(INSTALLER, at(second), site_of);
-        (begun.site, begun.ended.map(|ended| ended.cause))
+        (begun.site, begun.ended.last().map(|ended| ended.cause))
     }
 
     /// A process that runs the installer's file and has put this one for a minute.

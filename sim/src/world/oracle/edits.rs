@@ -80,13 +80,10 @@ impl Oracle {
             return;
         }
         let Some(version) = opened.version else { return };
-        let told: Vec<ConflictedEdit> = opened
-            .conflicts_then
-            .iter()
-            .chain(&opened.conflicts)
-            .filter(|told| sets.edits.stands(told))
-            .cloned()
-            .collect();
+        // What was told with the set may be known; what is found now is not.
+        let then = opened.conflicts_then.iter().filter(|_| !sets.edits.is_settled(version.generation));
+        let told: Vec<ConflictedEdit> =
+            then.chain(&opened.conflicts).filter(|told| sets.edits.stands(told)).cloned().collect();
         // The word of the set, or of an edit, may have been lost with the run.
         self.edits_settled(sets, version.generation, &told);
         for made in &opened.edits {

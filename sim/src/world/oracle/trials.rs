@@ -115,9 +115,15 @@ impl Oracle {
         let this = &mut self.trials;
         let on_trial = matches!(running, InForce::Trial { .. });
         if this.over != installer {
-            let gone = this.trial.take().map(|trial| trial.text).or(this.confirmed.take());
-            this.confirmed = None;
-            gone.iter().for_each(|text| this.roll_back(text));
+            let (trial, confirmed) = (this.trial.take(), this.confirmed.take());
+            // One that had ended by itself is told for itself.
+            let ended = |trial: &Trial| match trial.phase {
+                Phase::Running => now.mono >= trial.until,
+                phase => phase == Phase::Failed,
+            };
+            let confirmed = confirmed.filter(|_| trial.as_ref().is_none_or(ended));
+            let gone = trial.map(|trial| trial.text).into_iter().chain(confirmed);
+            gone.for_each(|text| this.roll_back(&text));
             installer.clone_into(&mut this.over);
         }
         let may_run = |trial: &Trial| trial.phase == Phase::Waiting && now.mono < trial.until;

@@ -46,6 +46,8 @@ pub struct Edits {
     /// All that were ever made, by revision.
     made: BTreeMap<u64, (Id, EditWish)>,
     overlay: Overlay,
+    /// The generation over which it stands.
+    settled: u64,
     /// Up to here all are gone: with store and copy.
     lost: u64,
     /// Of a generation with what stood over it at a revision.
@@ -67,6 +69,11 @@ impl Edits {
         self.overlay.has(&conflict.jti, &conflict.id)
     }
 
+    /// What was told of this generation is known.
+    pub fn is_settled(&self, generation: u64) -> bool {
+        self.settled == generation
+    }
+
     pub fn standing(&self) -> BTreeSet<u64> {
         self.overlay.revisions()
     }
@@ -76,6 +83,7 @@ impl Edits {
         let newest = self.made.keys().next_back().copied().filter(|newest| *newest > self.lost);
         self.lost = self.lost.max(through);
         self.overlay.clear();
+        self.settled = 0;
         // The same revisions mean another overlay from here on.
         (self.over, self.known) = (BTreeMap::new(), Vec::new());
         newest
@@ -142,6 +150,7 @@ impl super::Sets {
         let Some(base) = self.generations.get(&number) else { return Ok(()) };
         let fits = |conflict: &&ConflictedEdit| conflict.fate != EditFate::Disputed;
         self.edits.conflicts.extend(conflicts.iter().filter(fits).map(|conflict| conflict.jti.clone()));
+        self.edits.settled = number;
         self.edits.overlay.settle(base, conflicts)
     }
 }
@@ -220,15 +229,15 @@ impl World {
         }
     }
 
-    /// The cloud gives up its guests, or has them again.
-    pub(super) fn edit_guests(&mut self, set: &mut Records) -> bool {
+    /// The cloud gives up its guests, or has them again. What it takes away from them is for the watch of the edits.
+    pub(super) fn edit_guests(&mut self, set: &mut Records) {
         let (group, rule) = (id("guests"), id("guests-at-the-front"));
         if set.get("group", &group).is_none() {
             set.put(&group, Record::Group(Group::default()));
             let front =
                 AccessRule { groups: vec![group], doors: ids(&["front", "back"]), ..AccessRule::new(Effect::Allow) };
             set.put(&rule, Record::AccessRule(front));
-            return false;
+            return;
         }
         set.delete("group", &group);
         set.delete("access_rule", &rule);
@@ -240,7 +249,6 @@ impl World {
                 set.put(&id, Record::Person(person));
             }
         }
-        true
     }
 }
 

@@ -30,7 +30,10 @@ impl World {
                 self.edit_cellar(&mut set);
                 false
             }
-            7 | 8 => self.edit_guests(&mut set),
+            7 | 8 => {
+                self.edit_guests(&mut set);
+                false
+            }
             _ => self.edit(&mut set, number),
         };
         if self.rng.permille(250) {

@@ -167,6 +167,10 @@ impl Overlay {
         (records, nothing)
     }
 
+    fn before(&self, revision: u64) -> Overlay {
+        Overlay { standing: self.standing.range(..revision).map(|(at, edit)| (*at, edit.clone())).collect() }
+    }
+
     /// A set is in force that names these, and of which was told what does not fit.
     pub fn settle(&mut self, base: &Generation, told: &[ConflictedEdit]) -> Result<(), String> {
         let mut records: BTreeSet<(&str, Id)> = BTreeSet::new();
@@ -189,9 +193,7 @@ impl Overlay {
         }
         // Those that are reduced come in again at their place.
         for (revision, edit, fate) in &aside {
-            let before: Overlay =
-                Overlay { standing: self.standing.range(..revision).map(|(at, edit)| (*at, edit.clone())).collect() };
-            let (records, _) = before.over(&base.records);
+            let (records, _) = self.before(*revision).over(&base.records);
             let less = reduced(edit, &records);
             match fate {
                 EditFate::Reduced => {
@@ -211,8 +213,9 @@ impl Overlay {
         if !nothing.is_empty() || !resolves(&records) {
             return Err(format!("edits {nothing:?} come to nothing, or do not fit, and nobody was told"));
         }
+        // What came before it is kept by then; what came after it need not be.
         for (revision, edit, _) in aside {
-            let mut with = Overlay { standing: self.standing.clone() };
+            let mut with = self.before(revision);
             with.standing.insert(revision, edit.clone());
             let (records, nothing) = with.over(&base.records);
             if nothing.is_empty() && resolves(&records) {

@@ -160,7 +160,8 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         return Ok(said.clone());
     }
     let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.place, scene.what, next.said);
-    let invariant = if scene.generation.is_none() {
+    let used_up = answers.iter().any(|said| said.reason == Some(DenialReason::Expired));
+    let invariant = if scene.generation.is_none() && !used_up {
         Invariant::SpareCards
     } else if next.in_cab && floors_differ(&next.said, answers) {
         Invariant::FloorsAsGranted
@@ -253,7 +254,10 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
         }
     } else if either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
         Invariant::FallbackNarrows
-    } else if told.reason.is_none() && answers.iter().all(|said| said.rule != told.rule) {
+    } else if told.reason.is_none()
+        && answers.iter().all(|said| said.rule != told.rule)
+        && !either(&[PinRequired, WrongPin])
+    {
         Invariant::RevokedIsDenied
     } else if either(&[PinLockedOut]) {
         Invariant::PinLocksOut
