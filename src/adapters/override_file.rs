@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{config::trial::Override, wire::stored};
+use crate::{
+    config::trial::{Override, OverrideStore},
+    wire::stored,
+};
 
 const NAME: &str = "configuration";
 /// Two site files that a message can carry, twice over for JSON.
@@ -73,11 +76,6 @@ impl OverrideFile {
         serde_json::from_slice(json).map(Some).map_err(|error| damaged(error.to_string()))
     }
 
-    /// After this returns, it survives a power cut. One that holds nothing is taken away.
-    pub fn store(&self, kept: &Override) -> Result<(), OverrideError> {
-        self.replace(kept).map_err(|error| self.io(error))
-    }
-
     fn replace(&self, kept: &Override) -> io::Result<()> {
         if kept.is_empty() {
             match fs::remove_file(self.path()) {
@@ -100,6 +98,15 @@ impl OverrideFile {
 
     fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl OverrideStore for OverrideFile {
+    type Error = OverrideError;
+
+    /// One that holds nothing is taken away.
+    fn store(&self, kept: &Override) -> Result<(), OverrideError> {
+        self.replace(kept).map_err(|error| self.io(error))
     }
 }
 

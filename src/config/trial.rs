@@ -16,8 +16,11 @@
 //! A process that dies never says so: a trial that a start finds `running` crashed. An orderly stop puts it
 //! back to `waiting`, with the time that is left.
 
+mod keeping;
+
 use std::time::Duration;
 
+pub use keeping::{Begun, Keeping, NotKept, OverrideStore};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +31,9 @@ use crate::{
     },
     wire::canonical::{hex, hex32, sha256},
 };
+
+/// Ended configurations of which nobody could be told yet, beside the last one.
+const UNTOLD_MAX: usize = 16;
 
 /// Everything that is kept about configuration by command: one file of the state directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +46,9 @@ pub struct Override {
     pub trial: Option<Trial>,
     /// What ended, until the event that tells of it is durable.
     pub untold: Option<RolledBack>,
+    /// What ended before that and was not told either, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold_before: Vec<RolledBack>,
 }
 
 /// A site file that came by command.
@@ -139,6 +148,17 @@ impl Override {
         self.confirmed.is_none() && self.trial.is_none() && self.untold.is_none()
     }
 
+    /// All that ended and was not told, the oldest first.
+    pub fn all_untold(&self) -> impl Iterator<Item = &RolledBack> {
+        self.untold_before.iter().chain(&self.untold)
+    }
+
+    /// All of it is told. Whether there was anything.
+    pub fn told(&mut self) -> bool {
+        self.untold_before.clear();
+        self.untold.take().is_some()
+    }
+
     /// At the start of a process: which file is in force. A trial that is to begin is marked as running;
     /// nothing may be done by it before that is durable.
     pub fn judge(&mut self, installer: [u8; 32], now: Moment) -> InForce {
@@ -226,7 +246,12 @@ impl Override {
 
     fn roll_back(&mut self, file: &PutFile, on_trial: bool, cause: RollbackCause, detail: Option<String>) {
         let trial_of = on_trial.then(|| (file.issuer.clone(), file.jti.clone()));
-        self.untold = Some(RolledBack { sha256: file.sha256(), cause, detail, trial_of });
+        let ended = RolledBack { sha256: file.sha256(), cause, detail, trial_of };
+        self.untold_before.extend(self.untold.replace(ended));
+        // Where nothing can be told for so long, the oldest go.
+        if self.untold_before.len() > UNTOLD_MAX {
+            self.untold_before.remove(0);
+        }
     }
 }
 
@@ -349,6 +374,17 @@ mod tests {
         for mut kept in [on_trial, confirmed] {
             assert_eq!(judge(&mut kept, moment(1002, 1002)), InForce::Installer, "also when it is edited back");
         }
+    }
+
+    #[test]
+    fn a_trial_that_ended_is_still_told_where_a_hand_at_the_file_ends_what_was_confirmed_as_well() {
+        let mut kept = put(Override { confirmed: Some(file("old")), ..over(INSTALLER) });
+        let _ = judge(&mut kept, moment(1001, 1001));
+        kept.end_trial(RollbackCause::NotConfirmed, None);
+        assert_eq!(kept.judge(sha256(b"edited"), moment(1062, 1062)), InForce::Installer);
+        let told: Vec<_> = kept.all_untold().map(|ended| (ended.cause, ended.trial_of.is_some())).collect();
+        assert_eq!(told, [(RollbackCause::NotConfirmed, true), (RollbackCause::InstallerEdited, false)]);
+        assert!(kept.told() && !kept.told() && kept.is_empty());
     }
 
     #[test]

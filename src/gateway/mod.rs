@@ -10,6 +10,7 @@ pub mod kv;
 pub mod ledger;
 pub mod live;
 pub mod mirror;
+pub mod opening;
 pub mod osdp;
 pub mod reports;
 pub mod scan;

@@ -148,9 +148,9 @@ impl<'a, L: Link> CloudLoop<'a, L> {
         }
     }
 
-    /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order. `settled` is
-    /// a command that ended with an earlier run.
-    pub async fn run(mut self, first: DeskStep, settled: Option<Input>) -> (End, Outlets) {
+    /// Runs until a stop is complete, and gives back what is to be stopped after it, in its order. `settled` are
+    /// commands that ended with an earlier run.
+    pub async fn run(mut self, first: DeskStep, settled: Vec<Input>) -> (End, Outlets) {
         let now = self.outlets.clock.now();
         let mut answers = VecDeque::new();
         let Self { inlets, outlets, uplink, random, .. } = &mut self;

@@ -17,7 +17,7 @@ use crate::{
     config::{
         Installation, NotTaken, anchors,
         site::{Board, Line, Site},
-        trial::{InForce, Moment, Override, PutFile},
+        trial::{InForce, Keeping, Moment, NotKept, Override, PutFile},
     },
     domain::{
         door::DoorConfig,
@@ -37,8 +37,8 @@ pub struct Begin {
     pub trial: Option<RunningTrial>,
     /// To be told as soon as the log is open.
     pub events: Vec<EventBody>,
-    /// The command whose trial ended without being confirmed.
-    pub cancelled: Option<(CommandKey, RollbackCause)>,
+    /// The commands whose trials ended without being confirmed.
+    pub cancelled: Vec<(CommandKey, RollbackCause)>,
 }
 
 /// The run is a trial.
@@ -91,10 +91,7 @@ pub struct Present {
 
 pub struct Keeper {
     installation: Installation,
-    file: OverrideFile,
-    kept: Override,
-    running: InForce,
-    trial_until: Option<Mono>,
+    keeping: Keeping<OverrideFile>,
     site: Arc<Site>,
 }
 
@@ -128,50 +125,33 @@ impl Keeper {
                 Override::default()
             }
         };
-        Ok(Keeper { installation, file, kept, running: InForce::Installer, trial_until: None, site })
+        Ok(Keeper { installation, keeping: Keeping::new(file, kept), site })
     }
 
     /// The next run: which site, and what there is to tell of how it came to it.
     pub fn begin(&mut self) -> Begin {
         self.look_at_the_installers_file();
-        let before = self.kept.clone();
-        let mut in_force = self.kept.judge(self.installation.sha256(), moment());
-        let site = loop {
-            let stored = if self.kept == before { Ok(()) } else { self.file.store(&self.kept) };
-            match (self.site_of(&in_force), stored, &in_force) {
-                // A trial must not begin before it is durable that it did: nobody would know that it crashed.
-                (Ok(_), Err(error), InForce::Trial { .. }) => {
-                    self.kept.end_trial(RollbackCause::Failed, Some(error.to_string()));
-                }
-                (Ok(site), stored, _) => {
-                    if let Err(error) = stored {
-                        tracing::error!(%error, "the state of the configuration by command cannot be written down");
-                    }
-                    break site;
-                }
-                (Err(why), _, InForce::Trial { .. }) => self.kept.end_trial(RollbackCause::Failed, Some(why)),
-                (Err(why), ..) => self.kept.drop_confirmed(RollbackCause::Damaged, Some(why)),
-            }
-            in_force = self.kept.without_trial();
-        };
-        self.site = Arc::new(site);
-        self.running = in_force;
-        let trial = match &self.running {
-            InForce::Trial { file, left } => {
+        let installation = &self.installation;
+        let begun = self.keeping.begin(installation.sha256(), moment(), |in_force| site_of(installation, in_force));
+        if let Some(error) = begun.unwritten {
+            unwritten(&error);
+        }
+        self.site = Arc::new(begun.site);
+        let trial = match (self.keeping.running(), self.keeping.trial_until()) {
+            (InForce::Trial { file, .. }, Some(until)) => {
                 let back = pause(&self.site, &self.site_without_trial());
-                Some(RunningTrial { of: key(file), kid: file.kid.clone(), until: clock::mono() + *left, back })
+                Some(RunningTrial { of: key(file), kid: file.kid.clone(), until, back })
             }
-            InForce::Installer | InForce::Confirmed(_) => None,
+            _ => None,
         };
-        self.trial_until = trial.as_ref().map(|trial| trial.until);
-        let (mut events, mut cancelled) = (Vec::new(), None);
-        if let Some(ended) = self.kept.untold.clone() {
+        let (mut events, mut cancelled) = (Vec::new(), Vec::new());
+        for ended in begun.ended {
             let (sha256, cause, detail) = (hex(&ended.sha256), ended.cause, ended.detail);
             tracing::warn!(sha256, ?cause, detail, "a configuration that came by command is not in force any more");
             events.push(EventBody::ConfigurationRolledBack { sha256, cause, detail });
-            cancelled = ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause));
+            cancelled.extend(ended.trial_of.map(|(issuer, jti)| (CommandKey { issuer, jti }, cause)));
         }
-        if let InForce::Trial { file, left } = &self.running {
+        if let InForce::Trial { file, left } = self.keeping.running() {
             let (sha256, left_s) = (hex(&file.sha256()), left.as_secs());
             tracing::warn!(sha256, left_s, "a configuration that came by command is on trial");
             let (operator, jti) = (file.operator.clone(), file.jti.clone());
@@ -194,26 +174,17 @@ impl Keeper {
         }
     }
 
-    fn site_of(&self, in_force: &InForce) -> Result<Site, String> {
-        let Some(file) = in_force.put_file() else { return Ok(self.installation.site.clone()) };
-        match self.installation.with(&file.toml) {
-            Ok((site, _)) => Ok(site),
-            Err(NotTaken::Invalid(errors)) => Err(errors.join("; ")),
-            Err(NotTaken::Anchors(keys)) => Err(format!("it differs from the installer's file in {}", keys.join(", "))),
-        }
-    }
-
     /// What the next run uses if the trial is not confirmed.
     fn site_without_trial(&self) -> Site {
-        self.site_of(&self.kept.without_trial()).unwrap_or_else(|_| self.installation.site.clone())
+        site_of(&self.installation, &self.keeping.without_trial()).unwrap_or_else(|_| self.installation.site.clone())
     }
 
     pub fn present(&self) -> Present {
-        let put = self.running.put_file().cloned();
+        let put = self.keeping.running().put_file().cloned();
         let toml = put.as_ref().map_or(&self.installation.text, |file| &file.toml).clone();
         let sha256 = put.as_ref().map_or_else(|| self.installation.sha256(), PutFile::sha256);
         // Confirmed under way, it is on trial no more.
-        let on_trial = self.trial_until.filter(|_| self.kept.trial.is_some());
+        let on_trial = self.keeping.trial_until().filter(|_| self.keeping.on_trial().is_some());
         Present { toml, sha256, put, left: on_trial.map(|until| until.since(clock::mono())) }
     }
 
@@ -223,58 +194,61 @@ impl Keeper {
         if expected.is_some_and(|expected| expected != present) {
             return Err(NotPut::Other(present));
         }
-        if let Some(trial) = &self.kept.trial {
-            return Err(NotPut::OnTrial(hex(&trial.file.sha256())));
+        if let Some(trial) = self.keeping.on_trial() {
+            return Err(NotPut::OnTrial(hex(&trial.sha256())));
         }
         let (site, warnings) = self.installation.with(&file.toml).map_err(NotPut::NotTaken)?;
         if sha256 == present {
             return Ok(Put { sha256, warnings, pause: None });
         }
-        let mut next = self.kept.clone();
-        next.over = self.installation.sha256();
-        next.put(file, within, moment()).map_err(NotPut::OnTrial)?;
-        self.file.store(&next).map_err(NotPut::Store)?;
-        self.kept = next;
+        self.keeping.put(self.installation.sha256(), file, within, moment()).map_err(|why| match why {
+            NotKept::Conflict(why) => NotPut::OnTrial(why),
+            NotKept::Store(error) => NotPut::Store(error),
+        })?;
         Ok(Put { sha256, warnings, pause: Some(pause(&self.site, &site)) })
     }
 
     /// What is on trial stays: durable when this returns. The command that put it.
     pub fn confirm(&mut self, sha256: [u8; 32]) -> Result<PutFile, NotConfirmed> {
-        let mut next = self.kept.clone();
-        let file = next.confirm(sha256).map_err(NotConfirmed::NotOnTrial)?;
-        self.file.store(&next).map_err(NotConfirmed::Store)?;
-        self.kept = next;
-        Ok(file)
+        self.keeping.confirm(sha256).map_err(|why| match why {
+            NotKept::Conflict(why) => NotConfirmed::NotOnTrial(why),
+            NotKept::Store(error) => NotConfirmed::Store(error),
+        })
     }
 
     /// The events that [`Keeper::begin`] gave are durable.
     pub fn told(&mut self) {
-        if self.kept.untold.take().is_some() {
-            self.write_down();
-        }
+        said(self.keeping.told());
     }
 
     /// The run is over in order: what is left of a trial is for the next start.
     pub fn pause(&mut self) {
-        if let Some(until) = self.trial_until.take()
-            && self.kept.trial.is_some()
-        {
-            self.kept.pause(until.since(clock::mono()), moment());
-            self.write_down();
-        }
+        said(self.keeping.pause(moment()));
     }
 
     /// The trial's time is over, or the daemon cannot run with it.
     pub fn end_trial(&mut self, cause: RollbackCause, detail: Option<String>) {
-        self.kept.end_trial(cause, detail);
-        self.write_down();
+        said(self.keeping.end_trial(cause, detail));
     }
+}
 
-    fn write_down(&self) {
-        // What the file says instead falls back as well: a trial that runs, or something told twice.
-        if let Err(error) = self.file.store(&self.kept) {
-            tracing::error!(%error, "the state of the configuration by command cannot be written down");
-        }
+/// What the file says instead falls back as well: a trial that runs, or something told twice.
+fn said(written: Result<(), OverrideError>) {
+    if let Err(error) = written {
+        unwritten(&error);
+    }
+}
+
+fn unwritten(error: &OverrideError) {
+    tracing::error!(%error, "the state of the configuration by command cannot be written down");
+}
+
+fn site_of(installation: &Installation, in_force: &InForce) -> Result<Site, String> {
+    let Some(file) = in_force.put_file() else { return Ok(installation.site.clone()) };
+    match installation.with(&file.toml) {
+        Ok((site, _)) => Ok(site),
+        Err(NotTaken::Invalid(errors)) => Err(errors.join("; ")),
+        Err(NotTaken::Anchors(keys)) => Err(format!("it differs from the installer's file in {}", keys.join(", "))),
     }
 }
 

@@ -46,6 +46,7 @@ use crate::{
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
         mirror::{Copy, MirrorConfig, MirrorOpened, RootAttest, Source},
+        opening,
         reports::Places,
         session::{Restored, Session, SessionConfig},
         step::{Commit, Effect, Fence},
@@ -262,12 +263,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot);
-    if let Some(applied) = untold_set(&events, recovered.head.seq, &set, &opened) {
-        told.push(applied);
-        told.extend(uplink::conflicted(opened.conflicts_then.clone()));
-    }
-    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
-    told.extend(uplink::conflicted(opened.conflicts.clone()));
+    told.extend(opening::untold(newest(&events, recovered.head.seq).as_ref(), &set, &opened));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
     for body in told {
@@ -318,14 +314,15 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let topology = Arc::new(site.topology());
     let places = Places::of(&topology);
     let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
-    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).or(begin.cancelled.as_ref().map(|(of, _)| of));
+    let cancelled = begin.cancelled.iter().map(|(of, _)| of);
+    let on_trial = begin.trial.as_ref().map(|trial| &trial.of).into_iter().chain(cancelled);
     let desk_config = DeskConfig {
         boot: boot.clone(),
         issuer: site.cloud.issuer.clone(),
         topology,
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
-        on_trial: on_trial.cloned(),
+        on_trial: on_trial.cloned().collect(),
         edits: EditsAtStart::new(opened.edits, &recovered.kept),
         delay_max: site.limits.delay_max,
     };
@@ -350,7 +347,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         health: ledger.health(),
     };
     let clerk = Clerk::start(office)?;
-    let settled = begin.cancelled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
+    let settled = begin.cancelled.into_iter();
+    let settled = settled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) }).collect();
 
     let (end, outlets) = daemon.runtime.block_on(async {
         let inlets = Inlets {
@@ -572,17 +570,9 @@ impl Opening {
     }
 }
 
-/// A crash between the mirror's sync and its event leaves a set in force that no event tells of: then the
-/// newest event names an older one.
-fn untold_set(events: &EventReader<SledKv>, newest: u64, set: &SetVersion, opened: &MirrorOpened) -> Option<EventBody> {
-    let sealed = events.read(newest, 1).ok()?.pop()?;
-    let event: Event = serde_json::from_slice(&sealed.json).ok()?;
-    ((event.epoch, event.generation) < (set.epoch, set.generation)).then(|| EventBody::SetApplied {
-        digest: hex(&set.digest),
-        records: opened.records,
-        unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
-        absorbed: 0,
-    })
+fn newest(events: &EventReader<SledKv>, seq: u64) -> Option<Event> {
+    let sealed = events.read(seq, 1).ok()?.pop()?;
+    serde_json::from_slice(&sealed.json).ok()
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> RunError {

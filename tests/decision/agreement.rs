@@ -1,6 +1,8 @@
 //! The compiled decision says the same as the naive one, about every card and person at every door and in the
 //! cab; and its explanation says the same as the decision.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::tz::TimeZone;
 use latchd::domain::{
     card_format::{CardFormats, CardTokens},
@@ -8,9 +10,10 @@ use latchd::domain::{
     fieldbus::RawCard,
     ids::DoorIx,
     permission::{Decision, Explanation, Permissions, Request, Restriction, RuleOutcome, SetVersion, Target},
-    record::{ClockFallback, Token, WhenStale},
+    record::{ClockFallback, Record, Token, WhenStale},
+    time::{Now, Wall},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     reference::{Asked, Place, Reference},
@@ -69,12 +72,27 @@ fn circumstances() -> Vec<Circumstance> {
     all
 }
 
-/// Every question to a set, under `take` of the circumstances, chosen by `seed`.
+/// Every question to a set at one instant, under `take` of the circumstances, chosen by `seed`.
 fn check(case: &Case, seed: usize, take: usize) -> Result<Vec<Decision>, TestCaseError> {
+    let compiled = compiled(case)?;
+    check_at(case, &compiled, case.now, seed, take)
+}
+
+fn compiled(case: &Case) -> Result<Permissions, TestCaseError> {
+    let zone = TimeZone::get(case.zone).unwrap();
+    let compiled = Permissions::compile(case.records.iter().cloned(), &topology(), &zone, SetVersion::default());
+    compiled.map_err(|faults| TestCaseError::fail(faults.join("; ")))
+}
+
+fn check_at(
+    case: &Case,
+    compiled: &Permissions,
+    now: Now,
+    seed: usize,
+    take: usize,
+) -> Result<Vec<Decision>, TestCaseError> {
     let zone = TimeZone::get(case.zone).unwrap();
     let topology = topology();
-    let compiled = Permissions::compile(case.records.iter().cloned(), &topology, &zone, SetVersion::default());
-    let compiled = compiled.map_err(|faults| TestCaseError::fail(faults.join("; ")))?;
     let naive = Reference { records: &case.records, zone: &zone };
     let doors = topology.doors.iter().zip((0..).map(DoorIx));
     let mut places: Vec<(Place<'_>, Target)> =
@@ -86,26 +104,20 @@ fn check(case: &Case, seed: usize, take: usize) -> Result<Vec<Decision>, TestCas
     for Circumstance { pin, companion, restriction } in chosen {
         for (place, target) in &places {
             let others = companion.as_ref().map(CardTokens::as_slice);
-            let asked = Asked { place: *place, now: case.now, pin, companion: others, restriction };
+            let asked = Asked { place: *place, now, pin, companion: others, restriction };
             for read in reads() {
                 let expected = naive.answer(read.as_slice(), read.well_formed(), &asked);
-                let request = Request {
-                    card: &read,
-                    target: *target,
-                    now: case.now,
-                    pin,
-                    companion: companion.as_ref(),
-                    restriction,
-                };
+                let request =
+                    Request { card: &read, target: *target, now, pin, companion: companion.as_ref(), restriction };
                 let decision = compiled.judge(&request).cloned();
                 prop_assert_eq!(&decision, &expected, "{:?} of {:?} in {}", read, asked, case.zone);
                 agrees(&compiled.explain(&request, &[]), &decision)?;
                 decisions.push(decision);
             }
             for person in (0..4).map(|n| id(format!("p{n}"))) {
-                let decision = compiled.judge_person(&person, None, *target, case.now, restriction).cloned();
+                let decision = compiled.judge_person(&person, None, *target, now, restriction).cloned();
                 prop_assert_eq!(&decision, &naive.decide_person(&person, &asked), "{} of {:?}", person, asked);
-                agrees(&compiled.explain_person(&person, *target, case.now, restriction), &decision)?;
+                agrees(&compiled.explain_person(&person, *target, now, restriction), &decision)?;
                 decisions.push(decision);
             }
         }
@@ -154,25 +166,54 @@ fn agrees(told: &Explanation, decision: &Decision) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Millions of questions: `LATCHD_CASES=100000 cargo test --release --test decision agrees`.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("LATCHD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100);
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+/// A set is asked at so many instants, with so many circumstances at each: to make and compile it costs far more than
+/// to ask it.
+const INSTANTS: usize = 8;
+const CIRCUMSTANCES: usize = 2;
+
+/// The instant for which the set was made, and those at which something in it begins or ends, to the millisecond.
+fn telling_instants(case: &Case) -> Vec<Now> {
+    let limits = case.records.iter().flat_map(|(_, record)| match record {
+        Record::Person(body) => [body.active_from, body.expires_at],
+        Record::Credential(body) => [body.active_from, body.expires_at],
+        _ => [None, None],
+    });
+    let beside = |at: Wall| [-1, 0, 1].map(|ms| Wall::from_millis(at.as_millis() + ms));
+    let around = [-86_400_000, -3_600_000, 1_800_000, 3_600_000, 86_400_000];
+    let around = around.map(|ms| Wall::from_millis(case.now.wall.as_millis() + ms));
+    let walls = limits.flatten().flat_map(beside).chain(around);
+    std::iter::once(case.now).chain(walls.map(|wall| Now { wall, ..case.now })).collect()
 }
 
-proptest! {
-    #![proptest_config(config())]
+/// How many sets, and how many questions to them: `LATCHD_CASES=20000` asks tens of millions (in release, some minutes).
+fn sets() -> u32 {
+    std::env::var("LATCHD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40)
+}
 
-    #[test]
-    fn the_compiled_decision_and_its_explanation_agree_with_the_naive_one(case in cases(), seed in 0usize..100) {
-        check(&case, seed, 2)?;
-    }
+#[test]
+fn the_compiled_decision_and_its_explanation_agree_with_the_naive_one() {
+    let config = ProptestConfig { cases: sets(), failure_persistence: None, ..ProptestConfig::default() };
+    let questions = AtomicUsize::new(0);
+    let asked = TestRunner::new(config).run(&(cases(), 0usize..1000), |(case, seed)| {
+        let compiled = compiled(&case)?;
+        let instants = telling_instants(&case);
+        for turn in 0..INSTANTS {
+            let now = instants[if turn == 0 { 0 } else { (seed + turn * 5) % instants.len() }];
+            let decisions = check_at(&case, &compiled, now, seed + turn, CIRCUMSTANCES)?;
+            questions.fetch_add(decisions.len(), Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    asked.unwrap_or_else(|failure| panic!("{failure}"));
+    let questions = questions.into_inner();
+    println!("{} sets, {questions} questions (set, credential, door, instant), all answers equal", sets());
+    assert!(questions >= 1000 * sets() as usize, "{questions}");
 }
 
 /// Random sets that never come to an interesting answer would prove nothing.
 #[test]
 fn the_random_sets_reach_every_answer() {
-    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    use proptest::strategy::ValueTree;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<Option<DenialReason>, u32>::new();
     for round in 0..100 {

@@ -447,6 +447,21 @@ fn an_edit_whose_write_fails_is_unknown_and_found_out_when_the_store_is_back() {
 }
 
 #[test]
+fn an_edit_that_the_store_alone_has_heard_of_is_in_copy_and_anchor_after_the_next_start() {
+    let cloud = cloud_with(&["ada"]);
+    let mut node = Node::synced(&cloud);
+    let before = node.copy.files().clone();
+    node.mark_lost("e-1", "ada");
+    // The power went before they were written.
+    *node.copy.files() = before;
+    node.crash(|_| 0).unwrap();
+    assert!(!node.admits("ada"));
+    node.set_aside();
+    assert_eq!((node.opened.overlay.revision, node.opened.edits_lost), (1, None));
+    assert!(!node.admits("ada"), "what the edit took away is not given back by the copy");
+}
+
+#[test]
 fn edits_that_neither_store_nor_copy_has_any_more_are_missed() {
     let mut cloud = cloud_with(&["ada"]);
     let mut node = Node::synced(&cloud);

@@ -53,7 +53,7 @@ pub struct Files {
     pub base: Option<Vec<Vec<u8>>>,
     pub log: Vec<Vec<u8>>,
     pub emergency: Option<Vec<Vec<u8>>>,
-    /// Writes fail, as on a full disk.
+    /// Writes fail, as on a full disk, but for what is written in place.
     pub full: bool,
 }
 
@@ -69,10 +69,14 @@ impl MemCopy {
     }
 
     fn write(&self, change: impl FnOnce(&mut Files)) -> Result<(), CopyError> {
-        let mut files = self.files();
-        if files.full {
+        if self.files().full {
             return Err(CopyError::Failed("no space left on device".to_owned()));
         }
+        self.write_in_place(change)
+    }
+
+    fn write_in_place(&self, change: impl FnOnce(&mut Files)) -> Result<(), CopyError> {
+        let mut files = self.files();
         if !self.fuse.burn() {
             return Err(CopyError::Failed("the power is gone".to_owned()));
         }
@@ -87,7 +91,10 @@ impl SecondCopy for MemCopy {
     }
 
     fn write_anchor(&mut self, anchor: &Anchor) -> Result<(), CopyError> {
-        self.write(|files| files.anchor = Some(anchor.clone()))
+        // It has its place from the first time on.
+        let first = self.files().anchor.is_none();
+        let write = |files: &mut Files| files.anchor = Some(anchor.clone());
+        if first { self.write(write) } else { self.write_in_place(write) }
     }
 
     fn read_base(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<bool, CopyError> {

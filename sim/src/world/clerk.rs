@@ -1,18 +1,21 @@
-//! The clerk's thread, as `runtime::clerk` runs it: reports over the log, beside everything else. Owns how long it
+//! The clerk's thread, as `runtime::clerk` runs it: reports over the log and configuration, beside everything else. Owns how long it
 //! takes; must never hold anything up. What else a command asks of the node itself no simulated operator asks for.
 
+use std::time::Duration;
+
 use latchd::{
+    config::trial::PutFile,
     domain::event::Refusal,
     gateway::{
         desk::{Answer, Answered, Errand},
         reports::{self, Places, Spans},
         uplink::Input,
     },
-    wire::command::CommandBody,
+    wire::{canonical::unhex32, command::CommandBody},
 };
 use serde_json::json;
 
-use super::{World, node::NodeEvent};
+use super::{World, configuration::End, node::NodeEvent};
 use crate::cloud::Wish;
 
 impl World {
@@ -32,8 +35,12 @@ impl World {
     }
 
     pub(super) fn errand(&mut self, errand: Box<Errand>) {
-        if matches!(errand.body, CommandBody::ReportsQuery(_)) {
-            self.oracle.report_asked(&self.sets, &errand.operator, &errand.scope);
+        match errand.body {
+            CommandBody::ReportsQuery(_) => self.oracle.report_asked(&self.sets, &errand.operator, &errand.scope),
+            CommandBody::ConfigurationPut(_) | CommandBody::ConfigurationConfirm(_) => {
+                self.oracle.configuration_asked(&self.sets, &errand.operator);
+            }
+            _ => {}
         }
         let takes = self.rng.micros(200, 40_000);
         self.post_node(takes, NodeEvent::Errand(errand));
@@ -42,6 +49,7 @@ impl World {
     pub(super) fn carry_out(&mut self, errand: &Errand) {
         let at = self.node_now().wall;
         let Some(node) = &self.node else { return };
+        let (mut begins_trial, mut confirmed) = (false, None);
         let answered = match &errand.body {
             CommandBody::ReportsQuery(args) => {
                 let (log_id, places) = (node.ledger.ledger.head().log_id.clone(), Places::of(&self.site.topology()));
@@ -61,8 +69,34 @@ impl World {
                     Err(error) => Answered::Failed(json!({ "message": error.to_string() })),
                 }
             }
+            CommandBody::ConfigurationPut(args) => {
+                let file = PutFile {
+                    toml: args.toml.clone(),
+                    operator: errand.operator.clone(),
+                    issuer: errand.issuer.clone(),
+                    jti: errand.jti.clone(),
+                    kid: Some(errand.kid.clone()),
+                };
+                let within = Duration::from_secs(u64::from(args.confirm_within_s));
+                let expected = args.expect_sha256.as_deref().and_then(unhex32);
+                let answered = self.put_configuration(file, expected, within);
+                begins_trial = matches!(answered, Answered::Scheduled(_));
+                answered
+            }
+            CommandBody::ConfigurationConfirm(args) => {
+                let (answered, file) = self.confirm_configuration(unhex32(&args.sha256).unwrap_or_default());
+                confirmed = file;
+                answered
+            }
             _ => Answered::Refused(Refusal::Unsupported, json!({ "message": "not simulated" })),
         };
+        self.line(format_args!("clerk: {answered:.60?} to {}", errand.jti));
         self.uplink(Input::Answer(Answer { ticket: errand.ticket, at, answered }));
+        if begins_trial {
+            self.begin_anew(End::Trial);
+        }
+        if let Some(file) = confirmed {
+            self.confirmed(&file, errand.operator.clone(), errand.jti.clone());
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{What, World, node::NodeEvent, rng::Rng};
-use crate::disk::Fault as DiskFault;
+use crate::disk::{Fault as DiskFault, SimDisk};
 
 /// What happens to frames all the time, each so often in a thousand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,13 +32,14 @@ enum Kind {
     CopyFull,
     Crash,
     CrashInMirror,
+    MirrorGone,
     Stop,
     DoorsPanic,
     DoorsStall,
     CloudDeaf,
 }
 
-const KINDS: [(Kind, u64); 19] = [
+const KINDS: [(Kind, u64); 20] = [
     (Kind::BoardSilent, 4),
     (Kind::BoardException, 2),
     (Kind::BoardPower, 3),
@@ -54,6 +55,7 @@ const KINDS: [(Kind, u64); 19] = [
     (Kind::CopyFull, 1),
     (Kind::Crash, 8),
     (Kind::CrashInMirror, 2),
+    (Kind::MirrorGone, 2),
     (Kind::Stop, 2),
     (Kind::DoorsPanic, 2),
     (Kind::DoorsStall, 5),
@@ -195,6 +197,12 @@ impl World {
                 self.disks.copy.fuse.blow_after(self.rng.below(6) as u32);
                 None
             }
+            Kind::MirrorGone => {
+                self.lose_mirror();
+                let outage = self.rng.millis(2_000, 15_000);
+                self.broker_stops(false, false);
+                Some((outage, Heal::BrokerUp))
+            }
             Kind::Stop => {
                 self.post_node(Duration::ZERO, NodeEvent::Stop);
                 None
@@ -224,6 +232,25 @@ impl World {
         };
         if let Some((after, heal)) = heal {
             self.post(after, What::Heal(heal));
+        }
+    }
+
+    /// The power goes, and takes the mirror's store and its second copy along: the emergency cards lie elsewhere. Now and
+    /// then their copy is hurt as well.
+    fn lose_mirror(&mut self) {
+        self.crash("and the mirror is gone");
+        self.count("mirrors lost");
+        self.disks.mirror = SimDisk::new();
+        let hurt = self.rng.permille(150).then(|| (self.rng.index(8), self.rng.index(4096)));
+        let mut files = self.disks.copy.files();
+        (files.base, files.log) = (None, Vec::new());
+        if let Some((frame, byte)) = hurt
+            && let Some(frames) = &mut files.emergency
+            && let Some(frame) = frames.get_mut(frame)
+            && let Some(byte) = frame.len().checked_sub(1).and_then(|last| frame.get_mut(byte.min(last)))
+        {
+            *byte ^= 1;
+            self.oracle.spares_hurt();
         }
     }
 

@@ -55,6 +55,9 @@ impl World {
         if node.ledger.state != LedgerState::Idle || !node.ledger.waiting.is_empty() {
             return Some(format!("the ledger is {:?}", node.ledger.state));
         }
+        if let Some(what) = self.oracle.trials_unsettled() {
+            return Some(what);
+        }
         let backlog = node.uplink.session().backlog();
         if backlog > 0 {
             return Some(format!("{backlog} events are not acknowledged"));
@@ -97,7 +100,16 @@ impl World {
         if !online || self.cloud.status.as_ref().is_none_or(|status| status.boot != node.boot) {
             return Some("the cloud has an old status".to_owned());
         }
-        self.without_end().next().map(|(jti, _)| format!("command {jti} has no end"))
+        self.untold_edit().or_else(|| self.without_end().next().map(|(jti, _)| format!("command {jti} has no end")))
+    }
+
+    /// An edit that a set left no room for, and no event in the cloud's hands says so.
+    pub(super) fn untold_edit(&self) -> Option<String> {
+        let of_edits = || self.cloud.events.iter().filter(|event| event.kind == "overlay.conflicted");
+        let names =
+            |jti: &Id| of_edits().any(|event| event.json.get("edits").is_some_and(|edits| is_about(edits, jti)));
+        let untold = self.sets.edits.conflicts().find(|jti| !names(jti))?;
+        Some(format!("the edit of {untold} does not stand as it was made, and nobody was told"))
     }
 
     /// Commands of this run that the cloud remembers and has heard no end of.
@@ -113,4 +125,8 @@ impl World {
             self.cloud_sends(Outgoing { retain: false, ..message });
         }
     }
+}
+
+fn is_about(edits: &serde_json::Value, jti: &Id) -> bool {
+    edits.as_array().into_iter().flatten().any(|edit| edit["jti"] == jti.as_str())
 }

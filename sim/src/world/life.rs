@@ -44,7 +44,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(153) {
+        match self.rng.below(159) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -66,6 +66,7 @@ impl World {
             118..127 => self.visit_lift(),
             127..140 => self.visit_lockers(),
             140..150 => self.edit_by_command(),
+            153..159 => self.configure(),
             _ => self.query_reports(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use latchd::{
+    config::trial::{Override, Phase},
     domain::{
         event::EventBody,
         fieldbus::BusReport,
@@ -18,7 +19,7 @@ use latchd::{
     },
     gateway::{
         controller::Lasting,
-        mirror::MirrorInput,
+        mirror::{Applied, MirrorInput, MirrorOutput},
         session::link::LinkEvent,
         step::{Commit, LedgerWrite, MessageToken},
         uplink::Input,
@@ -27,7 +28,8 @@ use latchd::{
 };
 
 use super::{
-    oracle::Invariant,
+    configuration::INSTALLERS,
+    oracle::{Cards, Invariant, cards_of},
     set::Sets,
     site::{FIRE, Site},
 };
@@ -105,10 +107,34 @@ pub enum Mistake {
     ActsForgotten,
     /// The last event of a report is lost on its way.
     ReportCut,
+    /// For the doors a card is enough in the cab where the rules ask for a PIN as well.
+    PinIgnoredInCab,
+    /// For the doors a card is enough at the key lockers where the rules ask for a PIN as well.
+    PinIgnoredAtCabinet,
+    /// For the doors no number of wrong PINs is too many in the cab and at the key lockers.
+    PinLockIgnoredIndoors,
+    /// After a restart nobody ever typed a wrong PIN.
+    WrongPinsForgotten,
+    /// The loop never hears that the time of a trial is over.
+    TrialUnending,
+    /// That a trial is running does not get to the disk.
+    TrialUnmarked,
+    /// That a configuration was confirmed does not get to the disk.
+    ConfirmationForgotten,
+    /// The installer's file is read once and never again.
+    InstallerOverruled,
+    /// The doors hear of every edit for ever, whatever the cloud has made of it.
+    EditsNeverAbsorbed,
+    /// That an edit does not fit is lost on its way from the mirror.
+    ConflictsUntold,
+    /// Without a set the doors know no emergency card.
+    SpareCardsForgotten,
+    /// Without a set the doors know the emergency cards of the first set.
+    SpareCardsOutdated,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 35] = [
+    pub const ALL: [Mistake; 47] = [
         Mistake::RelockForgotten,
         Mistake::DedupSkipped,
         Mistake::DeadlineIgnored,
@@ -144,6 +170,18 @@ impl Mistake {
         Mistake::AuthorIgnored,
         Mistake::ActsForgotten,
         Mistake::ReportCut,
+        Mistake::PinIgnoredInCab,
+        Mistake::PinIgnoredAtCabinet,
+        Mistake::PinLockIgnoredIndoors,
+        Mistake::WrongPinsForgotten,
+        Mistake::TrialUnending,
+        Mistake::TrialUnmarked,
+        Mistake::ConfirmationForgotten,
+        Mistake::InstallerOverruled,
+        Mistake::EditsNeverAbsorbed,
+        Mistake::ConflictsUntold,
+        Mistake::SpareCardsForgotten,
+        Mistake::SpareCardsOutdated,
     ];
 
     /// What must catch it.
@@ -160,7 +198,8 @@ impl Mistake {
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
             Mistake::ReportCut => Invariant::ReportsAreTheLog,
             Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
-            Mistake::EditsIgnored => Invariant::EditsStand,
+            Mistake::EditsIgnored | Mistake::EditsNeverAbsorbed => Invariant::EditsStand,
+            Mistake::ConflictsUntold => Invariant::EditsSettle,
             Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
@@ -170,8 +209,15 @@ impl Mistake {
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
             Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
             Mistake::LimitIgnored => Invariant::AreaNotOverfull,
-            Mistake::PinIgnored => Invariant::PinAsked,
-            Mistake::PinLockIgnored => Invariant::PinLocksOut,
+            Mistake::PinIgnored | Mistake::PinIgnoredInCab | Mistake::PinIgnoredAtCabinet => Invariant::PinAsked,
+            Mistake::PinLockIgnored | Mistake::PinLockIgnoredIndoors | Mistake::WrongPinsForgotten => {
+                Invariant::PinLocksOut
+            }
+            Mistake::TrialUnending
+            | Mistake::TrialUnmarked
+            | Mistake::ConfirmationForgotten
+            | Mistake::InstallerOverruled => Invariant::TrialsEnd,
+            Mistake::SpareCardsForgotten | Mistake::SpareCardsOutdated => Invariant::SpareCards,
             Mistake::PairIgnored => Invariant::TwoTogether,
             Mistake::DuressSilenced => Invariant::DuressIsTold,
             Mistake::VirtualReadUnjudged => Invariant::VirtualReadJudged,
@@ -196,6 +242,22 @@ fn bent(mistake: Mistake, record: Record) -> Record {
         (Mistake::PinIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::CardAndPin) => {
             Record::AccessRule(rule(&body, Authentication::Card))
         }
+        (Mistake::PinIgnoredInCab, Record::AccessRule(body))
+            if body.authentication == Some(Authentication::CardAndPin) && !body.floors.is_empty() =>
+        {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PinIgnoredAtCabinet, Record::AccessRule(body))
+            if body.authentication == Some(Authentication::CardAndPin)
+                && body.doors.iter().any(|door| door.as_str().starts_with("key-")) =>
+        {
+            Record::AccessRule(rule(&body, Authentication::Card))
+        }
+        (Mistake::PinLockIgnoredIndoors, Record::DoorPolicy(body))
+            if body.doors.iter().any(|door| door.as_str() == "lift") =>
+        {
+            Record::DoorPolicy(DoorPolicy { pin_tries: u32::MAX, ..body })
+        }
         (Mistake::PairIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::TwoPerson) => {
             Record::AccessRule(rule(&body, Authentication::Card))
         }
@@ -218,6 +280,16 @@ fn bent(mistake: Mistake, record: Record) -> Record {
             Record::DoorPolicy(DoorPolicy { stale_after_s: None, ..body })
         }
         (_, record) => record,
+    }
+}
+
+/// From the daemon to the disk; `None`: it never gets there.
+pub fn override_as_stored(mistake: Option<Mistake>, kept: &Override) -> Option<Override> {
+    let begins = kept.trial.as_ref().is_some_and(|trial| trial.phase == Phase::Running);
+    match mistake {
+        Some(Mistake::TrialUnmarked) if begins => None,
+        Some(Mistake::ConfirmationForgotten) if kept.confirmed.is_some() => None,
+        _ => Some(kept.clone()),
     }
 }
 
@@ -350,6 +422,9 @@ impl Shim {
         if self.is(Mistake::BackupCodesForgotten) {
             lasting.kept.retain(|_, kept| !matches!(kept, Kept::BackupCode { .. }));
         }
+        if self.is(Mistake::WrongPinsForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::WrongPins { .. }));
+        }
         if self.is(Mistake::EmergencyUsesForgotten) {
             lasting.kept.retain(|_, kept| !matches!(kept, Kept::EmergencyUses { .. }));
         }
@@ -394,6 +469,7 @@ impl Shim {
                 let before = sets.in_force(version.generation.saturating_sub(1), revision);
                 before.map(|generation| generation.without(all))
             }
+            Some(Mistake::EditsNeverAbsorbed) => sets.never_absorbed(version.generation),
             Some(Mistake::EditsIgnored) => sets.at(version.generation).map(|generation| generation.without(all)),
             Some(mistake) => {
                 let ignored = |record: &Record| match record {
@@ -410,11 +486,39 @@ impl Shim {
         handed.and_then(|generation| generation.compile(site, version)).map_or(permissions, Arc::new)
     }
 
+    /// From the mirror to the cloud's loop.
+    pub fn mirror_output(&self, output: MirrorOutput) -> MirrorOutput {
+        match output {
+            MirrorOutput::Applied(applied) if self.is(Mistake::ConflictsUntold) => {
+                MirrorOutput::Applied(Applied { conflicts: Vec::new(), ..applied })
+            }
+            output => output,
+        }
+    }
+
     /// From the mirror to the cloud's loop: the new set, with the operators of the first.
     pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
         let version = *permissions.version();
         let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
         both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
+    }
+
+    /// From the copy outside the mirror to the doors.
+    pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
+        match self.mistake {
+            Some(Mistake::SpareCardsForgotten) => Cards::new(),
+            Some(Mistake::SpareCardsOutdated) => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
+            _ => found.clone(),
+        }
+    }
+
+    /// From the disk to whoever judges what is in force.
+    pub fn installers_file(&self, text: &str) -> String {
+        if self.is(Mistake::InstallerOverruled) { INSTALLERS.to_owned() } else { text.to_owned() }
+    }
+
+    pub fn trial_ends(&self) -> bool {
+        !self.is(Mistake::TrialUnending)
     }
 
     /// From the clerk to the desk.

@@ -16,6 +16,7 @@
 
 mod board;
 mod clerk;
+mod configuration;
 mod faults;
 mod field;
 mod heal;
@@ -41,6 +42,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use latchd::domain::time::{Mono, Wall};
 
 use self::{
+    configuration::Configuration,
     faults::{Faults, Heal},
     field::{Field, FieldEvent, WireRequest},
     life::Life,
@@ -115,6 +117,8 @@ enum What {
     Fault,
     Heal(Heal),
     StartNode,
+    /// Somebody confirms what was put last.
+    Confirm,
 }
 
 /// A channel: what is sent on it arrives in order.
@@ -152,6 +156,7 @@ pub struct World {
     life: Life,
     faults: Faults,
     disks: Disks,
+    configuration: Configuration,
     node: Option<Node>,
     /// Counts the runs of the daemon.
     run: u64,
@@ -199,8 +204,10 @@ impl World {
                 return Ok(());
             }
             if self.now >= until {
-                let what = self.unsettled().unwrap_or_default();
-                return Err(Violation::new(Invariant::Converges, what));
+                return Err(match self.untold_edit() {
+                    Some(what) => Violation::new(Invariant::EditsSettle, what),
+                    None => Violation::new(Invariant::Converges, self.unsettled().unwrap_or_default()),
+                });
             }
         }
     }
@@ -226,6 +233,9 @@ impl World {
         self.look_at_mantrap();
         self.look_at_outputs();
         self.look_at_floors();
+        if self.node.as_ref().is_some_and(|node| node.phase == node::Phase::Running) {
+            self.oracle.look_at_trial(self.now);
+        }
         self.oracle.take_violation()
     }
 
@@ -240,6 +250,7 @@ impl World {
             What::Fault => self.fault(),
             What::Heal(heal) => self.heal(heal),
             What::StartNode => self.start_node(),
+            What::Confirm => self.wish_confirm(),
         }
     }
 

@@ -2,7 +2,10 @@
 //! the node's own events; must never let one machine into another but through an event. Invariant: what is
 //! not on a simulated disk is gone when this value is dropped.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use latchd::{
     domain::{
@@ -12,6 +15,7 @@ use latchd::{
         order::Order,
         outputs::Desired,
         permission::{Permissions, SetVersion},
+        record::EmergencyCard,
         time::{Mono, Now},
     },
     gateway::{
@@ -28,6 +32,7 @@ use latchd::{
 
 use super::{
     World,
+    configuration::{End, RunningTrial},
     node_bus::BusLoop,
     node_stores::{LedgerLoop, MirrorLoop},
 };
@@ -62,6 +67,8 @@ pub enum NodeEvent {
     Durable(Fence),
     DoorsTimer(Mono),
     StopDoors,
+    /// The daemon begins anew.
+    PauseDoors,
     DoorsResume,
     DoorsPanic,
     // ---- the cloud's thread ----
@@ -69,6 +76,7 @@ pub enum NodeEvent {
     Uplink(Box<uplink::Input>),
     UplinkTimer(Mono),
     LookForVouchers,
+    LookAtTrial,
     Stop,
     StopTimeout(Phase),
     // ---- the stores' threads ----
@@ -77,6 +85,8 @@ pub enum NodeEvent {
     LedgerRetry,
     Mirror(MirrorInput),
     Errand(Box<Errand>),
+    /// What the run began with is durable.
+    ToldOfConfiguration,
     MirrorTimer(Mono),
     MirrorRetry,
 }
@@ -101,12 +111,15 @@ pub struct Node {
     pub desired: Vec<Desired>,
     pub buses: Vec<BusLoop>,
     pub restored: Lasting,
+    pub spare_cards: Arc<BTreeMap<Id, EmergencyCard>>,
     pub cloud: CloudState,
     pub set: (SetVersion, Arc<Permissions>),
     /// Of the edits by command over it.
     pub revision: u64,
     pub doors_due: Option<Mono>,
     pub stopping: bool,
+    /// For beginning anew.
+    pub pausing: bool,
     pub doors_ended: bool,
     /// Until then the doors' loop hangs, while the buses go on.
     pub stalled_until: Mono,
@@ -116,6 +129,12 @@ pub struct Node {
     pub uplink: Uplink,
     pub uplink_due: Option<Mono>,
     pub connection: u64,
+    /// This run is a trial of its configuration.
+    pub trial: Option<RunningTrial>,
+    /// What the end of the running phase will have been for.
+    pub end: End,
+    /// The newest event that the run began with.
+    pub told_with: u64,
     // The stores' threads.
     pub ledger: LedgerLoop,
     pub mirror: MirrorLoop,
@@ -152,6 +171,7 @@ impl World {
             | NodeEvent::Durable(_)
             | NodeEvent::DoorsTimer(..)
             | NodeEvent::StopDoors
+            | NodeEvent::PauseDoors
                 if stalled =>
             {
                 node.backlog.push_back(event);
@@ -169,6 +189,7 @@ impl World {
                 }
             }
             NodeEvent::StopDoors => self.doors_stop(),
+            NodeEvent::PauseDoors => self.doors_pause(),
             NodeEvent::DoorsPanic => self.doors_restart(),
             NodeEvent::Link(event) => self.link_event(event),
             NodeEvent::Uplink(input) => self.uplink(*input),
@@ -178,6 +199,7 @@ impl World {
                 }
             }
             NodeEvent::LookForVouchers => self.look_for_vouchers(),
+            NodeEvent::LookAtTrial => self.look_at_trial(),
             NodeEvent::Stop => self.begin_stop(),
             NodeEvent::StopTimeout(phase) => self.stop_timeout(phase),
             NodeEvent::Commit(commit) => self.ledger_commit(commit),
@@ -185,6 +207,7 @@ impl World {
             NodeEvent::LedgerRetry => self.ledger_retry(),
             NodeEvent::Mirror(input) => self.mirror_input(input),
             NodeEvent::Errand(errand) => self.carry_out(&errand),
+            NodeEvent::ToldOfConfiguration => self.told_of_configuration(),
             NodeEvent::MirrorTimer(at) => self.mirror_timer(at),
             NodeEvent::MirrorRetry => self.mirror_retry(),
             NodeEvent::BusTurn { .. } | NodeEvent::BusSend { .. } => {}

@@ -208,7 +208,7 @@ impl World {
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: key,
-            spare_cards: Arc::default(),
+            spare_cards: node.spare_cards.clone(),
             permissions,
             cloud: node.cloud,
             lasting: node.restored.clone(),
@@ -220,7 +220,7 @@ impl World {
         node.buses = self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect();
         node.doors_due = None;
         node.stalled_until = self.now;
-        let stopping = std::mem::take(&mut node.stopping);
+        let (stopping, pausing) = (std::mem::take(&mut node.stopping), std::mem::take(&mut node.pausing));
         let backlog = std::mem::take(&mut node.backlog);
         self.oracle.doors_started(&self.site, now, (version, node.revision), &node.restored);
         if let Some(node) = &self.node {
@@ -234,12 +234,15 @@ impl World {
         for bus in 0..self.site.buses.len() {
             self.wake_bus(bus, Duration::from_micros(50));
         }
-        if stopping {
+        if pausing {
+            self.doors_pause();
+        } else if stopping {
             self.doors_stop();
         }
         // The newest set outlives the loop, and so does a stop; the desk has heard that orders are nobody's.
         for event in backlog {
-            if matches!(event, NodeEvent::Set(..) | NodeEvent::Cloud(_) | NodeEvent::StopDoors) {
+            if matches!(event, NodeEvent::Set(..) | NodeEvent::Cloud(_) | NodeEvent::StopDoors | NodeEvent::PauseDoors)
+            {
                 self.node_event(event);
             }
         }

@@ -74,6 +74,8 @@ pub struct MirrorLoop {
     /// The newest that was given; nobody gives it again.
     keys: Option<MirrorInput>,
     link_up: bool,
+    /// What it found when it was opened again is told once more.
+    retelling: bool,
 }
 
 impl MirrorLoop {
@@ -93,6 +95,7 @@ impl MirrorLoop {
             pause: MIRROR_RETRY_MIN,
             keys: None,
             link_up: false,
+            retelling: false,
         }
     }
 }
@@ -149,6 +152,7 @@ impl World {
         let effects: Vec<Effect> = node.ledger.held.drain(..).flat_map(|held| held.release(durable)).collect();
         self.line(format_args!("ledger: durable through {head}, {} effects", effects.len()));
         self.oracle.durable(self.now, head);
+        self.look_whether_told(head);
         for effect in &effects {
             if let Effect::Fence(fence) = effect {
                 self.send_node(Lane::LedgerToDoors, NodeEvent::Durable(*fence));
@@ -161,6 +165,15 @@ impl World {
             self.send_node(Lane::LedgerToUplink, NodeEvent::Uplink(Box::new(Input::Released(effects))));
         }
         self.ledger_write();
+    }
+
+    fn look_whether_told(&mut self, head: u64) {
+        let Some(node) = &mut self.node else { return };
+        if head >= node.told_with {
+            node.told_with = u64::MAX;
+            let delay = self.rng.micros(50, 5_000);
+            self.post_node(delay, NodeEvent::ToldOfConfiguration);
+        }
     }
 
     fn ledger_failed(&mut self, error: &str, attempts: u32, pause: Duration) {
@@ -242,12 +255,18 @@ impl World {
         if let MirrorOutput::Applied(applied) = &mut output {
             applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
         }
+        self.oracle.spares_told(&output);
         match &output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;
                 self.line(format_args!("mirror: applied {generation}"));
                 self.count("sets applied");
                 self.oracle.applied(applied.version);
+                let again = self.node.as_ref().is_some_and(|node| node.mirror.retelling);
+                if !again {
+                    self.oracle.edits_settled(&mut self.sets, generation, &applied.conflicts);
+                }
+                self.sets.prepare(generation, applied.overlay.revision);
                 if let Some(node) = &mut self.node {
                     node.mirror.in_force = Some(applied.version);
                 }
@@ -264,12 +283,14 @@ impl World {
                 let generation = self.node.as_ref().and_then(|node| node.mirror.in_force);
                 let generation = generation.unwrap_or_default().generation;
                 self.oracle.edit_made(&mut self.sets, generation, made);
+                self.sets.prepare(generation, made.revision);
             }
             other => {
                 let text = format!("{other:?}");
                 self.line(format_args!("mirror: {}", text.get(..80).unwrap_or(&text)));
             }
         }
+        let output = self.shim.mirror_output(output);
         let delay = self.rng.micros(200, 4_000);
         let run = self.run;
         self.send(Lane::MirrorToUplink, delay, What::Node(run, NodeEvent::Uplink(Box::new(Input::Mirror(output)))));
@@ -328,6 +349,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         let this = &mut node.mirror;
         this.mirror = Some(mirror);
+        this.retelling = true;
         let keys = this.keys.clone();
         let link = std::mem::take(&mut this.link_up).then_some(MirrorInput::LinkUp);
         let (in_force, edits) = (this.in_force, this.edits_in_force);
@@ -342,12 +364,15 @@ impl World {
                 records: opened.records,
                 unknown_kinds: opened.unknown_kinds,
                 absorbed: 0,
-                conflicts: opened.conflicts_then,
+                conflicts: opened.conflicts_then.into_iter().chain(opened.conflicts).collect(),
                 overlay: opened.overlay,
             }));
         } else if opened.permissions.is_present() && opened.version == in_force && opened.overlay != edits {
             let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);
             self.mirror_says(MirrorOutput::Resumed { permissions, overlay, edits });
+        }
+        if let Some(node) = &mut self.node {
+            node.mirror.retelling = false;
         }
         keys.into_iter().chain(link).for_each(|input| self.mirror_input(input));
         self.mirror_alarm();

@@ -21,11 +21,12 @@ use latchd::{
 
 use super::{
     Lane, What, World,
+    configuration::End,
     node::{NodeEvent, Phase},
 };
 
 const VOUCHERS_EVERY: Duration = Duration::from_secs(30);
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 impl World {
     pub(super) fn link_event(&mut self, event: LinkEvent) {
@@ -221,7 +222,7 @@ impl World {
         if node.phase != Phase::Running {
             return;
         }
-        node.phase = Phase::StoppingDoors;
+        (node.phase, node.end) = (Phase::StoppingDoors, End::Stopped);
         self.line(format_args!("node: stopping"));
         self.count("stops");
         self.uplink(Input::RefuseCommands);

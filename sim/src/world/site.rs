@@ -1,5 +1,5 @@
 //! The simulated site: two buses, five boards, seven doors of every kind, an elevator and a cabinet of key lockers.
-//! Owns what an installer would configure; must never change while a world runs.
+//! Owns what an installer would configure; must never change while the daemon runs.
 
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub const SECOND_CONTACT: u16 = 3;
 /// Registers of each card block: counter, bits, three words of data.
 const CARD_BLOCKS: u16 = 2;
 const FIRST_CARD_COUNTER: u16 = 100;
+/// How long a grant unlocks, as the installer wishes.
+pub const DWELL: Duration = Duration::from_secs(3);
 pub const TIMEOUT: Duration = Duration::from_millis(200);
 pub const LOST_AFTER: Duration = Duration::from_millis(1_000);
 
@@ -57,6 +59,15 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Site {
+        Site::with_dwell(DWELL)
+    }
+
+    /// As another configuration has it.
+    pub fn with_dwell(dwell: Duration) -> Site {
+        let door = |name: &str, board, output, contact, unlocked_level| DoorConfig {
+            dwell,
+            ..door(name, board, output, contact, unlocked_level)
+        };
         let boards = vec![
             board("gate", 0, (0, 1), 50, (2, 4)),
             board("hall", 1, (0, 2), 50, (2, 4)),
@@ -184,6 +195,11 @@ impl Site {
         &self.field.floor_groups[0]
     }
 
+    pub fn lift_place(&self) -> FloorGroupPlace {
+        let lift = self.lift();
+        FloorGroupPlace { id: lift.id.clone(), floors: lift.floors.iter().map(|floor| floor.id.clone()).collect() }
+    }
+
     pub fn door_of(&self, output: OutputRef) -> Option<usize> {
         self.doors.iter().position(|door| door.lock == output)
     }
@@ -253,7 +269,7 @@ fn field(gate: BoardIx, hall: BoardIx, cellar: BoardIx) -> FieldConfig {
         inputs: vec![tamper],
         floor_groups: vec![lift(cellar)],
         cabinets: vec![keys(cellar)],
-        keypads: [BACK_PAD, SAFE_PAD].map(|reader| (ReaderIx(reader as u16), Keypad::FourBit)).into(),
+        keypads: [BACK_PAD, SAFE_PAD, CAB].map(|reader| (ReaderIx(reader as u16), Keypad::FourBit)).into(),
         ..FieldConfig::default()
     }
 }
@@ -266,7 +282,7 @@ fn door(name: &str, board: BoardIx, output: u16, contact: u16, unlocked_level: L
         contact: Some(Contact { input: InputRef { board, input: contact }, closed_value: true }),
         rex: None,
         fire: None,
-        dwell: Duration::from_secs(3),
+        dwell: DWELL,
         dwell_extended: Duration::from_secs(6),
         relock: Relock::OnClose,
         open_time: Duration::from_secs(8),

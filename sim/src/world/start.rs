@@ -18,6 +18,7 @@ use latchd::{
         kv::Reopen as _,
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
+        opening,
         session::{Restored, Session, SessionConfig},
         step::Commit,
         uplink::Uplink,
@@ -27,6 +28,7 @@ use latchd::{
 
 use super::{
     Lane, Options, What, World,
+    configuration::{Configuration, End},
     faults::Faults,
     field::Field,
     life::Life,
@@ -63,6 +65,7 @@ pub struct Disks {
 
 impl World {
     pub(super) fn new(options: Options) -> World {
+        let disks = Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() };
         let site = Site::new();
         let mut rng = Rng::new(options.seed);
         let signer = signer_from(options.seed, 100);
@@ -82,7 +85,8 @@ impl World {
             sets: Sets::default(),
             life: Life::new(options.seed),
             faults,
-            disks: Disks { ledger: SimDisk::new(), mirror: SimDisk::new(), copy: MemCopy::default() },
+            configuration: Configuration::new(disks.copy.clone(), options.mistake),
+            disks,
             node: None,
             run: 0,
             clock_offset_ms: 0,
@@ -115,6 +119,7 @@ impl World {
         }
         self.run += 1;
         self.disks.copy.fuse.mend();
+        let beginning = self.begin_configuration();
         let (boot, log_id) = (self.random_id(), self.random_id());
         if self.disks.ledger.open().reopen().is_err() {
             return self.start_failed("ledger");
@@ -168,7 +173,7 @@ impl World {
             // Small in some seeds, so that entries have to be dropped.
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
-            on_trial: None,
+            on_trial: beginning.on_trial(),
             edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
             delay_max: Duration::from_secs(3600),
         };
@@ -181,26 +186,32 @@ impl World {
             mirror_lost: !permissions.is_present(),
         };
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
+        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards, &self.sets));
         let setup = Setup {
             doors: self.site.doors.clone(),
             readers: self.site.readers.clone(),
             boards: &self.site.boards,
             topology: Arc::new(self.site.topology()),
             credential_key: credential_key(),
-            spare_cards: Arc::default(),
+            spare_cards: spare_cards.clone(),
             permissions: permissions.clone(),
             cloud,
             lasting: self.shim.lasting(lasting.clone()),
             machines: machines(&self.site.field, &[]),
         };
         let (controller, step) = Controller::new(setup, now);
-        let begin = start_events(&boot, &recovered, &opened);
+        let mut begin = start_events(&boot, &recovered, &opened);
+        let newest = ledger.reader().read(recovered.head.seq, 1).ok().and_then(|mut events| events.pop());
+        let newest = newest.and_then(|sealed| serde_json::from_slice::<Event>(&sealed.json).ok());
+        begin.extend(opening::untold(newest.as_ref(), &set, &opened));
+        begin.extend(beginning.events.iter().cloned());
+        let told_with = recovered.head.seq + begin.len() as u64;
         self.oracle.cloud_known(cloud);
         self.oracle.edits_found(&mut self.sets, &opened);
         let revision = opened.overlay.revision;
         self.sets.edits.know(&opened.permissions, revision);
         self.sets.prepare(set.generation, revision);
-        self.oracle.started(&self.site, now, &recovered, set, &opened);
+        self.oracle.started((&self.site, &self.sets), now, &recovered, set, &opened);
         let in_force = opened.version;
         self.node = Some(Node {
             boot,
@@ -212,17 +223,22 @@ impl World {
             controller,
             buses: self.site.buses.iter().map(|plan| BusLoop::new(Bus::new(plan.clone()))).collect(),
             restored: lasting,
+            spare_cards,
             cloud,
             set: (set, permissions),
             revision,
             doors_due: None,
             stopping: false,
+            pausing: false,
             doors_ended: false,
             stalled_until: self.now,
             backlog: std::collections::VecDeque::new(),
             uplink: Uplink::new(session, desk, set),
             uplink_due: None,
             connection: 0,
+            trial: beginning.trial.clone(),
+            end: End::Stopped,
+            told_with,
             ledger: LedgerLoop::new(ledger),
             mirror: MirrorLoop::new(mirror, config, attest, (in_force, opened.overlay)),
         });
@@ -239,6 +255,12 @@ impl World {
             self.wake_bus(bus, Duration::from_micros(50));
         }
         self.begin_uplink(now, first);
+        for settled in beginning.settled() {
+            self.uplink(settled);
+        }
+        if beginning.trial.is_some() {
+            self.post_node(Duration::ZERO, NodeEvent::LookAtTrial);
+        }
         self.mirror_alarm();
         self.post_node(Duration::from_secs(30), NodeEvent::LookForVouchers);
     }
@@ -261,6 +283,7 @@ impl World {
     fn start_failed(&mut self, what: &'static str) {
         self.line(format_args!("node: the {what} cannot be opened"));
         self.count("starts failed");
+        self.cannot_run(&format!("the {what} cannot be opened"));
         self.post(Duration::from_secs(1), What::StartNode);
     }
 
@@ -274,24 +297,34 @@ impl World {
         let rng = &mut self.rng;
         self.disks.ledger.crash(|unsynced| rng.index(unsynced + 1));
         self.disks.mirror.crash(|unsynced| rng.index(unsynced + 1));
-        self.died();
+        self.configuration_dies();
+        self.died(false);
     }
 
     /// The end of an ordered stop.
     pub(super) fn node_ends(&mut self, clean: bool) {
         self.line(format_args!("node: ended, clean {clean}"));
+        let end = self.node.as_ref().map_or(End::Stopped, |node| node.end);
         self.node = None;
         if !clean {
             let rng = &mut self.rng;
             self.disks.ledger.crash(|unsynced| rng.index(unsynced + 1));
         }
-        self.died();
+        let goes_on = self.run_ended(end);
+        self.died(goes_on);
     }
 
-    fn died(&mut self) {
+    /// `goes_on`: in the same process.
+    fn died(&mut self, goes_on: bool) {
         self.oracle.died();
         self.node_vanished();
-        let delay = if self.rng.permille(200) { self.rng.millis(2_000, 9_000) } else { self.rng.millis(30, 900) };
+        let delay = if goes_on {
+            self.rng.millis(1, 60)
+        } else if self.rng.permille(200) {
+            self.rng.millis(2_000, 9_000)
+        } else {
+            self.rng.millis(30, 900)
+        };
         self.post(delay, What::StartNode);
     }
 }

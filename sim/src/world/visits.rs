@@ -78,9 +78,14 @@ impl World {
     }
 
     pub(super) fn visit_lift(&mut self) {
-        let card = card_of(self.rng.below(PERSONS + 1));
+        let person = self.rng.below(PERSONS + 1);
         self.count("rides");
-        self.present(CAB, card);
+        // Those of the night must type their PIN; so do some who need not.
+        if person < PERSONS && self.rng.permille(500) {
+            self.card_and_pin(CAB, person);
+        } else {
+            self.present(CAB, card_of(person));
+        }
         let (floor, after, held) = (self.rng.below(3) as u16, self.rng.millis(200, 5_000), self.rng.millis(100, 600));
         self.post(after, What::Field(FieldEvent::Choose(floor, true)));
         self.post(after + held, What::Field(FieldEvent::Choose(floor, false)));
@@ -88,7 +93,8 @@ impl World {
 
     pub(super) fn visit_lockers(&mut self) {
         self.count("visits at lockers");
-        match self.rng.below(11) {
+        match self.rng.below(14) {
+            11..14 => self.card_and_pin(CABINET, 3),
             0..4 => {
                 let person = [0, 3, 3, 1][self.rng.index(4)];
                 let choice = if self.rng.permille(500) { "1" } else { "2" };

@@ -371,7 +371,8 @@ impl Door {
     fn override_with(&mut self, change: Override) {
         match change {
             Override::Interlock(on) => self.interlock = on,
-            Override::AutoOpen(on) => self.auto_open = on,
+            // While the node stops nothing begins to unlock; the next run is told of it again.
+            Override::AutoOpen(on) => self.auto_open = on && (self.auto_open || !self.stopping),
         }
     }
 

@@ -80,9 +80,9 @@ pub struct DeskConfig {
     pub topology: Arc<Topology>,
     pub commands_per_operator_max: usize,
     pub clock_skew: Duration,
-    /// Of an earlier run and not ended with it: the configuration that this run is a trial of, or was until
-    /// just now. [`Desk::handle_settled`] ends it.
-    pub on_trial: Option<CommandKey>,
+    /// Of an earlier run and not ended with it: the configurations that this run is a trial of, or was until
+    /// just now. [`Desk::handle_settled`] ends them.
+    pub on_trial: Vec<CommandKey>,
     pub edits: EditsAtStart,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
@@ -163,7 +163,7 @@ impl Desk {
         let mut step = DeskStep::default();
         let mut delays = Vec::new();
         for record in &mut records {
-            if record.outcomes.last().is_some_and(is_last) || config.on_trial.as_ref() == Some(&record.key) {
+            if record.outcomes.last().is_some_and(is_last) || config.on_trial.contains(&record.key) {
                 continue;
             }
             if let Some(delay) = &record.delay {

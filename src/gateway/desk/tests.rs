@@ -58,7 +58,7 @@ fn config() -> DeskConfig {
         topology: Arc::new(topology()),
         commands_per_operator_max: 4,
         clock_skew: Duration::from_secs(5),
-        on_trial: None,
+        on_trial: Vec::new(),
         edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
     }

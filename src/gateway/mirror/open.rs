@@ -265,6 +265,12 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             };
             mirror.held = Some(Held { version, summary, understood });
         }
+        // An edit is in the store whose run ended, or whose write failed, before copy and anchor had heard of it.
+        if mirror.overlay.revision() > mirror.anchor.overlay_revision {
+            mirror.anchor.overlay_revision = mirror.overlay.revision();
+            mirror.chores.anchor = true;
+            mirror.chores.rewrite = true;
+        }
         opened.overlay = mirror.overlay.version();
         opened.edits = mirror.overlay.edits().map(Edit::made).collect();
         let mut out = Vec::new();

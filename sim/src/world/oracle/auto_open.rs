@@ -124,7 +124,12 @@ impl Oracle {
         what: &str,
         events: impl Iterator<Item = &'a EventBody>,
     ) {
-        let Some(generation) = generation else { return };
+        let Some(generation) = generation else {
+            // With the records it is gone who came.
+            self.auto.came.clear();
+            events.for_each(|body| self.auto.hear(body));
+            return;
+        };
         let naive = Reference { records: &generation.records, zone: &zone() };
         if now.trust == ClockTrust::Trusted {
             self.auto.forget(&naive, generation, now.wall.saturating_sub(LAG));

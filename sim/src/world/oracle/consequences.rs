@@ -16,8 +16,11 @@ fn triggers(trigger: &Trigger, body: &EventBody) -> bool {
     match (trigger, body) {
         (Trigger::FireActivated {}, EventBody::FireActivated { .. }) => true,
         (Trigger::Tamper { inputs }, EventBody::TamperActivated { input, .. }) => named(inputs, input),
-        (Trigger::Rex { doors }, EventBody::RexActivated { door })
-        | (Trigger::Duress { doors }, EventBody::AccessDuress { door: Some(door), .. }) => named(doors, door),
+        (Trigger::Rex { doors }, EventBody::RexActivated { door }) => named(doors, door),
+        // Without a door it was in the cab.
+        (Trigger::Duress { doors }, EventBody::AccessDuress { door, .. }) => {
+            doors.is_empty() || door.as_ref().is_some_and(|door| doors.contains(door))
+        }
         (Trigger::Forced { doors }, EventBody::DoorForced { door }) => named(doors, door),
         (Trigger::Granted { doors, .. }, EventBody::AccessGranted(granted)) => {
             granted.door.as_ref().is_some_and(|door| named(doors, door))

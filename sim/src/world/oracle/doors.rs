@@ -249,6 +249,14 @@ impl Oracle {
         }
     }
 
+    /// The daemon begins anew: what it drives stays as it is, but nobody is let in any more.
+    pub fn pausing(&mut self) {
+        self.rights_stop();
+        for watch in &mut self.doors {
+            (watch.grant_until, watch.stopping) = (Mono::ZERO, true);
+        }
+    }
+
     pub(super) fn board_is_ill(&self, now: Mono, board: usize) -> bool {
         self.boards[board].well_since.is_none_or(|since| now.since(since) < RECOVERS_WITHIN)
     }

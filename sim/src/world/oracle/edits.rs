@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use latchd::{
     domain::{
-        event::EditMade,
+        event::{ConflictedEdit, EditMade},
         ids::Id,
         record::{OperatorStatus, Record},
     },
-    gateway::mirror::MirrorOpened,
+    gateway::mirror::{MirrorOpened, Source},
 };
 
 use super::{Invariant, Oracle};
@@ -28,7 +28,8 @@ impl Oracle {
     /// The mirror says that it was made, by the operators of this generation.
     pub fn edit_made(&mut self, sets: &mut Sets, generation: u64, made: &EditMade) {
         let EditMade { jti, kind, id, revision, .. } = made;
-        if !sets.edits.made(*revision, jti, kind.as_str(), id) {
+        sets.prepare(generation, revision.saturating_sub(1));
+        if !sets.edit_made(generation, made) {
             return self.fail(Invariant::EditsStand, format!("{made:?} was made, which nobody wished"));
         }
         let Some(wish) = sets.edits.wished(jti, kind.as_str(), id) else { return };
@@ -46,7 +47,7 @@ impl Oracle {
         let limited = sets.at(generation).is_some_and(|generation| is_manager(generation, wish.operator));
         let (wish, jti) = (wish.clone(), jti.clone());
         // What reaches no door may be edited by whoever has no door.
-        let mut reaches_nothing = || !self.reaches(sets, generation, revision.saturating_sub(1), &wish);
+        let reaches_nothing = || !self.reaches(sets, generation, revision.saturating_sub(1), &wish);
         if !may && (!limited || !reaches_nothing()) {
             let what = format!("{} had {kind} {id} edited as {jti}, who may not", wish.operator);
             self.fail(Invariant::Authorised, what);
@@ -54,8 +55,7 @@ impl Oracle {
     }
 
     /// Whether a guest comes to a door by it, or did.
-    fn reaches(&self, sets: &mut Sets, generation: u64, revision: u64, wish: &EditWish) -> bool {
-        sets.prepare(generation, revision);
+    fn reaches(&self, sets: &Sets, generation: u64, revision: u64, wish: &EditWish) -> bool {
         let Some(before) = sets.in_force(generation, revision) else { return true };
         let is_guest = |person: &Id| before.person(person).is_some_and(|body| !body.groups.is_empty());
         let old = before.records.iter().find(|(id, record)| (record.kind(), id) == (wish.kind, &wish.id));
@@ -69,20 +69,40 @@ impl Oracle {
 
     /// What the mirror holds after a start, or after its store was opened again.
     pub fn edits_found(&mut self, sets: &mut Sets, opened: &MirrorOpened) {
+        if matches!(opened.source, Source::Lost(_)) {
+            let newest = sets.edits.lose(opened.overlay.revision);
+            if newest > opened.edits_lost {
+                let what = format!("{newest:?} was made, and told of as lost were edits up to {:?}", opened.edits_lost);
+                self.fail(Invariant::EditsStand, what);
+            }
+        }
         if !opened.permissions.is_present() {
             return;
         }
+        let Some(version) = opened.version else { return };
+        // What was told with the set may be known; what is found now is not.
+        let then = opened.conflicts_then.iter().filter(|_| !sets.edits.is_settled(version.generation));
+        let told: Vec<ConflictedEdit> =
+            then.chain(&opened.conflicts).filter(|told| sets.edits.stands(told)).cloned().collect();
+        // The word of the set, or of an edit, may have been lost with the run.
+        self.edits_settled(sets, version.generation, &told);
         for made in &opened.edits {
-            // One whose word was lost with the run that made it.
-            if !sets.edits.made(made.revision, &made.jti, made.kind.as_str(), &made.id) {
+            if !sets.edit_made(version.generation, made) {
                 return self.fail(Invariant::EditsStand, format!("{made:?} stands, which nobody wished"));
             }
         }
-        let found: BTreeSet<&Id> = opened.edits.iter().map(|made| &made.jti).collect();
-        let Some(generation) = opened.version.and_then(|version| sets.at(version.generation)) else { return };
-        let due = sets.edits.must_stand(generation);
-        if let Some(lost) = due.iter().find(|jti| !found.contains(jti)) {
-            self.fail(Invariant::EditsStand, format!("the edit of {lost} was made, and is not there after a start"));
+        let found: BTreeSet<u64> = opened.edits.iter().map(|made| made.revision).collect();
+        let due = sets.edits.standing();
+        if found != due {
+            let what = format!("edits {due:?} were made and stand, and after a start it is {found:?}");
+            self.fail(Invariant::EditsStand, what);
+        }
+    }
+
+    /// A set was applied, or is found in force, and of these edits was told that they do not fit.
+    pub fn edits_settled(&mut self, sets: &mut Sets, generation: u64, told: &[ConflictedEdit]) {
+        if let Err(what) = sets.settle(generation, told) {
+            self.fail(Invariant::EditsSettle, format!("over generation {generation}: {what}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The elevator. Owns the reasons for which each floor may be enabled, learnt from reads, orders, records and from
+//! The elevator. Owns the reasons for which each floor may be enabled, learnt from grants, orders, records and from
 //! what operators left behind on the disk; must never ask the elevator for its causes. Invariant: a read enables the
 //! floors that its holder may choose and no other, and a floor is enabled while there is a reason and not after.
 
@@ -7,28 +7,21 @@ use std::{collections::BTreeMap, time::Duration};
 use latchd::{
     domain::{
         event::{DenialReason, EventBody},
-        fieldbus::RawCard,
         ids::Id,
         kept::Kept,
         order::{FloorAction, Order, Task},
-        permission::{Decision, Restriction},
         record::{PublicFloors, Record},
         time::{ClockTrust, Mono, Now},
-        topology::{FloorGroupPlace, ReaderAt},
     },
     gateway::step::LedgerWrite,
 };
 
-use super::{
-    Invariant, Oracle, Violation,
-    people::Scene,
-    reference::{Asked, Place, Reference},
-};
+use super::{Invariant, Oracle, reference::Reference};
 use crate::world::{
     World,
     set::{
         Generation,
-        names::{SLOW_PERSON, person_id, tokens_of, zone},
+        names::{SLOW_PERSON, person_id, zone},
     },
     site::Site,
 };
@@ -78,11 +71,6 @@ impl FloorWatch {
     }
 }
 
-fn place(site: &Site) -> FloorGroupPlace {
-    let lift = site.lift();
-    FloorGroupPlace { id: lift.id.clone(), floors: lift.floors.iter().map(|floor| floor.id.clone()).collect() }
-}
-
 /// What the records make public now.
 fn is_public(generation: &Generation, now: Now, floor: &Id) -> bool {
     let naive = Reference { records: &generation.records, zone: &zone() };
@@ -99,7 +87,7 @@ fn is_public(generation: &Generation, now: Now, floor: &Id) -> bool {
 impl LiftWatch {
     pub fn restarted<'a>(&mut self, site: &Site, kept: impl Iterator<Item = &'a Kept>) {
         let floor = |id: Id| (id, FloorWatch::default());
-        *self = LiftWatch { floors: place(site).floors.into_iter().map(floor).collect(), ..LiftWatch::default() };
+        *self = LiftWatch { floors: site.lift_place().floors.into_iter().map(floor).collect(), ..LiftWatch::default() };
         kept.for_each(|kept| self.note(kept));
     }
 
@@ -129,106 +117,24 @@ impl LiftWatch {
         }
     }
 
-    /// A card in the cab: exactly the event that the records mean.
-    pub fn judge_step<'e>(
-        &mut self,
-        scene: &Scene<'_>,
-        card: Option<(usize, RawCard)>,
-        events: impl Iterator<Item = &'e EventBody>,
-        stopping: bool,
-    ) -> Result<(), Violation> {
-        let card = card.filter(|(reader, card)| {
-            matches!(scene.site.readers[*reader].at, ReaderAt::Cab(_)) && card.bits != 4 && !stopping
-        });
-        let mut told = events.filter_map(Told::of);
-        let Some((_, card)) = card else {
-            return match told.next() {
-                Some(told) => Err(wrong(scene, &format!("told {told:?}, where nobody read a card"))),
-                None => Ok(()),
-            };
-        };
-        let said = self.said(scene, card);
-        let found = told.next();
-        if found.as_ref() != Some(&said) || told.next().is_some() {
-            let what = format!("told {found:?}, the model says {said:?}");
-            let revoked = said.reason.is_some() && found.as_ref().is_some_and(|found| found.reason.is_none());
-            return Err(match revoked {
-                true => Violation::new(Invariant::RevokedIsDenied, format!("in the cab on {}: {what}", scene.what)),
-                false => wrong(scene, &what),
-            });
-        }
-        let Told { reason: None, person, floors, .. } = said else { return Ok(()) };
-        let lift = scene.site.lift();
-        let slow = person == Some(person_id(SLOW_PERSON));
-        let until = scene.now.mono + if slow { lift.enable_extended } else { lift.enable };
-        for (_, floor) in self.floors.iter_mut().filter(|(id, _)| floors.contains(id)) {
-            floor.until = floor.until.max(until);
-        }
-        Ok(())
-    }
-
-    fn said(&self, scene: &Scene<'_>, card: RawCard) -> Told {
-        let place = place(scene.site);
-        let decision = match scene.generation {
-            Some(generation) => {
-                let naive = Reference { records: &generation.records, zone: &zone() };
-                let (tokens, well_formed) = tokens_of(card);
-                let (now, restriction) = (scene.now, Restriction::NONE);
-                let asked = Asked { place: Place::Cab(&place), now, pin: None, companion: None, restriction };
-                naive.answer(&tokens, well_formed, &asked)
+    /// Who may ride where is the people's watch to say; here it is what a ride enables.
+    pub fn rides<'e>(&mut self, site: &Site, now: Mono, events: impl Iterator<Item = &'e EventBody>) {
+        for body in events {
+            let EventBody::AccessGranted(granted) = body else { continue };
+            if granted.floor_group.is_none() {
+                continue;
             }
-            None => return Told { reason: Some(DenialReason::StalePermissions), ..Told::default() },
-        };
-        match decision {
-            Decision::Granted { person, credential, rule, .. } if self.lockdown => {
-                let reason = Some(DenialReason::LockedDown);
-                Told { reason, person: Some(person), credential, rule: Some(rule), floors: Vec::new() }
-            }
-            Decision::Granted { person, credential, rule, floors, .. } => {
-                let floors = floors.iter().map(|floor| place.floors[floor].clone()).collect();
-                Told { reason: None, person: Some(person), credential, rule: Some(rule), floors }
-            }
-            Decision::Denied { reason, person, credential, rule, .. } => {
-                let reason = if self.lockdown { DenialReason::LockedDown } else { reason };
-                Told { reason: Some(reason), person, credential, rule, floors: Vec::new() }
+            let slow = granted.person == Some(person_id(SLOW_PERSON));
+            let until = now + if slow { site.lift().enable_extended } else { site.lift().enable };
+            for (_, floor) in self.floors.iter_mut().filter(|(id, _)| granted.floors.contains(id)) {
+                floor.until = floor.until.max(until);
             }
         }
     }
-}
 
-fn wrong(scene: &Scene<'_>, what: &str) -> Violation {
-    Violation::new(Invariant::FloorsAsGranted, format!("in the cab on {}: {what}", scene.what))
-}
-
-/// What an event says of a read in the cab.
-#[derive(Debug, Default, PartialEq)]
-struct Told {
-    reason: Option<DenialReason>,
-    person: Option<Id>,
-    credential: Option<Id>,
-    rule: Option<Id>,
-    floors: Vec<Id>,
-}
-
-impl Told {
-    fn of(body: &EventBody) -> Option<Told> {
-        match body.clone() {
-            EventBody::AccessGranted(granted) if granted.floor_group.is_some() => Some(Told {
-                reason: None,
-                person: granted.person,
-                credential: granted.credential,
-                rule: granted.rule,
-                floors: granted.floors,
-            }),
-            EventBody::AccessDenied(denied) if denied.floor_group.is_some() => Some(Told {
-                reason: Some(denied.reason),
-                person: denied.person,
-                credential: denied.credential,
-                rule: denied.rule,
-                floors: Vec::new(),
-            }),
-            _ => None,
-        }
+    /// Why nobody rides.
+    pub fn denies(&self) -> Option<DenialReason> {
+        self.lockdown.then_some(DenialReason::LockedDown)
     }
 }
 

@@ -18,19 +18,19 @@ use latchd::{
         permission::{Decision, Restriction},
         record::{LockerContract, Record, Token},
         time::{ClockTrust, Mono, Now},
-        topology::ReaderAt,
     },
     gateway::controller::Lasting,
 };
 
 use super::{
     Invariant, Violation,
-    people::Scene,
+    cabinet::{CabinetWatch, lacks_pin},
+    people::{PeopleWatch, Scene},
     reference::{Asked, Place, Reference},
 };
 use crate::world::{
     set::names::{hashed, tokens_of, zone},
-    site::Site,
+    site::{CABINET, Site},
 };
 
 /// What was presented may open until then: a choice is waited for, and a disk.
@@ -47,6 +47,7 @@ pub struct LockerWatch {
     keys: BTreeMap<Id, (KeyState, Option<Id>)>,
     /// In all runs.
     used: BTreeSet<Token>,
+    keypad: CabinetWatch,
 }
 
 fn is_in(state: KeyState) -> bool {
@@ -81,15 +82,25 @@ impl LockerWatch {
         &mut self,
         scene: &Scene<'_>,
         frame: Option<(usize, RawCard)>,
-        events: impl Iterator<Item = &'e EventBody>,
+        events: impl Iterator<Item = &'e EventBody> + Clone,
+        stopping: bool,
+        people: &mut PeopleWatch,
     ) -> Result<(), Violation> {
-        let at_cabinet = |reader: usize| matches!(scene.site.readers[reader].at, ReaderAt::Cabinet(_));
-        if let Some((_, card)) = frame.filter(|(reader, _)| at_cabinet(*reader)) {
+        let frame = frame.filter(|(reader, _)| *reader == CABINET).map(|(_, card)| card);
+        if let Some(card) = frame {
             self.read(scene.now.mono, card);
         }
+        let by_pin = if stopping {
+            self.keypad = CabinetWatch::default();
+            false
+        } else {
+            self.keypad.judge_step(scene, frame, events.clone(), people)?
+        };
         for body in events {
             match body {
-                EventBody::AccessGranted(granted) if granted.contract.is_some() => self.granted(scene, granted)?,
+                EventBody::AccessGranted(granted) if granted.contract.is_some() => {
+                    self.granted(scene, granted, by_pin)?;
+                }
                 EventBody::KeyAdded { door, contract, .. } => self.key(door, KeyState::Added, contract)?,
                 EventBody::KeyFetched { door, contract, .. } => self.key(door, KeyState::Fetched, contract)?,
                 EventBody::KeyReturned { door, contract, .. } => self.key(door, KeyState::Returned, contract)?,
@@ -121,11 +132,10 @@ impl LockerWatch {
 
     /// A pause may have made an entry of its end alone.
     fn typed(&self, digits: &dyn Fn(&str) -> bool) -> bool {
-        let ends = |entry: &str| (0..entry.len()).any(|from| entry.get(from..).is_some_and(digits));
-        self.entries.iter().any(|(_, entry)| ends(entry))
+        self.entries.iter().any(|(_, entry)| ends(entry, digits))
     }
 
-    fn granted(&mut self, scene: &Scene<'_>, granted: &Granted) -> Result<(), Violation> {
+    fn granted(&mut self, scene: &Scene<'_>, granted: &Granted, by_pin: bool) -> Result<(), Violation> {
         let why = |what: &str| {
             let (door, contract) = (&granted.door, &granted.contract);
             Violation::new(
@@ -157,6 +167,13 @@ impl LockerWatch {
         {
             let what = format!("{:?} opens with {credential}, which is no more", granted.person);
             return Err(Violation::new(Invariant::RevokedIsDenied, what));
+        }
+        if let Some(generation) = scene.generation.filter(|_| granted.credential.is_some() && !by_pin)
+            && counts(contract, scene.now)
+            && self.cards.iter().any(|(_, tokens)| lacks_pin(generation, scene, &contract.locker, tokens))
+        {
+            let what = format!("{:?} opens {} without the PIN that the rules ask for", granted.person, contract.locker);
+            return Err(Violation::new(Invariant::PinAsked, what));
         }
         self.by_something(scene, contract, granted).map_err(|what| why(&what))
     }
@@ -197,10 +214,13 @@ impl LockerWatch {
         if contract.return_code.is_some_and(|back| empty && self.typed(&|digits| code("return", digits) == back)) {
             return Ok(());
         }
-        let backup = contract
-            .backup_codes
+        let unused = || contract.backup_codes.iter().filter(|token| !self.used.contains(*token));
+        // What was typed last is what is meant.
+        let backup = self
+            .entries
             .iter()
-            .find(|token| !self.used.contains(*token) && self.typed(&|digits| code("backup", digits) == **token));
+            .rev()
+            .find_map(|(_, entry)| unused().find(|token| ends(entry, &|digits| code("backup", digits) == **token)));
         match backup.filter(|_| in_force) {
             Some(token) => {
                 self.used.insert(*token);
@@ -223,6 +243,10 @@ impl LockerWatch {
         let what = format!("the key of {door} is {state:?} after {before:?}");
         Err(Violation::new(Invariant::KeysAreFollowed, what))
     }
+}
+
+fn ends(entry: &str, digits: &dyn Fn(&str) -> bool) -> bool {
+    (0..entry.len()).any(|from| entry.get(from..).is_some_and(digits))
 }
 
 /// Without a clock no contract with dates does.

@@ -2,12 +2,13 @@
 //! got, and keeps a plain model of its own of what may be; must never ask a machine for its opinion, but to
 //! hold it against that model. Invariant: the first thing that is wrong ends the run.
 //!
-//! `doors` has the locks and the orders, `log` the events, `rights` the decisions and the sets.
+//! `doors` has the locks and the orders, `log` the events, `rights` the sets, `people` the decisions.
 
 mod acts;
 mod areas;
 mod authority;
 mod auto_open;
+mod cabinet;
 mod consequences;
 mod delays;
 mod doors;
@@ -23,6 +24,8 @@ mod people;
 mod reference;
 mod reports;
 mod rights;
+mod spares;
+mod trials;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +49,7 @@ use latchd::{
     },
 };
 
+pub use self::spares::{Cards, cards_of};
 use self::{
     areas::AreaWatch,
     auto_open::AutoWatch,
@@ -58,6 +62,8 @@ use self::{
     outputs::OutputWatch,
     people::{PeopleWatch, Scene},
     rights::RightsWatch,
+    spares::SpareWatch,
+    trials::TrialWatch,
 };
 use super::{set::Sets, site::Site};
 use crate::cloud::ISSUER;
@@ -130,6 +136,9 @@ pub enum Invariant {
     FallbackNarrows,
     /// An emergency card opens only when its time has come, and no oftener than it may, through every crash.
     EmergencyLast,
+    /// Without any set a door opens to the emergency cards of the signed copy, as the cloud signed them last, and to
+    /// nobody else.
+    SpareCards,
     /// A read in the cab enables the floors that its holder may choose, and a floor is enabled while there is a reason.
     FloorsAsGranted,
     /// A compartment opens at its cabinet only by a contract that says so, and by a backup code once in its life.
@@ -139,8 +148,14 @@ pub enum Invariant {
     /// An edit by command was wished by somebody who may make it, and holds from then on, through every crash, until a
     /// set takes it over.
     EditsStand,
+    /// An edit leaves by a set that takes it over or discards it. What a set leaves no room for is set aside, or
+    /// reduced to what it takes away, and told; nothing else is.
+    EditsSettle,
     /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
     ReportsAreTheLog,
+    /// In force is the installer's configuration, or what was confirmed over it, or what is on trial: that for its time
+    /// only, in one process that lives, and none of it over a hand at the installer's file.
+    TrialsEnd,
     /// Time goes on.
     NeverStuck,
 }
@@ -226,6 +241,8 @@ pub struct Oracle {
     people: PeopleWatch,
     lift: LiftWatch,
     lockers: LockerWatch,
+    trials: TrialWatch,
+    spares: SpareWatch,
 }
 
 impl Oracle {
@@ -260,6 +277,8 @@ impl Oracle {
             people: PeopleWatch::default(),
             lift: LiftWatch::default(),
             lockers: LockerWatch::default(),
+            trials: TrialWatch::default(),
+            spares: SpareWatch::default(),
         }
     }
 
@@ -280,12 +299,20 @@ impl Oracle {
 
     // ---- the life of the daemon ----
 
-    pub fn started(&mut self, site: &Site, now: Now, recovered: &Recovered, set: SetVersion, opened: &MirrorOpened) {
+    pub fn started(
+        &mut self,
+        (site, sets): (&Site, &Sets),
+        now: Now,
+        recovered: &Recovered,
+        set: SetVersion,
+        opened: &MirrorOpened,
+    ) {
         self.ordered.clear();
         self.delivered_in_run.clear();
         self.came.clear();
         self.node_up = true;
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
+        self.spares_found(sets, opened);
         self.rights.recovered(set, opened, &mut self.violation);
         self.desk = opened.permissions.version().generation;
         let floor = recovered.forget_floor;
@@ -386,17 +413,18 @@ impl Oracle {
         self.check_modes(step, controller);
         let others = std::mem::take(&mut self.others);
         let in_force = sets.in_force(self.rights.generation(), self.rights.revision()).cloned();
-        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, what };
+        let cab = self.lift.denies();
+        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, cab, what };
         let (frame, bodies) = (self.people.card, events(step).map(|event| &event.body));
         let judged = [
             self.people.judge_step(&scene, bodies.clone(), self.rights.stopping),
-            self.lift.judge_step(&scene, frame, bodies.clone(), self.rights.stopping),
-            self.lockers.judge_step(&scene, frame, bodies),
+            self.lockers.judge_step(&scene, frame, bodies.clone(), self.rights.stopping, &mut self.people),
             events(step).try_for_each(|event| self.rights.names_its_generation(event)),
         ];
         for violation in judged.into_iter().filter_map(Result::err) {
             self.violation.get_or_insert(violation);
         }
+        self.lift.rides(site, now.mono, bodies);
         self.others = others;
         self.check_late_order(step);
         let bodies: Vec<&EventBody> = events(step).map(|event| &event.body).collect();

@@ -6,7 +6,7 @@ use latchd::{
         event::{Event, EventBody},
         permission::SetVersion,
     },
-    gateway::mirror::MirrorOpened,
+    gateway::mirror::{MirrorOpened, Source},
 };
 
 use super::{Invariant, Oracle, Violation};
@@ -19,6 +19,8 @@ pub struct RightsWatch {
     revision: u64,
     /// The newest that the mirror has reported, in any run.
     applied: SetVersion,
+    /// It is gone, and may come again.
+    lost: bool,
     pub stopping: bool,
 }
 
@@ -36,11 +38,20 @@ impl RightsWatch {
         self.revision
     }
 
+    pub fn applied_generation(&self) -> u64 {
+        self.applied.generation
+    }
+
     pub fn recovered(&mut self, set: SetVersion, opened: &MirrorOpened, violation: &mut Option<Violation>) {
-        if mark(set) < mark(self.applied) {
+        let floor = match opened.source {
+            Source::Lost(floor) => floor,
+            _ => set,
+        };
+        self.lost = matches!(opened.source, Source::Lost(_));
+        if mark(floor) < mark(self.applied) {
             let what = format!(
                 "generation {} was in force, and after the start it is {} ({:?})",
-                self.applied.generation, set.generation, opened.source
+                self.applied.generation, floor.generation, opened.source
             );
             violation.get_or_insert(Violation::new(Invariant::GenerationRises, what));
         }
@@ -68,7 +79,8 @@ impl RightsWatch {
 impl Oracle {
     /// The mirror reports a set.
     pub fn applied(&mut self, version: SetVersion) {
-        if mark(version) <= mark(self.rights.applied) {
+        let again = std::mem::take(&mut self.rights.lost) && mark(version) == mark(self.rights.applied);
+        if mark(version) <= mark(self.rights.applied) && !again {
             let what = format!("generation {} after {}", version.generation, self.rights.applied.generation);
             self.fail(Invariant::GenerationRises, what);
         }

@@ -1,6 +1,6 @@
 //! What operators edit by command, over the cloud's set: guests with their cards, and rules for them. Owns each edit as
-//! it was wished, which were made, and what a generation with the edits over it comes to; must never ask the mirror's
-//! merging. Invariant: nobody but these edits touches a guest, so the last word on a record is the last edit's.
+//! it was wished, which were made, and which the cloud takes over; must never ask the mirror's merging: what stands is
+//! for `overlay` to say. Invariant: a set of the cloud's names nobody who is not in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,16 +8,18 @@ use std::{
 };
 
 use latchd::domain::{
+    event::{ConflictedEdit, EditFate, EditMade},
     ids::Id,
     permission::Permissions,
-    record::{AccessRule, Credential, CredentialState, Effect, Person, Record},
+    record::{AccessRule, Credential, CredentialState, Effect, Group, Person, Record},
 };
 use serde_json::{Value, json};
 
 use super::{
     Generation, Records,
     first::ids,
-    names::{guest_card_id, guest_card_of, guest_id, tokens_of},
+    names::{PERSONS, guest_card_id, guest_card_of, guest_id, person_id, tokens_of},
+    overlay::Overlay,
 };
 use crate::{
     cloud::Wish,
@@ -41,12 +43,19 @@ pub struct EditWish {
 pub struct Edits {
     /// By command; several where other bytes were sent under one id.
     wished: BTreeMap<Id, Vec<EditWish>>,
-    /// By revision.
+    /// All that were ever made, by revision.
     made: BTreeMap<u64, (Id, EditWish)>,
-    /// Of a generation with the edits up to a revision over it.
+    overlay: Overlay,
+    /// The generation over which it stands.
+    settled: u64,
+    /// Up to here all are gone: with store and copy.
+    lost: u64,
+    /// Of a generation with what stood over it at a revision.
     over: BTreeMap<(u64, u64), Arc<Generation>>,
     /// Which revision a version of the permissions has.
     known: Vec<(Arc<Permissions>, u64)>,
+    /// Did not fit: told of in the log as well, sooner or later.
+    conflicts: BTreeSet<Id>,
 }
 
 impl Edits {
@@ -55,11 +64,29 @@ impl Edits {
         of.find(|wish| wish.kind == kind && wish.id == *id)
     }
 
-    /// The mirror has made it. False: nobody wished it.
-    pub fn made(&mut self, revision: u64, jti: &Id, kind: &str, id: &Id) -> bool {
-        let Some(wish) = self.wished(jti, kind, id).cloned() else { return false };
-        self.made.insert(revision, (jti.clone(), wish));
-        true
+    /// What is told of an edit that stands.
+    pub fn stands(&self, conflict: &ConflictedEdit) -> bool {
+        self.overlay.has(&conflict.jti, &conflict.id)
+    }
+
+    /// What was told of this generation is known.
+    pub fn is_settled(&self, generation: u64) -> bool {
+        self.settled == generation
+    }
+
+    pub fn standing(&self) -> BTreeSet<u64> {
+        self.overlay.revisions()
+    }
+
+    /// The node has none of those that were made. The newest that it had before, if any.
+    pub fn lose(&mut self, through: u64) -> Option<u64> {
+        let newest = self.made.keys().next_back().copied().filter(|newest| *newest > self.lost);
+        self.lost = self.lost.max(through);
+        self.overlay.clear();
+        self.settled = 0;
+        // The same revisions mean another overlay from here on.
+        (self.over, self.known) = (BTreeMap::new(), Vec::new());
+        newest
     }
 
     pub fn know(&mut self, permissions: &Arc<Permissions>, revision: u64) {
@@ -74,41 +101,57 @@ impl Edits {
         known.find(|(known, _)| Arc::ptr_eq(known, permissions)).map_or(0, |(_, revision)| *revision)
     }
 
-    /// What stands over this generation, oldest first: an edit goes with the last of its record that was taken over.
-    fn standing(&self, generation: &Generation, revision: u64) -> Vec<(u64, &Id, &EditWish)> {
-        let mut taken: BTreeMap<(&str, &Id), u64> = BTreeMap::new();
-        for (revision, (_, wish)) in self.made.iter().filter(|(_, (jti, _))| generation.absorbs.contains(jti)) {
-            taken.insert((wish.kind, &wish.id), *revision);
-        }
-        let stands = |(at, (_, wish)): &(&u64, &(Id, EditWish))| {
-            **at <= revision && taken.get(&(wish.kind, &wish.id)).is_none_or(|through| *through < **at)
-        };
-        self.made.iter().filter(stands).map(|(at, (jti, wish))| (*at, jti, wish)).collect()
-    }
-
-    /// The commands whose edits stand over this generation.
-    pub fn must_stand(&self, generation: &Generation) -> BTreeSet<Id> {
-        self.standing(generation, u64::MAX).into_iter().map(|(_, jti, _)| jti.clone()).collect()
+    /// The commands whose edits did not fit.
+    pub fn conflicts(&self) -> impl Iterator<Item = &Id> {
+        self.conflicts.iter()
     }
 }
 
 impl super::Sets {
-    /// Works out what a generation comes to with the edits up to this revision over it.
+    /// Works out what a generation comes to with what stands over it.
     pub fn prepare(&mut self, number: u64, revision: u64) {
         let Some(base) = self.generations.get(&number).cloned() else { return };
-        if self.edits.over.contains_key(&(number, revision)) {
-            return;
-        }
-        let mut records = base.records.clone();
-        for (_, _, wish) in self.edits.standing(&base, revision) {
-            records.retain(|(id, record)| (record.kind(), id) != (wish.kind, &wish.id));
-            records.extend(wish.body.clone().map(|body| (wish.id.clone(), body)));
-        }
-        self.edits.over.insert((number, revision), Arc::new(base.saying(records)));
+        let overlay = &self.edits.overlay;
+        let over = || Arc::new(base.saying(overlay.over(&base.records).0));
+        self.edits.over.entry((number, revision)).or_insert_with(over);
     }
 
     pub fn in_force(&self, number: u64, revision: u64) -> Option<&Arc<Generation>> {
         self.edits.over.get(&(number, revision)).or_else(|| self.generations.get(&number))
+    }
+
+    /// With every edit that was ever made, whatever became of it.
+    pub fn never_absorbed(&self, number: u64) -> Option<Generation> {
+        let base = self.at(number)?;
+        let mut records = base.records.clone();
+        for (_, wish) in self.edits.made.values() {
+            records.retain(|(id, record)| (record.kind(), id) != (wish.kind, &wish.id));
+            records.extend(wish.body.clone().map(|body| (wish.id.clone(), body)));
+        }
+        Some(base.saying(records))
+    }
+
+    /// The mirror has made it over this generation. False: nobody wished it.
+    pub fn edit_made(&mut self, number: u64, made: &EditMade) -> bool {
+        let EditMade { jti, kind, id, revision, .. } = made;
+        if self.edits.overlay.revisions().contains(revision) {
+            return true;
+        }
+        let Some(wish) = self.edits.wished(jti, kind.as_str(), id).cloned() else { return false };
+        if let Some(base) = self.generations.get(&number) {
+            self.edits.overlay.made(base, *revision, jti.clone(), (wish.kind, id), wish.body.clone());
+        }
+        self.edits.made.insert(*revision, (jti.clone(), wish));
+        true
+    }
+
+    /// A set is in force, of which was told what did not fit.
+    pub fn settle(&mut self, number: u64, conflicts: &[ConflictedEdit]) -> Result<(), String> {
+        let Some(base) = self.generations.get(&number) else { return Ok(()) };
+        let fits = |conflict: &&ConflictedEdit| conflict.fate != EditFate::Disputed;
+        self.edits.conflicts.extend(conflicts.iter().filter(fits).map(|conflict| conflict.jti.clone()));
+        self.edits.settled = number;
+        self.edits.overlay.settle(base, conflicts)
     }
 }
 
@@ -135,7 +178,10 @@ impl World {
             }
             6 => ("credential", card, None),
             _ => {
-                let deny = AccessRule { persons: vec![guest], doors: ids(&["front"]), ..AccessRule::new(Effect::Deny) };
+                // Of a guest who is gone it is what it says of the other that stays.
+                let other = self.rng.permille(400).then(|| person_id(self.rng.below(PERSONS)));
+                let persons = std::iter::once(guest).chain(other).collect();
+                let deny = AccessRule { persons, doors: ids(&["front"]), ..AccessRule::new(Effect::Deny) };
                 let body = self.rng.permille(500).then_some(Record::AccessRule(deny));
                 // Rules reach doors, which a manager may have been given.
                 if operator == "op-5" {
@@ -161,19 +207,57 @@ impl World {
         self.send_command(jti, message);
     }
 
-    /// The cloud takes over what it has heard to be done, in the order in which it was made.
+    /// The cloud takes over what it has heard to be done, in the order in which it was made; of some records it discards
+    /// all of it, and so it does with what does not fit its set.
     pub(super) fn absorb(&mut self, set: &mut Records) {
         let done =
             |jti: &Id| self.cloud.outcomes_of(jti).any(|outcome| outcome.stage == latchd::wire::outcome::Stage::Done);
         let made = self.sets.edits.made.values().take_while(|(jti, _)| done(jti));
         let taken: Vec<(Id, EditWish)> = made.cloned().collect();
+        let mut discards: BTreeMap<(&str, Id), bool> = BTreeMap::new();
         for (jti, EditWish { kind, id, body, .. }) in taken {
             if self.sets.absorbs.insert(jti) {
+                let discards = *discards.entry((kind, id.clone())).or_insert_with(|| self.rng.permille(350));
+                self.count(if discards { "edits discarded" } else { "edits absorbed" });
                 match body {
-                    Some(body) => set.put(&id, body),
+                    _ if discards => {}
+                    Some(body) if names_only(set, &body) => set.put(&id, body),
+                    Some(_) => {}
                     None => drop(set.delete(kind, &id)),
                 }
             }
         }
+    }
+
+    /// The cloud gives up its guests, or has them again. What it takes away from them is for the watch of the edits.
+    pub(super) fn edit_guests(&mut self, set: &mut Records) {
+        let (group, rule) = (id("guests"), id("guests-at-the-front"));
+        if set.get("group", &group).is_none() {
+            set.put(&group, Record::Group(Group::default()));
+            let front =
+                AccessRule { groups: vec![group], doors: ids(&["front", "back"]), ..AccessRule::new(Effect::Allow) };
+            set.put(&rule, Record::AccessRule(front));
+            return;
+        }
+        set.delete("group", &group);
+        set.delete("access_rule", &rule);
+        for (id, record) in set.list() {
+            if let Record::Person(mut person) = record
+                && person.groups.contains(&group)
+            {
+                person.groups.retain(|other| *other != group);
+                set.put(&id, Record::Person(person));
+            }
+        }
+    }
+}
+
+/// Whether all that this record names is in the set.
+fn names_only(set: &Records, record: &Record) -> bool {
+    match record {
+        Record::Person(body) => body.groups.iter().all(|group| set.get("group", group).is_some()),
+        Record::Credential(body) => set.get("person", &body.person).is_some(),
+        Record::AccessRule(body) => body.persons.iter().all(|person| set.get("person", person).is_some()),
+        _ => true,
     }
 }

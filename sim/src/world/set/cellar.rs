@@ -60,11 +60,13 @@ fn rules(set: &mut Records) {
     };
     set.put(&id("one-by-pin-at-the-back"), Record::AccessRule(by_pin(1, "back", Authentication::Pin)));
     set.put(&id("one-either-way-at-the-safe"), Record::AccessRule(by_pin(2, "safe", Authentication::CardOrPin)));
-    for (name, group, floors) in
-        [("staff-up", "staff", &["floor-0", "floor-1"][..]), ("night-up", "night", &["floor-2"])]
-    {
+    set.put(&id("three-with-pin-at-key-2"), Record::AccessRule(by_pin(3, "key-2", Authentication::CardAndPin)));
+    for (name, group, floors, authentication) in [
+        ("staff-up", "staff", &["floor-0", "floor-1"][..], None),
+        ("night-up", "night", &["floor-2"], Some(Authentication::CardAndPin)),
+    ] {
         let floors = vec![FloorGrant { floor_group: id("lift"), floors: Some(ids(floors)) }];
-        let rule = AccessRule { groups: ids(&[group]), floors, ..AccessRule::new(Effect::Allow) };
+        let rule = AccessRule { groups: ids(&[group]), floors, authentication, ..AccessRule::new(Effect::Allow) };
         set.put(&id(name), Record::AccessRule(rule));
     }
 }
@@ -91,6 +93,17 @@ pub fn left_alone(when_stale: WhenStale) -> DoorPolicy {
         stale_after_s: Some(7),
         when_stale,
         clock_untrusted: ClockFallback::EmergencyCards,
+        ..DoorPolicy::default()
+    }
+}
+
+/// In the cab and at the key locker that asks for one, PINs are as those of doors.
+fn indoors() -> DoorPolicy {
+    DoorPolicy {
+        doors: ids(&["lift", "key-2"]),
+        pin_tries: 3,
+        pin_lockout_s: 6,
+        pin_timeout_ms: 2_000,
         ..DoorPolicy::default()
     }
 }
@@ -141,6 +154,7 @@ pub fn cellar(set: &mut Records) {
     pin_credentials(set);
     rules(set);
     set.put(&id("strict"), Record::DoorPolicy(strict(WhenStale::CriticalGroups)));
+    set.put(&id("indoors"), Record::DoorPolicy(indoors()));
     set.put(&id("left-alone"), Record::DoorPolicy(left_alone(WhenStale::EmergencyCards)));
     for (number, uses_max) in [(0, Some(2)), (1, None), (2, Some(5))] {
         set.put(&emergency_card_id(number), Record::EmergencyCard(emergency_card(number, uses_max)));

@@ -23,11 +23,15 @@ impl World {
     pub(in crate::world) fn edit_set(&mut self) {
         let number = self.rng.below(PERSONS);
         let mut set = self.sets.current.clone();
-        let revokes = match self.rng.below(14) {
+        let revokes = match self.rng.below(16) {
             0 | 1 => self.edit_operators(&mut set),
             2 => self.edit_automatic(&mut set),
             3..7 => {
                 self.edit_cellar(&mut set);
+                false
+            }
+            7 | 8 => {
+                self.edit_guests(&mut set);
                 false
             }
             _ => self.edit(&mut set, number),

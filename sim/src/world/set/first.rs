@@ -71,7 +71,7 @@ fn automatic(set: &mut Records) {
         entry_readers: ids(&["glass-in"]),
         exit_readers: ids(&["store-in"]),
         anti_passback: AntiPassback::Off,
-        occupancy_max: Some(2),
+        occupancy_max: Some(1),
         ..hall.clone()
     };
     set.put(&id("hall"), Record::Area(hall));

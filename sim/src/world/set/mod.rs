@@ -3,7 +3,8 @@
 //! generation never changes once it was made.
 //!
 //! `names` cards and ids, `first` and `cellar` what the node starts with, `edits` what people change at random,
-//! `cellar_edits` of it what is in `cellar`, `by_command` what operators edit at the node itself.
+//! `cellar_edits` of it what is in `cellar`, `by_command` what operators edit at the node itself, `overlay` what of that
+//! stands.
 
 mod by_command;
 pub mod cellar;
@@ -11,6 +12,7 @@ mod cellar_edits;
 mod edits;
 mod first;
 pub mod names;
+mod overlay;
 
 pub use by_command::{EditWish, GUESTS};
 pub use first::{STREET, ids};
@@ -120,6 +122,11 @@ pub struct Sets {
 impl Sets {
     pub fn at(&self, generation: u64) -> Option<&Arc<Generation>> {
         self.generations.get(&generation)
+    }
+
+    /// This one and all that came after it.
+    pub fn since(&self, generation: u64) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.range(generation..).map(|(_, generation)| generation)
     }
 
     pub fn is_revocation(&self, generation: u64) -> bool {

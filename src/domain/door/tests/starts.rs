@@ -71,6 +71,20 @@ fn stopping_ends_a_momentary_unlock_even_where_the_relay_is_to_stay() {
 }
 
 #[test]
+fn an_auto_open_that_begins_while_the_node_stops_unlocks_nothing_and_one_that_holds_goes_on() {
+    for stop in [DoorInput::Stop, DoorInput::Pause] {
+        let mut bench = Bench::with(DoorConfig { at_stop: StopPolicy::Keep, ..config() });
+        bench.confirm().tell(stop.clone()).set(Override::AutoOpen(true));
+        assert!(!bench.unlocked(), "{stop:?}");
+        let mut bench = Bench::with(DoorConfig { at_stop: StopPolicy::Keep, ..config() });
+        bench.set(Override::AutoOpen(true)).confirm().tell(stop.clone()).set(Override::AutoOpen(true));
+        assert!(bench.unlocked(), "{stop:?}");
+        bench.set(Override::AutoOpen(false));
+        assert!(!bench.unlocked(), "{stop:?}");
+    }
+}
+
+#[test]
 fn a_door_that_only_pauses_keeps_its_relay_whatever_it_does_at_a_stop() {
     for at_stop in [StopPolicy::Lock, StopPolicy::Unlock, StopPolicy::Keep] {
         let mut closed = Bench::with(DoorConfig { at_stop, ..config() });

@@ -458,6 +458,12 @@ impl Lockers {
         let contract = view.permissions.site().locker_contracts.get(&choice.contract);
         let contract = contract.filter(|_| !self.refused.contains_key(&choice.contract));
         let contract = contract.ok_or((DenialReason::NoRule, None))?;
+        // It may have ended while a choice, a PIN or the disk was waited for.
+        let standing = standing(contract, now);
+        let brings_back = choice.means == Means::ReturnCode && standing != Standing::NotYet;
+        if let Some(reason) = standing.denial().filter(|_| !brings_back) {
+            return Err((reason, None));
+        }
         if let Some(reason) = view.denies(choice.door, now.mono) {
             return Err((reason, None));
         }

@@ -353,6 +353,20 @@ fn a_compartment_asks_for_a_pin_where_its_rule_does_and_locks_out_as_a_door_does
 }
 
 #[test]
+fn a_contract_that_ends_while_its_pin_is_waited_for_opens_nothing() {
+    let mut records = with_rule("card_and_pin");
+    let contract = records.iter_mut().find(|record| record["kind"] == "locker_contract").expect("a contract");
+    contract["body"]["until"] = json!("2026-09-21T14:13:25.000Z");
+    let mut hall = Hall::new(records);
+    assert!(hall.at_cabinet(GOOD).is_empty(), "the PIN is waited for");
+    hall.pass(4_000);
+    let _ = hall.types("123");
+    hall.pass(2_000);
+    assert_eq!(access(&hall.types("4#"))["reason"], "expired");
+    assert!(!hall.unlocked(0));
+}
+
+#[test]
 fn a_compartment_asks_for_a_second_person_where_its_rule_does() {
     let mut hall = Hall::new(with_rule("two_person"));
     assert!(hall.at_cabinet(GOOD).is_empty());

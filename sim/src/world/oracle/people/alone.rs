@@ -10,7 +10,7 @@ use latchd::domain::{
     time::{ClockTrust, Now},
 };
 
-use super::{PeopleWatch, Scene, answers::policy};
+use super::{PeopleWatch, Scene, answers::policy, spot::Spot};
 
 pub struct Regime {
     pub restriction: Restriction,
@@ -19,8 +19,8 @@ pub struct Regime {
 }
 
 impl PeopleWatch {
-    pub(super) fn regime(&self, scene: &Scene<'_>, door: usize) -> Regime {
-        let policy = policy(scene, door);
+    pub(super) fn regime(&self, scene: &Scene<'_>, at: Spot) -> Regime {
+        let policy = policy(scene, at);
         let reached = |limit: Option<u32>, passed: Option<Duration>| {
             limit.is_some_and(|limit| passed.is_none_or(|passed| passed >= Duration::from_secs(u64::from(limit))))
         };

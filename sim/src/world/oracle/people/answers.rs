@@ -1,4 +1,4 @@
-//! What the records mean at a door. Owns the question to the naive model; must never look at what was told. Invariant:
+//! What the records mean at a door and in the cab. Owns the question to the naive model; must never look at what was told. Invariant:
 //! there is more than one answer only where what lies over the door is not known for sure.
 
 use latchd::domain::{
@@ -8,23 +8,24 @@ use latchd::domain::{
     record::{DoorPolicy, Record, Token},
 };
 
-use super::{Ask, PeopleWatch, Scene, Waiting, told::Said};
+use super::{Ask, PeopleWatch, Scene, Waiting, spot::Spot, told::Said};
 use crate::world::{
     oracle::{
         interlock::Others,
-        reference::{Asked, Place, Reference},
+        reference::{Asked, Reference},
     },
     set::names::zone,
 };
 
 impl PeopleWatch {
     /// All that may be said: more than one only where what lies over the door is not known for sure.
-    pub(super) fn answers(&self, scene: &Scene<'_>, door: usize, tokens: &[Token], ask: Ask<'_>) -> Vec<Said> {
+    pub(super) fn answers(&self, scene: &Scene<'_>, at: Spot, tokens: &[Token], ask: Ask<'_>) -> Vec<Said> {
+        let lift = scene.site.lift_place();
         let naive = match scene.generation {
             Some(generation) => {
                 let naive = Reference { records: &generation.records, zone: &zone() };
-                let place = Place::Door(&scene.site.doors[door].id);
-                let restriction = self.regime(scene, door).restriction;
+                let place = at.place(scene.site, &lift);
+                let restriction = self.regime(scene, at).restriction;
                 let asked = Asked { place, now: scene.now, pin: None, companion: None, restriction };
                 match ask {
                     Ask::Card { pin, companion } => naive.answer(tokens, true, &Asked { pin, companion, ..asked }),
@@ -36,12 +37,13 @@ impl PeopleWatch {
                 Decision::Denied { reason, person: None, credential: None, rule: None, wants: None, duress: false }
             }
         };
-        let naive = Said::of(naive);
+        let naive = Said::of(naive, &lift);
         let with = |mode: Option<DenialReason>| mode.map_or(naive.clone(), |reason| naive.clone().with(reason));
-        self.modes(scene, door).into_iter().map(with).collect()
+        self.modes(scene, at).into_iter().map(with).collect()
     }
 
-    pub(super) fn modes(&self, scene: &Scene<'_>, door: usize) -> Vec<Option<DenialReason>> {
+    pub(super) fn modes(&self, scene: &Scene<'_>, at: Spot) -> Vec<Option<DenialReason>> {
+        let Spot::Door(door) = at else { return vec![scene.cab] };
         let (others, held, unsure) = scene.modes.get(door).copied().unwrap_or((Others::Shut, None, false));
         let mut modes = match (others, unsure) {
             (Others::Open, _) => return vec![Some(DenialReason::Interlock)],
@@ -58,20 +60,20 @@ impl PeopleWatch {
         modes
     }
 
-    pub(super) fn is_unsure(&self, scene: &Scene<'_>, door: usize) -> bool {
-        self.modes(scene, door).len() > 1
+    pub(super) fn is_unsure(&self, scene: &Scene<'_>, at: Spot) -> bool {
+        self.modes(scene, at).len() > 1
     }
 
     /// What both are told if together they may pass.
     pub(super) fn pair(
         &self,
         scene: &Scene<'_>,
-        door: usize,
+        at: Spot,
         waiting: &Waiting,
         tokens: &[Token],
     ) -> Option<(Vec<Said>, Vec<Said>)> {
         let with = |one: &[Token], other: &[Token]| {
-            let answers = self.answers(scene, door, one, Ask::Card { pin: None, companion: Some(other) });
+            let answers = self.answers(scene, at, one, Ask::Card { pin: None, companion: Some(other) });
             let together = |said: &Said| said.reason.is_none() && said.companion;
             answers.iter().any(together).then(|| answers.into_iter().filter(together).collect::<Vec<Said>>())
         };
@@ -80,12 +82,12 @@ impl PeopleWatch {
     }
 }
 
-/// The policy that speaks at a door, or the defaults.
-pub(super) fn policy(scene: &Scene<'_>, door: usize) -> DoorPolicy {
-    let door = &scene.site.doors[door].id;
+/// The policy that speaks there, or the defaults.
+pub(in crate::world::oracle) fn policy(scene: &Scene<'_>, at: Spot) -> DoorPolicy {
+    let place = at.id(scene.site);
     let records = scene.generation.map_or(&[][..], |generation| generation.records.as_slice());
     let speaks = |(_, record): &(Id, Record)| match record {
-        Record::DoorPolicy(body) if body.doors.contains(door) => Some(body.clone()),
+        Record::DoorPolicy(body) if body.doors.contains(place) => Some(body.clone()),
         _ => None,
     };
     records.iter().find_map(speaks).unwrap_or_default()

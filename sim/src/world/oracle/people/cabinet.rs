@@ -9,7 +9,7 @@ use latchd::domain::{
     topology::ReaderAt,
 };
 
-use super::{Invariant, PeopleWatch, Scene, Violation};
+use super::{Invariant, PeopleWatch, Scene, Violation, spot::Spot};
 use crate::world::site::Site;
 
 pub(super) fn is_at_cabinet(site: &Site, reader: Option<&Id>) -> bool {
@@ -59,7 +59,7 @@ impl PeopleWatch {
             Some(record) if record.uses_max.is_some_and(|max| used >= max) => {
                 wrong(Invariant::EmergencyLast, "it is used up")
             }
-            Some(_) if !self.regime(scene, at).emergency_cards => {
+            Some(_) if !self.regime(scene, Spot::Door(at)).emergency_cards => {
                 wrong(Invariant::FallbackNarrows, "its time has not come")
             }
             Some(_) => Ok(()),

@@ -16,14 +16,18 @@ use latchd::{
 
 use super::{
     PeopleWatch, Scene, Violation, Waiting,
+    spot::Spot,
     told::{self, Said, Told},
 };
 use crate::world::set::names::credential_key;
 
 impl PeopleWatch {
     pub(super) fn emergency_card_of(&self, scene: &Scene<'_>, tokens: &[Token]) -> Option<(Id, EmergencyCard)> {
-        let records = scene.generation.map_or(&[][..], |generation| generation.records.as_slice());
-        records.iter().find_map(|(id, record)| match record {
+        let Some(generation) = scene.generation else {
+            let mut spares = self.spare_cards.iter();
+            return spares.find(|(_, card)| tokens.contains(&card.token)).map(|(id, card)| (id.clone(), card.clone()));
+        };
+        generation.records.iter().find_map(|(id, record)| match record {
             Record::EmergencyCard(body) if tokens.contains(&body.token) => Some((id.clone(), body.clone())),
             _ => None,
         })
@@ -33,29 +37,30 @@ impl PeopleWatch {
     pub(super) fn emergency_answers(
         &self,
         scene: &Scene<'_>,
-        door: usize,
+        at: Spot,
         (id, record): (&Id, &EmergencyCard),
     ) -> Vec<Said> {
         let used_up = record.uses_max.is_some_and(|max| self.uses.get(id).copied().unwrap_or(0) >= max);
-        let elsewhere = record.doors.as_ref().is_some_and(|doors| !doors.contains(&scene.site.doors[door].id));
+        let elsewhere = record.doors.as_ref().is_some_and(|doors| !doors.contains(at.id(scene.site)));
         let reason = if used_up {
             Some(DenialReason::Expired)
         } else if elsewhere {
             Some(DenialReason::NoRule)
-        } else if !self.regime(scene, door).emergency_cards {
+        } else if !self.regime(scene, at).emergency_cards {
             Some(DenialReason::NotYetActive)
         } else {
             None
         };
-        let said = Said { reason, emergency_card: Some(id.clone()), ..Said::default() };
+        let floors = if at == Spot::Cab && reason.is_none() { scene.site.lift_place().floors } else { Vec::new() };
+        let said = Said { reason, emergency_card: Some(id.clone()), floors, ..Said::default() };
         let with = |mode: Option<DenialReason>| mode.map_or(said.clone(), |reason| said.clone().with(reason));
-        self.modes(scene, door).into_iter().map(with).collect()
+        self.modes(scene, at).into_iter().map(with).collect()
     }
 
     pub(super) fn emergency(
         &mut self,
         scene: &Scene<'_>,
-        at: (usize, usize),
+        at: (usize, Spot),
         (id, record): (&Id, &EmergencyCard),
         tokens: Vec<Token>,
         told: &mut VecDeque<Told>,
@@ -85,7 +90,7 @@ impl PeopleWatch {
     pub(super) fn emergency_pin(
         &mut self,
         scene: &Scene<'_>,
-        (_, door): (usize, usize),
+        (_, at): (usize, Spot),
         (id, waiting): (&Id, &Waiting),
         typed: &str,
         told: &mut VecDeque<Told>,
@@ -101,13 +106,13 @@ impl PeopleWatch {
             return told::take(told, scene, &gone).map(|_| ());
         };
         let right = record.pin == Some(token(&credential_key(), &format!("pin:{id}:{typed}")));
-        let mut answers = self.emergency_answers(scene, door, (id, &record));
+        let mut answers = self.emergency_answers(scene, at, (id, &record));
         for said in answers.iter_mut().filter(|said| said.reason.is_none() && !right) {
             *said = said.clone().with(DenialReason::WrongPin);
         }
         let said = told::take(told, scene, &answers)?;
         self.used(id, &said);
-        self.count(scene, door, owner, &said);
+        self.count(scene, at, owner, &said);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! People at readers: cards, keys, PINs, second people, emergency cards, virtual reads. Owns a reader's plain story
+//! People at readers of doors and in the cab: cards, keys, PINs, second people, emergency cards, virtual reads. Owns a reader's plain story
 //! of its own (who waits for what, what was typed) and the answers of the naive model to it; must never ask the
 //! machine whom it waits for. Invariant: each attempt ends in the one event that the records mean, at its time.
 //!
@@ -7,11 +7,12 @@
 //! invariant is hurt where they say otherwise.
 
 mod alone;
-mod answers;
+pub mod answers;
 mod cabinet;
 mod emergency;
-mod locks;
+pub mod locks;
 mod pins;
+pub mod spot;
 mod told;
 
 use std::{
@@ -28,9 +29,8 @@ use latchd::{
         kept::{Kept, PinOwner},
         order::{Order, Task},
         permission::Wants,
-        record::Token,
+        record::{EmergencyCard, Token},
         time::{Mono, Now},
-        topology::ReaderAt,
     },
     gateway::controller::Lasting,
 };
@@ -38,12 +38,13 @@ use latchd::{
 use self::{
     answers::policy,
     locks::PinLocks,
+    spot::Spot,
     told::{Said, Told},
 };
 use super::{Invariant, Violation, interlock::Others};
 use crate::world::{
     set::{Generation, names::tokens_of},
-    site::Site,
+    site::{CABINET, Site},
 };
 
 /// What a step of the doors is judged by.
@@ -54,13 +55,18 @@ pub struct Scene<'a> {
     pub now: Now,
     /// By door: what stands in the way of everybody, as it was before the step.
     pub modes: &'a [(Others, Option<DenialReason>, bool)],
+    /// The same of the cab.
+    pub cab: Option<DenialReason>,
     pub what: &'a str,
 }
 
 #[derive(Default)]
 pub struct PeopleWatch {
     readers: BTreeMap<usize, AtReader>,
-    locks: PinLocks,
+    /// One count, wherever a PIN is typed: at doors, in the cab, at the cabinet.
+    pub locks: PinLocks,
+    /// For when there is no set.
+    pub spare_cards: BTreeMap<Id, EmergencyCard>,
     /// Of emergency cards, in all runs that are remembered.
     uses: BTreeMap<Id, u32>,
     pub cloud: CloudState,
@@ -68,7 +74,7 @@ pub struct PeopleWatch {
     /// The time without a beat that was kept before.
     carried: Duration,
     /// Readers whose denials are counted and no longer told one by one.
-    babbling: BTreeSet<Id>,
+    pub babbling: BTreeSet<Id>,
     /// Presented, and not judged yet.
     pub card: Option<(usize, RawCard)>,
     pub virtual_read: Option<Order>,
@@ -113,12 +119,13 @@ impl PeopleWatch {
             locks: PinLocks::restored(now, lasting.kept.values()),
             uses: uses.collect(),
             cloud: self.cloud,
+            spare_cards: std::mem::take(&mut self.spare_cards),
             started: now.mono,
             ..PeopleWatch::default()
         };
     }
 
-    /// After a step of the doors: all that it said of people at doors.
+    /// After a step of the doors: all that it said of people at doors and in the cab.
     pub fn judge_step<'e>(
         &mut self,
         scene: &Scene<'_>,
@@ -133,12 +140,14 @@ impl PeopleWatch {
         self.expected_lockouts = 0;
         self.judge_cabinet(scene, events.clone())?;
         let told = events.clone().filter_map(Told::of);
-        // What is presented at a cabinet the lockers tell of.
+        // Emergency cards at the cabinet are judged above.
         let mut told: VecDeque<Told> =
             told.filter(|told| !cabinet::is_at_cabinet(scene.site, told.reader.as_ref())).collect();
         let (card, order) = (self.card.take(), self.virtual_read.take());
         if stopping && scene.what != "stop" {
-            return told::nothing_left(&told, scene.what);
+            // Where the daemon begins anew, those who wait for something wait on.
+            self.expire(scene, &mut told)?;
+            return told::nothing_left(&told, scene);
         }
         let babbles = card.is_some_and(|(reader, _)| self.babbling.contains(&scene.site.readers[reader].id));
         if babbles || told.iter().any(|told| told.reader.as_ref().is_some_and(|id| self.babbling.contains(id))) {
@@ -149,17 +158,18 @@ impl PeopleWatch {
         }
         let mut duress = BTreeSet::new();
         if let Some((reader, card)) = card
-            && let ReaderAt::Door(door) = scene.site.readers[reader].at
+            && let Some(at) = Spot::of(scene.site.readers[reader].at)
         {
-            self.read(scene, (reader, door.index()), card, &mut told, &mut duress)?;
+            self.read(scene, (reader, at), card, &mut told, &mut duress)?;
         }
         if let Some(order) = order {
             self.virtually(scene, &order, &mut told)?;
         }
         self.expire(scene, &mut told)?;
-        told::nothing_left(&told, scene.what)?;
+        told::nothing_left(&told, scene)?;
+        let cabinet = &scene.site.readers[CABINET].id;
         let alarms = events.clone().filter_map(|body| match body {
-            EventBody::AccessDuress { person, .. } => Some(person.clone()),
+            EventBody::AccessDuress { person, reader, .. } if reader.as_ref() != Some(cabinet) => Some(person.clone()),
             _ => None,
         });
         let alarms: BTreeSet<Id> = alarms.collect();
@@ -167,9 +177,8 @@ impl PeopleWatch {
             let what = format!("under duress were {duress:?} on {}, and told of were {alarms:?}", scene.what);
             return Err(Violation::new(Invariant::DuressIsTold, what));
         }
-        let lockouts = events
-            .filter(|body| matches!(body, EventBody::AccessPinLockedOut { door: Some(_), cabinet: None, .. }))
-            .count();
+        let lockouts =
+            events.filter(|body| matches!(body, EventBody::AccessPinLockedOut { cabinet: None, .. })).count();
         if lockouts != self.expected_lockouts as usize {
             let what = format!("{} lock-outs were due on {}, {lockouts} were told", self.expected_lockouts, scene.what);
             return Err(Violation::new(Invariant::PinLocksOut, what));
@@ -177,20 +186,20 @@ impl PeopleWatch {
         Ok(())
     }
 
-    /// One frame of a reader at a door.
+    /// One frame of a reader at a door or in the cab.
     fn read(
         &mut self,
         scene: &Scene<'_>,
-        at: (usize, usize),
+        at: (usize, Spot),
         card: RawCard,
         told: &mut VecDeque<Told>,
         duress: &mut BTreeSet<Id>,
     ) -> Result<(), Violation> {
-        let (reader, door) = at;
+        let (reader, spot) = at;
         if card.bits != 4 || !scene.site.has_keypad(reader) {
             return self.present(scene, at, card, told, duress);
         }
-        let until = scene.now.mono + self.patience(scene, door, Wants::Pin);
+        let until = scene.now.mono + self.patience(scene, spot, Wants::Pin);
         let slot = self.readers.entry(reader).or_default();
         let waits_for = slot.waiting.as_ref().map(|waiting| waiting.lacks);
         match card.value {
@@ -221,14 +230,14 @@ impl PeopleWatch {
     fn present(
         &mut self,
         scene: &Scene<'_>,
-        at: (usize, usize),
+        at: (usize, Spot),
         card: RawCard,
         told: &mut VecDeque<Told>,
         duress: &mut BTreeSet<Id>,
     ) -> Result<(), Violation> {
-        let (reader, door) = at;
+        let (reader, spot) = at;
         let (tokens, _) = tokens_of(card);
-        let answers = self.answers(scene, door, &tokens, Ask::Card { pin: None, companion: None });
+        let answers = self.answers(scene, spot, &tokens, Ask::Card { pin: None, companion: None });
         let emergency = self.emergency_card_of(scene, &tokens);
         let person = answers.first().and_then(|said| said.person.clone());
         let before = self.readers.get_mut(&reader).and_then(|slot| {
@@ -250,9 +259,9 @@ impl PeopleWatch {
                 self.wait(scene, at, waiting);
                 return Ok(());
             }
-            if !same && let Some((first, second)) = self.pair(scene, door, &waiting, &tokens) {
+            if !same && let Some((first, second)) = self.pair(scene, spot, &waiting, &tokens) {
                 let granted = told.front().is_some_and(|front| front.companion);
-                if granted || !self.is_unsure(scene, door) {
+                if granted || !self.is_unsure(scene, spot) {
                     told::take(told, scene, &first)?;
                     return told::take(told, scene, &second).map(|_| ());
                 }
@@ -298,14 +307,14 @@ impl PeopleWatch {
         duress.extend(said.person.clone().filter(|_| said.duress));
     }
 
-    fn wait(&mut self, scene: &Scene<'_>, (reader, door): (usize, usize), waiting: Waiting) {
-        let until = scene.now.mono + self.patience(scene, door, waiting.lacks);
+    fn wait(&mut self, scene: &Scene<'_>, (reader, at): (usize, Spot), waiting: Waiting) {
+        let until = scene.now.mono + self.patience(scene, at, waiting.lacks);
         let slot = self.readers.entry(reader).or_default();
         *slot = AtReader { typed: String::new(), waiting: Some(waiting), until: Some(until) };
     }
 
-    fn patience(&self, scene: &Scene<'_>, door: usize, lacks: Wants) -> Duration {
-        let policy = policy(scene, door);
+    fn patience(&self, scene: &Scene<'_>, at: Spot, lacks: Wants) -> Duration {
+        let policy = policy(scene, at);
         Duration::from_millis(u64::from(match lacks {
             Wants::Pin => policy.pin_timeout_ms,
             Wants::SecondPerson => policy.second_person_ms,
@@ -319,7 +328,7 @@ impl PeopleWatch {
         if scene.now.mono > order.deadline || !known {
             return Ok(());
         }
-        let answers = self.answers(scene, door.index(), &[], Ask::Holder(person));
+        let answers = self.answers(scene, Spot::Door(door.index()), &[], Ask::Holder(person));
         let answers: Vec<Said> = answers.into_iter().map(|said| said.by_operator(person)).collect();
         told::take(told, scene, &answers).map(|_| ())
     }

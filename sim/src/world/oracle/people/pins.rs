@@ -11,6 +11,7 @@ use latchd::{
 use super::{
     Ask, PeopleWatch, Scene, Violation, Waiting,
     answers::policy,
+    spot::Spot,
     told::{self, Said, Told},
 };
 use crate::world::set::names::credential_key;
@@ -20,14 +21,14 @@ impl PeopleWatch {
     pub(super) fn pin(
         &mut self,
         scene: &Scene<'_>,
-        (reader, door): (usize, usize),
+        (reader, at): (usize, Spot),
         waiting: &Waiting,
         typed: &str,
         told: &mut VecDeque<Told>,
         duress: &mut BTreeSet<Id>,
     ) -> Result<(), Violation> {
         if let Some(card) = waiting.said.emergency_card.clone() {
-            return self.emergency_pin(scene, (reader, door), (&card, waiting), typed, told);
+            return self.emergency_pin(scene, (reader, at), (&card, waiting), typed, told);
         }
         let Some(person) = waiting.said.person.clone() else { return Ok(()) };
         let owner = PinOwner::Person(person.clone());
@@ -37,23 +38,23 @@ impl PeopleWatch {
         }
         let answers = if typed.len() <= latchd::domain::keypad::DIGITS_MAX {
             let pin = Some(token(&credential_key(), &format!("pin:{person}:{typed}")));
-            self.answers(scene, door, &waiting.tokens, Ask::Card { pin, companion: None })
+            self.answers(scene, at, &waiting.tokens, Ask::Card { pin, companion: None })
         } else {
             // No PIN is that long; what lies over the door is told all the same.
             let wrong = |mode: Option<DenialReason>| waiting.said.clone().with(mode.unwrap_or(DenialReason::WrongPin));
-            self.modes(scene, door).into_iter().map(wrong).collect()
+            self.modes(scene, at).into_iter().map(wrong).collect()
         };
         let said = told::take(told, scene, &answers)?;
         self.note_duress(&said, duress);
-        self.count(scene, door, owner, &said);
+        self.count(scene, at, owner, &said);
         Ok(())
     }
 
-    pub(super) fn count(&mut self, scene: &Scene<'_>, door: usize, owner: PinOwner, said: &Said) {
+    pub(super) fn count(&mut self, scene: &Scene<'_>, at: Spot, owner: PinOwner, said: &Said) {
         match said.reason {
             None => self.locks.right(&owner),
             Some(DenialReason::WrongPin) => {
-                let policy = policy(scene, door);
+                let policy = policy(scene, at);
                 self.expected_lockouts += u32::from(self.locks.wrong(owner, scene.now.mono, &policy));
             }
             Some(_) => {}
@@ -64,7 +65,7 @@ impl PeopleWatch {
     pub(super) fn pin_alone(
         &mut self,
         scene: &Scene<'_>,
-        (reader, door): (usize, usize),
+        (reader, at): (usize, Spot),
         typed: &str,
         told: &mut VecDeque<Told>,
         duress: &mut BTreeSet<Id>,
@@ -74,7 +75,7 @@ impl PeopleWatch {
             return told::take(told, scene, &[Said::nobody(DenialReason::PinLockedOut)]).map(|_| ());
         }
         let tokens = [token(&credential_key(), &format!("pin:{typed}"))];
-        let answers = self.answers(scene, door, &tokens, Ask::Card { pin: None, companion: None });
+        let answers = self.answers(scene, at, &tokens, Ask::Card { pin: None, companion: None });
         let locked = |person: &Option<Id>| {
             let of = person.clone().map(PinOwner::Person);
             of.is_some_and(|of| self.locks.is_locked(&of, scene.now.mono))
@@ -89,7 +90,7 @@ impl PeopleWatch {
             .collect();
         let said = told::take(told, scene, &answers)?;
         self.note_duress(&said, duress);
-        self.count(scene, door, owner, &said);
+        self.count(scene, at, owner, &said);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use latchd::domain::{
     event::{DenialReason, Denied, EventBody, Granted},
     ids::Id,
     permission::{Decision, Wants},
+    topology::FloorGroupPlace,
 };
 
 use super::{Invariant, Scene, Violation};
@@ -25,6 +26,8 @@ pub struct Said {
     pub companion: bool,
     pub duress: bool,
     pub virtually: bool,
+    /// In the cab: what may be chosen.
+    pub floors: Vec<Id>,
 }
 
 impl Said {
@@ -32,9 +35,10 @@ impl Said {
         Said { reason: Some(reason), ..Said::default() }
     }
 
-    pub fn of(decision: Decision) -> Said {
+    pub fn of(decision: Decision, lift: &FloorGroupPlace) -> Said {
         match decision {
-            Decision::Granted { person, credential, rule, companion, duress, .. } => Said {
+            Decision::Granted { person, credential, rule, companion, duress, floors, .. } => Said {
+                floors: floors.iter().map(|floor| lift.floors[floor].clone()).collect(),
                 person: Some(person),
                 credential,
                 rule: Some(rule),
@@ -50,7 +54,7 @@ impl Said {
 
     /// For another reason, against which nothing helps.
     pub fn with(self, reason: DenialReason) -> Said {
-        Said { reason: Some(reason), wants: None, companion: false, ..self }
+        Said { reason: Some(reason), wants: None, companion: false, floors: Vec::new(), ..self }
     }
 
     /// Nothing more came.
@@ -71,17 +75,20 @@ impl Said {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub reader: Option<Id>,
-    door: Id,
+    place: Id,
+    in_cab: bool,
     said: Said,
     pub companion: bool,
 }
 
 impl Told {
-    /// Of an attempt at a door; cabs and cabinets have their own.
+    /// Of an attempt at a door or in the cab; cabinets have their own.
     pub fn of(body: &EventBody) -> Option<Told> {
         match body.clone() {
             EventBody::AccessGranted(Granted {
-                door: Some(door),
+                door,
+                floor_group,
+                floors,
                 contract: None,
                 reader,
                 person,
@@ -93,11 +100,13 @@ impl Told {
                 ..
             }) => {
                 let virtually = actor.is_some();
-                let said = Said { person, credential, rule, emergency_card, virtually, ..Said::default() };
-                Some(Told { reader, door, said, companion: companion.is_some() })
+                let in_cab = floor_group.is_some();
+                let said = Said { person, credential, rule, emergency_card, virtually, floors, ..Said::default() };
+                Some(Told { reader, place: door.or(floor_group)?, in_cab, said, companion: companion.is_some() })
             }
             EventBody::AccessDenied(Denied {
-                door: Some(door),
+                door,
+                floor_group,
                 cabinet: None,
                 reader,
                 reason,
@@ -110,7 +119,8 @@ impl Told {
             }) => {
                 let (reason, virtually) = (Some(reason), actor.is_some());
                 let said = Said { reason, person, credential, rule, emergency_card, virtually, ..Said::default() };
-                Some(Told { reader, door, said, companion: false })
+                let in_cab = floor_group.is_some();
+                Some(Told { reader, place: door.or(floor_group)?, in_cab, said, companion: false })
             }
             _ => None,
         }
@@ -125,6 +135,7 @@ impl Told {
             && self.said.rule == said.rule
             && self.said.emergency_card == said.emergency_card
             && self.said.virtually == said.virtually
+            && self.said.floors == said.floors
     }
 }
 
@@ -135,6 +146,7 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         let virtually = answers.iter().any(|said| said.virtually);
         let invariant = match answers.first().and_then(|said| said.reason) {
             _ if virtually => Invariant::VirtualReadJudged,
+            _ if scene.generation.is_none() => Invariant::SpareCards,
             Some(DenialReason::StalePermissions | DenialReason::EmergencyOnly | DenialReason::ClockUntrusted) => {
                 Invariant::FallbackNarrows
             }
@@ -147,8 +159,16 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
     if let Some(said) = answers.iter().find(|said| next.is(said)) {
         return Ok(said.clone());
     }
-    let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.door, scene.what, next.said);
-    Err(Violation::new(hurt(&next.said, answers), what))
+    let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.place, scene.what, next.said);
+    let used_up = answers.iter().any(|said| said.reason == Some(DenialReason::Expired));
+    let invariant = if scene.generation.is_none() && !used_up {
+        Invariant::SpareCards
+    } else if next.in_cab && floors_differ(&next.said, answers) {
+        Invariant::FloorsAsGranted
+    } else {
+        hurt(&next.said, answers)
+    };
+    Err(Violation::new(invariant, what))
 }
 
 /// Nobody was to be let in or refused yet, for something is waited for.
@@ -156,7 +176,8 @@ pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Res
     let Some(next) = told.front().filter(|told| told.said.person == waits.person && told.said.reason.is_none()) else {
         return Ok(());
     };
-    let what = format!("at {} on {}: let in {:?}, who still lacks {:?}", next.door, scene.what, next.said, waits.wants);
+    let what =
+        format!("at {} on {}: let in {:?}, who still lacks {:?}", next.place, scene.what, next.said, waits.wants);
     let invariant = match waits.wants {
         // By a rule that is not theirs (any more).
         _ if next.said.rule != waits.rule => Invariant::RevokedIsDenied,
@@ -166,9 +187,12 @@ pub fn nothing_of(told: &VecDeque<Told>, scene: &Scene<'_>, waits: &Said) -> Res
     Err(Violation::new(invariant, what))
 }
 
-pub fn nothing_left(told: &VecDeque<Told>, what: &str) -> Result<(), Violation> {
+pub fn nothing_left(told: &VecDeque<Told>, scene: &Scene<'_>) -> Result<(), Violation> {
     let Some(next) = told.front() else { return Ok(()) };
-    let what = format!("at {} on {what}: told {:?}, where nothing was due", next.door, next.said);
+    let what = format!("at {} on {}: told {:?}, where nothing was due", next.place, scene.what, next.said);
+    if scene.generation.is_none() {
+        return Err(Violation::new(Invariant::SpareCards, what));
+    }
     // Its time has come, and it was refused instead of asked for its PIN.
     let too_early = next.said.emergency_card.is_some() && next.said.reason == Some(DenialReason::NotYetActive);
     Err(Violation::new(if too_early { Invariant::FallbackNarrows } else { Invariant::OneEventEach }, what))
@@ -191,6 +215,12 @@ fn is_plain(reason: DenialReason) -> bool {
     )
 }
 
+/// Somebody may ride, and not where they are let, or to no floor at all.
+fn floors_differ(told: &Said, answers: &[Said]) -> bool {
+    let rides = answers.first().is_some_and(|said| said.reason.is_none());
+    rides && matches!(told.reason, None | Some(DenialReason::NoRule | DenialReason::ExplicitDeny))
+}
+
 /// What is hurt where this is told and one of those was due.
 fn hurt(told: &Said, answers: &[Said]) -> Invariant {
     use DenialReason::*;
@@ -198,7 +228,11 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
     let either =
         |reasons: &[DenialReason]| [due, told.reason].into_iter().flatten().any(|reason| reasons.contains(&reason));
     let persons = || answers.iter().chain([told]).filter_map(|said| said.person.as_ref());
-    let guest = persons().any(|person| person.as_str().starts_with("guest"));
+    let by_edit = answers
+        .iter()
+        .chain([told])
+        .any(|said| said.rule.as_ref().is_some_and(|rule| rule.as_str().starts_with("no-guest")));
+    let guest = by_edit || persons().any(|person| person.as_str().starts_with("guest"));
     if answers.iter().any(|said| said.virtually) {
         Invariant::VirtualReadJudged
     } else if due == Some(Interlock) {
@@ -220,7 +254,10 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
         }
     } else if either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
         Invariant::FallbackNarrows
-    } else if told.reason.is_none() && answers.iter().all(|said| said.rule != told.rule) {
+    } else if told.reason.is_none()
+        && answers.iter().all(|said| said.rule != told.rule)
+        && !either(&[PinRequired, WrongPin])
+    {
         Invariant::RevokedIsDenied
     } else if either(&[PinLockedOut]) {
         Invariant::PinLocksOut

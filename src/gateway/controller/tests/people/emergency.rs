@@ -121,6 +121,9 @@ fn when_the_mirror_is_lost_it_opens_from_the_copy_outside_of_it_and_nobody_else_
     );
     scene.hears_the_boards();
     assert_eq!(access(&scene.card(BACK_IN, ADA)), ["access.denied stale_permissions"]);
+    for typed in ["1234#", "12345678901234567890#"] {
+        assert_eq!(access(&scene.types(typed)), ["access.denied stale_permissions"], "no PIN is called wrong");
+    }
     assert_eq!(access(&scene.card(BACK_IN, RED)), ["access.granted red"]);
     assert_eq!(access(&scene.card(BACK_IN, RED)), ["access.denied expired red"]);
     scene.mirror_lost = false;

@@ -1,0 +1,30 @@
+//! What a start has to tell of the permission set. Owns which words of an earlier run may be missing in the log; must
+//! never decide what is in force. Invariant: a set in force, and every edit by command that it left no room for, is told
+//! by some run, whatever crash lies between the mirror and the log.
+
+use super::{mirror::MirrorOpened, uplink::conflicted};
+use crate::{
+    domain::{
+        event::{Event, EventBody},
+        permission::SetVersion,
+    },
+    wire::canonical::hex,
+};
+
+/// `newest` is the last event of the log: a crash between the mirror's sync and its event leaves a set in force that no
+/// event tells of, and the newest then names an older one.
+pub fn untold(newest: Option<&Event>, set: &SetVersion, opened: &MirrorOpened) -> Vec<EventBody> {
+    let mut told = Vec::new();
+    if newest.is_some_and(|event| (event.epoch, event.generation) < (set.epoch, set.generation)) {
+        told.push(EventBody::SetApplied {
+            digest: hex(&set.digest),
+            records: opened.records,
+            unknown_kinds: opened.unknown_kinds.iter().map(ToString::to_string).collect(),
+            absorbed: 0,
+        });
+        told.extend(conflicted(opened.conflicts_then.clone()));
+    }
+    told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
+    told.extend(conflicted(opened.conflicts.clone()));
+    told
+}
