@@ -8,6 +8,7 @@ use std::{
 
 use latchd::{
     config::{self, CheckOptions, Environment, Files, Loaded, Purpose},
+    domain::fieldbus::InputAddress,
     wire::{
         jws::{Signer, private_key_pem},
         keys::Jwk,
@@ -117,6 +118,22 @@ fn the_shipped_site_has_nothing_to_complain_about() {
     let loaded = load(SITE, PROFILE, Purpose::CheckWithoutFiles);
     assert!(loaded.report.is_empty(), "{}", loaded.report);
     assert!(loaded.site.is_some());
+}
+
+#[test]
+fn a_supervised_line_that_was_measured_on_the_spot_has_bands_of_its_own() {
+    let bands = |to| format!("{{ energised_from = 10, energised_to = 20, released_from = 30, released_to = {to} }}");
+    let profile = PROFILE.replace("discrete_input = 0 ", &format!("input_register = 0\nbands = {} #", bands(40)));
+    let of_contact = "contact = { input = \"relays/in-1\", closed = true";
+    let site = SITE.replace(of_contact, &format!("{of_contact}, bands = {}", bands(99)));
+    let loaded = load(&site, &profile, Purpose::CheckWithoutFiles);
+    let boards = loaded.site.unwrap_or_else(|| panic!("{}", loaded.report)).boards;
+    let released_to = |board: usize, input: usize| match boards[board].config.profile.inputs[input].address {
+        InputAddress::InputRegister { bands, .. } => bands.released.1,
+        other => panic!("{other:?}"),
+    };
+    // That line alone, of that board alone.
+    assert_eq!((released_to(0, 0), released_to(0, 1), released_to(1, 0)), (99, 40, 40));
 }
 
 #[test]

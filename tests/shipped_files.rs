@@ -178,6 +178,11 @@ fn every_profile_says_where_it_was_read_and_what_becomes_of_its_outputs() {
         let name = path.display();
         assert!(profile["source"].as_str().is_some_and(|source| source.len() > 20), "{name}");
         assert!(profile.get("line_lost").is_some(), "{name}");
+        let words = fs::read_to_string(&path).unwrap().to_lowercase();
+        let comments: String = words.lines().filter_map(|line| line.strip_prefix('#')).collect();
+        for said in ["read back", "timer", "watchdog"] {
+            assert!(comments.contains(said), "{name}: {said}");
+        }
         for group in profile.get("outputs").and_then(toml::Value::as_array).into_iter().flatten() {
             assert!(group.get("reads_back").is_some(), "{name}: whether it reads back");
         }

@@ -199,6 +199,7 @@ fn closed_door() -> DoorStatus {
         lock: LockState::Locked,
         alarm: Alarm::None,
         alarm_acknowledged: false,
+        denies: None,
         since: NOW,
         delays: Vec::new(),
     }
@@ -280,6 +281,13 @@ fn bodies() -> Vec<EventBody> {
             text: Some(text()),
             times: 1,
         },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-3"),
+            source: AlarmSource::Duress { person: id("ada"), door: Some(id("front")), floor_group: None },
+            text: None,
+            times: 1,
+        },
+        EventBody::AlarmRaised { alarm: id("alarm-4"), source: AlarmSource::Rollback {}, text: Some(text()), times: 1 },
         EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
         EventBody::AlarmEnded { alarm: id("alarm-2"), acknowledged: true },
         EventBody::SystemEventFired {

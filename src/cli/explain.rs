@@ -189,6 +189,9 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
     if let Some(rule) = &answer.rule {
         write!(out, ", by rule {rule}")?;
     }
+    if let Some(contract) = &answer.contract {
+        write!(out, ", by contract {contract}")?;
+    }
     if answer.duress {
         write!(out, ", under duress")?;
     }
@@ -237,6 +240,18 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
         if elsewhere > 0 {
             writeln!(out, "  {elsewhere} rules are about other people and other places")?;
         }
+    }
+    if let Some(reason) = &explanation.refuses_all {
+        writeln!(out, "every credential is refused there at present: {}", word(reason))?;
+    }
+    if !explanation.contracts.is_empty() {
+        writeln!(out)?;
+    }
+    for contract in &explanation.contracts {
+        let whose = contract.person.as_ref().map_or("of whoever knows its PIN".to_owned(), |id| format!("of {id}"));
+        let standing =
+            contract.excluded_by.as_ref().map_or_else(|| word(&contract.standing), |id| format!("excluded by {id}"));
+        writeln!(out, "contract {} {whose}: {standing}", contract.contract)?;
     }
     if let Some(card) = &explanation.emergency_card {
         let result = match &card.reason {

@@ -293,8 +293,8 @@ fn input_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<InputPoint> {
     points
 }
 
-/// The values of a supervised line.
-fn bands(table: Table<'_>) -> Option<Bands> {
+/// The values of a supervised line: of all of its kind in the profile, or of this one at its use in the site file.
+pub(super) fn bands(table: Table<'_>) -> Option<Bands> {
     let sink = table.sink;
     let band = |from: Option<At<u16>>, to: Option<At<u16>>| -> Option<(Band, Span)> {
         let (from, to) = (from?, to?);

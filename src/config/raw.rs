@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    profile,
     raw_places::{self, RawCabinet, RawFloorGroup},
     reader::Table,
     report::{At, Span},
@@ -12,7 +13,7 @@ use super::{
 use crate::domain::{
     door::{FireReset, Relock, StartPolicy, StopPolicy},
     field::{InputKind, OutputStart, OutputStop},
-    fieldbus::READER_POINTS_MAX,
+    fieldbus::{Bands, READER_POINTS_MAX},
     ids::Id,
     indication::{Colour, Feedback, WORDS_MAX},
     keypad::Keypad,
@@ -147,6 +148,8 @@ pub struct RawLock {
 pub struct RawInput {
     pub input: Option<At<String>>,
     pub value: Option<At<bool>>,
+    /// Of this one line, in place of the profile's.
+    pub bands: Option<At<Bands>>,
 }
 
 #[derive(Debug)]
@@ -401,10 +404,19 @@ pub fn lock(table: Table<'_>) -> RawLock {
 }
 
 pub fn input(table: Table<'_>, value: &'static str) -> RawInput {
-    let input =
-        RawInput { input: table.required("input").text_as("\"BOARD/INPUT\""), value: table.required(value).boolean() };
+    let input = RawInput {
+        input: table.required("input").text_as("\"BOARD/INPUT\""),
+        value: table.required(value).boolean(),
+        bands: bands(&table),
+    };
     table.finish();
     input
+}
+
+fn bands(table: &Table<'_>) -> Option<At<Bands>> {
+    let bands = table.optional("bands").table("bands")?;
+    let span = bands.span;
+    profile::bands(bands).map(|value| At { value, span })
 }
 
 fn reader(table: Table<'_>) -> RawReader {
@@ -549,6 +561,7 @@ fn node_input(table: Table<'_>) -> RawNodeInput {
         input: RawInput {
             input: table.required("input").text_as("\"BOARD/INPUT\""),
             value: table.required("active").boolean(),
+            bands: bands(&table),
         },
     };
     table.finish();

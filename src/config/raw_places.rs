@@ -94,7 +94,8 @@ impl Count {
 
     pub fn expand_input(self, input: &RawInput, at: (u16, u16)) -> RawInput {
         let value = input.value.as_ref().map(|value| At { value: value.value, span: value.span });
-        RawInput { input: input.input.as_ref().map(|text| self.expand(text, at)), value }
+        let bands = input.bands.as_ref().map(|bands| At { value: bands.value, span: bands.span });
+        RawInput { input: input.input.as_ref().map(|text| self.expand(text, at)), value, bands }
     }
 
     pub fn expand_lock(self, lock: &RawLock, at: (u16, u16)) -> RawLock {

@@ -191,6 +191,17 @@ pub enum AlarmSource {
     Line { board: Id, input: Id, trouble: LineTrouble },
     /// Outputs of this board stay as they are when the daemon dies.
     Board { board: Id },
+    /// Somebody said by their PIN that they are being forced.
+    Duress {
+        person: Id,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
+    },
+    /// A set or key set contradicts one that was seen under the same number: somebody else may sign with the cloud's
+    /// keys.
+    Rollback {},
     /// The configuration gives up a secure default: of this reader, or (absent) of the link to the cloud. It stands
     /// until the configuration no longer does, also when somebody has acknowledged it.
     Weakened {
@@ -373,7 +384,7 @@ pub enum EventBody {
         lockout_s: u32,
     },
     /// Somebody said by their PIN that they are being forced, whether or not they were let in. Nothing at the door
-    /// shows it.
+    /// shows it; an alarm stands from here on.
     #[serde(rename = "access.duress")]
     AccessDuress {
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -584,7 +595,7 @@ pub enum EventBody {
     /// on.
     #[serde(rename = "security.weakened")]
     SecurityWeakened { what: String },
-    /// The same generation came with another digest, or a set tried to roll back.
+    /// The same generation came with another digest, or a set tried to roll back; an alarm stands from here on.
     #[serde(rename = "security.rollback_refused")]
     SecurityRollbackRefused { detail: String },
     #[serde(rename = "clock.untrusted")]

@@ -418,6 +418,7 @@ mod tests {
                 lock,
                 alarm,
                 alarm_acknowledged: false,
+                denies: None,
                 since,
                 delays: Vec::new(),
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     door::{DelayAction, DoorStatus, Mode},
-    event::{Actor, DenialReason, Refusal},
+    event::{Actor, AlarmSource, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
     record::ForceState,
@@ -66,6 +66,11 @@ pub enum Task {
     /// `alarm.acknowledge` of an alarm that belongs to no door.
     AcknowledgeAlarm {
         alarm: Id,
+    },
+    /// The uplink's: an alarm that is to stand with all others.
+    RaiseAlarm {
+        source: AlarmSource,
+        text: Option<String>,
     },
     /// `node.identify`.
     Identify,

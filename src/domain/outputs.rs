@@ -33,6 +33,9 @@ pub struct Ticket(pub u64);
 impl Ticket {
     const OWN: u64 = 1 << 63;
 
+    /// Of what nobody waits for a word about.
+    pub const NONE: Ticket = Ticket(0);
+
     /// The `n`th of the node's own orders.
     pub fn own(n: u64) -> Ticket {
         Ticket(n | Ticket::OWN)

@@ -23,10 +23,11 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{ConflictedEdit, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, ConflictedEdit, DenialReason, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
-        order::{Order, OrderReport},
+        order::{Order, OrderReport, Task},
+        outputs::Ticket,
         permission::{Explanation, Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
@@ -268,7 +269,14 @@ impl Uplink {
                 }
                 session::Action::Link(order) => act(Action::Link(order)),
                 session::Action::Set(message) => act(Action::Mirror(set_input(message))),
-                session::Action::Commit(commit) => act(Action::Commit(commit)),
+                session::Action::Commit(commit) => {
+                    for write in &commit.writes {
+                        if let LedgerWrite::Event(Event { body, .. }) = write {
+                            raise_alarm(now, body, act);
+                        }
+                    }
+                    act(Action::Commit(commit));
+                }
                 session::Action::ReadEvents { from, bytes_max } => act(Action::ReadEvents { from, bytes_max }),
                 session::Action::ReadLive { from, bytes_max } => act(Action::ReadLive { from, bytes_max }),
                 session::Action::ReadEventHash { seq } => act(Action::ReadEventHash { seq }),
@@ -348,6 +356,17 @@ impl Uplink {
         }
     }
 
+    /// Why the place itself refuses every credential, as the doors told it last.
+    fn refuses_all(&self, place: Option<&Id>) -> Option<DenialReason> {
+        self.session.states().find_map(|status| match status {
+            Status::Door(door) if Some(&door.door) == place => door.denies,
+            Status::FloorGroup(group) if Some(&group.floor_group) == place => {
+                group.lockdown.then_some(DenialReason::LockedDown)
+            }
+            _ => None,
+        })
+    }
+
     /// By the set in force, as the doors would decide.
     fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
         let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, at }) = asked else {
@@ -369,7 +388,10 @@ impl Uplink {
             None => (now, self.session.staleness(now)),
         };
         let question = Question { place, who, pin: None, companion: None, now, staleness };
-        let explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
+        let mut explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
+        if let Some(reason) = at.is_none().then(|| self.refuses_all(door.as_ref().or(floor_group.as_ref()))).flatten() {
+            explained = explain::refused_by_place(explained, reason);
+        }
         Ok(Some(Box::new(explain::bounded(explained))))
     }
 
@@ -528,11 +550,20 @@ impl Uplink {
     }
 
     fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
+        raise_alarm(now, &body, act);
         let mut commit = Commit::default();
         let (epoch, generation) = (self.set.epoch, self.set.generation);
         commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
         act(Action::Commit(commit));
     }
+}
+
+/// What of the uplink's is worth an alarm stands with all others, at the doors.
+fn raise_alarm(now: Now, body: &EventBody, act: &mut dyn FnMut(Action)) {
+    let EventBody::SecurityRollbackRefused { detail } = body else { return };
+    let what = Task::RaiseAlarm { source: AlarmSource::Rollback {}, text: Some(detail.clone()) };
+    let (ticket, deadline, issued_at) = (Ticket::NONE, now.mono, now.wall);
+    act(Action::Order(Order { ticket, what, deadline, issued_at, by: Actor::Node }));
 }
 
 /// What an errand asks of the mirror; any other is given back.

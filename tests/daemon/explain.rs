@@ -93,6 +93,24 @@ fn the_node_explains_by_command_as_the_program_does_and_as_its_doors_decide() {
     assert_eq!((&told["answer"]["granted"], &told["answer"]["rule"]), (&json!(true), &granted.json["rule"]));
     assert_eq!(told["generation"], granted.json["generation"]);
 
+    // What lies over the door now is told with it, and of another instant nobody knows it.
+    let lockdown = |cmd: &str| {
+        let jti = world.wish(&Wish::new("op-ada", cmd, json!({ "doors": ["front"] })));
+        world.stage(&jti, Stage::Actuated);
+    };
+    lockdown("lockdown.set");
+    world.state_says("door/front", json!({ "mode": "LockedDown", "denies": "locked_down" }));
+    let told = explained(json!({ "door": "front", "credential": "ada-card" }));
+    assert_eq!((&told["answer"]["reason"], &told["refuses_all"]), (&json!("locked_down"), &json!("locked_down")));
+    assert_eq!(told["would_grant"], json!(["front: its lockdown would have to be cleared"]));
+    world.denied_for("locked_down", json!({ "person": "ada" }), || world.card(ADA));
+    let told = explained(json!({ "door": "front", "credential": "ada-card", "at": at }));
+    assert_eq!(told["answer"]["granted"], true);
+    lockdown("lockdown.clear");
+    world.state_says("door/front", json!({ "mode": "Locked" }));
+    let told = explained(json!({ "door": "front", "credential": "ada-card" }));
+    assert_eq!((&told["answer"]["granted"], told.get("refuses_all")), (&json!(true), None));
+
     for unknown in [
         json!({ "door": "moon", "person": "ada" }),
         json!({ "door": "front", "person": "nobody" }),

@@ -71,6 +71,8 @@ fn an_older_set_is_not_taken_and_another_under_the_same_generation_raises_an_ala
     };
     world.site.cloud.publish(forked).unwrap();
     world.event("security.rollback_refused", |_| true);
+    world.event("alarm.raised", |json| json["source"] == json!({ "of": "rollback" }));
+    world.online("an alarm that stands", |online| online.alarms > 0);
     world.card(ADA);
     world.event_of("access.denied", "reason", "unknown_credential");
     world.applied(2);

@@ -388,6 +388,24 @@ def test_a_readers_relay_locks_again_although_the_daemon_is_dead(site):
     site.cloud.wait_status(clock="trusted")
 
 
+def test_a_stop_locks_a_readers_relay_before_the_daemon_ends(site):
+    opened = site.cloud.send("door.open", {"door": "side"})
+    site.cloud.wait_stage(opened, "actuated")
+    assert site.line.tell("points 0")["on"]
+    site.daemon.terminate()
+    assert site.daemon.wait(10) == 0
+    assert not site.line.tell("points 0")["on"]
+    boot = site.cloud.status["boot"]
+    site.start_daemon()
+    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
+    site.cloud.wait_status(clock="trusted")
+    # What was ordered for good holds again.
+    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
+    closed = site.cloud.send("door.close", {"door": "side"})
+    site.cloud.wait_stage(closed, "actuated")
+    assert not site.line.tell("points 0")["on"]
+
+
 def test_installers_see_a_readers_points(site):
     result = subprocess.run(
         [latchd_binary(), "io", "--json", "--config", str(site.config)], capture_output=True, text=True, timeout=20

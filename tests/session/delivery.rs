@@ -31,6 +31,7 @@ fn door(world: &World, door: &str, mode: Mode) -> DoorStatus {
         lock: LockState::Locked,
         alarm: Alarm::None,
         alarm_acknowledged: false,
+        denies: None,
         since: world.now.wall,
         delays: Vec::new(),
     }

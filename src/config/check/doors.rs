@@ -14,11 +14,11 @@ use crate::{
     config::{
         raw::{DWELL_MS_MAX, RawBoard, RawBus, RawDoor, RawFormat, RawInput, RawReader, RawSite, RawWords},
         report::{At, Diagnostic, Span, near_miss},
-        site::{Bus, LineFormat, Parity, Reader, ReaderSource},
+        site::{Board, Bus, LineFormat, Parity, Reader, ReaderSource},
     },
     domain::{
         door::{Contact, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
-        fieldbus::Profile,
+        fieldbus::{Bands, InputAddress, Profile},
         ids::{BoardIx, DoorIx, Id, InputRef, OutputRef, ReaderIx},
         topology::ReaderAt,
     },
@@ -36,6 +36,7 @@ pub struct Doors {
     pub(super) outputs: BTreeMap<OutputRef, (Span, &'static str)>,
     inputs: BTreeMap<InputRef, InputUse>,
     card_blocks: BTreeMap<(BoardIx, u16), Span>,
+    bands: BTreeMap<InputRef, (Bands, Span)>,
     boards_used: Vec<bool>,
 }
 
@@ -43,6 +44,7 @@ pub struct Doors {
 pub struct Used {
     boards: Vec<bool>,
     inputs: BTreeSet<InputRef>,
+    bands: BTreeMap<InputRef, Bands>,
 }
 
 impl Used {
@@ -53,11 +55,28 @@ impl Used {
     pub fn input(&self, input: InputRef) -> bool {
         self.inputs.contains(&input)
     }
+
+    /// The lines that the site file measures itself.
+    pub fn measure(&self, boards: &mut [Board]) {
+        for (input, of_site) in &self.bands {
+            let board = boards.get_mut(input.board.index());
+            let point = board.and_then(|board| board.config.profile.inputs.get_mut(usize::from(input.input)));
+            if let Some(InputAddress::InputRegister { bands, .. } | InputAddress::HoldingRegister { bands, .. }) =
+                point.map(|point| &mut point.address)
+            {
+                *bands = *of_site;
+            }
+        }
+    }
 }
 
 impl Doors {
     pub fn used(&self) -> Used {
-        Used { boards: self.boards_used.clone(), inputs: self.inputs.keys().copied().collect() }
+        Used {
+            boards: self.boards_used.clone(),
+            inputs: self.inputs.keys().copied().collect(),
+            bands: self.bands.iter().map(|(input, (bands, _))| (*input, *bands)).collect(),
+        }
     }
 }
 
@@ -249,7 +268,29 @@ impl Checker<'_> {
                 uses.inputs.insert(input, InputUse { purpose, value, span: at.span });
             }
         }
+        if let Some(bands) = &raw.bands {
+            self.line(at, input, bands, boards, uses);
+        }
         Some((input, value))
+    }
+
+    /// A supervised line whose values were measured on the spot.
+    fn line(&self, at: &At<String>, input: InputRef, bands: &At<Bands>, boards: &Boards, uses: &mut Doors) {
+        let profile = boards.profiles.get(input.board.index()).and_then(Option::as_ref);
+        let point = profile.and_then(|profile| profile.inputs.get(usize::from(input.input)));
+        let supervised =
+            |address| matches!(address, InputAddress::InputRegister { .. } | InputAddress::HoldingRegister { .. });
+        if !point.is_some_and(|point| supervised(point.address)) {
+            let finding = Diagnostic::error(format!("`{}` is no supervised line", at.value));
+            self.sink.add(finding.at(bands.span, "it has no value: its profile gives it no `bands`"));
+        }
+        match uses.bands.get(&input) {
+            Some((other, first)) if *other != bands.value => {
+                let finding = Diagnostic::error(format!("two kinds of `bands` for the line `{}`", at.value));
+                self.sink.add(finding.at(bands.span, "again here").related(*first, "first here"));
+            }
+            _ => drop(uses.bands.insert(input, (bands.value, bands.span))),
+        }
     }
 
     /// `BOARD/NAME`, resolved. Silent where the board's profile could not be read: that was reported.

@@ -115,6 +115,7 @@ impl Checker<'_> {
         let mut boards: Vec<super::site::Board> = boards.boards.into_iter().collect::<Option<_>>()?;
         let uses = doors.used();
         let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
+        uses.measure(&mut boards);
         self.watchdogs(&raw.boards, &mut boards, &doors, &field);
         let mut readers: Vec<super::site::Reader> = readers.into_iter().collect::<Option<_>>()?;
         bind(&mut readers, &uses);

@@ -27,7 +27,7 @@ pub use self::{
     state::Door,
 };
 use super::{
-    event::Actor,
+    event::{Actor, DenialReason},
     ids::{Id, InputRef, OutputRef},
     outputs::Level,
     time::Wall,
@@ -222,6 +222,9 @@ pub struct DoorStatus {
     /// Somebody has seen the alarm that stands; it clears by itself all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alarm_acknowledged: bool,
+    /// Why every credential is refused here, whatever the rules say of it; absent: they decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denies: Option<DenialReason>,
     /// When `mode` began.
     pub since: Wall,
     /// Delayed commands that are not due yet, the next first.

@@ -92,6 +92,8 @@ pub struct Door {
     pub(super) mode: Mode,
     pub(super) since: Wall,
     pub(super) unlocked: bool,
+    /// Why every credential is refused, as it was when the causes were last looked at.
+    denying: Option<DenialReason>,
     /// Until when an opening still counts as by right although the lock has fallen.
     pub(super) grace_until: Mono,
 }
@@ -120,6 +122,7 @@ impl Door {
             mode: before.mode,
             since: now.wall,
             unlocked: before.unlocks,
+            denying: None,
             grace_until: Mono::ZERO,
         };
         if door.config.at_start == StartPolicy::Lock || door.config.momentary_only {
@@ -223,6 +226,7 @@ impl Door {
             lock: self.lock.state,
             alarm: self.alarms.standing(),
             alarm_acknowledged: self.alarms.acknowledged(),
+            denies: self.denying,
             since: self.since,
             delays: Vec::new(),
         }
@@ -309,6 +313,7 @@ impl Door {
             self.grace_until = now.mono + OPEN_GRACE;
         }
         self.unlocked = ruling.unlocks;
+        self.denying = self.denies(now.mono);
         self.lock.settle(ruling.unlocks, out);
         let (door, hold) = (out.door(), out.hold.take());
         if ruling.mode != self.mode {

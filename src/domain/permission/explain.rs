@@ -17,6 +17,7 @@ use crate::domain::{
     card_format::{Fit, Tried},
     event::DenialReason,
     ids::Id,
+    locker::Standing,
     record::{Authentication, CredentialState, Effect, Medium},
     time::{ClockTrust, Now, Wall},
 };
@@ -35,6 +36,12 @@ pub struct Explanation {
     pub formats: Vec<TriedFormat>,
     /// Whoever is meant: one for each credential that matches. All of them must be granted.
     pub candidates: Vec<Candidate>,
+    /// Why the door or elevator itself refuses every credential at present, whatever the rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses_all: Option<DenialReason>,
+    /// At a compartment of a key locker: its contracts. A card opens there by that of its holder; rules narrow it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contracts: Vec<ContractExplained>,
     /// What was read is an emergency card as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency_card: Option<EmergencyCardExplained>,
@@ -55,10 +62,26 @@ pub struct Answer {
     pub credential: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Id>,
+    /// At a compartment: the contract that opens it, or comes closest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Id>,
     /// In a cab: the floors that are enabled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Id>,
     pub duress: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContractExplained {
+    pub contract: Id,
+    /// Absent: of whoever knows its PIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Id>,
+    /// `over`: its key, if it is out, may still be brought back.
+    pub standing: Standing,
+    /// A contract beside which it cannot be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded_by: Option<Id>,
 }
 
 /// It counts where the rules do not admit whoever carries it.
@@ -253,6 +276,8 @@ impl Permissions {
             answer,
             formats,
             candidates,
+            refuses_all: None,
+            contracts: Vec::new(),
             emergency_card: None,
             precedence: PRECEDENCE.map(str::to_owned).to_vec(),
             would_grant,
@@ -274,13 +299,21 @@ impl Permissions {
                     person: Some(person),
                     credential,
                     rule: Some(rule),
+                    contract: None,
                     floors,
                     duress,
                 }
             }
-            Decision::Denied { reason, person, credential, rule, duress, .. } => {
-                Answer { granted: false, reason: Some(reason), person, credential, rule, floors: Vec::new(), duress }
-            }
+            Decision::Denied { reason, person, credential, rule, duress, .. } => Answer {
+                granted: false,
+                reason: Some(reason),
+                person,
+                credential,
+                rule,
+                contract: None,
+                floors: Vec::new(),
+                duress,
+            },
         }
     }
 

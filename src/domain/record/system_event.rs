@@ -110,6 +110,7 @@ pub enum Trigger {
     },
     PowerLost {},
     PowerRestored {},
+    /// Of any input, where none is named: then a supervised line that is short, cut or faulty is one as well.
     Tamper {
         #[serde(default)]
         inputs: Vec<Id>,

@@ -80,6 +80,17 @@ fn pairs() -> Vec<(&'static str, EventBody)> {
         ("power_restored", EventBody::PowerRestored { input: input.clone() }),
         ("tamper", EventBody::TamperActivated { input: input.clone(), door: None, reader: None }),
         ("tamper_cleared", EventBody::TamperCleared { input: input.clone(), door: None, reader: None }),
+        // A supervised line is one as well.
+        (
+            "tamper",
+            EventBody::TamperLineFaulted {
+                board: id("relays"),
+                input: id("in-1"),
+                trouble: crate::domain::fieldbus::LineTrouble::Open,
+                doors: vec![door.clone()],
+            },
+        ),
+        ("tamper_cleared", EventBody::TamperLineRestored { board: id("relays"), input: id("in-1") }),
         ("input_activated", EventBody::InputActivated { input: input.clone() }),
         ("input_cleared", EventBody::InputCleared { input }),
         (

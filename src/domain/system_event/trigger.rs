@@ -75,6 +75,13 @@ pub fn fires(
         | (Trigger::TamperCleared { inputs }, EventBody::TamperCleared { input, door, .. }) => {
             of(inputs, input).map(|cause| Cause { door: door.clone(), ..cause })
         }
+        // Somebody cut or shorted a wire: as an input of its own it has no name.
+        (Trigger::Tamper { inputs }, EventBody::TamperLineFaulted { doors, .. }) if inputs.is_empty() => {
+            Some(Cause { door: doors.first().cloned(), person: None })
+        }
+        (Trigger::TamperCleared { inputs }, EventBody::TamperLineRestored { .. }) if inputs.is_empty() => {
+            Some(Cause::default())
+        }
         (Trigger::InputActivated { inputs }, EventBody::InputActivated { input })
         | (Trigger::InputCleared { inputs }, EventBody::InputCleared { input }) => of(inputs, input),
         (Trigger::FireActivated {}, EventBody::FireActivated { .. })

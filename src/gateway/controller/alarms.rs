@@ -177,6 +177,14 @@ impl Machine for Alarms {
             Happening::Event(EventBody::BoardDegraded { board, detail }) => {
                 self.raise(now, &AlarmSource::Board { board: board.clone() }, Some(detail), deeds);
             }
+            Happening::Event(EventBody::AccessDuress { person, door, floor_group, .. }) => {
+                let (person, door, floor_group) = (person.clone(), door.clone(), floor_group.clone());
+                self.raise(now, &AlarmSource::Duress { person, door, floor_group }, None, deeds);
+            }
+            Happening::Order(Order { ticket, what: Task::RaiseAlarm { source, text }, .. }) => {
+                self.raise(now, source, text.as_deref(), deeds);
+                deeds.push(Deed::Report(*ticket, Progress::Done));
+            }
             Happening::Order(Order { ticket, what: Task::AcknowledgeAlarm { alarm }, by, .. }) => {
                 self.acknowledge(*ticket, alarm, by.clone(), deeds);
             }

@@ -6,7 +6,7 @@ use aes::{
     cipher::{BlockCipherDecrypt as _, BlockCipherEncrypt as _, KeyInit as _},
 };
 
-use super::frame::{Check, Decoder, Frame, Received, SecurityBlock, Way, finish};
+use super::frame::{Decoder, Frame, Received, SecurityBlock, Way, finish};
 
 type Block = [u8; 16];
 
@@ -162,8 +162,8 @@ impl SecureReader {
 }
 
 fn frame(to: &Received, security: Option<SecurityBlock>, code: u8, data: Vec<u8>) -> Frame {
-    let Frame { address, sequence, .. } = to.frame;
-    Frame { way: Way::Reply, address, sequence, check: Check::Crc, security, code, data }
+    let Frame { address, sequence, check, .. } = to.frame;
+    Frame { way: Way::Reply, address, sequence, check, security, code, data }
 }
 
 /// In the clear, or of a handshake.

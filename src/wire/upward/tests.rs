@@ -57,6 +57,7 @@ fn door() -> DoorStatus {
         lock: LockState::Unlocked,
         alarm: Alarm::None,
         alarm_acknowledged: false,
+        denies: None,
         since: NOW,
         delays: Vec::new(),
     }

@@ -128,3 +128,58 @@ fn doors_wake_in_the_order_of_their_deadlines() {
     let _ = bench.tell(Input::Timeout);
     assert!(!bench.unlocked(BACK));
 }
+
+/// The back door hangs on the points of its reader, which are counted on after the boards.
+#[test]
+fn the_points_of_a_reader_serve_a_door_and_are_no_board_beside_the_reader() {
+    use crate::domain::fieldbus::ReaderPoints;
+    const READER: BoardIx = BoardIx(1);
+    let at = |id: Id, reader, door, points| ReaderBinding {
+        id,
+        reader: ReaderIx(reader),
+        at: ReaderAt::Door(door),
+        card_block: None,
+        points,
+    };
+    let setup = Setup {
+        doors: vec![
+            door("front", RELAYS, Level::Energised),
+            DoorConfig { fire: None, ..door("back", READER, Level::Released) },
+        ],
+        readers: vec![
+            at(id("front-in"), 0, FRONT, None),
+            at(id("back-in"), 1, BACK, Some(ReaderPoints::new(READER, 2, 1))),
+        ],
+        boards: &[board("relays", RELAYS)],
+        topology: Arc::new(topology()),
+        credential_key: key(),
+        spare_cards: Arc::default(),
+        permissions: permissions(41, false),
+        cloud: CloudState::default(),
+        lasting: Lasting::default(),
+        machines: Vec::new(),
+    };
+    let (controller, _) = Controller::new(setup, NOW);
+    let mut bench = Bench { controller, now: NOW, tickets: 0 };
+    assert_eq!(bench.controller.things().filter(|thing| matches!(thing, Thing::Board(_))).count(), 1);
+
+    let step = bench.bus(BusReport::BoardUp { board: READER });
+    assert!(types(&step).is_empty() && !step.changed.contains(&Thing::Board(READER)), "{:?}", types(&step));
+    let _ = bench.input(READER, CONTACT, true);
+    let _ = bench.confirm(BACK);
+    assert_eq!(types(&bench.input(READER, REX, true)), ["rex.activated", "door.mode_changed"]);
+    assert!(bench.unlocked(BACK));
+
+    // The reader itself tells that it is gone; the door loses what hung on it.
+    let step = bench.bus(BusReport::BoardLost { board: READER, detail: "it does not answer".to_owned() });
+    assert!(!types(&step).iter().any(|event| event.starts_with("board.")), "{:?}", types(&step));
+    bench.pass(6_000);
+    let _ = bench.tell(Input::Timeout);
+    assert!(!bench.unlocked(BACK), "nobody asks to leave any more");
+    let status = bench.controller.status(&Thing::Door(BACK));
+    let Some(Status::Door(status)) = status else { panic!("{status:?}") };
+    assert_eq!(status.contact, ContactState::Unknown);
+    let degraded = BusReport::BoardDegraded { board: READER, detail: "it has 1 inputs".to_owned() };
+    let step = bench.bus(degraded);
+    assert_eq!(only(&step)["board"], "back-in");
+}

@@ -17,7 +17,7 @@ pub struct Hall {
     pub lasting: Lasting,
     /// Written, and not on the disk yet.
     undurable: Vec<(Vec<LedgerWrite>, Vec<Fence>)>,
-    permissions: Arc<Permissions>,
+    pub permissions: Arc<Permissions>,
 }
 
 fn field() -> FieldConfig {
@@ -51,7 +51,7 @@ fn field() -> FieldConfig {
     FieldConfig { floor_groups: vec![lift], cabinets: vec![keys], keypads, ..FieldConfig::default() }
 }
 
-fn topology() -> Topology {
+pub fn topology() -> Topology {
     Topology {
         doors: vec![id("key-1"), id("key-2")],
         readers: vec![(id("cab-in"), ReaderAt::Cab(0)), (id("keys-in"), ReaderAt::Cabinet(0))],

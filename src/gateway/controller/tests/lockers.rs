@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    hall::{Hall, access, ada, hashed, named, names, set},
+    hall::{Hall, access, ada, hashed, named, names, set, topology},
     *,
 };
+use crate::gateway::explain::{self, Place, Question, Read, Who};
 
 fn contract(name: &str, body: Value) -> Value {
     json!({"kind": "locker_contract", "id": name, "body": body})
@@ -577,4 +578,95 @@ fn whoever_needs_more_time_has_it_at_a_compartment_by_card_and_by_code() {
         let _ = hall.confirm();
         assert!(!hall.unlocked(0), "{shown}");
     }
+}
+
+/// Of Ada's card at the first compartment, without asking the cabinet.
+fn explained(hall: &Hall) -> Value {
+    let (key, place) = (key(), id("key-1"));
+    let question = Question {
+        place: Place::Door(&place),
+        who: Who::Read(Read::bits(GOOD, &key)),
+        pin: None,
+        companion: None,
+        now: hall.now,
+        staleness: None,
+    };
+    let told = explain::explain(&question, &hall.permissions, &topology()).expect("there is such a door");
+    serde_json::to_value(told).expect("an explanation")
+}
+
+#[test]
+fn what_is_explained_of_a_card_at_a_compartment_is_what_the_cabinet_decides() {
+    let mine = |more: Value| contract("c-1", merged(json!({"locker": "key-1", "person": "ada"}), &more));
+    let bens = || contract("a-1", json!({"locker": "key-1", "person": "ben"}));
+    let ben = || json!({"kind": "person", "id": "ben", "body": {}});
+    let rule = |more: Value| {
+        let body = merged(json!({"effect": "allow", "persons": ["ada"], "doors": ["key-1"]}), &more);
+        json!({"kind": "access_rule", "id": "r-1", "body": body})
+    };
+    let never = || {
+        let dates = json!([{"date": "2000-01-01", "from": "00:00", "to": "24:00"}]);
+        json!({"kind": "schedule", "id": "never", "body": {"dates": dates}})
+    };
+    let strict = || {
+        let body = json!({"doors": ["key-1"], "stale_after_s": 60, "when_stale": "deny"});
+        json!({"kind": "door_policy", "id": "p", "body": body})
+    };
+    let (past, future) = ("2026-09-20T00:00:00.000Z", "2026-09-22T00:00:00.000Z");
+    let of_ada = |kind: &str, more: Value| {
+        let change = |mut record: Value| {
+            if record["kind"] == kind {
+                record["body"] = merged(record["body"].clone(), &more);
+            }
+            record
+        };
+        ada().into_iter().map(change).collect::<Vec<_>>()
+    };
+    for (people, records, reason) in [
+        (ada(), vec![mine(json!({}))], None),
+        (ada(), vec![mine(json!({})), rule(json!({"schedule": "never"})), never()], None),
+        (ada(), vec![], Some("no_rule")),
+        (ada(), vec![rule(json!({}))], Some("no_rule")),
+        (ada(), vec![mine(json!({"from": future}))], Some("not_yet_active")),
+        (ada(), vec![mine(json!({"until": past}))], Some("expired")),
+        (ada(), vec![mine(json!({"from": past})), bens(), ben()], Some("no_rule")),
+        (ada(), vec![mine(json!({})), rule(json!({"effect": "deny"}))], Some("explicit_deny")),
+        (ada(), vec![mine(json!({})), rule(json!({"authentication": "card_and_pin"}))], Some("pin_required")),
+        (ada(), vec![mine(json!({})), rule(json!({"authentication": "two_person"}))], Some("second_person_required")),
+        (ada(), vec![mine(json!({})), strict()], Some("stale_permissions")),
+        (of_ada("person", json!({"expires_at": past})), vec![mine(json!({}))], Some("expired")),
+        (of_ada("credential", json!({"state": "suspended"})), vec![mine(json!({}))], Some("suspended")),
+    ] {
+        let named = format!("{people:?} {records:?}");
+        let mut hall = Hall::new([people, records].concat());
+        let told = explained(&hall);
+        let mut events = hall.at_cabinet(GOOD);
+        if events.is_empty() {
+            hall.pass(60_000);
+            events = hall.tell(Input::Timeout);
+        }
+        let event = access(&events);
+        assert_eq!(event.get("reason").and_then(Value::as_str), reason, "{named}");
+        assert_eq!(told["answer"].get("reason").and_then(Value::as_str), reason, "{named}: {told}");
+        assert_eq!(told["answer"]["granted"], reason.is_none(), "{named}");
+        assert_eq!(told["would_grant"].as_array().is_some_and(Vec::is_empty), reason.is_none(), "{named}: {told}");
+        if reason.is_none() {
+            assert_eq!((&told["answer"]["contract"], &event["contract"]), (&json!("c-1"), &json!("c-1")));
+        }
+    }
+    let mut hall = Hall::new([ada(), vec![mine(json!({"until": future}))]].concat());
+    hall.now.trust = ClockTrust::Untrusted;
+    assert_eq!(explained(&hall)["answer"]["reason"], "clock_untrusted");
+    assert_eq!(access(&hall.at_cabinet(GOOD))["reason"], "clock_untrusted");
+    let told = explained(&Hall::new([ada(), vec![mine(json!({"from": past})), bens(), ben()]].concat()));
+    let contracts = json!([
+        {"contract": "a-1", "person": "ben", "standing": "in_force"},
+        {"contract": "c-1", "person": "ada", "standing": "in_force", "excluded_by": "a-1"},
+    ]);
+    assert_eq!(told["contracts"], contracts);
+}
+
+fn merged(mut body: Value, more: &Value) -> Value {
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
 }

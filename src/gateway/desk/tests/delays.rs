@@ -527,6 +527,7 @@ fn the_state_that_a_door_is_asked_for_lists_what_is_delayed_there() {
         lock: crate::domain::door::LockState::Locked,
         alarm: crate::domain::door::Alarm::None,
         alarm_acknowledged: false,
+        denies: None,
         since: at(0).wall,
         delays: Vec::new(),
     };

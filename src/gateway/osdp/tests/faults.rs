@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::time::Mono,
-    gateway::osdp::{LinePlan, Next, Panel},
+    domain::{fieldbus::ReaderPoints, ids::BoardIx, time::Mono},
+    gateway::osdp::{LinePlan, Next, Panel, ReaderPlan},
 };
 
 /// The mean time between two polls of this reader since `from`.
@@ -35,19 +35,25 @@ fn one_dead_reader_of_eight_costs_the_others_less_than_a_tenth_and_none_its_sess
 
 #[test]
 fn a_cycle_of_eight_secured_readers_takes_no_more_than_the_wire_and_a_tenth() {
-    let mut line = Line::new((0..8).map(Reader::secure).collect());
-    line.run(Duration::from_secs(2));
-    let from = line.sent.len();
-    line.run(Duration::from_secs(10));
-    let cycle = interval(&line, 0, from);
-    // 3 ms of turnaround, 14 bytes each way.
-    let wire = (Duration::from_millis(3) + Duration::from_micros(28 * 10_000_000 / 115_200)) * 8;
-    assert!(cycle < wire * 11 / 10, "{cycle:?} against {wire:?}");
+    // With inputs and outputs that are looked at in between, too.
+    for points in [None, Some(ReaderPoints::new(BoardIx(0), 2, 1))] {
+        let plan = |address| ReaderPlan { points, ..line::plan(address, line::keyed()) };
+        let mut line = Line::with((0..8).map(plan).collect(), (0..8).map(Reader::secure).collect());
+        line.run(Duration::from_secs(2));
+        let from = line.sent.len();
+        line.run(Duration::from_secs(10));
+        let cycle = interval(&line, 0, from);
+        // 3 ms of turnaround, 14 bytes each way.
+        let wire = (Duration::from_millis(3) + Duration::from_micros(28 * 10_000_000 / 115_200)) * 8;
+        assert!(cycle < wire * 11 / 10, "{cycle:?} against {wire:?}");
+    }
 }
 
 #[test]
 fn a_card_is_known_within_twelve_milliseconds_at_the_median_with_one_reader() {
-    let mut line = Line::new(vec![Reader::secure(0)]);
+    let points = Some(ReaderPoints::new(BoardIx(0), 2, 1));
+    let plan = ReaderPlan { points, ..line::plan(0, line::keyed()) };
+    let mut line = Line::with(vec![plan], vec![Reader::secure(0)]);
     line.run(Duration::from_secs(2));
     let mut taken: Vec<Duration> = (0..101)
         .map(|nth| {
@@ -81,6 +87,21 @@ fn a_reader_that_is_unplugged_is_told_lost_in_time_and_back_within_two_seconds()
         assert!(back < Duration::from_secs(2), "back after {back:?}");
     }
     assert!([0, 1, 2, 4, 5, 6, 7].iter().all(|at| line.readers[*at].sessions == 1 && line.lost(*at) == 0));
+}
+
+#[test]
+fn a_reader_that_is_busy_for_long_is_not_lost_before_the_ceiling_and_costs_no_session() {
+    for (commands, lost) in [(150, 0), (1_000, 1)] {
+        let mut line = Line::new(vec![Reader::secure(0), Reader::secure(1)]);
+        line.run(Duration::from_secs(1));
+        line.readers[0].manner = Manner::Busy(commands);
+        line.readers[0].card();
+        line.run(Duration::from_secs(12));
+        assert_eq!((line.lost(0), line.lost(1), line.readers[1].sessions), (lost, 0, 1), "{commands}");
+        line.run(Duration::from_secs(20));
+        assert_eq!(line.cards(0), 1, "{commands}");
+        assert!(line.panel.is_online(0));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Sequence numbers, retries, BUSY and NAK, on readers that may speak plainly.
 
 use super::*;
+use crate::{gateway::osdp::ReaderPlan, wire::osdp::frame::Check};
 
 fn asked(line: &Line, reader: usize) -> Vec<(u8, u8)> {
     line.readers[reader].asked.iter().map(|(code, sequence, _)| (*code, *sequence)).collect()
@@ -76,6 +77,20 @@ fn corrupt_replies_are_asked_for_again_and_never_guessed() {
         _ => None,
     });
     assert_eq!(cards.collect::<Vec<_>>(), [0x2f6_23ae]);
+}
+
+#[test]
+fn a_reader_that_knows_the_checksum_alone_is_spoken_to_with_it_in_the_clear_and_in_a_session() {
+    for reader in [Reader::plain(0), Reader::secure(0)] {
+        let protection = if reader.secure.is_some() { line::keyed() } else { Protection::Plain };
+        let plan = ReaderPlan { check: Check::Checksum, ..line::plan(0, protection) };
+        let mut line = Line::with(vec![plan], vec![reader]);
+        line.readers[0].card();
+        line.run(Duration::from_secs(1));
+        assert_eq!((line.cards(0), line.online(0), line.lost(0)), (1, 1, 0));
+        // Bit 2 of control: CRC.
+        assert!(line.sent.iter().all(|(_, bytes)| bytes[4] & 4 == 0));
+    }
 }
 
 #[test]
