@@ -219,7 +219,7 @@ fn on_loop<T>(
         let (taken, _taken) = mpsc::channel(16);
         let (_indications, indications) = watch::channel(Rc::from([]));
         let keys = OsdpKeys { rings, taken };
-        let (points, _points) = mpsc::channel(16);
+        let (points, _points) = mpsc::channel(1024);
         let (_desired, desired) = watch::channel(Rc::from([]));
         let progress = Arc::new(AtomicU64::new(0));
         let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop: stop_in };

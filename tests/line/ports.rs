@@ -212,7 +212,7 @@ fn the_port_of_a_line_of_readers_too_is_opened_again() {
         let (_indications, indications) = watch::channel(Rc::from([]));
         let progress = Arc::new(AtomicU64::new(0));
         let keys = OsdpKeys { rings, taken };
-        let (points, _points) = mpsc::channel(4);
+        let (points, _points) = mpsc::channel(1024);
         let (_desired, desired) = watch::channel(Rc::from([]));
         let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop };
         tokio::task::spawn_local(osdp_loop::run(line, osdp, ports, mono));
