@@ -67,13 +67,20 @@ interop() {
     "$VENV/bin/python" -m pytest tests/interop -p no:cacheprovider --durations=5
 }
 
+# In one build: two would compile the daemon twice, for it has other features beside the demo's libraries.
+in_release() {
+    cargo build --quiet --release -p latchd -p latchd-sim --example demo --bin latchd-sim
+}
+
 demo() {
-    cargo run --quiet --release --example demo
+    in_release
+    "$TARGET/release/examples/demo"
 }
 
 simulation() {
-    cargo run --quiet --release -p latchd-sim -- --seeds 1..100
-    cargo run --quiet --release -p latchd-sim -- --mistakes
+    in_release
+    "$TARGET/release/latchd-sim" --seeds 1..100
+    "$TARGET/release/latchd-sim" --mistakes
 }
 
 step() {
