@@ -12,7 +12,7 @@ use latchd::{
     adapters::{clock::mono, field::modbus::Wire, timer::Timer},
     config::site::{Bus, Line as SiteLine, Parity, SerialPort},
     domain::{
-        fieldbus::{BoardConfig, BusReport, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile},
+        fieldbus::BusReport,
         ids::{BoardIx, BusIx, Id, OutputRef},
         outputs::{Desired, Level, Ticket},
         time::Mono,
@@ -22,7 +22,7 @@ use latchd::{
 };
 use latchd_sim::{
     board::SimBoard,
-    line::{BoardDevice, BusOnLine, Line, LineTimes, PtyLine},
+    line::{BoardDevice, BusOnLine, Line, LineTimes, PtyLine, plan_of},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -42,39 +42,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn times(baud: u32) -> LineTimes {
     LineTimes::new(baud, 10, TURNAROUND)
-}
-
-/// Eight relays and eight inputs each, asked as often as the line allows (or as `poll` says).
-fn plan(boards: u8, times: &LineTimes, poll: Duration) -> BusPlan {
-    let id = |text: &str| Id::new(text).expect("an id");
-    let outputs = (0..8).map(|n| OutputPoint::plain(id(&format!("relay-{n}")), OutputAddress::Coil(n)));
-    let inputs = (0..8).map(|n| InputPoint { name: id(&format!("in-{n}")), address: InputAddress::DiscreteInput(n) });
-    let profile = Profile {
-        name: id("eight"),
-        outputs: outputs.collect(),
-        inputs: inputs.collect(),
-        card_blocks: Vec::new(),
-        read_bits_max: 128,
-        read_registers_max: 32,
-        gaps_readable: false,
-        watchdog: None,
-    };
-    let board = |n: u8| BoardConfig {
-        id: id(&format!("board-{n}")),
-        board: BoardIx(n.into()),
-        unit: n + 1,
-        profile: profile.clone(),
-        poll,
-        lost_after: Duration::from_secs(2),
-        watchdog: None,
-    };
-    BusPlan {
-        bus: BusIx(0),
-        boards: (0..boards).map(board).collect(),
-        serial: true,
-        turnaround: times.modbus_gap(),
-        timeout: Duration::from_millis(300),
-    }
 }
 
 fn line(boards: u8, times: LineTimes) -> Line {
@@ -126,7 +93,7 @@ fn told_dead(how: &str, before: &[Exchange], after: &[Exchange]) {
 pub fn in_virtual_time() {
     for baud in BAUDS {
         let times = times(baud);
-        let mut bus = BusOnLine::new(plan(8, &times, Duration::from_millis(1)), line(8, times));
+        let mut bus = BusOnLine::new(plan_of(8, &times, Duration::from_millis(1)), line(8, times));
         bus.run(Duration::from_secs(1));
         bus.line.take_record();
         bus.run(Duration::from_secs(60));
@@ -134,7 +101,7 @@ pub fn in_virtual_time() {
     }
     for baud in BAUDS {
         let times = times(baud);
-        let mut bus = BusOnLine::new(plan(32, &times, Duration::from_millis(1)), line(32, times));
+        let mut bus = BusOnLine::new(plan_of(32, &times, Duration::from_millis(1)), line(32, times));
         bus.run(Duration::from_secs(10));
         let mut orders = Orders::new();
         for sample in 0..1_000_u32 {
@@ -153,7 +120,7 @@ pub fn in_virtual_time() {
     }
     for (baud, poll) in [(19_200, 1), (115_200, 1), (115_200, 100)] {
         let times = times(baud);
-        let mut bus = BusOnLine::new(plan(8, &times, Duration::from_millis(poll)), line(8, times));
+        let mut bus = BusOnLine::new(plan_of(8, &times, Duration::from_millis(poll)), line(8, times));
         bus.run(Duration::from_secs(5));
         bus.line.take_record();
         bus.run(Duration::from_secs(60));
@@ -177,7 +144,7 @@ pub fn by_the_clock(effort: Effort) -> anyhow::Result<()> {
         let times = times(baud);
         let live = PtyLine::start(line(8, times), Some(&path))?;
         let seconds = u64::from(20 / effort.less).max(3);
-        let all = on_loop(&live, plan(8, &times, Duration::from_millis(1)), &path, async |_, _| {
+        let all = on_loop(&live, plan_of(8, &times, Duration::from_millis(1)), &path, async |_, _| {
             tokio::time::sleep(Duration::from_secs(1)).await;
             live.with(Line::take_record);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -189,7 +156,7 @@ pub fn by_the_clock(effort: Effort) -> anyhow::Result<()> {
         let times = times(baud);
         let live = PtyLine::start(line(32, times), Some(&path))?;
         let (orders, all) =
-            on_loop(&live, plan(32, &times, Duration::from_millis(1)), &path, async |desired, reports| {
+            on_loop(&live, plan_of(32, &times, Duration::from_millis(1)), &path, async |desired, reports| {
                 until_up(reports, 32).await;
                 live.with(Line::take_record);
                 let orders = give_orders(500 / effort.less, 32, desired, reports).await;
@@ -203,7 +170,7 @@ pub fn by_the_clock(effort: Effort) -> anyhow::Result<()> {
         let live = PtyLine::start(line(8, times), Some(&path))?;
         let seconds = u64::from(40 / effort.less).max(8);
         let (before, after) =
-            on_loop(&live, plan(8, &times, Duration::from_millis(poll)), &path, async |_, reports| {
+            on_loop(&live, plan_of(8, &times, Duration::from_millis(poll)), &path, async |_, reports| {
                 until_up(reports, 8).await;
                 live.with(Line::take_record);
                 tokio::time::sleep(Duration::from_secs(seconds / 2)).await;

@@ -9,6 +9,8 @@
 
 mod boards;
 mod door;
+#[path = "../../tests/line/reader_loop.rs"]
+mod reader_loop;
 mod readers;
 mod record;
 

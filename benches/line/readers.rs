@@ -1,35 +1,19 @@
 //! OSDP readers under the secure channel: how long a card takes to be known, how long a round of polls takes, and
 //! what a dead reader costs the others.
 
-use std::{
-    collections::BTreeMap,
-    rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::Context as _;
 use latchd::{
     adapters::{clock::mono, timer::Timer},
-    config::{self, Purpose},
-    domain::{
-        ids::{BusIx, ReaderIx},
-        time::Mono,
-    },
-    gateway::osdp::KeyRing,
-    runtime::{
-        osdp_loop::{self, KeyState, OsdpKeys, OsdpLine, OsdpPorts},
-        reader_loop::ReaderReport,
-    },
+    domain::time::Mono,
+    runtime::reader_loop::ReaderReport,
 };
-use latchd_sim::line::{Line, LineTimes, OsdpReader, PanelOnLine, PtyLine, READER_KEY};
-use tokio::{
-    sync::{mpsc, watch},
-    task::LocalSet,
-};
+use latchd_sim::line::{Line, LineTimes, OsdpReader, PanelOnLine, PtyLine};
+use tokio::{sync::mpsc, task::LocalSet};
 
 use super::{
     Effort,
+    reader_loop::ReaderLoop,
     record::{Exchange, Protocol, distances, exchanges, mean, row, row_of},
 };
 
@@ -148,87 +132,19 @@ pub fn by_the_clock(effort: Effort) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A site with readers on one line, and nothing else that would be started here.
-fn site(directory: &std::path::Path, readers: u8) -> anyhow::Result<config::site::Site> {
-    let path = directory.join("site.toml");
-    let mut text = format!(
-        r#"
-[node]
-org = "acme"
-id = "hq-1"
-time_zone = "Europe/Berlin"
-state_dir = "/var/lib/latchd"
-credential_key = "credential-key"
-signing_key = "signing-key"
-
-[cloud]
-host = "localhost"
-port = 1883
-issuer = "https://cloud.example"
-root_key = "root.jwk.json"
-tls = "off-insecure"
-
-[[bus]]
-id = "lan"
-tcp = "192.0.2.1"
-
-[[bus]]
-id = "readers"
-osdp = "{}"
-baud = {BAUD}
-
-[[board]]
-id = "gate"
-bus = "lan"
-unit = 1
-profile = "generic-8ch"
-
-[[door]]
-id = "front"
-lock = {{ output = "gate/relay-1", unlocked = "energised" }}
-"#,
-        directory.join("readers").display()
-    );
-    for n in 0..readers {
-        text +=
-            &format!("[[reader]]\nid = \"r-{n}\"\ndoor = \"front\"\nosdp = {{ bus = \"readers\", address = {n} }}\n");
-    }
-    std::fs::write(&path, text)?;
-    std::fs::create_dir_all(directory.join("profiles"))?;
-    let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/config/profiles/generic-8ch.toml");
-    std::fs::copy(profile, directory.join("profiles/generic-8ch.toml"))?;
-    let environment = config::Environment::of_process();
-    let loaded = config::load_from(&config::Disk, &path, &environment, Purpose::CheckWithoutFiles);
-    loaded.site.with_context(|| loaded.report.render(false))
-}
-
 /// Runs the daemon's loop for a line of readers, with `doors` in the place of the doors.
 fn on_loop<T>(
     directory: &std::path::Path,
     readers: u8,
     doors: impl AsyncFnOnce(&mut mpsc::Receiver<ReaderReport>) -> T,
 ) -> anyhow::Result<T> {
-    let (line, port) = OsdpLine::of(&site(directory, readers)?, BusIx(1)).context("an OSDP line")?;
-    let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), ..KeyState::default() };
-    let rings: BTreeMap<ReaderIx, KeyState> = (0..u16::from(readers)).map(|n| (ReaderIx(n), ring.clone())).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(LocalSet::new().block_on(&runtime, async {
-        let (reports_out, mut reports) = mpsc::channel(1024);
-        let (stop, stop_in) = watch::channel(false);
-        let (_rings, rings) = watch::channel(Arc::new(rings));
-        let (taken, _taken) = mpsc::channel(16);
-        let (_indications, indications) = watch::channel(Rc::from([]));
-        let keys = OsdpKeys { rings, taken };
-        let (points, _points) = mpsc::channel(1024);
-        let (_desired, desired) = watch::channel(Rc::from([]));
-        let progress = Arc::new(AtomicU64::new(0));
-        let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop: stop_in };
-        let task = tokio::task::spawn_local(osdp_loop::run(line, port, ports, mono));
-        let result = doors(&mut reports).await;
-        stop.send_replace(true);
-        let _ = task.await;
-        result
-    }))
+    LocalSet::new().block_on(&runtime, async {
+        let mut daemon = ReaderLoop::start(directory, &directory.join("readers"), BAUD, readers)?;
+        let result = doors(&mut daemon.reports).await;
+        daemon.stop().await;
+        Ok(result)
+    })
 }
 
 async fn until_online(reports: &mut mpsc::Receiver<ReaderReport>, readers: usize) {

@@ -5,6 +5,7 @@ mod boards;
 mod doors;
 mod late;
 mod ports;
+mod reader_loop;
 mod readers;
 mod rig;
 mod wire;

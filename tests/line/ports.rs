@@ -2,7 +2,6 @@
 //! limit.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     rc::Rc,
     slice::from_ref,
@@ -12,32 +11,30 @@ use std::{
 
 use latchd::{
     adapters::{clock::mono, field::modbus::Wire},
-    config::{
-        self, Purpose,
-        site::{Bus, Line as SiteLine, Parity, SerialPort},
-    },
+    config::site::{Bus, Line as SiteLine, Parity, SerialPort},
     domain::{
         fieldbus::BusReport,
         ids::{BusIx, ReaderIx},
         outputs::Level,
     },
-    gateway::osdp::KeyRing,
     runtime::{
         bus_loop::{self, BusPorts, DesiredOutputs},
-        osdp_loop::{self, KeyState, OsdpKeys, OsdpLine, OsdpPorts},
         reader_loop::ReaderReport,
     },
 };
 use latchd_sim::{
     board::{Fault, SimBoard},
-    line::{BoardDevice, Line, LineTimes, OsdpReader, PtyLine, READER_KEY},
+    line::{BoardDevice, Line, LineTimes, OsdpReader, PtyLine},
 };
 use tokio::{
     sync::{mpsc, watch},
     task::LocalSet,
 };
 
-use crate::rig::{confirmed, id, order, output, plan, times};
+use crate::{
+    reader_loop::ReaderLoop,
+    rig::{confirmed, id, order, output, plan, times},
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -141,61 +138,11 @@ fn a_port_that_vanishes_and_returns_under_its_name_is_opened_again() {
     });
 }
 
-const SITE: &str = r#"
-[node]
-org = "acme"
-id = "hq-1"
-time_zone = "Europe/Berlin"
-state_dir = "/var/lib/latchd"
-credential_key = "credential-key"
-signing_key = "signing-key"
-
-[cloud]
-host = "localhost"
-port = 1883
-issuer = "https://cloud.example"
-root_key = "root.jwk.json"
-tls = "off-insecure"
-
-[[bus]]
-id = "lan"
-tcp = "192.0.2.1"
-
-[[bus]]
-id = "readers"
-osdp = "PORT"
-baud = 115200
-
-[[board]]
-id = "gate"
-bus = "lan"
-unit = 1
-profile = "generic-8ch"
-
-[[door]]
-id = "front"
-lock = { output = "gate/relay-1", unlocked = "energised" }
-
-[[reader]]
-id = "front-in"
-door = "front"
-osdp = { bus = "readers", address = 0 }
-"#;
-
 #[test]
 fn the_port_of_a_line_of_readers_too_is_opened_again() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ttyUSB1");
-        let site = directory.path().join("site.toml");
-        std::fs::write(&site, SITE.replace("PORT", path.to_str().unwrap())).unwrap();
-        std::fs::create_dir(directory.path().join("profiles")).unwrap();
-        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/config/profiles/generic-8ch.toml");
-        std::fs::copy(profile, directory.path().join("profiles/generic-8ch.toml")).unwrap();
-        let environment = config::Environment::of_process();
-        let loaded = config::load_from(&config::Disk, &site, &environment, Purpose::CheckWithoutFiles);
-        let site = loaded.site.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
-
         let reader = OsdpReader::secure(0);
         let plugged = || {
             let mut line = Line::new(LineTimes::new(115_200, 10, Duration::from_millis(3)), 1);
@@ -203,19 +150,8 @@ fn the_port_of_a_line_of_readers_too_is_opened_again() {
             PtyLine::start(line, Some(&path)).unwrap()
         };
         let mut port = plugged();
-        let (line, osdp) = OsdpLine::of(&site, BusIx(1)).unwrap();
-        let ring = KeyState { ring: KeyRing::of(Some(READER_KEY)), ..KeyState::default() };
-        let (_rings, rings) = watch::channel(Arc::new(BTreeMap::from([(ReaderIx(0), ring)])));
-        let (reports_out, mut reports) = mpsc::channel(64);
-        let (_stop, stop) = watch::channel(false);
-        let (taken, _taken) = mpsc::channel(4);
-        let (_indications, indications) = watch::channel(Rc::from([]));
-        let progress = Arc::new(AtomicU64::new(0));
-        let keys = OsdpKeys { rings, taken };
-        let (points, _points) = mpsc::channel(1024);
-        let (_desired, desired) = watch::channel(Rc::from([]));
-        let ports = OsdpPorts { reports: reports_out, points, desired, keys, indications, progress, stop };
-        tokio::task::spawn_local(osdp_loop::run(line, osdp, ports, mono));
+        let mut daemon = ReaderLoop::start(directory.path(), &path, 115_200, 1).unwrap();
+        let reports = &mut daemon.reports;
         for n in 0..2 {
             while reports.recv().await != Some(ReaderReport::Restored(ReaderIx(0))) {}
             reader.present(26, n);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use latchd::gateway::osdp::News;
-use latchd_sim::line::{Line, LineTimes, OsdpReader, PanelOnLine, Sender};
+use latchd_sim::line::{Line, LineTimes, OsdpReader, PanelOnLine, Sender, Sent};
+
+use crate::rig::mean;
 
 const TURNAROUND: Duration = Duration::from_millis(3);
 
@@ -19,19 +21,20 @@ fn panel(readers: u8, baud: u32) -> (PanelOnLine, Vec<OsdpReader>) {
     (panel, readers)
 }
 
+/// From one poll of the first reader to its next.
+fn rounds(record: &[Sent]) -> Vec<Duration> {
+    let of_first = record.iter().filter(|sent| sent.from == Sender::Master && sent.bytes[1] == 0);
+    let starts: Vec<_> = of_first.map(|sent| sent.start).collect();
+    starts.windows(2).map(|pair| pair[1].since(pair[0])).collect()
+}
+
 #[test]
 fn a_round_of_polls_takes_what_the_wire_takes() {
     for (baud, readers, most) in [(115_200, 8, 48.0), (9_600, 4, 154.0), (115_200, 1, 6.0)] {
         let (mut panel, _) = panel(readers, baud);
         panel.run(Duration::from_secs(20));
         let record = panel.line.take_record();
-        let starts: Vec<_> = record
-            .iter()
-            .filter(|sent| sent.from == Sender::Master && sent.bytes[1] == 0)
-            .map(|sent| sent.start)
-            .collect();
-        let rounds = starts.windows(2).map(|pair| pair[1].since(pair[0]).as_secs_f64() * 1000.0);
-        let longest = rounds.fold(0.0, f64::max);
+        let longest = rounds(&record).iter().map(|round| round.as_secs_f64() * 1000.0).fold(0.0, f64::max);
         assert!(longest <= most, "{longest} ms for {readers} readers at {baud} baud");
     }
 }
@@ -65,24 +68,19 @@ fn noise_costs_no_card_and_makes_none() {
 #[test]
 fn a_reader_that_is_unplugged_is_told_lost_and_back_and_costs_the_others_less_than_a_tenth() {
     let (mut panel, readers) = panel(8, 115_200);
-    let rounds = |panel: &mut PanelOnLine| {
+    let round = |panel: &mut PanelOnLine| {
         panel.line.take_record();
         panel.run(Duration::from_secs(60));
         let record = panel.line.take_record();
-        let starts: Vec<_> = record
-            .iter()
-            .filter(|sent| sent.from == Sender::Master && sent.bytes[1] == 0)
-            .map(|sent| sent.start)
-            .collect();
-        starts.last().unwrap().since(starts[0]).as_secs_f64() / (starts.len() - 1) as f64
+        mean(&rounds(&record)).as_secs_f64()
     };
-    let before = rounds(&mut panel);
+    let before = round(&mut panel);
     let unplugged = panel.now;
     panel.line.set_plugged(5, false);
     let is_lost = |panel: &PanelOnLine| panel.said(5, |news| matches!(news, News::Lost { .. })) == 1;
     assert!(panel.run_until(Duration::from_secs(8), is_lost));
     assert!(panel.now.since(unplugged) < Duration::from_millis(1_800));
-    let after = rounds(&mut panel);
+    let after = round(&mut panel);
     assert!(after < before * 1.1, "{after} s a round, {before} s before");
     let plugged = panel.now;
     panel.line.set_plugged(5, true);

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use latchd::{
-    domain::{
-        fieldbus::{BoardConfig, BusReport, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile},
-        ids::{BoardIx, BusIx, Id, InputRef, OutputRef},
-        outputs::{Desired, Level, Ticket},
-        time::Mono,
-    },
-    gateway::fieldbus::BusPlan,
+use latchd::domain::{
+    fieldbus::BusReport,
+    ids::{BoardIx, Id, InputRef, OutputRef},
+    outputs::{Desired, Level, Ticket},
+    time::Mono,
 };
+pub use latchd_sim::line::{TIMEOUT, eight_of_each as profile, plan_of as plan};
 use latchd_sim::{
     board::SimBoard,
     line::{BoardDevice, BusOnLine, Line, LineTimes, Sender, Sent},
 };
 
-pub const TIMEOUT: Duration = Duration::from_millis(300);
 pub const TURNAROUND: Duration = Duration::from_millis(2);
 pub const READ_COILS: u8 = 1;
 pub const READ_INPUTS: u8 = 2;
@@ -28,36 +25,6 @@ pub fn id(text: &str) -> Id {
 
 pub fn times(baud: u32) -> LineTimes {
     LineTimes::new(baud, 10, TURNAROUND)
-}
-
-/// Eight relays, eight inputs.
-pub fn profile() -> Profile {
-    let outputs = (0..8).map(|n| OutputPoint::plain(id(&format!("relay-{n}")), OutputAddress::Coil(n)));
-    let inputs = (0..8).map(|n| InputPoint { name: id(&format!("in-{n}")), address: InputAddress::DiscreteInput(n) });
-    Profile {
-        name: id("eight"),
-        outputs: outputs.collect(),
-        inputs: inputs.collect(),
-        card_blocks: Vec::new(),
-        read_bits_max: 128,
-        read_registers_max: 32,
-        gaps_readable: false,
-        watchdog: None,
-    }
-}
-
-pub fn plan(boards: u8, times: &LineTimes, poll: Duration) -> BusPlan {
-    let board = |n: u8| BoardConfig {
-        id: id(&format!("board-{n}")),
-        board: BoardIx(n.into()),
-        unit: n + 1,
-        profile: profile(),
-        poll,
-        lost_after: Duration::from_secs(2),
-        watchdog: None,
-    };
-    let boards = (0..boards).map(board).collect();
-    BusPlan { bus: BusIx(0), boards, serial: true, turnaround: times.modbus_gap(), timeout: TIMEOUT }
 }
 
 /// A bus with so many boards, polled as fast as it goes, whose boards are up.

@@ -12,6 +12,7 @@ mod model;
 mod osdp;
 mod paced;
 mod panel_master;
+mod plan;
 mod secure;
 mod times;
 
@@ -21,4 +22,5 @@ pub use model::{Device, Line, Sender, Sent};
 pub use osdp::{OsdpReader, READER_KEY};
 pub use paced::PtyLine;
 pub use panel_master::PanelOnLine;
+pub use plan::{TIMEOUT, eight_of_each, plan_of};
 pub use times::LineTimes;
