@@ -40,6 +40,8 @@ pub enum Task {
     Lockdown {
         /// Each once.
         doors: Vec<DoorIx>,
+        /// By their positions, each once: those of the partition, or of the node. Of doors by name none.
+        floor_groups: Vec<u16>,
         on: bool,
     },
     /// `apb.clear`: forget where this person is, or all who are in this area, or (neither) everybody.

@@ -198,7 +198,8 @@ pub struct VirtualReadArgs {
     pub credential: Option<Id>,
 }
 
-/// `args` of `lockdown.set` and `lockdown.clear`: exactly one of them.
+/// `args` of `lockdown.set` and `lockdown.clear`: exactly one of them. A partition takes its lockers and elevators
+/// along, and the node all that it has; doors by name are these doors alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LockdownArgs {
