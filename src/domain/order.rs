@@ -122,6 +122,8 @@ pub enum DoorAction {
     /// A delayed command that is due. What was issued meanwhile does not make it out of date; a `door.close`
     /// that came after it was issued cancels it.
     Delayed(DelayAction),
+    /// Of a system event: whatever is put off at this door, by commands and by others of its kind.
+    CancelDelays,
     /// `door.state.get`.
     Report,
 }

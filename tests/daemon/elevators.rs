@@ -207,7 +207,7 @@ fn an_elevator_is_locked_down_with_its_partition_or_the_node_and_freed_by_nothin
         cellar.world.stage(&jti, Stage::Actuated);
     };
     done(&cellar, "floor.open", json!({ "floor_group": "lift", "floors": ["floor-1"] }));
-    let earlier = in_ms(0);
+    let earlier = in_ms(-500);
 
     // By the partition that has nothing else: read back before it is called done.
     done(&cellar, "lockdown.set", json!({ "partition": "shaft" }));

@@ -74,6 +74,7 @@ fn consequences(action: &SystemAction) -> &'static [Fact] {
         | SystemAction::LockdownClear { .. } => &[Fact::AlarmCleared, Fact::Propped],
         SystemAction::DoorVirtualRead { .. } => &OF_A_READ,
         SystemAction::DoorOpenAndClose { .. }
+        | SystemAction::DoorCancelDelay { .. }
         | SystemAction::ApbClear { .. }
         | SystemAction::FloorOpen { .. }
         | SystemAction::FloorClose { .. }

@@ -82,8 +82,8 @@ pub enum Happening<'a> {
     Asked(ReaderIx, DenialReason),
     /// The status of this door changed.
     Door(DoorIx),
-    /// A `door.close` was taken at this door: what was delayed there before it is cancelled.
-    Closed(DoorIx),
+    /// By this command what was delayed at this door before it is cancelled.
+    Closed(DoorIx, &'static str),
     /// From a board, before the doors hear of it.
     Bus(&'a BusReport),
     /// An input that belongs to no door.

@@ -699,7 +699,7 @@ impl Controller {
             self.hear(now, Place::Door(ix), ticket, progress, true, step);
         }
         if let Some(closed) = effects.closed {
-            self.tell_machines(now, Happening::Closed(ix), step);
+            self.tell_machines(now, Happening::Closed(ix, closed.command), step);
             step.closed.push((ix, closed));
         }
     }

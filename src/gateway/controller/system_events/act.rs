@@ -292,6 +292,7 @@ fn door_action(view: &View<'_>, ix: DoorIx, action: &SystemAction) -> Option<Doo
         SystemAction::DoorOpenAndClose { dwell_ms, .. } => {
             DoorAction::OpenAndClose { dwell: dwell_ms.map(|ms| Duration::from_millis(u64::from(ms))) }
         }
+        SystemAction::DoorCancelDelay { .. } => DoorAction::CancelDelays,
         SystemAction::DoorDnd { on, .. } => DoorAction::Dnd(if *on { Switch::On } else { Switch::Off }),
         SystemAction::DoorDndToggle { .. } => DoorAction::Dnd(Switch::Toggle { expect: mode()? }),
         SystemAction::DoorForce { state, .. } => DoorAction::Force(*state),
