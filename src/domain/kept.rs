@@ -37,6 +37,8 @@ pub enum Kept {
         on: Option<Id>,
         came: Vec<CameFirst>,
     },
+    /// All that ever had a state on the broker: kind and id.
+    Things { all: Vec<(String, Id)> },
     /// Edits by command up to this revision stand in the event log.
     EditsTold { revision: u64 },
     /// Wrong PINs in a row, and until when no more are taken.
@@ -119,6 +121,10 @@ impl KeptKey {
         &self.0
     }
 
+    pub fn things() -> KeptKey {
+        KeptKey("things".to_owned())
+    }
+
     pub fn edits_told() -> KeptKey {
         KeptKey("edits_told".to_owned())
     }
@@ -160,6 +166,7 @@ impl Kept {
 
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::Things { .. } => KeptKey::things(),
             Kept::EditsTold { .. } => KeptKey::edits_told(),
             Kept::BackupCode { code, .. } => Kept::backup_code(code),
             Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
