@@ -136,6 +136,43 @@ fn a_card_that_is_added_by_command_opens_at_once_and_ever_after() {
 }
 
 #[test]
+fn edits_that_neither_the_store_nor_its_copy_has_any_more_are_told_once_and_their_numbers_are_not_given_again() {
+    let mut world = World::running();
+    world.ready();
+    let copy = world.state().join("set-copy");
+    let files = || fs::read_dir(&copy).unwrap().map(|file| file.unwrap().path());
+    let before: Vec<_> = files().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
+    world.edited("op-ada", "person.put", "bob", bob());
+    world.edited("op-ada", "credential.put", "bob-card", card_of("bob", BOB, json!({})));
+    world.opens(BOB);
+    world.drained();
+    world.kill();
+    // The store is gone, and of its copy a disk has brought back what was there before; only the mark of how far
+    // the edits went is of today.
+    let is_mark = |file: &std::path::Path| file.file_name().is_some_and(|name| name == "anchor");
+    files().filter(|file| !is_mark(file)).for_each(|file| fs::remove_file(file).unwrap());
+    before.iter().filter(|(file, _)| !is_mark(file)).for_each(|(file, bytes)| fs::write(file, bytes).unwrap());
+    fs::remove_dir_all(world.state().join("mirror.sled")).unwrap();
+    world.start();
+    world.ready();
+    let lost = world.event("overlay.lost", |_| true);
+    assert_eq!(lost.json["through"], 2);
+    world.overlay(0);
+    world.card(BOB);
+    world.denied("unknown_credential", 1);
+    world.opens(ADA);
+    let again = world.edited("op-ada", "person.put", "bob", bob());
+    let told = world.event_of("overlay.edited", "jti", again.as_str());
+    assert_eq!(told.json["revision"], 3);
+    world.kill();
+    world.start();
+    world.ready();
+    world.overlay(1);
+    world.drained();
+    assert_eq!(world.count("overlay.lost"), 1, "told once");
+}
+
+#[test]
 fn a_revocation_by_command_wins_over_the_clouds_older_grant_until_the_cloud_has_heard_of_it() {
     let mut world = World::running();
     world.ready();

@@ -207,6 +207,8 @@ fn without_a_clock_each_door_reads_its_rules_as_its_policy_says_and_only_what_se
         house.site.cloud.cloud().clock_ahead = Duration::from_secs(3600);
     });
     house.trusts_its_clock(ClockTrust::Untrusted);
+    let trusts = house.events_so_far();
+    house.event("clock.untrusted", |json| json["clock"] == "untrusted" && json["detail"].is_string());
 
     // By default what has no schedule holds.
     house.denied_for("clock_untrusted", json!({ "person": "cleo", "door": "lab" }), || house.at_lab(CLEO));
@@ -225,6 +227,7 @@ fn without_a_clock_each_door_reads_its_rules_as_its_policy_says_and_only_what_se
     // A beat that agrees restores trust, without any time service.
     house.leaves_fallback("hall", hall, || house.site.cloud.cloud().clock_ahead = Duration::ZERO);
     house.trusts_its_clock(ClockTrust::Trusted);
+    house.told_after(trusts, "clock.trusted", json!({ "clock": "trusted" }));
     house.done("lockdown.clear", json!({ "doors": ["store"] }));
     house.granted(json!({ "person": "eli", "door": "store" }), || house.at_store(ELI));
     house.granted(json!({ "person": "cleo", "door": "lab" }), || house.at_lab(CLEO));
