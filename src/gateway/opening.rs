@@ -2,11 +2,12 @@
 //! never decide what is in force. Invariant: a set in force, and every edit by command that it left no room for, is told
 //! by some run, whatever crash lies between the mirror and the log.
 
-use super::{mirror::MirrorOpened, uplink::conflicted};
+use super::{mirror::MirrorOpened, step::Commit, uplink::conflicted};
 use crate::{
     domain::{
         event::{Event, EventBody},
         permission::SetVersion,
+        time::Now,
     },
     wire::canonical::hex,
 };
@@ -27,4 +28,15 @@ pub fn untold(newest: Option<&Event>, set: &SetVersion, opened: &MirrorOpened) -
     told.extend(opened.edits_lost.map(|through| EventBody::OverlayLost { through }));
     told.extend(conflicted(opened.conflicts.clone()));
     told
+}
+
+/// Events that are durable together: a crash that left the first of a start, which names the set in force, without
+/// the others would make the next start believe that all was told.
+pub fn commit(now: Now, set: &SetVersion, told: Vec<EventBody>) -> Commit {
+    let mut commit = Commit::default();
+    for body in told {
+        let (epoch, generation) = (set.epoch, set.generation);
+        commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
+    }
+    commit
 }

@@ -216,7 +216,9 @@ impl<'a, L: Link> CloudLoop<'a, L> {
         while let Some(news) = next {
             match news {
                 DoorNews::Status(_) => states.push(news),
-                DoorNews::Report(_) | DoorNews::Closed(..) | DoorNews::Restarted => self.handle(Input::Doors(news)),
+                DoorNews::Report(_) | DoorNews::Closed(..) | DoorNews::Restarted | DoorNews::EmergencyUses(_) => {
+                    self.handle(Input::Doors(news));
+                }
             }
             next = if states.len() < STATES_TOGETHER_MAX { self.outlets.doors.news.try_recv().ok() } else { None };
         }

@@ -37,8 +37,6 @@ use crate::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
         ids::Id,
-        permission::SetVersion,
-        time::Now,
     },
     gateway::{
         controller::Lasting,
@@ -49,7 +47,7 @@ use crate::{
         opening,
         reports::Places,
         session::{Restored, Session, SessionConfig},
-        step::{Commit, Effect, Fence},
+        step::{Effect, Fence},
         uplink::{self, Input, Uplink},
         vitals::Vitals,
     },
@@ -266,12 +264,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     told.extend(opening::untold(newest(&events, recovered.head.seq).as_ref(), &set, &opened));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
-    for body in told {
-        let mut commit = Commit::default();
-        commit.event(event(now, &set, body));
-        // Reports are held only by orders; there are none yet.
-        drop(queue.commit(now, commit));
-    }
+    // Reports are held only by orders; there are none yet.
+    drop(queue.commit(now, opening::commit(now, &set, told)));
 
     let key_files = OsdpKeyFiles::new(&site.node.state_dir, secrets.signer.sealing_key("osdp readers"));
     let (key_keeper, osdp_keys) = KeyKeeper::start(&site, &secrets.osdp, key_files)?;
@@ -419,10 +413,6 @@ fn link_config(site: &Site) -> LinkConfig {
         client_id: format!("latchd-{}-{}", site.node.org, site.node.id),
         keep_alive: *keep_alive,
     }
-}
-
-fn event(now: Now, set: &SetVersion, body: EventBody) -> Event {
-    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
 }
 
 /// 128 random bits in hex.

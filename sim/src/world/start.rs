@@ -20,7 +20,6 @@ use latchd::{
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         opening,
         session::{Restored, Session, SessionConfig},
-        step::Commit,
         uplink::Uplink,
     },
     wire::{canonical::hex, keys::RootKey},
@@ -243,12 +242,9 @@ impl World {
             mirror: MirrorLoop::new(mirror, config, attest, (in_force, opened.overlay)),
         });
         self.shim.doors_started();
-        for body in begin {
-            let mut commit = Commit::default();
-            commit.event(event_of(now, set, body));
-            self.oracle.uplink_commit(&commit);
-            self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
-        }
+        let commit = opening::commit(now, &set, begin);
+        self.oracle.uplink_commit(&commit);
+        self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
@@ -327,10 +323,6 @@ impl World {
         };
         self.post(delay, What::StartNode);
     }
-}
-
-fn event_of(now: Now, set: latchd::domain::permission::SetVersion, body: EventBody) -> Event {
-    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
 }
 
 /// What the start has to tell.

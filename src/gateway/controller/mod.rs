@@ -230,6 +230,7 @@ impl Controller {
         controller.locks.restore(&kept, now);
         controller.emergencies = Emergencies::new(now, &controller.cloud, &kept);
         controller.plan_emergencies(&mut step);
+        step.emergency_uses = true;
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);

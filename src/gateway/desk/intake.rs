@@ -36,7 +36,13 @@ impl Desk {
         }
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         if let Some(known) = self.book.get(&key) {
-            step.outcomes.push(repeated(known, &command, now));
+            let answer = repeated(known, &command, now);
+            if known.durable_first {
+                // What is told again may not be on the disk yet; the ledger lets it out after all that went before.
+                step.commit.held.push(Effect::Publish(answer));
+            } else {
+                step.outcomes.push(answer);
+            }
             return step;
         }
         if command.exp <= self.book.floor() {
@@ -190,11 +196,12 @@ impl Desk {
             let end = End::refused(Refusal::Overloaded, "too many commands wait for their nbf");
             return self.end(key, &command, end, now, step);
         }
-        self.advance(key, now.wall, Stage::Scheduled, None, None, step);
-        // Told only once it is stored: the next run must know what this one promised to do later.
-        if let Some(scheduled) = step.outcomes.pop() {
-            step.commit.held.push(Effect::Publish(scheduled));
+        // Told only once it is stored, and so is all that follows: the next run must know what this one promised to do
+        // later, and must not say otherwise of how it ended.
+        if let Some(entry) = self.book.get_mut(key) {
+            entry.durable_first = true;
         }
+        self.advance(key, now.wall, Stage::Scheduled, None, None, step);
         self.next_ticket += 1;
         self.held_back.insert((due, self.next_ticket), command);
     }

@@ -97,6 +97,16 @@ fn promised(step: DeskStep) -> Vec<Stage> {
         .collect()
 }
 
+/// The newest stage of each record that is written.
+fn written(step: &DeskStep) -> Vec<(Id, Stage)> {
+    let newest = |record: &CommandRecord| (record.key.jti.clone(), record.outcomes.last().unwrap().stage);
+    let records = step.commit.writes.iter().filter_map(|write| match write {
+        LedgerWrite::Command(record) => Some(newest(record)),
+        _ => None,
+    });
+    records.collect()
+}
+
 fn refusal(step: &DeskStep) -> Option<Refusal> {
     assert!(step.order.is_none(), "a refused command moves nothing");
     step.outcomes.last().and_then(|outcome| outcome.reason)
@@ -223,7 +233,8 @@ fn before_its_nbf_a_command_waits_and_is_judged_again_when_it_comes() {
     let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("b") }, None);
     assert_eq!((stages(&held), promised(held)), (vec![Stage::Received], vec![Stage::Scheduled]));
     let late = desk.handle_timeout(at(5001));
-    assert_eq!(stages(&late), [Stage::Expired], "nobody looked in time, so it moves nothing");
+    assert!(late.order.is_none(), "nobody looked in time, so it moves nothing");
+    assert_eq!((stages(&late), promised(late)), (vec![], vec![Stage::Expired]));
 }
 
 #[test]
@@ -556,11 +567,59 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-0"), ..open("a") }, None);
     let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-1"), ..open("b") }, None);
     let step = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
-    assert_eq!(stages(&step), [Stage::Cancelled]);
-    assert_eq!(step.outcomes[0].jti, id("a"));
+    assert_eq!(written(&step), [(id("a"), Stage::Cancelled)]);
+    assert_eq!((stages(&step), promised(step)), (vec![], vec![Stage::Cancelled]), "no crash may take it back");
     let due = desk.handle_timeout(at(1000));
     assert_eq!(due.order.unwrap().by.cause(), Some(&id("b")));
     assert!(desk.next_deadline().is_none());
+}
+
+#[test]
+fn what_became_of_a_command_with_nbf_is_told_once_it_is_durable_also_to_whoever_asks_again() {
+    let later = || Command { nbf: Some(at(1000).wall), kid: id("cmd-0"), ..open("a") };
+    let end = |desk: &mut Desk, how: &str| match how {
+        "the key was revoked" => desk.handle_keys(at(100).wall, &crate::wire::testkit::keys()),
+        "the node stops" => desk.handle_stop(at(100).wall),
+        _ => desk.handle_timeout(at(5001)),
+    };
+    for (how, stage) in [
+        ("the key was revoked", Stage::Cancelled),
+        ("the node stops", Stage::Cancelled),
+        ("nobody looked in time", Stage::Expired),
+    ] {
+        let mut desk = desk();
+        let held = desk.handle_command(at(0), later(), None);
+        let again = desk.handle_command(at(1), later(), None);
+        assert_eq!((stages(&again), promised(again)), (vec![], vec![Stage::Scheduled]), "{how}");
+        assert_eq!(promised(held), [Stage::Scheduled]);
+        let ended = end(&mut desk, how);
+        assert_eq!(written(&ended), [(id("a"), stage)], "{how}");
+        let again = desk.handle_command(at(101), later(), None);
+        assert_eq!((stages(&again), promised(again)), (vec![], vec![stage]), "{how}: after the ledger has it");
+        assert_eq!((stages(&ended), promised(ended)), (vec![], vec![stage]), "{how}: told once");
+    }
+    // A crash before that: the next run says that nobody knows, which contradicts nothing that was told.
+    let mut desk = desk();
+    let held = desk.handle_command(at(0), later(), None);
+    let stored = held.commit.writes.iter().find_map(|write| match write {
+        LedgerWrite::Command(record) => Some(record.clone()),
+        _ => None,
+    });
+    let lost = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
+    assert_eq!(stages(&lost), []);
+    let (_, next) = Desk::new(config(), operators(), stored.into_iter().collect(), Wall::EPOCH, at(200));
+    assert_eq!((stages(&next), next.outcomes[0].seq), (vec![Stage::Unknown], 2));
+}
+
+#[test]
+fn a_command_whose_nbf_has_come_moves_before_the_disk_has_heard_of_it() {
+    let mut desk = desk();
+    let _ = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("a") }, None);
+    let due = desk.handle_timeout(at(1000));
+    let order = due.order.as_ref().unwrap();
+    let actuated = desk.handle_report(at(1100), report(order, Progress::Actuated { observation_follows: false }));
+    assert_eq!((stages(&due), promised(due)), (vec![], vec![Stage::Authorised]));
+    assert_eq!((stages(&actuated), promised(actuated)), (vec![], vec![Stage::Actuated]), "in their order");
 }
 
 #[test]

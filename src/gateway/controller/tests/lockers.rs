@@ -604,6 +604,7 @@ fn explained(hall: &Hall) -> Value {
         companion: None,
         now: hall.now,
         staleness: None,
+        emergency_uses: Some(hall.controller.emergency_uses()),
     };
     let told = explain::explain(&question, &hall.permissions, &topology()).expect("there is such a door");
     serde_json::to_value(told).expect("an explanation")
