@@ -30,6 +30,21 @@ pub fn untold(newest: Option<&Event>, set: &SetVersion, opened: &MirrorOpened) -
     told
 }
 
+/// Of the ledger, whose own failures it cannot keep: `was_without`, the run before this had none; `withheld`, this one
+/// has none, and why.
+pub fn ledger_told(was_without: bool, withheld: Option<&str>) -> Option<EventBody> {
+    let store = "ledger".to_owned();
+    match withheld {
+        Some(why) => {
+            let detail = format!(
+                "it cannot be opened ({why}): cards, exit buttons and fire are served without it, and what would have to be kept is refused until it can"
+            );
+            Some(EventBody::StorageFailed { store, detail })
+        }
+        None => was_without.then_some(EventBody::StorageRestored { store }),
+    }
+}
+
 /// Events that are durable together: a crash that left the first of a start, which names the set in force, without
 /// the others would make the next start believe that all was told.
 pub fn commit(now: Now, set: &SetVersion, told: Vec<EventBody>) -> Commit {

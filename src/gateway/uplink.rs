@@ -321,6 +321,9 @@ impl Uplink {
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));
         }
+        if let Some(token) = step.acknowledged {
+            self.tell_session(now, session::Input::AckMessage(token), &mut *entropy, act);
+        }
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }

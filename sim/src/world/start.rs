@@ -175,6 +175,7 @@ impl World {
             on_trial: beginning.on_trial(),
             edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
             delay_max: Duration::from_secs(3600),
+        ledger_withheld: None,
         };
         let permissions = opened.permissions.clone();
         let (desk, first) =

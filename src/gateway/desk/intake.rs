@@ -14,8 +14,28 @@ use crate::{
         time::{ClockTrust, Mono, Now},
     },
     gateway::step::{CommandKey, CommandRecord, Effect, LedgerWrite, MessageToken},
-    wire::{command::Command, outcome::Stage},
+    wire::{
+        command::{Command, CommandBody},
+        outcome::Stage,
+    },
 };
+
+/// What the restart fence does not keep from coming twice, and what is a promise about later. Questions change nothing,
+/// however often they come.
+fn needs_the_ledger(command: &Command) -> bool {
+    let waits = command.nbf.is_some();
+    match &command.body {
+        CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) | CommandBody::ReportsQuery(_) => true,
+        CommandBody::DoorStateGet(_)
+        | CommandBody::List { .. }
+        | CommandBody::LiveEventsSubscribe(_)
+        | CommandBody::LiveEventsUnsubscribe(_)
+        | CommandBody::ConfigurationGet(_)
+        | CommandBody::NodeIdentify(_)
+        | CommandBody::NodeDiagnostics(_) => waits,
+        body => waits || !body.moves_hardware(),
+    }
+}
 
 impl Desk {
     /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
@@ -31,8 +51,11 @@ impl Desk {
 
     fn judge(&mut self, now: Now, command: Command, message: Option<MessageToken>, is_retained: bool) -> DeskStep {
         let mut step = DeskStep::default();
-        if let Some(token) = message {
-            step.commit.held.push(Effect::AckMessage(token));
+        match message {
+            // Were it kept back, the broker would soon send nothing more, not even a revocation.
+            Some(token) if self.ledger_withheld.is_some() => step.acknowledged = Some(token),
+            Some(token) => step.commit.held.push(Effect::AckMessage(token)),
+            None => {}
         }
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         if let Some(known) = self.book.get(&key) {
@@ -43,6 +66,13 @@ impl Desk {
             } else {
                 step.outcomes.push(answer);
             }
+            return step;
+        }
+        if let Some(why) = self.ledger_withheld.as_ref().filter(|_| needs_the_ledger(&command)) {
+            let message = format!(
+                "the ledger cannot be opened ({why}): whether this was carried out before is not known, and it could not be kept; what moves a door at once is still carried out"
+            );
+            step.outcomes.push(End::refused(Refusal::Overloaded, message).outcome(&command.jti, 0, now.wall));
             return step;
         }
         if command.exp <= self.book.floor() {

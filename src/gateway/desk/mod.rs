@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! known id?       same bytes: its stored outcome; other bytes: conflict
+//! ledger          cannot be opened: only what the restart fence keeps from coming twice, and questions
 //! dead id?        exp at or below the floor of forgotten ids: unknown
 //! room            bounded per operator: overloaded
 //! retained        refused
@@ -56,7 +57,7 @@ use crate::{
         time::{ClockTrust, Mono, Now, Wall},
         topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, LedgerWrite},
+    gateway::step::{CommandKey, CommandRecord, Commit, LedgerWrite, MessageToken},
     wire::{
         command::Command,
         keys::KeySet,
@@ -86,6 +87,8 @@ pub struct DeskConfig {
     pub edits: EditsAtStart,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
+    /// Why the ledger cannot be opened: what was carried out before this run is not known.
+    pub ledger_withheld: Option<String>,
 }
 
 /// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
@@ -98,6 +101,8 @@ pub struct DeskStep {
     pub errand: Option<Errand>,
     pub outcomes: Vec<Outcome>,
     pub commit: Commit,
+    /// A message that the broker may forget at once: there is no ledger to wait for.
+    pub acknowledged: Option<MessageToken>,
     /// Doors at which other delays are pending than before: their state is to be told again.
     pub delays_changed: BTreeSet<Id>,
 }
@@ -110,6 +115,7 @@ pub struct Desk {
     doors: HashMap<Id, DoorIx>,
     clock_skew: Duration,
     delay_max: Duration,
+    ledger_withheld: Option<String>,
     permissions: Arc<Permissions>,
     book: Book,
     /// The log tells of every edit up to this revision.
@@ -191,6 +197,7 @@ impl Desk {
             doors,
             clock_skew: config.clock_skew,
             delay_max: config.delay_max,
+            ledger_withheld: config.ledger_withheld,
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),

@@ -61,6 +61,7 @@ fn config() -> DeskConfig {
         on_trial: Vec::new(),
         edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
+        ledger_withheld: None,
     }
 }
 
