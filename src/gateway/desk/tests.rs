@@ -624,6 +624,57 @@ fn a_command_whose_nbf_has_come_moves_before_the_disk_has_heard_of_it() {
 }
 
 #[test]
+fn without_a_ledger_what_the_fence_guards_is_carried_out_questions_are_answered_and_the_rest_is_refused() {
+    let why = || Some("/var/lib/latchd/ledger.sled: not writable".to_owned());
+    let new =
+        || Desk::new(DeskConfig { ledger_withheld: why(), ..config() }, operators(), vec![], Wall::EPOCH, at(0)).0;
+    let of = |cmd: &str, args: Value| {
+        let body = CommandBody::parse(cmd, Some(args)).unwrap();
+        Command { body, ..open("a") }
+    };
+    let door = || json!({ "door": "front" });
+    let token = MessageToken { connection: 1, packet_id: 7 };
+    for (cmd, args) in [
+        ("door.open", door()),
+        ("door.open_and_close", door()),
+        ("door.close", door()),
+        ("lockdown.set", json!({ "node": true })),
+        ("door.state.get", door()),
+        ("person.list", json!({})),
+        ("node.diagnostics", json!({})),
+        ("configuration.get", json!({})),
+    ] {
+        let mut desk = new();
+        let step = desk.handle_command(at(0), of(cmd, args.clone()), Some(token));
+        assert_eq!((stages(&step).last(), step.acknowledged), (Some(&Stage::Authorised), Some(token)), "{cmd}");
+        assert!(step.commit.held.is_empty(), "{cmd}: nothing waits for a disk that is not there");
+        let again = desk.handle_command(at(10), of(cmd, args), Some(token));
+        assert!(again.order.is_none() && again.errand.is_none(), "{cmd}: this run knows what it was asked");
+    }
+    for (cmd, args) in [
+        ("door.open_with_delay", json!({ "door": "front", "delay_ms": 1000 })),
+        ("door.cancel_delay", door()),
+        ("alarm.acknowledge", json!({ "alarm": "alarm-1" })),
+        ("apb.clear", json!({ "person": "ada" })),
+        ("group.put", json!({ "id": "guests", "body": {} })),
+        ("group.delete", json!({ "id": "guests" })),
+        ("reports.query", json!({})),
+        ("node.reboot", json!({})),
+    ] {
+        let mut desk = new();
+        let step = desk.handle_command(at(0), of(cmd, args), Some(token));
+        assert_eq!(refusal(&step), Some(Refusal::Overloaded), "{cmd}");
+        let message = step.outcomes[0].detail.as_ref().unwrap()["message"].as_str().unwrap();
+        assert!(message.contains("not writable"), "{message}");
+        assert_eq!((step.acknowledged, step.commit.writes.len()), (Some(token), 0), "{cmd}");
+    }
+    let waits = Command { nbf: Some(at(1000).wall), ..open("later") };
+    assert_eq!(refusal(&new().handle_command(at(0), waits, None)), Some(Refusal::Overloaded));
+    let other_run = Command { boot: Some(id("run-1")), ..open("old") };
+    assert_eq!(stages(&new().handle_command(at(0), other_run, None)).last(), Some(&Stage::Unknown));
+}
+
+#[test]
 fn a_closing_does_not_wait_for_its_nbf_by_a_clock_that_nobody_trusts() {
     let mut desk = desk();
     let nbf = Some(at(4000).wall);
