@@ -358,7 +358,11 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         on_trial: on_trial.cloned().collect(),
         edits: match &withheld {
             // How far they were told, the ledger knows: the run that has it tells the rest.
-            Some(_) => EditsAtStart { told: opened.overlay.revision, stand: opened.edits },
+            Some(_) => EditsAtStart {
+                told: opened.overlay.revision,
+                stand: opened.edits,
+                ..EditsAtStart::default()
+            },
             None => EditsAtStart::new(opened.edits, &recovered.kept),
         },
         ledger_withheld: withheld,

@@ -41,11 +41,11 @@ use serde_json::Value;
 
 pub use book::{Book, Entry};
 pub use delay::DELAYS_PER_DOOR_MAX;
-pub use edits::EditsAtStart;
+pub use edits::{EditsAtStart, Issued};
 pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand, Figures};
 
-use self::{delay::Delays, ending::message_detail};
+use self::{delay::Delays, edits::EditOf, ending::message_detail};
 
 use crate::{
     domain::{
@@ -120,6 +120,8 @@ pub struct Desk {
     book: Book,
     /// The log tells of every edit up to this revision.
     edits_told: u64,
+    /// How late the last edit of each record was issued.
+    issued: Issued,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
@@ -141,6 +143,9 @@ struct Asked {
     key: CommandKey,
     operator: Id,
     command: String,
+    /// The record that it edits.
+    edits: Option<EditOf>,
+    issued_at: Wall,
 }
 
 /// The operator, not the command, was found wanting: that is worth an event.
@@ -202,6 +207,7 @@ impl Desk {
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             edits_told: config.edits.told,
+            issued: config.edits.issued,
             tickets: BTreeMap::new(),
             decided: BTreeMap::new(),
             errands: BTreeMap::new(),

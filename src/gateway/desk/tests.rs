@@ -215,6 +215,19 @@ fn what_moves_hardware_lives_for_a_minute_at_most() {
 }
 
 #[test]
+fn what_moves_no_hardware_lives_for_a_day_at_most() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let question = |jti: &str, exp| {
+        let body = CommandBody::parse("person.list", Some(json!({}))).unwrap();
+        Command { exp: at(exp).wall, body, ..open(jti) }
+    };
+    let mut desk = desk();
+    assert!(desk.handle_command(at(0), question("a", DAY), None).errand.is_some());
+    let longer = desk.handle_command(at(0), question("b", DAY + 1), None);
+    assert_eq!((refusal(&longer), longer.errand.is_none()), (Some(Refusal::LifetimeTooLong), true));
+}
+
+#[test]
 fn a_command_from_the_future_or_of_another_issuer_is_refused() {
     let future = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), future, None)), Some(Refusal::NotYetValid));
@@ -475,7 +488,7 @@ fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
     }
     // Of the second the command was never stored.
     records.retain(|record| record.key.jti != id("b"));
-    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], told: 0 };
+    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], ..EditsAtStart::default() };
     let config = DeskConfig { boot: id("run-3"), edits, ..config() };
     let (mut second, step) = Desk::new(config.clone(), operators(), records.clone(), Wall::EPOCH, at(2000));
     let ends: Vec<(&str, Stage)> = step.outcomes.iter().map(|outcome| (outcome.jti.as_str(), outcome.stage)).collect();
@@ -485,6 +498,62 @@ fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
     let config = DeskConfig { edits: EditsAtStart { told: 1, ..config.edits.clone() }, ..config };
     let (_, step) = Desk::new(config, operators(), records, Wall::EPOCH, at(2000));
     assert_eq!(told(&step), (vec![2], Some(2)));
+}
+
+/// What goes on after a restart: what of the step's writes is kept.
+fn kept_of(steps: &[&DeskStep]) -> BTreeMap<crate::domain::kept::KeptKey, Kept> {
+    let mut all = BTreeMap::new();
+    for write in steps.iter().flat_map(|step| &step.commit.writes) {
+        match write {
+            LedgerWrite::Kept(kept) => drop(all.insert(kept.key(), kept.clone())),
+            LedgerWrite::Unkept(key) => drop(all.remove(key)),
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn an_edit_that_was_kept_back_on_the_way_does_not_undo_a_later_one() {
+    let room = || DeskConfig { commands_per_operator_max: 100, ..config() };
+    let roomy = || Desk::new(room(), operators(), vec![], Wall::EPOCH, at(0)).0;
+    let edit = |jti: &str, iat: i64, cmd: &str| {
+        let args = if cmd.ends_with(".put") { json!({ "id": "c-1", "body": {} }) } else { json!({ "id": "c-1" }) };
+        let body = CommandBody::parse(cmd, Some(args)).unwrap();
+        Command { iat: at(iat).wall, exp: at(iat + 80_000_000).wall, body, ..open(jti) }
+    };
+    let answered = |desk: &mut Desk, errand: &Errand, answered| {
+        desk.handle_answer(at(300), Answer { ticket: errand.ticket, at: at(300).wall, answered })
+    };
+    let unchanged = || Answered::Done(Some(json!({ "edit": { "revision": 7 } })));
+    for (later, by) in [("credential.put", Answered::Edited(made("later", 7))), ("credential.delete", unchanged())] {
+        let mut desk = roomy();
+        let asked = desk.handle_command(at(250), edit("later", 200, later), None).errand.unwrap();
+        // While the later one is on its way, and once it is made, also in the next run.
+        let early = desk.handle_command(at(260), edit("early", 100, "credential.put"), None);
+        assert_eq!((early.errand.is_none(), refusal(&early)), (true, Some(Refusal::Conflict)), "{later}");
+        let step = answered(&mut desk, &asked, by);
+        assert_eq!(stages(&step), [Stage::Done]);
+        for cmd in ["credential.put", "credential.delete"] {
+            let early = desk.handle_command(at(400), edit(cmd, 100, cmd), None);
+            assert_eq!(refusal(&early), Some(Refusal::Conflict), "{later}, then {cmd}");
+        }
+        let edits = EditsAtStart::new(Vec::new(), &kept_of(&[&step]));
+        let config = DeskConfig { boot: id("run-3"), edits, ..room() };
+        let (mut next, _) = Desk::new(config, operators(), vec![], Wall::EPOCH, at(500));
+        assert_eq!(
+            refusal(&next.handle_command(at(600), edit("early", 100, "credential.put"), None)),
+            Some(Refusal::Conflict)
+        );
+        // What was issued later, or is of another record, is made.
+        assert!(next.handle_command(at(600), edit("last", 300, "credential.put"), None).errand.is_some());
+        assert!(next.handle_command(at(600), edit("other", 100, "person.put"), None).errand.is_some());
+    }
+    // One that came to nothing keeps nothing back.
+    let mut desk = roomy();
+    let asked = desk.handle_command(at(250), edit("later", 200, "credential.put"), None).errand.unwrap();
+    let _ = answered(&mut desk, &asked, Answered::Refused(Refusal::OutOfScope, json!({})));
+    assert!(desk.handle_command(at(260), edit("early", 100, "credential.put"), None).errand.is_some());
 }
 
 #[test]
