@@ -12,11 +12,17 @@ use crate::{
     wire::canonical::hex,
 };
 
+/// Whether the log may not know of the set in force.
+pub fn is_untold(newest: Option<&Event>, set: &SetVersion) -> bool {
+    newest.is_none_or(|event| (event.epoch, event.generation) < (set.epoch, set.generation))
+}
+
 /// `newest` is the last event of the log: a crash between the mirror's sync and its event leaves a set in force that no
 /// event tells of, and the newest then names an older one.
 pub fn untold(newest: Option<&Event>, set: &SetVersion, opened: &MirrorOpened) -> Vec<EventBody> {
     let mut told = Vec::new();
-    if newest.is_some_and(|event| (event.epoch, event.generation) < (set.epoch, set.generation)) {
+    // A log that has just begun tells of what happens from now on.
+    if newest.is_some() && is_untold(newest, set) {
         told.push(EventBody::SetApplied {
             digest: hex(&set.digest),
             records: opened.records,

@@ -462,6 +462,8 @@ impl Uplink {
                 absorbed,
                 conflicts,
                 overlay,
+                issued_at,
+                touched,
             }) => {
                 self.set = version;
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
@@ -470,7 +472,9 @@ impl Uplink {
                 // event that the set was not told, and then tells all of it.
                 let mut told = vec![EventBody::SetApplied { digest, records, unknown_kinds, absorbed }];
                 told.extend(conflicted(conflicts));
-                self.record_together(now, told, act);
+                let mut commit = opening::commit(now, &self.set, told);
+                commit.writes.extend(self.desk.handle_set(now, touched, issued_at));
+                act(Action::Commit(commit));
                 self.in_force(now, permissions, act);
                 self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
                 self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
@@ -562,13 +566,8 @@ impl Uplink {
     }
 
     fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
-        self.record_together(now, vec![body], act);
-    }
-
-    /// All of them become durable, or none.
-    fn record_together(&mut self, now: Now, bodies: Vec<EventBody>, act: &mut dyn FnMut(Action)) {
-        bodies.iter().for_each(|body| raise_alarm(now, body, act));
-        act(Action::Commit(opening::commit(now, &self.set, bodies)));
+        raise_alarm(now, &body, act);
+        act(Action::Commit(opening::commit(now, &self.set, vec![body])));
     }
 }
 

@@ -297,7 +297,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot);
     told.extend(opening::ledger_told(was_without_ledger, withheld.as_deref()));
-    told.extend(opening::untold(newest(&events, recovered.head.seq).as_ref(), &set, &opened));
+    let newest = newest(&events, recovered.head.seq);
+    let untold_set = opening::is_untold(newest.as_ref(), &set).then_some(opened.issued_at);
+    told.extend(opening::untold(newest.as_ref(), &set, &opened));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
     // Reports are held only by orders; there are none yet.
@@ -358,12 +360,8 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         on_trial: on_trial.cloned().collect(),
         edits: match &withheld {
             // How far they were told, the ledger knows: the run that has it tells the rest.
-            Some(_) => EditsAtStart {
-                told: opened.overlay.revision,
-                stand: opened.edits,
-                ..EditsAtStart::default()
-            },
-            None => EditsAtStart::new(opened.edits, &recovered.kept),
+            Some(_) => EditsAtStart { told: opened.overlay.revision, stand: opened.edits, ..EditsAtStart::default() },
+            None => EditsAtStart::new(opened.edits, &recovered.kept).after_set(untold_set),
         },
         ledger_withheld: withheld,
         delay_max: site.limits.delay_max,

@@ -202,6 +202,21 @@ fn an_edit_that_the_broker_kept_back_does_not_bring_back_what_a_later_one_took_a
     }
     world.card(ADA);
     world.denied("lost", 2);
+    // Neither does one from before the cloud itself took it away, whichever of the two the broker brings first.
+    world.change(vec![put_raw("credential", "ada-card", body(card_of("ada", ADA, json!({"state": "stolen"}))))], 3);
+    let (stale, message) = kept_back(&world, "credential.put");
+    world.site.cloud.publish(message).unwrap();
+    world.refused(&stale, Refusal::Conflict);
+    world.card(ADA);
+    world.denied("stolen", 1);
+    // Of what the set does not speak of it is as good as ever.
+    let wish = Wish {
+        lifetime: Duration::from_secs(3600),
+        ..Wish::new("op-ada", "group.put", json!({ "id": "guests", "body": {} }))
+    };
+    let (other, message) = world.site.cloud.cloud().command(before, &wish);
+    world.site.cloud.publish(message).unwrap();
+    world.stage(&other, Stage::Done);
     // Whoever found the card says so now.
     world.edited("op-ada", "credential.put", "ada-card", card_of("ada", ADA, json!({})));
     world.opens(ADA);

@@ -65,6 +65,14 @@ impl Issued {
         self.by_time.insert((issued_at, record));
     }
 
+    /// Whatever is older than this has been overtaken, of whichever record it is.
+    fn raise_floor(&mut self, to: Wall, out: &mut Vec<LedgerWrite>) {
+        if to > self.floor {
+            self.floor = to;
+            out.push(LedgerWrite::Kept(Kept::EditsFloor { issued_at: to }));
+        }
+    }
+
     fn pop_oldest(&mut self, out: &mut Vec<LedgerWrite>) -> Option<Wall> {
         let (issued_at, record) = self.by_time.pop_first()?;
         self.newest.remove(&record);
@@ -88,8 +96,7 @@ impl Issued {
         if self.newest.len() > EDITED_MAX
             && let Some(oldest) = self.pop_oldest(out)
         {
-            self.floor = self.floor.max(oldest);
-            out.push(LedgerWrite::Kept(Kept::EditsFloor { issued_at: self.floor }));
+            self.raise_floor(oldest, out);
         }
     }
 }
@@ -110,6 +117,8 @@ pub struct EditsAtStart {
     /// The log tells of all up to this revision.
     pub told: u64,
     pub issued: Issued,
+    /// The log may not know of the set in force, which was signed then.
+    pub untold_set: Option<Wall>,
 }
 
 impl EditsAtStart {
@@ -118,7 +127,12 @@ impl EditsAtStart {
             Some(Kept::EditsTold { revision }) => *revision,
             _ => 0,
         };
-        EditsAtStart { stand, told, issued: Issued::restored(kept) }
+        EditsAtStart { stand, told, issued: Issued::restored(kept), untold_set: None }
+    }
+
+    /// Which records that set changed is not known any more, so it counts for all.
+    pub fn after_set(self, issued_at: Option<Wall>) -> EditsAtStart {
+        EditsAtStart { untold_set: issued_at, ..self }
     }
 
     /// A command that an earlier run left open is done if its edit stands.
@@ -143,10 +157,26 @@ impl Desk {
         let under_way = self.errands.values().filter(|asked| asked.edits.as_ref() == Some(&record));
         let newest = under_way.map(|asked| asked.issued_at).fold(self.issued.of(&record), Wall::max);
         if command.iat < newest {
-            let why = format!("an edit of {}/{} that was issued later has been made", record.0, record.1);
+            let why = format!("{}/{} was changed by an edit or a set that was issued later", record.0, record.1);
             return Err(End::refused(Refusal::Conflict, why));
         }
         Ok(())
+    }
+
+    /// A set has changed these records, or nobody knows which: an edit from before does not undo what the cloud said
+    /// since. What is to be kept of that, with the word of the set.
+    #[must_use]
+    pub fn handle_set(&mut self, now: Now, touched: Option<Vec<(Id, Id)>>, issued_at: Wall) -> Vec<LedgerWrite> {
+        let mut writes = Vec::new();
+        match touched {
+            Some(records) => {
+                for record in records {
+                    self.issued.edited(now, record, issued_at, &mut writes);
+                }
+            }
+            None => self.issued.raise_floor(issued_at, &mut writes),
+        }
+        writes
     }
 
     /// The record is as this command wanted it.

@@ -222,6 +222,9 @@ impl Desk {
             }
             desk.restore_delay(now, key, delay, &mut step);
         }
+        if let Some(issued_at) = config.edits.untold_set {
+            step.commit.writes.extend(desk.handle_set(now, None, issued_at));
+        }
         config.edits.stand.iter().for_each(|made| desk.tell_edit(now, made, &mut step));
         (desk, step)
     }

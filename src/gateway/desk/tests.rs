@@ -549,6 +549,28 @@ fn an_edit_that_was_kept_back_on_the_way_does_not_undo_a_later_one() {
         assert!(next.handle_command(at(600), edit("last", 300, "credential.put"), None).errand.is_some());
         assert!(next.handle_command(at(600), edit("other", 100, "person.put"), None).errand.is_some());
     }
+    // What the cloud itself has said since is not undone either: of the records that it named, or of all.
+    for touched in [Some(vec![(id("credential"), id("c-1"))]), None] {
+        let mut desk = roomy();
+        let writes = desk.handle_set(at(250), touched.clone(), at(200).wall);
+        let early = desk.handle_command(at(260), edit("early", 100, "credential.put"), None);
+        assert_eq!(refusal(&early), Some(Refusal::Conflict), "{touched:?}");
+        let other = desk.handle_command(at(260), edit("other", 100, "person.put"), None);
+        assert_eq!(other.errand.is_some(), touched.is_some(), "{touched:?}");
+        assert!(desk.handle_command(at(260), edit("late", 201, "credential.put"), None).errand.is_some());
+        let kept = DeskStep { commit: Commit { writes, ..Commit::default() }, ..DeskStep::default() };
+        let edits = EditsAtStart::new(Vec::new(), &kept_of(&[&kept]));
+        let (mut next, _) = Desk::new(DeskConfig { edits, ..room() }, operators(), vec![], Wall::EPOCH, at(500));
+        assert_eq!(
+            refusal(&next.handle_command(at(600), edit("early", 100, "credential.put"), None)),
+            Some(Refusal::Conflict)
+        );
+    }
+    // A start whose log may not know of the set takes it for all records.
+    let edits = EditsAtStart::default().after_set(Some(at(200).wall));
+    let (mut next, step) = Desk::new(DeskConfig { edits, ..room() }, operators(), vec![], Wall::EPOCH, at(500));
+    assert_eq!(refusal(&next.handle_command(at(600), edit("early", 100, "person.put"), None)), Some(Refusal::Conflict));
+    assert!(matches!(step.commit.writes.as_slice(), [LedgerWrite::Kept(Kept::EditsFloor { .. })]));
     // One that came to nothing keeps nothing back.
     let mut desk = roomy();
     let asked = desk.handle_command(at(250), edit("later", 200, "credential.put"), None).errand.unwrap();

@@ -21,7 +21,7 @@ use crate::{
         ids::Id,
         permission::{Permissions, SetVersion},
         record::EmergencyCard,
-        time::Now,
+        time::{Now, Wall},
     },
     gateway::kv::{Kv, KvError},
     wire::set::Summary,
@@ -62,6 +62,8 @@ pub enum Source {
 pub struct MirrorOpened {
     pub permissions: Arc<Permissions>,
     pub version: Option<SetVersion>,
+    /// When the cloud signed it.
+    pub issued_at: Wall,
     pub records: u64,
     pub unknown_kinds: Vec<Id>,
     pub source: Source,
@@ -175,6 +177,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut opened = MirrorOpened {
             permissions: Arc::new(Permissions::none()),
             version: None,
+            issued_at: Wall::EPOCH,
             records: 0,
             unknown_kinds: Vec::new(),
             source,
@@ -236,6 +239,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             }
             mirror.target = mirror.anchor.mark();
             opened.version = Some(version);
+            opened.issued_at = Wall::from_millis(meta.issued_at_ms);
             opened.conflicts_then = mirror.table.conflicts((version.epoch, version.generation))?;
             let understood = match mirror.settle(&Changes::new(), &meta, &[]) {
                 Ok(settled) => {
