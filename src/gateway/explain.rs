@@ -6,7 +6,7 @@
 mod compartment;
 mod emergency;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     domain::{
@@ -99,6 +99,8 @@ pub struct Question<'a> {
     pub now: Now,
     /// Since the cloud confirmed the set; `None`: nobody knows, which counts as stale.
     pub staleness: Option<Duration>,
+    /// How often each emergency card was used, as the doors count it; `None`: they were not asked.
+    pub emergency_uses: Option<&'a BTreeMap<Id, u32>>,
 }
 
 /// The configuration or the set has no such thing.

@@ -1,7 +1,7 @@
 //! Edits by command, from the signed command to the relay: in force at once, through kills and lost stores,
 //! until a set takes them over; and operators who want more than they have.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use latchd::{
     domain::{event::Refusal, ids::Id, record::Token},
@@ -201,6 +201,62 @@ fn a_revocation_by_command_wins_over_the_clouds_older_grant_until_the_cloud_has_
     world.overlay(0);
     world.opens(ADA);
     assert_eq!(world.count("overlay.conflicted"), 0);
+}
+
+#[test]
+fn an_edit_that_the_broker_kept_back_does_not_bring_back_what_a_later_one_took_away() {
+    let mut world = World::running();
+    world.ready();
+    world.opens(ADA);
+    // Issued before the card was lost, and delivered whenever the broker likes.
+    let before = wall_now().saturating_sub(Duration::from_secs(2));
+    let kept_back = |world: &World, cmd: &str| {
+        let good = card_of("ada", ADA, json!({ "expires_at": "2098-01-01T00:00:00.000Z" }));
+        let args =
+            if cmd.ends_with(".put") { json!({ "id": "ada-card", "body": good }) } else { json!({ "id": "ada-card" }) };
+        let wish = Wish { lifetime: Duration::from_secs(3600), ..Wish::new("op-ada", cmd, args) };
+        world.site.cloud.cloud().command(before, &wish)
+    };
+    let (first, message) = kept_back(&world, "credential.put");
+    let lost = world.edited("op-ada", "credential.put", "ada-card", card_of("ada", ADA, json!({"state": "lost"})));
+    world.site.cloud.publish(message).unwrap();
+    world.refused(&first, Refusal::Conflict);
+    world.card(ADA);
+    world.denied("lost", 1);
+    // Nor once the cloud has taken the later one over, nor in the next run, nor as a deletion.
+    world.site.cloud.cloud().absorbs = vec![lost];
+    let as_edited = card_of("ada", ADA, json!({"state": "lost"}));
+    world.change(vec![put_raw("credential", "ada-card", body(as_edited))], 2);
+    world.overlay(0);
+    world.kill();
+    world.start();
+    world.ready();
+    world.boot();
+    for cmd in ["credential.put", "credential.delete"] {
+        let (again, message) = kept_back(&world, cmd);
+        world.site.cloud.publish(message).unwrap();
+        world.refused(&again, Refusal::Conflict);
+    }
+    world.card(ADA);
+    world.denied("lost", 2);
+    // Neither does one from before the cloud itself took it away, whichever of the two the broker brings first.
+    world.change(vec![put_raw("credential", "ada-card", body(card_of("ada", ADA, json!({"state": "stolen"}))))], 3);
+    let (stale, message) = kept_back(&world, "credential.put");
+    world.site.cloud.publish(message).unwrap();
+    world.refused(&stale, Refusal::Conflict);
+    world.card(ADA);
+    world.denied("stolen", 1);
+    // Of what the set does not speak of it is as good as ever.
+    let wish = Wish {
+        lifetime: Duration::from_secs(3600),
+        ..Wish::new("op-ada", "group.put", json!({ "id": "guests", "body": {} }))
+    };
+    let (other, message) = world.site.cloud.cloud().command(before, &wish);
+    world.site.cloud.publish(message).unwrap();
+    world.stage(&other, Stage::Done);
+    // Whoever found the card says so now.
+    world.edited("op-ada", "credential.put", "ada-card", card_of("ada", ADA, json!({})));
+    world.opens(ADA);
 }
 
 #[test]

@@ -90,12 +90,14 @@ pub struct EmergencyCardExplained {
     pub emergency_card: Id,
     /// Emergency cards are accepted here and now.
     pub accepted: bool,
-    /// Why this one opens nothing here; absent: it does. Whether its uses are used up only the node counts that has
-    /// the doors.
+    /// Why this one opens nothing here; absent: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_max: Option<u32>,
+    /// How often it was used on this node, which counts towards `uses_max`; absent: not known to whoever explains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

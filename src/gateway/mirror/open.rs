@@ -22,7 +22,7 @@ use crate::{
         ids::Id,
         permission::{Permissions, SetVersion},
         record::EmergencyCard,
-        time::Now,
+        time::{Now, Wall},
     },
     gateway::kv::{Kv, KvError},
     wire::set::Summary,
@@ -63,6 +63,8 @@ pub enum Source {
 pub struct MirrorOpened {
     pub permissions: Arc<Permissions>,
     pub version: Option<SetVersion>,
+    /// When the cloud signed it.
+    pub issued_at: Wall,
     pub records: u64,
     pub unknown_kinds: Vec<Id>,
     pub source: Source,
@@ -178,6 +180,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut opened = MirrorOpened {
             permissions: Arc::new(Permissions::none()),
             version: None,
+            issued_at: Wall::EPOCH,
             records: 0,
             unknown_kinds: Vec::new(),
             source,
@@ -241,6 +244,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             }
             mirror.target = mirror.anchor.mark();
             opened.version = Some(version);
+            opened.issued_at = Wall::from_millis(meta.issued_at_ms);
             opened.conflicts_then = mirror.table.conflicts((version.epoch, version.generation))?;
             let understood = match mirror.settle(&Changes::new(), &meta, &[]) {
                 Ok(settled) => {
