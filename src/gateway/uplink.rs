@@ -12,6 +12,7 @@ use super::{
     desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
     explain::{self, NotFound, Place, Question, Who},
     mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
+    opening,
     reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
@@ -56,6 +57,8 @@ pub enum DoorNews {
     Status(Box<Status>),
     /// A `door.close` was taken at this door.
     Closed(DoorIx, Closed),
+    /// How often each emergency card was used on this node.
+    EmergencyUses(BTreeMap<Id, u32>),
     /// The door loop failed and was started again: orders that were under way have no owner any more.
     Restarted,
 }
@@ -145,6 +148,8 @@ pub struct Uplink {
     doors: BTreeMap<Id, DoorStatus>,
     /// Explanations to which the doors have yet to say their part.
     examining: BTreeMap<Ticket, (Box<Errand>, Box<Explanation>)>,
+    /// As the doors told it last.
+    emergency_uses: Option<BTreeMap<Id, u32>>,
 }
 
 impl Uplink {
@@ -158,6 +163,7 @@ impl Uplink {
             cloud: CloudState::default(),
             doors: BTreeMap::new(),
             examining: BTreeMap::new(),
+            emergency_uses: None,
         }
     }
 
@@ -188,6 +194,7 @@ impl Uplink {
                 let step = self.desk.handle_closed(now.wall, door, &closed);
                 self.desk_step(now, step, entropy, act);
             }
+            Input::Doors(DoorNews::EmergencyUses(uses)) => self.emergency_uses = Some(uses),
             Input::Doors(DoorNews::Restarted) => {
                 let unanswered: Vec<Ticket> = self.examining.keys().copied().collect();
                 unanswered.into_iter().for_each(|ticket| self.examined(now, ticket, None, act));
@@ -323,6 +330,9 @@ impl Uplink {
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));
         }
+        if let Some(token) = step.acknowledged {
+            self.tell_session(now, session::Input::AckMessage(token), &mut *entropy, act);
+        }
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
@@ -396,7 +406,8 @@ impl Uplink {
             Some(at) => (Now { wall: *at, trust: ClockTrust::Trusted, ..now }, Some(Duration::ZERO)),
             None => (now, self.session.staleness(now)),
         };
-        let question = Question { place, who, pin: None, companion: None, now, staleness };
+        let emergency_uses = self.emergency_uses.as_ref();
+        let question = Question { place, who, pin: None, companion: None, now, staleness, emergency_uses };
         let mut explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
         if let Some(reason) = at.is_none().then(|| self.refuses_all(door.as_ref().or(floor_group.as_ref()))).flatten() {
             explained = explain::refused_by_place(explained, reason);
@@ -508,15 +519,20 @@ impl Uplink {
                 absorbed,
                 conflicts,
                 overlay,
+                issued_at,
+                touched,
             }) => {
                 self.set = version;
-                self.in_force(now, permissions, act);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
-                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
-                for body in conflicted(conflicts) {
-                    self.record(now, body, act);
-                }
+                // In one commit, and before anybody decides by this set: a start finds by the generation of the newest
+                // event that the set was not told, and then tells all of it.
+                let mut told = vec![EventBody::SetApplied { digest, records, unknown_kinds, absorbed }];
+                told.extend(conflicted(conflicts));
+                let mut commit = opening::commit(now, &self.set, told);
+                commit.writes.extend(self.desk.handle_set(now, touched, issued_at));
+                act(Action::Commit(commit));
+                self.in_force(now, permissions, act);
                 self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
                 self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
             }
@@ -608,10 +624,7 @@ impl Uplink {
 
     fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
         raise_alarm(now, &body, act);
-        let mut commit = Commit::default();
-        let (epoch, generation) = (self.set.epoch, self.set.generation);
-        commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
-        act(Action::Commit(commit));
+        act(Action::Commit(opening::commit(now, &self.set, vec![body])));
     }
 }
 

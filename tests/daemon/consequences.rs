@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// On the board inside of the laboratory.
-const SIREN_COIL: u16 = 7;
-const BUTTON_INPUT: u16 = 5;
+pub const SIREN_COIL: u16 = 7;
+pub const BUTTON_INPUT: u16 = 5;
 const MAINS_INPUT: u16 = 6;
 const COVER_INPUT: u16 = 7;
 /// On that of the laboratory's door.
@@ -63,7 +63,7 @@ floors = [
 id = "front-in"
 "#;
 
-fn house(lab_door: &str, records: &[Told<'_>]) -> House {
+pub fn house(lab_door: &str, records: &[Told<'_>]) -> House {
     let house = House::with(lab_door, &[("\n[[reader]]\nid = \"front-in\"\n", BESIDE)], records);
     house.told("power.restored", json!({ "input": "mains" }), || house.inside.set_input(MAINS_INPUT, true));
     house

@@ -289,6 +289,7 @@ fn a_release_by_fire_that_is_reset_by_hand_outlives_its_input_and_sigkill() {
     done(&world, "lockdown.set", json!({"doors": ["front"]}));
     front.set_input(FIRE_INPUT, true);
     world.coil(&front, true);
+    world.event("fire.activated", |json| json["input"].as_str().is_some_and(|input| input.contains("in-3")));
     let too_early = order(&world, "alarm.acknowledge", json!({"door": "front"}));
     world.refused(&too_early, Refusal::Conflict);
     front.set_input(FIRE_INPUT, false);

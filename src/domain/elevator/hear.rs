@@ -86,7 +86,8 @@ impl Elevator {
                 let (until, by) = (self.public.next.get(&floor).copied(), pending.by.clone());
                 let manual = Manual { open: true, until, by };
                 self.durable.manual.insert(config.id.clone(), manual);
-                self.durable.level_issued_at_ms.insert(config.id.clone(), pending.issued_at.as_millis());
+                let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
+                *issued_at = pending.issued_at.as_millis().max(*issued_at);
                 out.durable = Some(self.durable.clone());
             }
             // Never later than what the bus was told while it waited.
@@ -236,7 +237,8 @@ impl Elevator {
             if floor.relay.up != Some(true) {
                 lost = lost.or(FloorSet::one(at));
             }
-            self.durable.level_issued_at_ms.insert(config.id.clone(), order.issued_at.as_millis());
+            let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
+            *issued_at = order.issued_at.as_millis().max(*issued_at);
             self.durable.manual.remove(&config.id);
             if self.public.governed.contains(at) {
                 let (until, by) = (self.public.next.get(&at).copied(), order.by.clone());

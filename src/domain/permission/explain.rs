@@ -104,12 +104,14 @@ pub struct EmergencyCardExplained {
     pub emergency_card: Id,
     /// Emergency cards are accepted here and now.
     pub accepted: bool,
-    /// Why this one opens nothing here; absent: it does. Whether its uses are used up only the node counts that has
-    /// the doors.
+    /// Why this one opens nothing here; absent: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_max: Option<u32>,
+    /// How often it was used on this node, which counts towards `uses_max`; absent: not known to whoever explains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -233,13 +235,13 @@ impl Permissions {
     /// `formats` are those that were tried; the tokens of the read stand for those that fit, in their order.
     pub fn explain(&self, request: &Request<'_>, formats: &[Tried]) -> Explanation {
         let companion = self.companion_of(request);
-        let known = || self.known(request.card).filter(|_| self.present);
+        let known = || self.known(request.card, false).filter(|_| self.present);
         let mut tokens = request.card.as_slice().iter();
         let mut tried = Vec::new();
         let unnamed = formats.is_empty().then(|| ("token".to_owned(), Fit::Fits));
         for (format, fit) in formats.iter().map(|tried| (tried.format.to_string(), tried.fit)).chain(unnamed) {
             let token = if fit == Fit::Fits { tokens.next() } else { None };
-            let found = token.and_then(|token| self.people.holding(token)).filter(|_| self.present);
+            let found = token.and_then(|token| self.people.holding(token, false)).filter(|_| self.present);
             let at = found.map(|cell| cell.credential);
             let credential = at.and_then(|at| self.people.credentials.name(at)).cloned();
             let passed_over = at.is_some_and(|at| known().all(|cell| cell.credential != at));
@@ -447,7 +449,7 @@ impl Permissions {
 
     fn check_hint(&self, candidate: &Candidate, check: &str, reason: DenialReason) -> String {
         let credential = candidate.credential.as_ref();
-        let cell = credential.and_then(|id| self.people.credential(self.people.credentials.find(id)?));
+        let cell = credential.and_then(|id| self.people.credentials.cell(self.people.credentials.find(id)?));
         let person = self.people.persons.find(&candidate.person).and_then(|at| self.people.persons.cell(at));
         let name = credential.map(Id::to_string).unwrap_or_default();
         match check {

@@ -128,6 +128,7 @@ impl Installer {
     fn asked(&mut self, now: Now, view: &View<'_>, question: &Question, deeds: &mut Deeds) {
         let answer = match &question.ask {
             Ask::Points {} => Answer::Points(self.snapshot(now.mono, view)),
+            Ask::EmergencyUses {} => Answer::EmergencyUses { uses: view.emergencies.uses().clone() },
             // Whoever keeps the keys answers these.
             Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } | Ask::OsdpSetLine { .. } | Ask::OsdpLine { .. } => {
                 Answer::Refused { message: "the doors know no keys".to_owned() }

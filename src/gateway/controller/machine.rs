@@ -111,6 +111,9 @@ pub enum Happening<'a> {
     /// All that followed from one input has been carried out: for what must be judged by the outcome, not by
     /// the way there. What is wanted now is carried out, and this is told again until nobody wants more.
     Settled,
+    /// The loop ends and begins anew, and what stands beside the doors goes on there as it is: whatever only this loop
+    /// remembers ends here.
+    Pause,
     Stop,
 }
 

@@ -230,6 +230,7 @@ impl Controller {
         controller.locks.restore(&kept, now);
         controller.emergencies = Emergencies::new(now, &controller.cloud, &kept);
         controller.plan_emergencies(&mut step);
+        step.emergency_uses = true;
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -240,6 +241,7 @@ impl Controller {
         let mut step = Step::default();
         self.emergencies.observe(now);
         self.watch_clock(now, &mut step);
+        let ends = matches!(input, Input::Stop | Input::Pause(_));
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -274,9 +276,8 @@ impl Controller {
             Input::Pause(pause) => {
                 self.stopping = true;
                 self.machines_stay = pause.others_stay;
-                if !pause.others_stay {
-                    self.tell_machines(now, Happening::Stop, &mut step);
-                }
+                let happening = if pause.others_stay { Happening::Pause } else { Happening::Stop };
+                self.tell_machines(now, happening, &mut step);
                 for ix in (0..).map(DoorIx).take(self.doors.len()) {
                     let input = if pause.moved.contains(&ix) { DoorInput::Stop } else { DoorInput::Pause };
                     self.tell(now, ix, input, &mut step);
@@ -285,6 +286,10 @@ impl Controller {
         }
         self.let_time_pass(now, &mut step);
         self.carry_out(now, &mut step);
+        if ends {
+            let counted = self.floods.rest();
+            counted.into_iter().for_each(|body| self.commit_event(now, body, &mut step));
+        }
         self.gather_desired(now);
         step
     }

@@ -478,7 +478,7 @@ impl CommandBody {
     }
 
     /// Reads `args` of the command `name`; the error says what is wrong with which field.
-    pub(super) fn parse(name: &str, args: Option<Value>) -> Result<CommandBody, String> {
+    pub(crate) fn parse(name: &str, args: Option<Value>) -> Result<CommandBody, String> {
         let args = match args {
             Some(Value::Object(args)) => Some(args),
             Some(_) => return Err("args: expected an object".to_owned()),

@@ -178,6 +178,28 @@ fn outside_of_its_schedule_it_does_not_fire_and_without_a_clock_only_what_secure
 }
 
 #[test]
+fn what_it_does_by_a_clock_that_runs_ahead_keeps_no_operator_from_the_door_afterwards() {
+    for (action, trusted_until) in [("door_close", false), ("lockdown_set", false), ("door_close", true)] {
+        let mut bench = bench(&[system_event(opens_contact(), json!([{ "action": action, "doors": ["back"] }]))]);
+        let honest = bench.now;
+        if !trusted_until {
+            bench.now.trust = ClockTrust::Untrusted;
+        }
+        bench.now.wall = honest.wall + Duration::from_secs(12 * 365 * 86_400);
+        let step = bench.input(RELAYS, CONTACT, false);
+        assert!(types(&step).contains(&"system_event.fired".to_owned()), "{action}");
+        let _ = bench.confirm(BACK);
+        bench.now = Now { mono: bench.now.mono, ..honest };
+        let _ = bench.order(BACK, DoorAction::Lockdown(false));
+        let _ = bench.confirm(BACK);
+        bench.pass(10);
+        let _ = bench.order(BACK, DoorAction::Open);
+        // A clock that was trusted is the only word that there is on what came later.
+        assert_eq!(bench.unlocked(BACK), !trusted_until, "{action}");
+    }
+}
+
+#[test]
 fn an_opening_that_was_put_off_survives_a_restart_in_time_and_expires_over_one_that_took_too_long() {
     let delayed = |action: &str| {
         system_event(opens_contact(), json!([{ "action": action, "doors": ["back"], "delay_ms": 10_000 }]))
