@@ -5,9 +5,11 @@
 
 mod compartment;
 mod emergency;
+mod present;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use self::present::examined;
 use crate::{
     domain::{
         card_format::{CardTokens, Fit, Tried},

@@ -27,15 +27,16 @@ use crate::{
         event::{Actor, AlarmSource, ConflictedEdit, DenialReason, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
-        order::{Order, OrderReport, Task},
+        order::{Order, OrderReport, Progress, Task},
         outputs::Ticket,
-        permission::{Explanation, Permissions, SetVersion},
+        permission::{Explanation, Permissions, SetVersion, Target},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::ReaderAt,
     },
     wire::{
         canonical::hex,
-        command::{CommandBody, ExplainArgs},
+        command::{CommandBody, DiagnosticsArgs, ExplainArgs},
         edit::EditDone,
         event_log::Sealed,
         set::Want,
@@ -147,6 +148,8 @@ pub struct Uplink {
     doors: BTreeMap<Id, DoorStatus>,
     /// As the doors told it last.
     emergency_uses: Option<BTreeMap<Id, u32>>,
+    /// Explanations to which the doors have yet to say their part.
+    examining: BTreeMap<Ticket, (Box<Errand>, Box<Explanation>)>,
 }
 
 impl Uplink {
@@ -160,6 +163,7 @@ impl Uplink {
             cloud: CloudState::default(),
             doors: BTreeMap::new(),
             emergency_uses: None,
+            examining: BTreeMap::new(),
         }
     }
 
@@ -179,6 +183,9 @@ impl Uplink {
     pub fn handle(&mut self, now: Now, input: Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match input {
             Input::Link(event) => self.tell_session(now, session::Input::Link(event), entropy, act),
+            Input::Doors(DoorNews::Report(report)) if self.examining.contains_key(&report.ticket) => {
+                self.examined(now, report.ticket, Some(report.progress), act);
+            }
             Input::Doors(DoorNews::Report(report)) => {
                 let step = self.desk.handle_report(now, report);
                 self.desk_step(now, step, entropy, act);
@@ -189,6 +196,8 @@ impl Uplink {
             }
             Input::Doors(DoorNews::EmergencyUses(uses)) => self.emergency_uses = Some(uses),
             Input::Doors(DoorNews::Restarted) => {
+                let unanswered: Vec<Ticket> = self.examining.keys().copied().collect();
+                unanswered.into_iter().for_each(|ticket| self.examined(now, ticket, None, act));
                 let step = self.desk.handle_doors_restarted(now.wall);
                 self.desk_step(now, step, entropy, act);
             }
@@ -379,7 +388,7 @@ impl Uplink {
 
     /// By the set in force, as the doors would decide.
     fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
-        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, at }) = asked else {
+        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, reader: _, at }) = asked else {
             return Ok(None);
         };
         let place = match (door, floor_group) {
@@ -406,6 +415,48 @@ impl Uplink {
         Ok(Some(Box::new(explain::bounded(explained))))
     }
 
+    /// What the doors are to be asked besides: of somebody who is known, at present.
+    fn examination(&self, asked: Option<&ExplainArgs>, explanation: &Explanation) -> Result<Option<Task>, String> {
+        let Some(asked) = asked else { return Ok(None) };
+        let topology = self.desk.topology();
+        let place = match (&asked.door, &asked.floor_group) {
+            (Some(door), _) => topology.door(door).map(Target::Door),
+            (None, Some(group)) => topology.floor_group(group).map(Target::Cab),
+            (None, None) => None,
+        };
+        let Some(place) = place else { return Ok(None) };
+        if let Some(reader) = &asked.reader {
+            let at = match place {
+                Target::Door(door) => ReaderAt::Door(door),
+                Target::Cab(cab) => ReaderAt::Cab(cab),
+            };
+            if !topology.readers.iter().any(|(id, of)| id == reader && *of == at) {
+                return Err(format!("there is no reader {reader} at this place"));
+            }
+        }
+        let person = explanation.answer.person.clone().filter(|_| asked.at.is_none());
+        Ok(person.map(|person| Task::Examine { place, person }))
+    }
+
+    /// The doors have said their part, or nobody knows.
+    fn examined(&mut self, now: Now, ticket: Ticket, found: Option<Progress>, act: &mut dyn FnMut(Action)) {
+        let Some((errand, mut explanation)) = self.examining.remove(&ticket) else { return };
+        if let (
+            Some(Progress::Examined(found)),
+            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: Some(asked) }),
+        ) = (found, &errand.body)
+        {
+            let is_virtual = asked.person.is_some();
+            explanation = Box::new(explain::examined(*explanation, &found, asked.reader.as_ref(), is_virtual));
+        }
+        self.diagnose(now, *errand, Some(explanation), act);
+    }
+
+    fn diagnose(&self, now: Now, errand: Errand, explanation: Option<Box<Explanation>>, act: &mut dyn FnMut(Action)) {
+        let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
+        act(Action::Errand(Box::new(Errand { figures, ..errand })));
+    }
+
     /// What the node itself is asked for. What this machine cannot answer goes out.
     fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         let answered = match &errand.body {
@@ -418,10 +469,16 @@ impl Uplink {
                 self.session.live().unsubscribe(&errand.operator, &args.jti).map(|()| None)
             }
             CommandBody::NodeDiagnostics(args) => match self.explanation(now, args.explain.as_ref()) {
-                Ok(explanation) => {
-                    let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
-                    return act(Action::Errand(Box::new(Errand { figures, ..errand })));
-                }
+                Ok(None) => return self.diagnose(now, errand, None, act),
+                Ok(Some(explanation)) => match self.examination(args.explain.as_ref(), &explanation) {
+                    Ok(None) => return self.diagnose(now, errand, Some(explanation), act),
+                    Ok(Some(what)) => {
+                        let (ticket, deadline, issued_at) = (errand.ticket, now.mono, now.wall);
+                        self.examining.insert(ticket, (Box::new(errand), explanation));
+                        return act(Action::Order(Order { ticket, what, deadline, issued_at, by: Actor::Node }));
+                    }
+                    Err(unknown) => Err((Refusal::UnknownTarget, unknown)),
+                },
                 Err(unknown) => Err((Refusal::UnknownTarget, unknown.to_string())),
             },
             _ => {

@@ -368,19 +368,34 @@ fn a_manager_who_wants_more_is_refused_each_time_and_it_is_told() {
 fn an_operator_is_invited_accepts_and_commands() {
     let world = World::running();
     world.ready();
-    let manager = |status: Value| json!({"name": "Olga", "status": status, "role": "manager", "doors": ["front"]});
+    let manager = |status: Value| {
+        json!({
+            "name": "Olga", "first_name": "Olga", "last_name": "Orlova", "email": "olga@example.com", "company": "Acme",
+            "title": "Porter", "phone": "+49 30 1", "language": "de", "notifications": true,
+            "status": status, "role": "manager", "doors": ["front"],
+        })
+    };
     let jti = world.edit("op-ada", "operator.put", "op-olga", manager(json!({"state": "active"})));
     world.refused(&jti, Refusal::Conflict);
     world.edited("op-ada", "operator.put", "op-olga", manager(json!({"state": "invited"})));
     let shown =
         |world: &World| world.listed("op-ada", "operator").into_iter().find(|(id, _)| id == "op-olga").unwrap().1;
-    assert_eq!(shown(&world)["name"], "(Invitation Pending)");
-    assert!(shown(&world)["status"]["invited_at"].is_string());
+    let pending = shown(&world);
+    assert_eq!((&pending["name"], &pending["email"]), (&json!("(Invitation Pending)"), &json!("olga@example.com")));
+    assert_eq!((pending.get("first_name"), pending.get("last_name")), (None, None), "{pending}");
+    assert!(pending["status"]["invited_at"].is_string());
+    // What is put back as it was listed changes no name.
+    let mut relisted = pending;
+    relisted["phone"] = json!("+49 30 2");
+    world.edited("op-ada", "operator.put", "op-olga", relisted);
     let open = || Wish::door("op-olga", "door.open_and_close", "front");
     let jti = world.wish(&open());
     world.refused(&jti, Refusal::OperatorPending);
     world.edited("op-ada", "operator.put", "op-olga", manager(json!({"state": "active"})));
-    assert_eq!(shown(&world)["name"], "Olga");
+    let accepted = shown(&world);
+    for (name, value) in body(manager(json!({"state": "active"}))) {
+        assert_eq!(accepted[&name], value, "{name}");
+    }
     let jti = world.wish(&open());
     world.stage(&jti, Stage::Actuated);
     world.coil(&world.site.field.front.clone(), false);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     card_format::{Fit, Tried},
-    event::DenialReason,
+    event::{DenialReason, PassageWay},
     ids::Id,
     locker::Standing,
     record::{Authentication, CredentialState, Effect, Medium},
@@ -39,6 +39,9 @@ pub struct Explanation {
     /// Why the door or elevator itself refuses every credential at present, whatever the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuses_all: Option<DenialReason>,
+    /// Of the running node: what the areas behind the readers of this place have to say to this person, granted or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<AreaExplained>,
     /// At a compartment of a key locker: its contracts. A card opens there by that of its holder; rules narrow it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contracts: Vec<ContractExplained>,
@@ -69,6 +72,17 @@ pub struct Answer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<Id>,
     pub duress: bool,
+}
+
+/// Anti-passback and occupancy at one reader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AreaExplained {
+    pub reader: Id,
+    pub area: Id,
+    pub way: PassageWay,
+    /// Why nobody else's word helps at this reader; absent: a violation that is only told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -279,6 +293,7 @@ impl Permissions {
             formats,
             candidates,
             refuses_all: None,
+            areas: Vec::new(),
             contracts: Vec::new(),
             emergency_card: None,
             precedence: PRECEDENCE.map(str::to_owned).to_vec(),
@@ -485,14 +500,16 @@ fn dates(life: Option<&Life>, reason: DenialReason) -> String {
 }
 
 /// As in the table of `decide`.
-const PRECEDENCE: [&str; 9] = [
+const PRECEDENCE: [&str; 11] = [
+    "what lies over the door or elevator itself: interlock, lockdown, force, DND",
     "an impossible or unknown read",
     "the credential's state",
     "the door's policy for a stale set or an untrusted clock",
     "the dates of credential and person",
     "a deny rule that holds",
-    "an allow rule that holds and has what it asks for; the first by id is named",
+    "an allow rule that holds and has what it asks for, the first by id is named; but for anti-passback and full areas",
     "a wrong PIN",
     "a missing PIN or second person",
+    "a PIN that is locked out after too many wrong ones",
     "an allow rule at another time; else no rule",
 ];

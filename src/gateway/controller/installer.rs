@@ -267,9 +267,11 @@ impl Installer {
             Progress::Cancelled => refused("it was overruled".to_owned()),
             Progress::Failed(detail) => refused(detail.clone()),
             Progress::Unknown(detail) => refused(format!("nobody knows whether it was done: {detail}")),
-            Progress::Partly { .. } | Progress::Reported(_) | Progress::Decided(_) | Progress::Stored => {
-                refused("it was not done".to_owned())
-            }
+            Progress::Partly { .. }
+            | Progress::Reported(_)
+            | Progress::Examined(_)
+            | Progress::Decided(_)
+            | Progress::Stored => refused("it was not done".to_owned()),
         };
         deeds.push(Deed::Answer(number, answer));
     }

@@ -37,7 +37,7 @@ use std::{
 use self::{
     emergencies::Emergencies,
     floods::Floods,
-    lockdown::Gatherings,
+    lockdown::{Gatherings, Place},
     machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
     routes::{Role, Routes},
     standing::StandingSet,
@@ -515,9 +515,8 @@ impl Controller {
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
         let (door, action) = match &order.what {
             Task::Door(door, action) => (*door, *action),
-            Task::Lockdown { doors, on } => {
-                self.tell_machines(now, Happening::Lockdown { doors, on: *on, by: &order.by }, step);
-                return self.lock_down(now, &order, doors, *on, step);
+            Task::Lockdown { doors, floor_groups, on } => {
+                return self.lock_down(now, &order, (doors, floor_groups), *on, step);
             }
             _ => return self.tell_machines(now, Happening::Order(&order), step),
         };
@@ -612,6 +611,9 @@ impl Controller {
                     self.tell_machines(now, Happening::Alarm(&source, text.as_deref()), step);
                 }
                 Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::FloorReport { floor_group, ticket, progress, held } => {
+                    self.hear(now, Place::FloorGroup(floor_group), ticket, progress, held, step);
+                }
                 Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
                 Deed::KeepFirst(kept) => {
@@ -696,13 +698,13 @@ impl Controller {
             self.tell_machines(now, Happening::Door(ix), step);
         }
         for (ticket, progress) in effects.reports {
-            self.hear_door(now, ix, ticket, progress, false, step);
+            self.hear(now, Place::Door(ix), ticket, progress, false, step);
         }
         for (ticket, progress) in effects.held {
-            self.hear_door(now, ix, ticket, progress, true, step);
+            self.hear(now, Place::Door(ix), ticket, progress, true, step);
         }
         if let Some(closed) = effects.closed {
-            self.tell_machines(now, Happening::Closed(ix), step);
+            self.tell_machines(now, Happening::Closed(ix, closed.command), step);
             step.closed.push((ix, closed));
         }
     }

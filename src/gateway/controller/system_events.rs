@@ -325,9 +325,9 @@ impl SystemEvents {
             Happening::Permissions => self.compare(view, deeds),
             Happening::Cloud => self.hear_cloud(now, view, deeds),
             Happening::Event(body) => self.hear(now, view, body, deeds),
-            Happening::Closed(door) => {
+            Happening::Closed(door, command) => {
                 if let Some(door) = view.door_id(door) {
-                    self.delays.closed(door, deeds);
+                    self.delays.closed(door, command, deeds);
                 }
             }
             Happening::Order(order) => self.cancel_delays(view, order, deeds),

@@ -37,6 +37,7 @@ fn explanation(rules: Vec<RuleExplained>) -> Explanation {
             floors: Vec::new(),
             duress: false,
         },
+        areas: Vec::new(),
         formats: Vec::new(),
         candidates: vec![Candidate {
             person: id("ada"),

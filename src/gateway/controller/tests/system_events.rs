@@ -254,6 +254,30 @@ fn a_close_cancels_what_a_system_event_had_put_off() {
 }
 
 #[test]
+fn one_system_event_takes_back_what_another_has_put_off_and_moves_nothing() {
+    let delayed = json!([{ "action": "door_open_with_delay", "doors": ["front", "back"], "delay_ms": 1000 }]);
+    let (_, _, mut takes_back) =
+        system_event(json!({ "trigger": "rex" }), json!([{ "action": "door_cancel_delay", "doors": ["back"] }]));
+    takes_back["name"] = json!("enough");
+    let mut bench = bench(&[system_event(opens_contact(), delayed), ("system_event", "t", takes_back)]);
+    let _ = bench.input(RELAYS, CONTACT, false);
+    let before = bench.controller.door_statuses().to_vec();
+    let step = bench.input(GATE, REX, true);
+    let failed = detail(&step, "system_event.failed");
+    assert_eq!((&failed["system_event"], &failed["outcome"]), (&json!("s"), &json!("cancelled")));
+    assert!(failed["detail"].as_str().unwrap().contains("door.cancel_delay"), "{failed}");
+    // The delays of commands are with the desk.
+    let closed: Vec<_> = step.closed.iter().map(|(door, closed)| (*door, closed.command)).collect();
+    assert_eq!(closed, [(BACK, "door.cancel_delay")]);
+    let _ = bench.input(GATE, REX, false);
+    assert_eq!(bench.controller.door_statuses()[FRONT.index()].mode, before[FRONT.index()].mode);
+    bench.pass(900_000);
+    let _ = bench.tell(Input::Timeout);
+    let _ = bench.confirm(BACK);
+    assert!(!bench.unlocked(BACK) && bench.unlocked(FRONT));
+}
+
+#[test]
 fn what_a_system_event_has_put_off_is_listed_at_its_door_and_taken_back_by_command() {
     let delayed = json!([{ "action": "door_open_with_delay", "doors": ["front", "back"], "delay_ms": 60_000 }]);
     for named in [None, Some("s")] {
