@@ -369,7 +369,7 @@ fn states_and_status_validate_as_they_are_sent() {
             backlog: 0,
             alarms: 0,
             log_id: id("log-1"),
-            ledger_failed: staleness_ms.map(|_| text()),
+            ledger_failed: staleness_ms.map(|_| "the disk is read-only".to_owned()),
         };
         assert_sent("Status", &sealer().seal_status(NOW, &NodeStatus::Online(online)).unwrap());
     }
