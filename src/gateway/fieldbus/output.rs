@@ -34,6 +34,7 @@ const REWRITE_BACKOFF: Duration = Duration::from_millis(500);
 const REWRITE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// An output that cannot be read back is written anew this often, should its board have restarted.
 const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH_WITHIN: Duration = Duration::from_millis(250);
 /// By so much more than two of its counts may a timer of the board end later than the level.
 const TIMER_SLACK: Duration = Duration::from_millis(300);
 /// A level that lasts, and is not the one of a dead daemon, is put to the timer for so long; and again after so long,
@@ -108,8 +109,10 @@ pub struct Output {
 /// What an output wants of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The earliest goes first.
+    /// Its deadline: the earliest goes first.
     pub urgency: Mono,
+    /// It is written anew only to be sure: polls whose deadline is earlier go first.
+    pub yields: bool,
     pub action: Action,
 }
 
@@ -126,6 +129,13 @@ pub enum Drive {
     Steady(Level),
     /// For so many counts of the board's own timer, which then takes it back.
     Timed(Level, u16),
+}
+
+impl Wish {
+    /// Whether it goes before another.
+    pub fn precedes(&self, other: &Wish) -> bool {
+        (self.yields, self.urgency) < (other.yields, other.urgency)
+    }
 }
 
 impl Output {
@@ -265,18 +275,23 @@ impl Output {
         self.tick(now, out);
         if let Some(waiting) = self.waiting {
             let level = waiting.desired.or(self.in_force)?.level_at(now);
-            return Some(Wish { urgency: waiting.deadline, action: Action::Write(level) });
+            return Some(Wish { urgency: waiting.deadline, yields: false, action: Action::Write(level) });
         }
         let target = self.target?;
-        let urgency = match (self.written.first(), self.armed.filter(|_| self.reported == Some(target))) {
-            (Some(written), _) => written.deadline,
-            // It stands, and only goes on standing.
-            (None, Some(armed)) => armed.ends_at,
-            (None, None) => self.changed_at + URGENCY,
+        // It was found so, and told, and nothing else was written since: it only goes on.
+        let stands = self.reported == Some(target)
+            && self.seen == Some(target)
+            && self.unverified.is_none_or(|level| level == target)
+            && self.written.is_empty();
+        let (urgency, yields) = match (self.written.first(), self.armed) {
+            (Some(written), _) => (written.deadline, false),
+            (None, Some(armed)) if stands => (armed.ends_at, false),
+            (None, None) if stands && !self.point.reads_back => (self.refresh_at + REFRESH_WITHIN, true),
+            (None, _) => (self.changed_at + URGENCY, false),
         };
         // Refused, it may have acted or not; otherwise a level that changed meanwhile is written at once.
         if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
-            return Some(Wish { urgency, action: Action::ReadBack });
+            return Some(Wish { urgency, yields: false, action: Action::ReadBack });
         }
         if now < self.write_due()? {
             return None;
@@ -284,7 +299,7 @@ impl Output {
         if self.give_up_late_orders(now, out) {
             return self.wish(now, out);
         }
-        Some(Wish { urgency, action: Action::Write(target) })
+        Some(Wish { urgency, yields, action: Action::Write(target) })
     }
 
     /// From when on the level in force is to be written (again); none if it stands.

@@ -239,7 +239,7 @@ impl Points {
         let mut first: Option<(usize, Wish)> = None;
         for (at, driven) in self.outputs.iter_mut().enumerate() {
             if let Some(wish) = driven.output.wish(now, &mut self.out)
-                && first.is_none_or(|(_, best)| wish.urgency < best.urgency)
+                && first.is_none_or(|(_, best)| wish.precedes(&best))
             {
                 first = Some((at, wish));
             }
