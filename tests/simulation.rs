@@ -59,7 +59,7 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
 #[test]
 #[cfg_attr(debug_assertions, ignore = "run `cargo run --release -p latchd-sim -- --mistakes`")]
 fn each_planted_mistake_is_caught() {
-    for mistake in Mistake::ALL {
+    for mistake in Mistake::all() {
         world::catch(mistake).unwrap_or_else(|uncaught| panic!("{uncaught}"));
     }
 }

@@ -158,7 +158,7 @@ fn left_alone_an_elevator_and_a_cabinet_of_keys_admit_emergency_cards_alone() {
     world.event("alarm.raised", |json| json.get("source") == Some(&source));
     let (ok, text) = explain(world, &["--door", "key-02", "--emergency-card", "red", "--pin", "0815", "--stale"]);
     assert!(
-        ok && text.starts_with("granted at key-02") && text.contains("emergency card red opens, at most 3"),
+        ok && text.starts_with("granted at key-02") && text.contains("emergency card red opens, used 1 of 3 times"),
         "{text}"
     );
 
@@ -207,6 +207,8 @@ fn without_a_clock_each_door_reads_its_rules_as_its_policy_says_and_only_what_se
         house.site.cloud.cloud().clock_ahead = Duration::from_secs(3600);
     });
     house.trusts_its_clock(ClockTrust::Untrusted);
+    let trusts = house.events_so_far();
+    house.event("clock.untrusted", |json| json["clock"] == "untrusted" && json["detail"].is_string());
 
     // By default what has no schedule holds.
     house.denied_for("clock_untrusted", json!({ "person": "cleo", "door": "lab" }), || house.at_lab(CLEO));
@@ -225,6 +227,7 @@ fn without_a_clock_each_door_reads_its_rules_as_its_policy_says_and_only_what_se
     // A beat that agrees restores trust, without any time service.
     house.leaves_fallback("hall", hall, || house.site.cloud.cloud().clock_ahead = Duration::ZERO);
     house.trusts_its_clock(ClockTrust::Trusted);
+    house.told_after(trusts, "clock.trusted", json!({ "clock": "trusted" }));
     house.done("lockdown.clear", json!({ "doors": ["store"] }));
     house.granted(json!({ "person": "eli", "door": "store" }), || house.at_store(ELI));
     house.granted(json!({ "person": "cleo", "door": "lab" }), || house.at_lab(CLEO));
@@ -274,6 +277,13 @@ fn an_emergency_card_waits_for_its_time_wants_its_pin_is_used_up_and_raises_an_a
     house.walks_through("lab");
     house.denied_for("expired", json!({ "emergency_card": "red", "door": "lab" }), || house.at_lab(RED));
     assert!(!house.lab.coil(LOCK_COIL));
+    // Whoever asks why hears of the uses of both runs.
+    let asked = json!({ "explain": { "door": "lab", "emergency_card": "red" } });
+    let told = house.answered("node.diagnostics", asked)["explanation"].clone();
+    assert_eq!(told["answer"]["reason"], "expired", "{told}");
+    assert_eq!((&told["emergency_card"]["uses"], &told["emergency_card"]["uses_max"]), (&json!(2), &json!(2)));
+    let (ok, text) = explain(&house, &["--door", "lab", "--emergency-card", "red", "--pin", "0815", "--stale"]);
+    assert!(ok && text.contains("emergency card red does not open: expired, used 2 of 2 times"), "{text}");
 
     let events = house.site.cloud.cloud().events[before..].to_vec();
     let about_it = |event: &&StoredEvent| event.kind.starts_with("fallback.") && event.json["fallback"] == cards;

@@ -133,6 +133,19 @@ fn a_kill_while_a_door_is_held_open_lets_the_boards_watchdog_secure_it() {
 }
 
 #[test]
+fn a_board_without_the_timer_that_its_profile_promises_is_told_and_the_daemon_ends_its_unlockings() {
+    let world = run(site(&PROFILE.replace("coil = 0\n", &format!("coil = 0\n{TIMER}\n")), ""));
+    // It has none: what it is asked for is an address that it does not know.
+    world.ada_passes();
+    let degraded = world.event_of("board.degraded", "board", "gate");
+    let detail = degraded.json["detail"].as_str().unwrap();
+    assert!(detail.contains("the daemon alone ends its momentary levels"), "{detail}");
+    world.event("alarm.raised", |json| json["source"] == json!({ "of": "board", "board": "gate" }));
+    world.ada_passes();
+    assert_eq!(world.count("board.degraded"), 1, "told once");
+}
+
+#[test]
 fn a_contact_whose_line_is_cut_is_no_closed_door_and_raises_an_alarm_that_stands() {
     let bands = "bands = { energised_from = 1800, energised_to = 2300, released_from = 2500, released_to = 3000, \
                  short_from = 0, short_to = 400, open_from = 3800, open_to = 4095 }";

@@ -149,3 +149,36 @@ fn contracts_are_made_by_whoever_has_the_locker_and_never_two_exclusive_ones_at_
     world.told("access.denied", json!({ "cabinet": "keys" }), || cellar.types("31415#"));
     assert!(!cellar.keys.coil(1));
 }
+
+#[test]
+fn a_contract_that_cannot_be_enforced_here_is_refused_by_name_and_told_once() {
+    let exclusive = |digits: &str| contract(json!({ "pin": pin(digits), "sharing": "exclusive" }));
+    let cellar = Cellar::running(&[
+        ("locker_contract", "first", exclusive("4711")),
+        ("locker_contract", "second", exclusive("4712")),
+        ("locker_contract", "no-locker", json!({ "locker": "front", "pin": hashed("pin:front:1") })),
+    ]);
+    let world = &cellar.world;
+    let refused = |contract: &str| world.event_of("contract.refused", "contract", contract).json;
+    let no_locker = refused("no-locker");
+    assert_eq!((&no_locker["locker"], &no_locker["reason"]), (&json!("front"), &json!("the door front is no locker")));
+    // Of two that exclude each other one stands; the other says which is in its way.
+    let excluded = world.event("contract.refused", |json| json["locker"] == "key-02").json;
+    let (stands, falls) = if excluded["contract"] == "first" { ("second", "first") } else { ("first", "second") };
+    assert!(excluded["reason"].as_str().unwrap().contains(&format!("contract {stands}")), "{excluded:?}");
+    let code = |contract: &str| if contract == "first" { "4711#" } else { "4712#" };
+    cellar.state("locker/key-02", |told| {
+        let sync = told["locker"]["contract_sync"].as_array().unwrap();
+        let state = |contract: &str| sync.iter().find(|sync| sync["contract"] == contract).map(|sync| &sync["state"]);
+        (state(stands), state(falls)) == (Some(&json!("applied")), Some(&json!("refused")))
+    });
+    world.denied_for("wrong_pin", json!({ "cabinet": "keys" }), || cellar.types(code(falls)));
+    world.granted(json!({ "contract": stands }), || cellar.types(code(stands)));
+    cellar.coil(&cellar.keys, 1, true);
+    cellar.coil(&cellar.keys, 1, false);
+    // Without the other one it is enforced.
+    world.set(&[("locker_contract", stands, Value::Null)]);
+    world.granted(json!({ "contract": falls }), || cellar.types(code(falls)));
+    world.drained();
+    assert_eq!(world.count("contract.refused"), 2, "each was told once");
+}

@@ -424,3 +424,28 @@ fn everything_that_a_set_holds_is_made_changed_listed_and_deleted_by_command() {
     house.relay(&house.site.field.front, LOCK_COIL, false);
     house.denied_for("unknown_credential", json!({ "door": "lab" }), || house.at_lab(GUS));
 }
+
+#[test]
+fn what_a_role_may_allow_and_no_command_does_yet_is_judged_first_and_then_answered_unsupported() {
+    let keeper = json!({ "status": { "state": "active" }, "role": "automat.admin" });
+    let house = House::running(&[("operator", "op-kay", keeper)]);
+    for name in [
+        "alarms.device",
+        "alarms.main",
+        "camera.front_photo",
+        "camera.locker_photo",
+        "camera.timeline",
+        "device.install",
+        "device.logs",
+        "device.preferences",
+        "device.privacy",
+        "device.settings",
+        "device.tools",
+        "key.manage",
+        "usage_report.device",
+        "usage_report.main",
+    ] {
+        house.refuses("op-kay", name, json!({}), Refusal::Unsupported);
+        house.refuses("op-rita", name, json!({}), Refusal::Forbidden);
+    }
+}

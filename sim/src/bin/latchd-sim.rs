@@ -88,7 +88,7 @@ fn tell(failure: &Failure, arguments: &Arguments) {
 
 fn mistakes() -> ExitCode {
     let mut status = ExitCode::SUCCESS;
-    for mistake in Mistake::ALL {
+    for mistake in Mistake::all() {
         match world::catch(mistake) {
             Ok(seed) => println!("{}: caught with seed {seed}", mistake.name()),
             Err(uncaught) => {

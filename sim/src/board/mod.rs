@@ -64,6 +64,8 @@ pub enum Write {
 pub struct Registers {
     size: u16,
     coils: BTreeMap<u16, bool>,
+    /// Relays whose contact is welded, and how.
+    jammed: BTreeMap<u16, bool>,
     inputs: BTreeMap<u16, bool>,
     holding: BTreeMap<u16, u16>,
     input_registers: BTreeMap<u16, u16>,
@@ -79,7 +81,7 @@ pub struct Registers {
 
 impl Registers {
     pub fn coil(&self, address: u16) -> bool {
-        self.coils.get(&address).copied().unwrap_or(false)
+        self.jammed.get(&address).or(self.coils.get(&address)).copied().unwrap_or(false)
     }
 
     pub fn input(&self, address: u16) -> bool {
@@ -133,6 +135,7 @@ impl SimBoard {
         let registers = Registers {
             size: 256,
             coils: BTreeMap::new(),
+            jammed: BTreeMap::new(),
             inputs: BTreeMap::new(),
             holding: BTreeMap::new(),
             input_registers: BTreeMap::new(),
@@ -177,6 +180,16 @@ impl SimBoard {
 
     pub fn set_coil(&self, address: u16, on: bool) {
         self.change(|registers| registers.coils.insert(address, on));
+    }
+
+    /// The relay's contact welds as it is: it takes every write, and reads back as before.
+    pub fn jam(&self, address: u16) {
+        self.change(|registers| registers.jammed.insert(address, registers.coil(address)));
+    }
+
+    /// It lets go, and is as it was written last.
+    pub fn free(&self, address: u16) {
+        self.change(|registers| registers.jammed.remove(&address));
     }
 
     pub fn set_input(&self, address: u16, on: bool) {
