@@ -41,11 +41,11 @@ fn longest(rig: &Rig) -> BTreeMap<usize, Duration> {
     let mut last: BTreeMap<usize, Mono> = BTreeMap::new();
     let mut longest = BTreeMap::new();
     for (at, board, request) in &rig.wire {
-        if let Request::Read { table: Table::DiscreteInput, .. } = request {
-            if let Some(before) = last.insert(*board, *at) {
-                let most = longest.entry(*board).or_insert(Duration::ZERO);
-                *most = (*most).max(at.since(before));
-            }
+        if let Request::Read { table: Table::DiscreteInput, .. } = request
+            && let Some(before) = last.insert(*board, *at)
+        {
+            let most = longest.entry(*board).or_insert(Duration::ZERO);
+            *most = (*most).max(at.since(before));
         }
     }
     longest
@@ -112,11 +112,11 @@ fn what_is_written_anew_and_what_is_read_take_turns_on_a_line_without_room() {
     // And each of them.
     let mut last = BTreeMap::new();
     for (at, board, request) in &rig.wire {
-        if let Request::WriteCoil { address, .. } = request {
-            if let Some(before) = last.insert((*board, *address), *at) {
-                let longest = at.since(before);
-                assert!(longest < Duration::from_millis(2_500), "{board}/{address}: {longest:?}");
-            }
+        if let Request::WriteCoil { address, .. } = request
+            && let Some(before) = last.insert((*board, *address), *at)
+        {
+            let longest = at.since(before);
+            assert!(longest < Duration::from_millis(2_500), "{board}/{address}: {longest:?}");
         }
     }
     assert_eq!(last.len(), 32);
