@@ -146,10 +146,10 @@ pub struct Uplink {
     cloud: CloudState,
     /// As the doors told them last: without the delays that are the desk's.
     doors: BTreeMap<Id, DoorStatus>,
-    /// Explanations to which the doors have yet to say their part.
-    examining: BTreeMap<Ticket, (Box<Errand>, Box<Explanation>)>,
     /// As the doors told it last.
     emergency_uses: Option<BTreeMap<Id, u32>>,
+    /// Explanations to which the doors have yet to say their part.
+    examining: BTreeMap<Ticket, (Box<Errand>, Box<Explanation>)>,
 }
 
 impl Uplink {
@@ -162,8 +162,8 @@ impl Uplink {
             connected: false,
             cloud: CloudState::default(),
             doors: BTreeMap::new(),
-            examining: BTreeMap::new(),
             emergency_uses: None,
+            examining: BTreeMap::new(),
         }
     }
 
