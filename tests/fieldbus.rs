@@ -580,7 +580,7 @@ fn a_serial_reader_reads_loses_its_port_and_reads_again() {
             assert_eq!(reports.recv().await, Some(ReaderReport::Restored(ReaderIx(4))));
             sim.send(b"noise\r\n").await.expect("sent");
             sim.present(card.bits, card.value).await.expect("sent");
-            let read = CardRead { reader: ReaderIx(4), card };
+            let read = CardRead::bits(ReaderIx(4), card);
             assert_eq!(reports.recv().await, Some(ReaderReport::Card(read)));
             drop(sim);
             assert!(matches!(reports.recv().await, Some(ReaderReport::Lost(ReaderIx(4), _))));

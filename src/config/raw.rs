@@ -10,14 +10,17 @@ use super::{
     report::{At, Span},
     site::{Limits, Parity, Reboot},
 };
-use crate::domain::{
-    door::{FireReset, Relock, StartPolicy, StopPolicy},
-    field::{InputKind, OutputStart, OutputStop},
-    fieldbus::{Bands, READER_POINTS_MAX},
-    ids::Id,
-    indication::{Colour, Feedback, WORDS_MAX},
-    keypad::Keypad,
-    outputs::Level,
+use crate::{
+    domain::{
+        door::{FireReset, Relock, StartPolicy, StopPolicy},
+        field::{InputKind, OutputStart, OutputStop},
+        fieldbus::{Bands, READER_POINTS_MAX},
+        ids::Id,
+        indication::{Colour, Feedback, WORDS_MAX},
+        keypad::Keypad,
+        outputs::Level,
+    },
+    wire::reader_line::TextKind,
 };
 
 /// More than a node can serve; keeps every position within its index type.
@@ -238,6 +241,7 @@ pub enum RawFormat {
     Decimal,
     BitsHex,
     Binary,
+    Text(TextKind),
 }
 
 pub fn site(root: Table<'_>) -> RawSite {
@@ -436,6 +440,9 @@ fn reader(table: Table<'_>) -> RawReader {
             ("decimal", RawFormat::Decimal),
             ("bits_hex", RawFormat::BitsHex),
             ("binary", RawFormat::Binary),
+            ("plate", RawFormat::Text(TextKind::Plate)),
+            ("qr", RawFormat::Text(TextKind::Qr)),
+            ("mobile", RawFormat::Text(TextKind::Mobile)),
         ]),
         bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
         keypad: table.optional("keypad").word(&[

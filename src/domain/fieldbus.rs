@@ -153,10 +153,24 @@ pub struct RawCard {
 pub const CARD_BITS_MAX: u16 = 128;
 
 /// A credential presented at a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CardRead {
     pub reader: ReaderIx,
+    /// No bits at all where the reader gives a text.
     pub card: RawCard,
+    /// Of a reader of plates, QR codes or phones: its kind and what it read, as tokens are made of it
+    /// (`plate:KAB1234`).
+    pub text: Option<Box<str>>,
+}
+
+impl CardRead {
+    pub fn bits(reader: ReaderIx, card: RawCard) -> CardRead {
+        CardRead { reader, card, text: None }
+    }
+
+    pub fn text(reader: ReaderIx, text: Box<str>) -> CardRead {
+        CardRead { reader, card: RawCard { bits: 0, value: 0 }, text: Some(text) }
+    }
 }
 
 /// What a bus tells the doors.

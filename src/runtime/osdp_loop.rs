@@ -332,7 +332,7 @@ async fn deliver(line: &OsdpLine, news: &mut Vec<(usize, News)>, ports: &OsdpPor
 
 fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
     let (reader, id) = (member.ix, &member.id);
-    let read = |card: RawCard| ReaderReport::Card(CardRead { reader, card });
+    let read = |card: RawCard| ReaderReport::Card(CardRead::bits(reader, card));
     match news {
         News::Online => vec![ReaderReport::Restored(reader)],
         News::Lost { detail } => vec![ReaderReport::Lost(reader, detail)],

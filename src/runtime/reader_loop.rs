@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     adapters::field::serial_reader::{ReaderEvent, SerialReader},
     domain::{fieldbus::CardRead, ids::ReaderIx},
+    wire::reader_line::Line,
 };
 
 /// What a serial reader tells the doors.
@@ -43,7 +44,8 @@ pub async fn run(
     loop {
         let report = match next_event(&mut reader, &mut stop).await {
             Event::Stop => return,
-            Event::Reader(ReaderEvent::Card(card)) => ReaderReport::Card(CardRead { reader: id, card }),
+            Event::Reader(ReaderEvent::Read(Line::Card(card))) => ReaderReport::Card(CardRead::bits(id, card)),
+            Event::Reader(ReaderEvent::Read(Line::Text(text))) => ReaderReport::Card(CardRead::text(id, text)),
             Event::Reader(ReaderEvent::Lost(detail)) => ReaderReport::Lost(id, detail),
             Event::Reader(ReaderEvent::Restored) => ReaderReport::Restored(id),
             Event::Reader(ReaderEvent::Dropped(count)) => {

@@ -18,6 +18,35 @@ pub enum LineFormat {
     BitsHex,
     /// `0` and `1` for each bit, first sent first.
     Binary,
+    /// No card: what a camera, a scanner or a phone's reader has read, as it is.
+    Text(TextKind),
+}
+
+/// What a text stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// In upper case and without blanks, whatever the camera writes.
+    Plate,
+    Qr,
+    Mobile,
+}
+
+impl TextKind {
+    fn name(self) -> &'static str {
+        match self {
+            TextKind::Plate => "plate",
+            TextKind::Qr => "qr",
+            TextKind::Mobile => "mobile",
+        }
+    }
+}
+
+/// What one line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    Card(RawCard),
+    /// As tokens are made of it: `plate:KAB1234`.
+    Text(Box<str>),
 }
 
 /// Longest line kept: a card of 128 bits in binary.
@@ -41,7 +70,7 @@ impl LineReader {
     }
 
     /// Takes bytes as they come; adds the cards that they complete.
-    pub fn push(&mut self, bytes: &[u8], cards: &mut Vec<RawCard>) {
+    pub fn push(&mut self, bytes: &[u8], cards: &mut Vec<Line>) {
         for &byte in bytes {
             match byte {
                 b'\r' | b'\n' | ETX => self.end(Some(cards)),
@@ -62,7 +91,7 @@ impl LineReader {
         self.dropped
     }
 
-    fn end(&mut self, cards: Option<&mut Vec<RawCard>>) {
+    fn end(&mut self, cards: Option<&mut Vec<Line>>) {
         let line = self.line.trim_ascii();
         if !line.is_empty() || self.overlong {
             let card = if self.overlong { None } else { parse(self.format, line) };
@@ -77,9 +106,26 @@ impl LineReader {
 }
 
 /// One line without its terminator.
-pub fn parse(format: LineFormat, line: &[u8]) -> Option<RawCard> {
+pub fn parse(format: LineFormat, line: &[u8]) -> Option<Line> {
     let text = std::str::from_utf8(line).ok()?;
+    if let LineFormat::Text(kind) = format {
+        return written(kind, text).map(Line::Text);
+    }
+    card(format, text).map(Line::Card)
+}
+
+fn written(kind: TextKind, text: &str) -> Option<Box<str>> {
+    let text = match kind {
+        TextKind::Plate => text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_uppercase).collect(),
+        TextKind::Qr | TextKind::Mobile => text.to_owned(),
+    };
+    let is_sound = !text.is_empty() && !text.chars().any(char::is_control);
+    is_sound.then(|| format!("{}:{text}", kind.name()).into_boxed_str())
+}
+
+fn card(format: LineFormat, text: &str) -> Option<RawCard> {
     match format {
+        LineFormat::Text(_) => None,
         LineFormat::Hex { bits } => {
             let value = digits(text, 16)?;
             let bits = bits.or_else(|| u16::try_from(text.len() * 4).ok())?;
@@ -107,11 +153,39 @@ fn digits(text: &str, radix: u32) -> Option<u128> {
 mod tests {
     use super::*;
 
-    fn read(format: LineFormat, bytes: &[u8]) -> (Vec<RawCard>, u64) {
+    fn lines(format: LineFormat, bytes: &[u8]) -> (Vec<Line>, u64) {
         let mut reader = LineReader::new(format);
-        let mut cards = Vec::new();
-        reader.push(bytes, &mut cards);
-        (cards, reader.dropped())
+        let mut lines = Vec::new();
+        reader.push(bytes, &mut lines);
+        (lines, reader.dropped())
+    }
+
+    fn cards(lines: Vec<Line>) -> Vec<RawCard> {
+        let card = |line| match line {
+            Line::Card(card) => Some(card),
+            Line::Text(_) => None,
+        };
+        lines.into_iter().filter_map(card).collect()
+    }
+
+    fn read(format: LineFormat, bytes: &[u8]) -> (Vec<RawCard>, u64) {
+        let (lines, dropped) = lines(format, bytes);
+        (cards(lines), dropped)
+    }
+
+    #[test]
+    fn a_text_is_what_was_read_and_a_plate_is_written_as_plates_are_known() {
+        let text = |text: &str| Line::Text(text.into());
+        for (kind, bytes, line) in [
+            (TextKind::Plate, &b"k-ab 1234\r\n"[..], "plate:K-AB1234"),
+            (TextKind::Qr, b"https://a.example/T?x=1\n", "qr:https://a.example/T?x=1"),
+            (TextKind::Mobile, b"\x0204aB-77\x03", "mobile:04aB-77"),
+        ] {
+            assert_eq!(lines(LineFormat::Text(kind), bytes), (vec![text(line)], 0));
+        }
+        for bytes in [&b"a\tb\x07\n"[..], b"\xff\xfe\n", &[b"x".repeat(LINE_LENGTH_MAX + 1), b"\n".to_vec()].concat()] {
+            assert_eq!(lines(LineFormat::Text(TextKind::Qr), bytes), (vec![], 1), "{bytes:?}");
+        }
     }
 
     const CARD: RawCard = RawCard { bits: 26, value: 0x280_0F0A };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     house::{CLEO, DAN, ELI, House, cleo_with_pins, crew_rule},
     story::{card_of, hashed, in_ms, with},
+    world::World,
 };
 
 fn policy(more: Value) -> Value {
@@ -252,4 +253,34 @@ fn a_virtual_read_is_judged_like_a_card_names_its_operator_and_reaches_no_furthe
         house.order("door.virtual_read", with(read("fay"), json!({ "credential": "fay-card" })));
     });
     assert!(!house.lab.coil(LOCK_COIL));
+}
+
+#[test]
+fn a_plate_a_code_or_a_phone_opens_as_a_card_does() {
+    for (kind, shown, text) in [
+        ("plate", "k-ab 1234\r\n", "plate:K-AB1234"),
+        ("qr", "https://pass.example/Ada?t=77\n", "qr:https://pass.example/Ada?t=77"),
+        ("mobile", "04aB77c1\r", "mobile:04aB77c1"),
+    ] {
+        let mut world = World::new();
+        world.site.configure("format = \"bits_hex\"", &format!("format = \"{kind}\"")).unwrap();
+        world.start();
+        world.site.publish_set().unwrap();
+        world.applied(1);
+        world.ready();
+        world.listens_at_glass();
+        let credential = |more: Value| with(json!({ "person": "ada", "medium": kind, "token": hashed(text) }), more);
+        world.set(&[("credential", "ada-other", credential(json!({})))]);
+        let shows = || world.block_on(world.site.field.glass_reader.send(shown.as_bytes())).unwrap();
+        let wanted =
+            json!({ "person": "ada", "credential": "ada-other", "door": "glass", "card": { "formats": [kind] } });
+        world.granted(wanted, shows);
+        world.lock_state("glass", "unlocked");
+        world.set(&[("credential", "ada-other", credential(json!({ "state": "lost" })))]);
+        world.denied_for("lost", json!({ "credential": "ada-other" }), shows);
+        let (ok, told) = crate::explain::explain(&world, &["--door", "glass", "--card-text", text]);
+        assert!(ok && told.contains("lost"), "{told}");
+        // What is shown opens doors: it stands in no log.
+        assert!(!world.log().contains("pass.example") && !world.log().contains("AB1234"), "{kind}");
+    }
 }

@@ -48,7 +48,7 @@ impl World {
 
     pub(super) fn doors_card(&mut self, reader: ReaderIx, card: RawCard) {
         self.oracle.card(reader.index(), card);
-        self.doors_input(Input::Card(CardRead { reader, card }), "card");
+        self.doors_input(Input::Card(CardRead::bits(reader, card)), "card");
     }
 
     pub(super) fn doors_order(&mut self, order: Order) {

@@ -10,8 +10,7 @@ use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 use crate::{
     adapters::field::serial_port::open_port,
     config::site::SerialPort,
-    domain::fieldbus::RawCard,
-    wire::reader_line::{LineFormat, LineReader},
+    wire::reader_line::{Line, LineFormat, LineReader},
 };
 
 const REOPEN_MIN: Duration = Duration::from_millis(250);
@@ -22,8 +21,8 @@ const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReaderEvent {
-    /// Bits as the reader sent them.
-    Card(RawCard),
+    /// As the reader sent it.
+    Read(Line),
     /// Once, when the port cannot be opened or has gone away.
     Lost(String),
     /// Once, after `Lost`.
@@ -38,7 +37,7 @@ pub struct SerialReader {
     stream: Option<SerialStream>,
     lost: bool,
     backoff: Duration,
-    pending: Vec<RawCard>,
+    pending: Vec<Line>,
     dropped: u64,
 }
 
@@ -65,7 +64,7 @@ impl SerialReader {
     pub async fn next(&mut self) -> ReaderEvent {
         loop {
             if !self.pending.is_empty() {
-                return ReaderEvent::Card(self.pending.remove(0));
+                return ReaderEvent::Read(self.pending.remove(0));
             }
             if self.dropped != self.lines.dropped() {
                 self.dropped = self.lines.dropped();

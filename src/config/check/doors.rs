@@ -450,7 +450,7 @@ impl Checker<'_> {
         let Some(format) = &raw.format else {
             let finding = Diagnostic::error("missing key `format` in [[reader]]");
             self.sink.add(
-                finding.at(raw.span, "expected \"bits_hex\", \"hex\", \"decimal\" or \"binary\" for a serial reader"),
+                finding.at(raw.span, "expected \"bits_hex\", \"hex\", \"decimal\" or \"binary\" for a serial reader of cards, \"plate\", \"qr\" or \"mobile\" for one of texts"),
             );
             return None;
         };
@@ -463,6 +463,13 @@ impl Checker<'_> {
                     self.sink.add(finding.at(format.span, "expected `bits` = a number beside it"));
                 }
                 Some(LineFormat::Decimal { bits: bits?.value })
+            }
+            RawFormat::Text(kind) => {
+                if let Some(at) = bits {
+                    let finding = Diagnostic::error("a text has no number of bits");
+                    self.sink.add(finding.at(at.span, "only for \"hex\" and \"decimal\"").related(format.span, ""));
+                }
+                Some(LineFormat::Text(kind))
             }
             RawFormat::BitsHex | RawFormat::Binary => {
                 if let Some(at) = bits {

@@ -57,6 +57,7 @@ fn tells_no_length(source: &ReaderSource, boards: &Boards) -> Option<&'static st
         ReaderSource::Serial { format: LineFormat::Decimal { .. } | LineFormat::Hex { bits: Some(_) }, .. } => Some(
             "with `bits`, every line is a card of that length: use format \"bits_hex\", \"binary\" or \"hex\" alone",
         ),
+        ReaderSource::Serial { format: LineFormat::Text(_), .. } => Some("a reader of texts has no keys"),
         ReaderSource::Serial {
             format: LineFormat::BitsHex | LineFormat::Binary | LineFormat::Hex { bits: None },
             ..

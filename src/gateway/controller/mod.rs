@@ -19,6 +19,7 @@ mod lockers;
 pub mod machine;
 mod machines;
 mod outputs;
+mod presented;
 mod readers;
 mod routes;
 mod standing;
@@ -375,7 +376,7 @@ impl Controller {
             }
             BusReport::Card { board, block, card } => {
                 if let Some(reader) = self.routes.reader(board, block) {
-                    self.read_card(now, CardRead { reader, card }, step);
+                    self.read_card(now, CardRead::bits(reader, card), step);
                 }
                 return;
             }

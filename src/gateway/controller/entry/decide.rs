@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        card_format::{CardTokens, Reading},
+        card_format::CardTokens,
         event::{CardEvidence, DenialReason},
         ids::Id,
         kept::PinOwner,
@@ -25,9 +25,7 @@ use crate::{
 };
 
 impl Entry {
-    pub(super) fn card(&mut self, here: &Here<'_>, reading: &Reading<'_>, deeds: &mut Deeds) {
-        let tokens = reading.tokens(|text| token(here.view.credential_key, text));
-        let card = reading.evidence();
+    pub(super) fn card(&mut self, here: &Here<'_>, (tokens, card): (CardTokens, CardEvidence), deeds: &mut Deeds) {
         let answer = here.judge(Ask::Card(&tokens));
         let person = match &answer {
             Ok(holder) => Some(holder.person.clone()),

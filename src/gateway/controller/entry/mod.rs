@@ -32,7 +32,10 @@ use self::{
     here::{At, Here, Refused},
     waiting::AtReader,
 };
-use super::machine::{Deeds, Happening, Machine, View};
+use super::{
+    machine::{Deeds, Happening, Machine, View},
+    presented::presented,
+};
 use crate::domain::{
     area::Areas,
     door::ContactState,
@@ -126,8 +129,11 @@ impl Entry {
 
     fn read(&mut self, now: Now, view: &View<'_>, read: &CardRead, deeds: &mut Deeds) {
         let Some(here) = self.at_reader(now, view, read.reader) else { return };
+        if read.text.is_some() {
+            return self.card(&here, presented(view, read), deeds);
+        }
         match self.keypad(&here).read(read.card) {
-            Frame::Card => self.card(&here, &view.permissions.card_formats().read(read.card), deeds),
+            Frame::Card => self.card(&here, presented(view, read), deeds),
             Frame::Key(key) => self.key(&here, key, deeds),
             Frame::Nothing => {}
             Frame::Unreadable => {

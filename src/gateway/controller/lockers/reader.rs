@@ -31,7 +31,10 @@ use crate::{
         time::{ClockTrust, Mono, Now},
         topology::ReaderAt,
     },
-    gateway::controller::machine::{Deed, View, WrongPin},
+    gateway::controller::{
+        machine::{Deed, View, WrongPin},
+        presented::presented,
+    },
     wire::token::token,
 };
 
@@ -193,7 +196,7 @@ impl Lockers {
             card: None,
             tokens: None,
         };
-        match Key::of(read.card) {
+        match Key::of(read.card).filter(|_| read.text.is_none()) {
             None => self.card(now, view, at, asked, read, deeds),
             Some(key) => {
                 let timeout = cabinet.config.keypad_timeout;
@@ -232,9 +235,8 @@ impl Lockers {
     }
 
     fn card(&mut self, now: Now, view: &View<'_>, at: usize, asked: Asked, read: &CardRead, deeds: &mut Deeds) {
-        let reading = view.permissions.card_formats().read(read.card);
-        let tokens = reading.tokens(|text| token(view.credential_key, text));
-        let asked = Asked { card: Some(reading.evidence()), tokens: Some(tokens), ..asked };
+        let (tokens, evidence) = presented(view, read);
+        let asked = Asked { card: Some(evidence), tokens: Some(tokens), ..asked };
         let Some(cabinet) = self.cabinets.get_mut(at) else { return };
         cabinet.desk.typing.clear();
         if let Some(choosing) = cabinet.desk.choosing.take() {

@@ -109,7 +109,7 @@ fn what_belongs_to_no_door_is_ignored() {
     for report in reports {
         assert!(bench.bus(report.clone()).is_empty(), "{report:?}");
     }
-    assert!(bench.tell(Input::Card(CardRead { reader: ReaderIx(9), card: GOOD })).is_empty());
+    assert!(bench.tell(Input::Card(CardRead::bits(ReaderIx(9), GOOD))).is_empty());
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_refused_card_moves_nothing_and_says_why() {
     assert_eq!(denied["card"]["raw"], "12345678");
     assert_eq!((bench.unlocked(FRONT), step.changed.len()), (false, 0));
 
-    let step = bench.tell(Input::Card(CardRead { reader: ReaderIx(1), card: GOOD }));
+    let step = bench.tell(Input::Card(CardRead::bits(ReaderIx(1), GOOD)));
     let denied = only(&step);
     assert_eq!(
         (&denied["reason"], &denied["person"], &denied["door"]),

@@ -89,7 +89,7 @@ proptest! {
             let step = match act {
                 Some(Act::Bus(report)) => bench.bus(report),
                 Some(Act::Confirm(front)) => bench.confirm(if front { FRONT } else { BACK }),
-                Some(Act::Card(reader, card)) => bench.tell(Input::Card(CardRead { reader: ReaderIx(reader), card })),
+                Some(Act::Card(reader, card)) => bench.tell(Input::Card(CardRead::bits(ReaderIx(reader), card))),
                 Some(Act::Order(door, action)) => {
                     let action = match action {
                         0 => DoorAction::Open,
