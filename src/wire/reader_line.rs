@@ -207,7 +207,7 @@ mod tests {
         reader.push(b"00F0A", &mut cards);
         assert_eq!(cards, vec![]);
         reader.push(b"\r\n", &mut cards);
-        assert_eq!(cards, vec![CARD]);
+        assert_eq!(cards, vec![Line::Card(CARD)]);
     }
 
     #[test]
@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(read(LineFormat::Decimal { bits: 26 }, b"41946890\n").0, [CARD]);
         assert_eq!(read(LineFormat::Binary, b"10100000000000111100001010\n").0, [CARD]);
         let longest = [b'1'; 128];
-        assert_eq!(parse(LineFormat::Binary, &longest), Some(RawCard { bits: 128, value: u128::MAX }));
+        let card = RawCard { bits: 128, value: u128::MAX };
+        assert_eq!(parse(LineFormat::Binary, &longest), Some(Line::Card(card)));
     }
 
     #[test]
