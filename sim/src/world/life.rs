@@ -46,7 +46,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(162) {
+        match self.rng.below(169) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -70,6 +70,7 @@ impl World {
             140..150 => self.edit_by_command(),
             153..159 => self.configure(),
             159..162 => self.watch(),
+            162..169 => self.look_after(),
             _ => self.query_reports(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
@@ -105,6 +106,12 @@ impl World {
 
     fn command(&mut self) {
         let (wish, asked) = self.wish();
+        self.issue(&wish, asked, false);
+    }
+
+    /// What somebody at a desk does all day: whom to let in again, which alarm was seen.
+    fn look_after(&mut self) {
+        let (wish, asked) = self.desk_wish();
         self.issue(&wish, asked, false);
     }
 

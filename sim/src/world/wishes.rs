@@ -40,13 +40,19 @@ impl World {
             (None, 0) => self.output_wish(),
             (None, 1) => self.virtual_wish(),
             (None, 2) => self.floor_wish(),
-            (None, 3) => self.forgiving_wish(),
-            (None, 4) => self.acknowledging_wish(),
             _ => self.door_wish(),
         };
         let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
         let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
         (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
+    }
+
+    pub(super) fn desk_wish(&mut self) -> (Wish, Asked) {
+        let operator = ["op-1", "op-1", "op-2", "op-2", "op-5", "op-3", "op-4"][self.rng.index(7)];
+        let (cmd, args, task) = if self.rng.permille(500) { self.forgiving_wish() } else { self.acknowledging_wish() };
+        let lifetime = self.rng.millis(60, 9_000);
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
+        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay: None })
     }
 
     fn door_wish(&mut self) -> Wished {
@@ -114,12 +120,25 @@ impl World {
                 (json!({ "area": area }), None, Some(area))
             }
             _ => {
-                let person = person_id(self.rng.below(PERSONS + 1));
+                let anybody = person_id(self.rng.below(PERSONS + 1));
+                let person = self.last_let_in().filter(|_| self.rng.permille(700)).unwrap_or(anybody);
                 (json!({ "person": person }), Some(person), None)
             }
         };
         self.count("forgiven");
         ("apb.clear", args, Task::ClearApb { person, area })
+    }
+
+    /// Where people are counted.
+    fn last_let_in(&self) -> Option<Id> {
+        let entry = |reader: &Value| reader == "front-in" || reader == "glass-in";
+        let mut granted = self
+            .cloud
+            .events
+            .iter()
+            .rev()
+            .filter(|event| event.kind == "access.granted" && event.json.get("reader").is_some_and(entry));
+        granted.find_map(|event| Id::new(event.json.get("person")?.as_str()?).ok())
     }
 
     /// Somebody has seen an alarm, as the cloud knows it: at a door, or one of those that stand, or stood.
