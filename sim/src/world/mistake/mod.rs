@@ -125,6 +125,8 @@ pub enum Mistake {
     AlarmsForgotten,
     /// The first of several live events is lost on its way to the broker.
     LiveEventLost,
+    /// For the doors no emergency card has a PIN.
+    EmergencyPinIgnored,
 }
 
 impl Mistake {
@@ -153,7 +155,10 @@ impl Mistake {
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
             Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
             Mistake::LimitIgnored => Invariant::AreaNotOverfull,
-            Mistake::PinIgnored | Mistake::PinIgnoredInCab | Mistake::PinIgnoredAtCabinet => Invariant::PinAsked,
+            Mistake::PinIgnored
+            | Mistake::PinIgnoredInCab
+            | Mistake::PinIgnoredAtCabinet
+            | Mistake::EmergencyPinIgnored => Invariant::PinAsked,
             Mistake::PinLockIgnored | Mistake::PinLockIgnoredIndoors | Mistake::WrongPinsForgotten => {
                 Invariant::PinLocksOut
             }
