@@ -73,6 +73,18 @@ impl Protocol {
         let free = under_way.map(|one| one.answer.as_ref().unwrap_or(&one.request).end + self.gap(times));
         sent.since(free.map_or(wanted, |free| free.max(wanted)))
     }
+
+    /// From `wanted` until `sent` began, without what the transaction before `sent` had the wire for since
+    /// `wanted`: the one that was under way then, or one that began while it was still being decided that there is
+    /// something to send. Any other that went first is counted.
+    pub fn waited_for_one(self, exchanges: &[Exchange], wanted: Mono, sent: Mono, times: &LineTimes) -> Duration {
+        let met = exchanges.iter().rev().find(|one| one.request.start < sent);
+        let busy = met.map_or(Duration::ZERO, |one| {
+            let end = one.answer.as_ref().unwrap_or(&one.request).end + self.gap(times);
+            end.min(sent).since(one.request.start.max(wanted))
+        });
+        sent.since(wanted).saturating_sub(busy)
+    }
 }
 
 /// The first request with this function, sent to this unit, from `at` on.

@@ -288,6 +288,12 @@ fn bodies() -> Vec<EventBody> {
             times: 1,
         },
         EventBody::AlarmRaised { alarm: id("alarm-4"), source: AlarmSource::Rollback {}, text: Some(text()), times: 1 },
+        EventBody::AlarmRaised {
+            alarm: id("alarm-5"),
+            source: AlarmSource::Storage { store: "ledger".to_owned() },
+            text: Some(text()),
+            times: 1,
+        },
         EventBody::AlarmAcknowledged { alarm: id("alarm-1"), actor: Actor::Node },
         EventBody::AlarmEnded { alarm: id("alarm-2"), acknowledged: true },
         EventBody::SystemEventFired {
@@ -363,6 +369,7 @@ fn states_and_status_validate_as_they_are_sent() {
             backlog: 0,
             alarms: 0,
             log_id: id("log-1"),
+            ledger_failed: staleness_ms.map(|_| "the disk is read-only".to_owned()),
         };
         assert_sent("Status", &sealer().seal_status(NOW, &NodeStatus::Online(online)).unwrap());
     }

@@ -1,9 +1,10 @@
 //! `latchd explain`: why somebody is, or is not, let in. Owns what is asked and the answer's form; must never
 //! judge by itself (that is `domain::permission`, as at the doors, asked through `gateway::explain`), and never write to the node's state.
 //! Invariant: the set is the signed second copy in the state directory, so it works offline and beside the
-//! running daemon.
+//! running daemon, which is only asked how often emergency cards were used.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
@@ -15,12 +16,13 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 
 use crate::{
-    adapters::store::second_copy::SecondCopyFiles,
+    adapters::{control::Conversation, store::second_copy::SecondCopyFiles},
     config::{self, site::Site},
     domain::{
         card_format::Fit,
         fieldbus::RawCard,
         ids::Id,
+        installer::{Answer, Ask},
         permission::{Explanation, Permissions, RuleExplained, RuleOutcome},
         record::Token,
         time::{ClockTrust, Mono, Now, Wall},
@@ -87,7 +89,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(at) => Wall::from_millis(at.as_millisecond()),
         None => crate::adapters::clock::wall(),
     };
-    let explanation = explain(arguments, &set, &site, &secrets.credential_key, wall)?;
+    let uses = emergency_uses(&site, &set);
+    let explanation = explain(arguments, &set, &site, (&secrets.credential_key, uses.as_ref()), wall)?;
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&explanation)?)
     } else {
@@ -122,11 +125,27 @@ fn read_set(site: &Site, secrets: &Secrets) -> anyhow::Result<Permissions> {
     Ok((*read.permissions).clone())
 }
 
+/// As the running daemon counts them; `None`: no daemon answers, or no card of the set has a limit.
+fn emergency_uses(site: &Site, set: &Permissions) -> Option<BTreeMap<Id, u32>> {
+    if set.site().emergency_cards.values().all(|card| card.uses_max.is_none()) {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let answer = runtime.block_on(async {
+        let mut daemon = Conversation::begin(&site.node.state_dir).await?;
+        daemon.ask(&Ask::EmergencyUses {}).await
+    });
+    match answer {
+        Ok(Answer::EmergencyUses { uses }) => Some(uses),
+        _ => None,
+    }
+}
+
 fn explain(
     arguments: &Arguments,
     set: &Permissions,
     site: &Site,
-    key: &CredentialKey,
+    (key, emergency_uses): (&CredentialKey, Option<&BTreeMap<Id, u32>>),
     wall: Wall,
 ) -> anyhow::Result<Explanation> {
     let place = match (&arguments.door, &arguments.floor_group) {
@@ -156,6 +175,7 @@ fn explain(
         companion: arguments.companion.as_ref(),
         now: Now { mono: Mono::ZERO, wall, trust },
         staleness: Some(if arguments.stale { Duration::MAX } else { Duration::ZERO }),
+        emergency_uses,
     };
     Ok(explain::explain(&question, set, &site.topology())?)
 }
@@ -258,7 +278,11 @@ fn render_into(explanation: &Explanation, out: &mut String) -> std::fmt::Result 
             None => "opens".to_owned(),
             Some(reason) => format!("does not open: {}", word(reason)),
         };
-        let uses = card.uses_max.map(|max| format!(", at most {max} times on this node")).unwrap_or_default();
+        let uses = match (card.uses_max, card.uses) {
+            (Some(max), Some(uses)) => format!(", used {uses} of {max} times on this node"),
+            (Some(max), None) => format!(", at most {max} times: how often it was used only the running daemon knows"),
+            (None, _) => String::new(),
+        };
         writeln!(out, "\nemergency card {} {result}{uses}", card.emergency_card)?;
     }
     if !explanation.would_grant.is_empty() {

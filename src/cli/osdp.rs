@@ -80,7 +80,7 @@ async fn install(daemon: &mut Conversation, reader: &Id, minutes: u32) -> anyhow
                 bail!("{message}: is it on the right line and address, and under its default key?")
             }
             Answer::Refused { .. } | Answer::Waiting {} => {}
-            Answer::Points(_) => bail!("the daemon answered something else"),
+            Answer::Points(_) | Answer::EmergencyUses { .. } => bail!("the daemon answered something else"),
         }
     }
 }

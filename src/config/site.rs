@@ -13,7 +13,7 @@ use crate::domain::{
     topology::{FloorGroupPlace, ReaderAt, Topology},
 };
 pub use crate::{
-    domain::field::{FieldConfig, Weakness},
+    domain::field::{FieldConfig, Weakness, WeaknessOf},
     wire::reader_line::LineFormat,
 };
 
@@ -191,7 +191,7 @@ impl Site {
     /// What raises an alarm that stands for as long as this configuration does.
     pub fn weaknesses(&self) -> Vec<Weakness> {
         let link = self.cloud.tls.is_none().then(|| Weakness {
-            reader: None,
+            of: WeaknessOf::Link,
             what: "the cloud link is not encrypted (tls = \"off-insecure\")".to_owned(),
         });
         let in_the_clear = self.readers.iter().filter(|reader| match &reader.source {
@@ -199,7 +199,7 @@ impl Site {
             _ => false,
         });
         let reader = |reader: &Reader| Weakness {
-            reader: Some(reader.id.clone()),
+            of: WeaknessOf::Reader(reader.id.clone()),
             what: format!("the reader {} speaks OSDP in the clear (secure = \"off-insecure\")", reader.id),
         };
         link.into_iter().chain(in_the_clear.map(reader)).collect()

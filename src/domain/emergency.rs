@@ -68,6 +68,16 @@ impl EmergencyCards {
         self.cards.get(id)
     }
 
+    /// As somebody else counted them.
+    pub fn count(&mut self, uses: &BTreeMap<Id, u32>) {
+        self.uses.clone_from(uses);
+    }
+
+    /// Of each card that was used at all.
+    pub fn counted(&self) -> &BTreeMap<Id, u32> {
+        &self.uses
+    }
+
     pub fn uses(&self, id: &Id) -> u32 {
         self.uses.get(id).copied().unwrap_or(0)
     }

@@ -202,6 +202,9 @@ pub enum AlarmSource {
     /// A set or key set contradicts one that was seen under the same number: somebody else may sign with the cloud's
     /// keys.
     Rollback {},
+    /// This store cannot be opened: the node does without what it keeps there. It stands until it can, also when
+    /// somebody has acknowledged it.
+    Storage { store: String },
     /// The configuration gives up a secure default: of this reader, or (absent) of the link to the cloud. It stands
     /// until the configuration no longer does, also when somebody has acknowledged it.
     Weakened {

@@ -29,12 +29,19 @@ pub struct FieldConfig {
     pub points: Vec<BoardPoints>,
 }
 
-/// A secure default that the configuration gives up.
+/// What is less than it should be for as long as a run lasts: a secure default that the configuration gives up, or
+/// a store that cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weakness {
-    /// `None`: of the link to the cloud.
-    pub reader: Option<Id>,
+    pub of: WeaknessOf,
     pub what: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WeaknessOf {
+    Link,
+    Reader(Id),
+    Store(String),
 }
 
 /// An output that belongs to no door, floor or compartment: a siren, a lamp, a gong.

@@ -6,8 +6,7 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 /// An opaque name: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
 
 pub const ID_LENGTH_MAX: usize = 64;
@@ -62,10 +61,15 @@ impl fmt::Debug for Id {
     }
 }
 
-impl TryFrom<String> for Id {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Id, InvalidId> {
-        Id::new(&text)
+impl Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        super::textual::deserialize(deserializer, |text| Id::new(text).map_err(|error| error.to_string()))
     }
 }
 
@@ -73,12 +77,6 @@ impl std::str::FromStr for Id {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Id, InvalidId> {
         Id::new(text)
-    }
-}
-
-impl From<Id> for String {
-    fn from(id: Id) -> String {
-        id.0.as_ref().to_owned()
     }
 }
 

@@ -119,7 +119,7 @@ pub fn points<'a>(
     boards.map(of_board).chain(readers.iter().map(of_reader)).map(named).collect()
 }
 
-/// What `latchd io` and `latchd osdp` ask.
+/// What `latchd io`, `latchd osdp` and `latchd explain` ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
@@ -137,6 +137,8 @@ pub enum Ask {
     OsdpSetLine { reader: Id, address: Option<u8>, baud: Option<u32> },
     /// What became of that.
     OsdpLine { reader: Id },
+    /// How often each emergency card was used on this node.
+    EmergencyUses {},
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,9 @@ pub enum Answer {
     },
     /// It is not known yet.
     Waiting {},
+    EmergencyUses {
+        uses: BTreeMap<Id, u32>,
+    },
 }
 
 /// All that is known of the wiring at one moment.

@@ -39,6 +39,10 @@ pub enum Kept {
     },
     /// Edits by command up to this revision stand in the event log.
     EditsTold { revision: u64 },
+    /// When the command was issued that edited this record last: an older one must not undo it.
+    Edited { record_kind: Id, id: Id, issued_at: Wall },
+    /// No edit that was issued before this is made any more, whatever it is of.
+    EditsFloor { issued_at: Wall },
     /// Wrong PINs in a row, and until when no more are taken.
     WrongPins { of: PinOwner, wrong: u32, locked: Option<PinLock> },
     /// For so long, at the least, there was no beat; counted while the node was on.
@@ -123,6 +127,14 @@ impl KeptKey {
         KeptKey("edits_told".to_owned())
     }
 
+    pub fn edited(kind: &Id, id: &Id) -> KeptKey {
+        KeptKey(format!("edited/{kind}/{id}"))
+    }
+
+    pub fn edits_floor() -> KeptKey {
+        KeptKey("edits_floor".to_owned())
+    }
+
     pub fn whereabouts(person: &Id) -> KeptKey {
         KeptKey(format!("whereabouts/{person}"))
     }
@@ -161,6 +173,8 @@ impl Kept {
     pub fn key(&self) -> KeptKey {
         match self {
             Kept::EditsTold { .. } => KeptKey::edits_told(),
+            Kept::Edited { record_kind, id, .. } => KeptKey::edited(record_kind, id),
+            Kept::EditsFloor { .. } => KeptKey::edits_floor(),
             Kept::BackupCode { code, .. } => Kept::backup_code(code),
             Kept::LockerKey { locker, .. } => KeptKey(format!("locker_key/{locker}")),
             Kept::FloorGroup { floor_group, .. } => KeptKey(format!("floor_group/{floor_group}")),

@@ -33,6 +33,7 @@ pub mod record;
 pub mod schedule;
 pub mod status;
 pub mod system_event;
+mod textual;
 pub mod time;
 pub mod timers;
 pub mod topology;

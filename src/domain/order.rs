@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use super::{
+    area::Verdict,
     door::{DelayAction, DoorStatus, Mode},
     event::{Actor, AlarmSource, DenialReason, Refusal},
     ids::{DoorIx, Id},
     outputs::Ticket,
+    permission::Target,
     record::ForceState,
     time::{Mono, Wall},
 };
@@ -40,6 +42,8 @@ pub enum Task {
     Lockdown {
         /// Each once.
         doors: Vec<DoorIx>,
+        /// By their positions, each once: those of the partition, or of the node. Of doors by name none.
+        floor_groups: Vec<u16>,
         on: bool,
     },
     /// `apb.clear`: forget where this person is, or all who are in this area, or (neither) everybody.
@@ -74,6 +78,12 @@ pub enum Task {
     },
     /// `node.identify`.
     Identify,
+    /// For an explanation: what only the doors know of this person there. Answered [`Progress::Examined`]; nothing
+    /// moves.
+    Examine {
+        place: Target,
+        person: Id,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +130,8 @@ pub enum DoorAction {
     /// A delayed command that is due. What was issued meanwhile does not make it out of date; a `door.close`
     /// that came after it was issued cancels it.
     Delayed(DelayAction),
+    /// Of a system event: whatever is put off at this door, by commands and by others of its kind.
+    CancelDelays,
     /// `door.state.get`.
     Report,
 }
@@ -160,6 +172,8 @@ pub enum Progress {
     NotObserved,
     /// Ends `door.state.get`.
     Reported(Box<DoorStatus>),
+    /// Ends [`Task::Examine`]; never told as a stage.
+    Examined(Box<Examined>),
     /// Of a virtual read. No stage by itself: it goes into the detail of the one that follows.
     Decided(Box<Decided>),
     /// Ends what moves no hardware.
@@ -187,6 +201,15 @@ pub struct Decided {
     pub person: Id,
     pub credential: Option<Id>,
     pub rule: Option<Id>,
+}
+
+/// What the doors know of a person, beside what the rules say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examined {
+    /// By the readers of the place, in the order of the configuration; a virtual read is one at the first of them.
+    pub readers: Vec<(Id, Verdict)>,
+    /// Too many wrong PINs: none of theirs is taken at present.
+    pub pin_locked_out: bool,
 }
 
 impl Progress {

@@ -106,11 +106,12 @@ impl Serialize for Wall {
 
 impl<'de> Deserialize<'de> for Wall {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Wall, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let stamp: jiff::Timestamp = text.parse().map_err(|_| {
-            serde::de::Error::custom(format!("{text:?} is not an RFC 3339 time such as 2026-01-31T08:00:00.000Z"))
-        })?;
-        Ok(Wall::from_millis(stamp.as_millisecond()))
+        super::textual::deserialize(deserializer, |text| {
+            let stamp: Result<jiff::Timestamp, _> = text.parse();
+            let stamp =
+                stamp.map_err(|_| format!("{text:?} is not an RFC 3339 time such as 2026-01-31T08:00:00.000Z"))?;
+            Ok(Wall::from_millis(stamp.as_millisecond()))
+        })
     }
 }
 

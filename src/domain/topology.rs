@@ -2,7 +2,10 @@
 //! order; must never hold an address or a level. Invariant: positions are those of the configuration, so a
 //! [`DoorIx`](super::ids::DoorIx) means the same door everywhere.
 
-use super::ids::{DoorIx, Id, ReaderIx};
+use super::{
+    ids::{DoorIx, Id, ReaderIx},
+    record::Partition,
+};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
@@ -27,6 +30,27 @@ pub struct FloorGroupPlace {
     pub id: Id,
     /// In the order of their relays; at most 128.
     pub floors: Vec<Id>,
+}
+
+/// What can be locked down: doors, compartments among them, and elevators by their positions. Each once, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Premises {
+    pub doors: Vec<DoorIx>,
+    pub floor_groups: Vec<u16>,
+}
+
+impl Premises {
+    pub fn of(mut doors: Vec<DoorIx>, mut floor_groups: Vec<u16>) -> Premises {
+        doors.sort_unstable();
+        doors.dedup();
+        floor_groups.sort_unstable();
+        floor_groups.dedup();
+        Premises { doors, floor_groups }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.doors.is_empty() && self.floor_groups.is_empty()
+    }
 }
 
 /// What a credential that is presented at a reader is asked for.
@@ -60,6 +84,19 @@ impl Topology {
     /// What the reader at this position is at.
     pub fn reader_at(&self, reader: ReaderIx) -> Option<(&Id, ReaderAt)> {
         self.readers.get(reader.index()).map(|(id, at)| (id, *at))
+    }
+
+    /// What this node has of a partition, elevators and lockers included.
+    pub fn premises_of(&self, partition: &Partition) -> Premises {
+        let doors = partition.doors.iter().chain(&partition.lockers).filter_map(|door| self.door(door));
+        let floor_groups = partition.floor_groups.iter().filter_map(|group| self.floor_group(group));
+        Premises::of(doors.collect(), floor_groups.collect())
+    }
+
+    /// All that this node has.
+    pub fn premises(&self) -> Premises {
+        let doors = (0..).map(DoorIx).take(self.doors.len()).collect();
+        Premises { doors, floor_groups: (0..).take(self.floor_groups.len()).collect() }
     }
 
     pub fn door_id(&self, door: DoorIx) -> Option<&Id> {

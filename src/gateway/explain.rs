@@ -5,9 +5,11 @@
 
 mod compartment;
 mod emergency;
+mod present;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+pub use self::present::examined;
 use crate::{
     domain::{
         card_format::{CardTokens, Fit, Tried},
@@ -99,6 +101,8 @@ pub struct Question<'a> {
     pub now: Now,
     /// Since the cloud confirmed the set; `None`: nobody knows, which counts as stale.
     pub staleness: Option<Duration>,
+    /// How often each emergency card was used, as the doors count it; `None`: they were not asked.
+    pub emergency_uses: Option<&'a BTreeMap<Id, u32>>,
 }
 
 /// The configuration or the set has no such thing.

@@ -12,6 +12,7 @@ use super::{
     desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
     explain::{self, NotFound, Place, Question, Who},
     mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
+    opening,
     reports::Scope,
     session::{
         self, Entropy, Session, SetMessage,
@@ -26,15 +27,16 @@ use crate::{
         event::{Actor, AlarmSource, ConflictedEdit, DenialReason, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
         operator::Targets,
-        order::{Order, OrderReport, Task},
+        order::{Order, OrderReport, Progress, Task},
         outputs::Ticket,
-        permission::{Explanation, Permissions, SetVersion},
+        permission::{Explanation, Permissions, SetVersion, Target},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
+        topology::ReaderAt,
     },
     wire::{
         canonical::hex,
-        command::{CommandBody, ExplainArgs},
+        command::{CommandBody, DiagnosticsArgs, ExplainArgs},
         edit::EditDone,
         event_log::Sealed,
         set::Want,
@@ -55,6 +57,8 @@ pub enum DoorNews {
     Status(Box<Status>),
     /// A `door.close` was taken at this door.
     Closed(DoorIx, Closed),
+    /// How often each emergency card was used on this node.
+    EmergencyUses(BTreeMap<Id, u32>),
     /// The door loop failed and was started again: orders that were under way have no owner any more.
     Restarted,
 }
@@ -142,6 +146,10 @@ pub struct Uplink {
     cloud: CloudState,
     /// As the doors told them last: without the delays that are the desk's.
     doors: BTreeMap<Id, DoorStatus>,
+    /// As the doors told it last.
+    emergency_uses: Option<BTreeMap<Id, u32>>,
+    /// Explanations to which the doors have yet to say their part.
+    examining: BTreeMap<Ticket, (Box<Errand>, Box<Explanation>)>,
 }
 
 impl Uplink {
@@ -154,6 +162,8 @@ impl Uplink {
             connected: false,
             cloud: CloudState::default(),
             doors: BTreeMap::new(),
+            emergency_uses: None,
+            examining: BTreeMap::new(),
         }
     }
 
@@ -173,6 +183,9 @@ impl Uplink {
     pub fn handle(&mut self, now: Now, input: Input, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         match input {
             Input::Link(event) => self.tell_session(now, session::Input::Link(event), entropy, act),
+            Input::Doors(DoorNews::Report(report)) if self.examining.contains_key(&report.ticket) => {
+                self.examined(now, report.ticket, Some(report.progress), act);
+            }
             Input::Doors(DoorNews::Report(report)) => {
                 let step = self.desk.handle_report(now, report);
                 self.desk_step(now, step, entropy, act);
@@ -181,7 +194,10 @@ impl Uplink {
                 let step = self.desk.handle_closed(now.wall, door, &closed);
                 self.desk_step(now, step, entropy, act);
             }
+            Input::Doors(DoorNews::EmergencyUses(uses)) => self.emergency_uses = Some(uses),
             Input::Doors(DoorNews::Restarted) => {
+                let unanswered: Vec<Ticket> = self.examining.keys().copied().collect();
+                unanswered.into_iter().for_each(|ticket| self.examined(now, ticket, None, act));
                 let step = self.desk.handle_doors_restarted(now.wall);
                 self.desk_step(now, step, entropy, act);
             }
@@ -314,6 +330,9 @@ impl Uplink {
         if !step.commit.is_empty() {
             act(Action::Commit(step.commit));
         }
+        if let Some(token) = step.acknowledged {
+            self.tell_session(now, session::Input::AckMessage(token), &mut *entropy, act);
+        }
         for outcome in step.outcomes {
             self.tell_session(now, session::Input::Outcome(outcome), &mut *entropy, act);
         }
@@ -369,7 +388,7 @@ impl Uplink {
 
     /// By the set in force, as the doors would decide.
     fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
-        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, at }) = asked else {
+        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, reader: _, at }) = asked else {
             return Ok(None);
         };
         let place = match (door, floor_group) {
@@ -387,12 +406,55 @@ impl Uplink {
             Some(at) => (Now { wall: *at, trust: ClockTrust::Trusted, ..now }, Some(Duration::ZERO)),
             None => (now, self.session.staleness(now)),
         };
-        let question = Question { place, who, pin: None, companion: None, now, staleness };
+        let emergency_uses = self.emergency_uses.as_ref();
+        let question = Question { place, who, pin: None, companion: None, now, staleness, emergency_uses };
         let mut explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
         if let Some(reason) = at.is_none().then(|| self.refuses_all(door.as_ref().or(floor_group.as_ref()))).flatten() {
             explained = explain::refused_by_place(explained, reason);
         }
         Ok(Some(Box::new(explain::bounded(explained))))
+    }
+
+    /// What the doors are to be asked besides: of somebody who is known, at present.
+    fn examination(&self, asked: Option<&ExplainArgs>, explanation: &Explanation) -> Result<Option<Task>, String> {
+        let Some(asked) = asked else { return Ok(None) };
+        let topology = self.desk.topology();
+        let place = match (&asked.door, &asked.floor_group) {
+            (Some(door), _) => topology.door(door).map(Target::Door),
+            (None, Some(group)) => topology.floor_group(group).map(Target::Cab),
+            (None, None) => None,
+        };
+        let Some(place) = place else { return Ok(None) };
+        if let Some(reader) = &asked.reader {
+            let at = match place {
+                Target::Door(door) => ReaderAt::Door(door),
+                Target::Cab(cab) => ReaderAt::Cab(cab),
+            };
+            if !topology.readers.iter().any(|(id, of)| id == reader && *of == at) {
+                return Err(format!("there is no reader {reader} at this place"));
+            }
+        }
+        let person = explanation.answer.person.clone().filter(|_| asked.at.is_none());
+        Ok(person.map(|person| Task::Examine { place, person }))
+    }
+
+    /// The doors have said their part, or nobody knows.
+    fn examined(&mut self, now: Now, ticket: Ticket, found: Option<Progress>, act: &mut dyn FnMut(Action)) {
+        let Some((errand, mut explanation)) = self.examining.remove(&ticket) else { return };
+        if let (
+            Some(Progress::Examined(found)),
+            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: Some(asked) }),
+        ) = (found, &errand.body)
+        {
+            let is_virtual = asked.person.is_some();
+            explanation = Box::new(explain::examined(*explanation, &found, asked.reader.as_ref(), is_virtual));
+        }
+        self.diagnose(now, *errand, Some(explanation), act);
+    }
+
+    fn diagnose(&self, now: Now, errand: Errand, explanation: Option<Box<Explanation>>, act: &mut dyn FnMut(Action)) {
+        let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
+        act(Action::Errand(Box::new(Errand { figures, ..errand })));
     }
 
     /// What the node itself is asked for. What this machine cannot answer goes out.
@@ -407,10 +469,16 @@ impl Uplink {
                 self.session.live().unsubscribe(&errand.operator, &args.jti).map(|()| None)
             }
             CommandBody::NodeDiagnostics(args) => match self.explanation(now, args.explain.as_ref()) {
-                Ok(explanation) => {
-                    let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
-                    return act(Action::Errand(Box::new(Errand { figures, ..errand })));
-                }
+                Ok(None) => return self.diagnose(now, errand, None, act),
+                Ok(Some(explanation)) => match self.examination(args.explain.as_ref(), &explanation) {
+                    Ok(None) => return self.diagnose(now, errand, Some(explanation), act),
+                    Ok(Some(what)) => {
+                        let (ticket, deadline, issued_at) = (errand.ticket, now.mono, now.wall);
+                        self.examining.insert(ticket, (Box::new(errand), explanation));
+                        return act(Action::Order(Order { ticket, what, deadline, issued_at, by: Actor::Node }));
+                    }
+                    Err(unknown) => Err((Refusal::UnknownTarget, unknown)),
+                },
                 Err(unknown) => Err((Refusal::UnknownTarget, unknown.to_string())),
             },
             _ => {
@@ -451,15 +519,20 @@ impl Uplink {
                 absorbed,
                 conflicts,
                 overlay,
+                issued_at,
+                touched,
             }) => {
                 self.set = version;
-                self.in_force(now, permissions, act);
                 let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
                 let digest = hex(&version.digest);
-                self.record(now, EventBody::SetApplied { digest, records, unknown_kinds, absorbed }, act);
-                for body in conflicted(conflicts) {
-                    self.record(now, body, act);
-                }
+                // In one commit, and before anybody decides by this set: a start finds by the generation of the newest
+                // event that the set was not told, and then tells all of it.
+                let mut told = vec![EventBody::SetApplied { digest, records, unknown_kinds, absorbed }];
+                told.extend(conflicted(conflicts));
+                let mut commit = opening::commit(now, &self.set, told);
+                commit.writes.extend(self.desk.handle_set(now, touched, issued_at));
+                act(Action::Commit(commit));
+                self.in_force(now, permissions, act);
                 self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
                 self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
             }
@@ -551,10 +624,7 @@ impl Uplink {
 
     fn record(&mut self, now: Now, body: EventBody, act: &mut dyn FnMut(Action)) {
         raise_alarm(now, &body, act);
-        let mut commit = Commit::default();
-        let (epoch, generation) = (self.set.epoch, self.set.generation);
-        commit.event(Event { occurred_at: now.wall, clock: now.trust, epoch, generation, body });
-        act(Action::Commit(commit));
+        act(Action::Commit(opening::commit(now, &self.set, vec![body])));
     }
 }
 

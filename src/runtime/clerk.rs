@@ -254,7 +254,7 @@ impl Desk {
             }
         };
         let failing = match &*health.borrow() {
-            StoreHealth::Healthy => None,
+            StoreHealth::Healthy | StoreHealth::Openable => None,
             StoreHealth::Failing { error, .. } => Some(error.to_string()),
         };
         let no_set = || Some("there is no permission set: every card is denied".to_owned());

@@ -3,7 +3,7 @@
 //! that waits; everything else is handed over and done.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -84,6 +84,8 @@ pub enum End {
     Trial,
     /// The daemon begins anew: nobody confirmed the trial in time, or its command is worth nothing any more.
     TrialOver(RollbackCause),
+    /// The daemon begins anew: the ledger, which could not be opened, can be.
+    LedgerBack,
     /// The daemon stops, to be started anew.
     Reboot,
 }
@@ -167,6 +169,9 @@ impl<'a, L: Link> CloudLoop<'a, L> {
             match wake {
                 Wake::Input(input) => self.handle(input),
                 Wake::Doors(first) => self.doors_news(first),
+                Wake::Health(StoreHealth::Openable) => {
+                    self.begin_anew(End::LedgerBack, Pause { moved: BTreeSet::new(), others_stay: true });
+                }
                 Wake::Health(health) => self.handle(Input::Event(health_event(&health))),
                 Wake::Clerk(news) => self.clerks_news(news),
                 Wake::Stop => self.stop(),
@@ -216,7 +221,9 @@ impl<'a, L: Link> CloudLoop<'a, L> {
         while let Some(news) = next {
             match news {
                 DoorNews::Status(_) => states.push(news),
-                DoorNews::Report(_) | DoorNews::Closed(..) | DoorNews::Restarted => self.handle(Input::Doors(news)),
+                DoorNews::Report(_) | DoorNews::Closed(..) | DoorNews::Restarted | DoorNews::EmergencyUses(_) => {
+                    self.handle(Input::Doors(news));
+                }
             }
             next = if states.len() < STATES_TOGETHER_MAX { self.outlets.doors.news.try_recv().ok() } else { None };
         }
@@ -279,7 +286,7 @@ impl<'a, L: Link> CloudLoop<'a, L> {
     /// As a stop, but what the next run drives as well stays as it is, and systemd hears of no stop.
     fn begin_anew(&mut self, end: End, pause: Pause) {
         if matches!(self.phase, Phase::Running) {
-            tracing::info!(?end, "the daemon begins anew with another configuration: commands are refused");
+            tracing::info!(?end, "the daemon begins anew, in the same process: commands are refused");
             self.end = end;
             self.outlets.watchdog.beginning_anew();
             self.handle(Input::RefuseCommands);
@@ -424,7 +431,7 @@ fn perform(now: Now, action: Action, link: &mut impl Link, outlets: &mut Outlets
 fn health_event(health: &StoreHealth) -> EventBody {
     let store = "ledger".to_owned();
     match health {
-        StoreHealth::Healthy => EventBody::StorageRestored { store },
+        StoreHealth::Healthy | StoreHealth::Openable => EventBody::StorageRestored { store },
         StoreHealth::Failing { error, .. } => EventBody::StorageFailed { store, detail: error.to_string() },
     }
 }

@@ -252,6 +252,7 @@ impl<'a> DoorLoop<'a> {
         let given_up = self.outlets.ledger.settle(now);
         self.news.reports(given_up);
         self.news.changed(step.changed, controller);
+        self.news.emergency_uses(step.emergency_uses, controller);
         for (number, answer) in step.answers {
             self.awaited.answer(number, answer);
         }

@@ -27,7 +27,8 @@ use crate::{
     },
     config::site::{Line, Reader, ReaderSource, Site},
     domain::{
-        cloud::CloudState, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions, record::EmergencyCard,
+        cloud::CloudState, field::Weakness, fieldbus::BoardConfig, ids::Id, order::Order, permission::Permissions,
+        record::EmergencyCard,
     },
     gateway::{
         controller::{Controller, Lasting, Pause, ReaderBinding, Setup, machines},
@@ -76,6 +77,8 @@ pub struct DoorsSetup {
     /// How far the doors' commits are durable.
     pub durable: watch::Receiver<Fence>,
     pub osdp_keys: OsdpKeys,
+    /// What is less than it should be beside what the site gives up.
+    pub weaknesses: Vec<Weakness>,
     /// From `latchd io`.
     pub installer: mpsc::Receiver<Asked>,
 }
@@ -210,6 +213,7 @@ impl DoorsThread {
         let permissions = self.permissions.borrow_and_update().clone();
         let boards: Vec<BoardConfig> = site.boards.iter().map(|board| board.config.clone()).collect();
         let bindings = site.readers.iter().map(binding).collect();
+        let weaknesses = [site.weaknesses(), self.setup.weaknesses.clone()].concat();
         let setup = Setup {
             doors: site.doors.clone(),
             readers: bindings,
@@ -220,7 +224,7 @@ impl DoorsThread {
             permissions,
             cloud: *self.cloud.borrow_and_update(),
             lasting: self.setup.restored.clone(),
-            machines: machines(&site.field, &site.weaknesses()),
+            machines: machines(&site.field, &weaknesses),
         };
         let (controller, first) = Controller::new(setup, clock.now());
 

@@ -24,6 +24,8 @@ pub struct NewsQueue {
     /// The newest of each door: it cancels whatever an earlier one does.
     closed: BTreeMap<DoorIx, Closed>,
     states: BTreeSet<Thing>,
+    /// How often emergency cards were used is to be told; the newest count says all.
+    uses: bool,
 }
 
 impl NewsQueue {
@@ -34,6 +36,7 @@ impl NewsQueue {
             reports: VecDeque::new(),
             closed: BTreeMap::new(),
             states: BTreeSet::new(),
+            uses: false,
         }
     }
 
@@ -56,10 +59,23 @@ impl NewsQueue {
         self.send_states(controller);
     }
 
+    pub fn emergency_uses(&mut self, changed: bool, controller: &Controller) {
+        self.uses |= changed;
+        self.send_uses(controller);
+    }
+
     /// Tries again what waits.
     pub fn hand_on(&mut self, controller: &Controller) {
         self.send_reports();
         self.send_states(controller);
+        self.send_uses(controller);
+    }
+
+    fn send_uses(&mut self, controller: &Controller) {
+        if self.uses {
+            let uses = controller.emergency_uses().clone();
+            self.uses = self.cloud.try_send(DoorNews::EmergencyUses(uses)).is_err();
+        }
     }
 
     fn send_reports(&mut self) {

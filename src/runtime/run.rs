@@ -2,6 +2,7 @@
 //! let the network, or the lack of it, stand between the start and enforced doors.
 
 use std::{
+    io::ErrorKind,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
@@ -25,7 +26,7 @@ use crate::{
         process,
         store::{
             self, OpenError, SetAside, SledKv,
-            ledger_thread::{LedgerThread, Observer},
+            ledger_thread::{LedgerThread, Observer, Unwritten, Withheld},
             mirror_thread::{MirrorError, MirrorPlace, MirrorThread},
         },
     },
@@ -36,9 +37,9 @@ use crate::{
     domain::{
         cloud::{CloudState, Confirmation},
         event::{Event, EventBody, RollbackCause},
+        field::{Weakness, WeaknessOf},
         ids::Id,
-        permission::SetVersion,
-        time::Now,
+        kept::{Kept, KeptKey},
     },
     gateway::{
         controller::Lasting,
@@ -49,7 +50,7 @@ use crate::{
         opening,
         reports::Places,
         session::{Restored, Session, SessionConfig},
-        step::{Commit, Effect, Fence},
+        step::{Effect, Fence},
         uplink::{self, Input, Uplink},
         vitals::Vitals,
     },
@@ -85,6 +86,11 @@ const RELEASED_QUEUE_MAX: usize = 1024;
 /// A set of a hundred thousand people takes a slow box most of a minute to compile and write: the watchdog
 /// must not end that, for it would only begin anew.
 const MIRROR_STILL_MAX: u32 = 60;
+/// A ledger that cannot be opened is tried again so often; less often the more runs in a row it let down.
+const PROBE_FIRST: Duration = Duration::from_secs(2);
+const PROBE_MOST: Duration = Duration::from_secs(300);
+/// Of what a run without the ledger did, in one batch.
+const WRITES_TOGETHER: usize = 512;
 /// What the log still has to say at the end gets this long.
 const JOURNAL_CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -157,6 +163,10 @@ struct Daemon {
     runtime: Runtime,
     stop_signals: StopSignals,
     lines_dropped: Arc<AtomicU64>,
+    /// What runs did that could not open the ledger.
+    unwritten: Unwritten,
+    /// So many of them in a row.
+    runs_without_ledger: u32,
 }
 
 /// One run after the other, each with the configuration that is in force when it begins.
@@ -171,7 +181,9 @@ fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Resu
             signal(SignalKind::hangup())?,
         ])
     })?;
-    let mut daemon = Daemon { keeper: keeper.clone(), runtime, stop_signals, lines_dropped };
+    let unwritten = Unwritten::default();
+    let mut daemon =
+        Daemon { keeper: keeper.clone(), runtime, stop_signals, lines_dropped, unwritten, runs_without_ledger: 0 };
     let result = loop {
         let begin = keeper.lock().begin();
         let (is_trial, reboot) = (begin.trial.is_some(), begin.site.node.reboot);
@@ -184,7 +196,7 @@ fn run_logged(installation: Installation, lines_dropped: Arc<AtomicU64>) -> Resu
                     break Err(RunError::Doors(stuck));
                 }
             }
-            Ok((End::Trial, Ok(()))) => {}
+            Ok((End::Trial | End::LedgerBack, Ok(()))) => {}
             Ok((End::Stopped, Ok(()))) => {
                 keeper.pause();
                 break Ok(Finish::Stopped);
@@ -227,13 +239,23 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     tracing::info!(version, boot = %boot, node = %site.node.id, "starting");
 
     let mut opening = Opening::new(&site);
-    let (ledger, recovered) = opening.ledger(&site)?;
+    let was_without_ledger = daemon.runs_without_ledger > 0;
+    let LedgerAtStart { ledger, events, recovered, withheld } = match opening.ledger(&site, &mut daemon.unwritten) {
+        // A trial is not to begin with half a node.
+        Err(error) if begin.trial.is_none() && is_withheld(&error, &opening.ledger_path()) => {
+            daemon.runs_without_ledger += 1;
+            opening.without_ledger(&error)?
+        }
+        opened => {
+            daemon.runs_without_ledger = 0;
+            opened?
+        }
+    };
     let clock = Clock::start(recovered.clock_floor, recovered.last_beat.map(|beat| beat.at));
     let now = clock.now();
     vitals.alarms_stand(recovered.kept.values());
     let (mut mirror, mut opened) = opening.mirror(&site, &secrets, &clock)?;
 
-    let events = ledger.reader();
     let log_id = recovered.head.log_id.clone();
     let (release, released) = mpsc::channel(RELEASED_QUEUE_MAX);
     let (passed, durable) = watch::channel(Fence::default());
@@ -255,7 +277,18 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         };
         Observer { event, clock: clocks::mono, append }
     };
-    let ledger = LedgerThread::spawn_observed(ledger, observer, hand_on)?;
+    let probe_every = (PROBE_FIRST * 2u32.saturating_pow(daemon.runs_without_ledger.saturating_sub(1))).min(PROBE_MOST);
+    let (ledger, _idle) = match ledger {
+        Some(ledger) => (LedgerThread::spawn_observed(ledger, observer, hand_on)?, None),
+        None => {
+            let why = KvError::Failed(withheld.clone().unwrap_or_default());
+            let withheld = Withheld { why, probe: opening.probe(&site)?, probe_every };
+            let earlier = std::mem::take(&mut daemon.unwritten);
+            // Nothing becomes durable; whoever waits for it waits on.
+            let thread = LedgerThread::spawn_withheld(withheld, earlier, recovered.head.clone(), observer)?;
+            (thread, Some(hand_on))
+        }
+    };
     let (restored, keys) = Restored::from_stores(&recovered, &opened, &secrets.root, &audience(&site));
     if let Err(error) = keys {
         tracing::error!(%error, "the stored key set does not verify under the root key");
@@ -263,15 +296,14 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let set = restored.set;
     let mut queue = LedgerQueue::new(ledger.handle());
     let mut told = opening.events(&recovered, &opened, &boot);
-    told.extend(opening::untold(newest(&events, recovered.head.seq).as_ref(), &set, &opened));
+    told.extend(opening::ledger_told(was_without_ledger, withheld.as_deref()));
+    let newest = newest(&events, recovered.head.seq);
+    let untold_set = opening::is_untold(newest.as_ref(), &set).then_some(opened.issued_at);
+    told.extend(opening::untold(newest.as_ref(), &set, &opened));
     told.extend(begin.events);
     let told_with = recovered.head.seq + told.len() as u64;
-    for body in told {
-        let mut commit = Commit::default();
-        commit.event(event(now, &set, body));
-        // Reports are held only by orders; there are none yet.
-        drop(queue.commit(now, commit));
-    }
+    // Reports are held only by orders; there are none yet.
+    drop(queue.commit(now, opening::commit(now, &set, told)));
 
     let key_files = OsdpKeyFiles::new(&site.node.state_dir, secrets.signer.sealing_key("osdp readers"));
     let (key_keeper, osdp_keys) = KeyKeeper::start(&site, &secrets.osdp, key_files)?;
@@ -287,6 +319,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         credential_key: secrets.credential_key,
         spare_cards: Arc::new(std::mem::take(&mut opened.spare_cards)),
         permissions: opened.permissions.clone(),
+        weaknesses: withheld.iter().map(|why| ledger_weakness(why)).collect(),
         restored: Lasting { doors: recovered.doors, kept: recovered.kept.clone() },
         cloud: CloudState {
             connected: false,
@@ -313,7 +346,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     };
     let topology = Arc::new(site.topology());
     let places = Places::of(&topology);
-    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now).with_places(places.clone());
+    let session = Session::new(session_config, secrets.root, secrets.signer, restored, now)
+        .with_places(places.clone())
+        .with_ledger_failed(withheld.clone());
     let cancelled = begin.cancelled.iter().map(|(of, _)| of);
     let on_trial = begin.trial.as_ref().map(|trial| &trial.of).into_iter().chain(cancelled);
     let desk_config = DeskConfig {
@@ -323,7 +358,12 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
         commands_per_operator_max: site.limits.commands_per_operator_max,
         clock_skew: site.limits.clock_skew,
         on_trial: on_trial.cloned().collect(),
-        edits: EditsAtStart::new(opened.edits, &recovered.kept),
+        edits: match &withheld {
+            // How far they were told, the ledger knows: the run that has it tells the rest.
+            Some(_) => EditsAtStart { told: opened.overlay.revision, stand: opened.edits, ..EditsAtStart::default() },
+            None => EditsAtStart::new(opened.edits, &recovered.kept).after_set(untold_set),
+        },
+        ledger_withheld: withheld,
         delay_max: site.limits.delay_max,
     };
     let (desk, first) = Desk::new(desk_config, opened.permissions, recovered.commands, recovered.forget_floor, now);
@@ -382,7 +422,11 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     key_keeper.stop();
     outlets.clerk.stop();
     mirror.stop();
-    let stopped = ledger.stop();
+    let (stopped, unwritten) = ledger.stop_unwritten();
+    daemon.unwritten = unwritten;
+    if !daemon.unwritten.is_empty() && end != End::LedgerBack {
+        tracing::warn!("what happened without the ledger is in this journal and nowhere else");
+    }
     tracing::info!(clean = stopped.clean, commits_lost = stopped.commits_lost, "stopped");
     Ok((end, doors))
 }
@@ -421,10 +465,6 @@ fn link_config(site: &Site) -> LinkConfig {
     }
 }
 
-fn event(now: Now, set: &SetVersion, body: EventBody) -> Event {
-    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
-}
-
 /// 128 random bits in hex.
 fn random_id() -> Result<Id, RunError> {
     let mut bytes = [0u8; 16];
@@ -441,6 +481,37 @@ fn make_state_directory(path: &Path) -> Result<(), RunError> {
     })
 }
 
+/// A ledger that lies there and cannot be opened, for reasons that are not its own. Where there never was one, or where
+/// another daemon has it, there is nothing to be gained by going on.
+fn is_withheld(error: &RunError, path: &Path) -> bool {
+    let was_there = std::fs::symlink_metadata(path).map_or_else(|e| e.kind() != ErrorKind::NotFound, |_| true);
+    was_there
+        && match error {
+            RunError::Open { error, .. } => {
+                !matches!(error, OpenError::Locked { .. } | OpenError::MissingParent { .. })
+            }
+            RunError::State { .. } => true,
+            _ => false,
+        }
+}
+
+fn ledger_weakness(why: &str) -> Weakness {
+    Weakness {
+        of: WeaknessOf::Store(LEDGER.to_owned()),
+        what: format!("the ledger cannot be opened ({why}): see to the disk or the directory; no restart is needed"),
+    }
+}
+
+/// The ledger as a run begins with it.
+struct LedgerAtStart {
+    /// `None`: it cannot be opened.
+    ledger: Option<Ledger<SledKv>>,
+    events: EventReader<SledKv>,
+    recovered: Recovered,
+    /// Why not.
+    withheld: Option<String>,
+}
+
 /// Opens the stores; what cannot be read is put aside and told of.
 struct Opening {
     dir: PathBuf,
@@ -452,17 +523,77 @@ impl Opening {
         Opening { dir: site.node.state_dir.clone(), set_aside: Vec::new() }
     }
 
-    fn ledger(&mut self, site: &Site) -> Result<(Ledger<SledKv>, Recovered), RunError> {
-        let path = self.dir.join("ledger.sled");
+    fn ledger_path(&self) -> PathBuf {
+        self.dir.join("ledger.sled")
+    }
+
+    /// With what runs without it did.
+    fn ledger(&mut self, site: &Site, unwritten: &mut Unwritten) -> Result<LedgerAtStart, RunError> {
+        let path = self.ledger_path();
+        let failed = |error: LedgerError| unusable(&path, &error);
         let limits = LedgerLimits { events_max: site.limits.events_max };
         let store = self.store(LEDGER, &path)?;
-        match Ledger::open(store, random_id()?, limits) {
+        let opened = match Ledger::open(store.clone(), random_id()?, limits) {
             Err(LedgerError::Store(KvError::Damaged(detail))) => {
+                drop(store);
                 let store = self.fresh(LEDGER, &path, &detail)?;
-                Ledger::open(store, random_id()?, limits).map_err(|error| unusable(&path, &error))
+                Ledger::open(store.clone(), random_id()?, limits).map(|opened| (store, opened))
             }
-            other => other.map_err(|error| unusable(&path, &error)),
+            other => other.map(|opened| (store, opened)),
+        };
+        let (store, (mut ledger, mut recovered)) = opened.map_err(failed)?;
+        if !unwritten.is_empty() {
+            let uses = |card: &Id| match recovered.kept.get(&KeptKey::emergency_uses(card)) {
+                Some(Kept::EmergencyUses { uses, .. }) => *uses,
+                _ => 0,
+            };
+            for writes in unwritten.writes(uses).chunks(WRITES_TOGETHER) {
+                ledger.append(writes.to_vec()).map_err(failed)?;
+            }
+            let _ = ledger.sync().map_err(failed)?;
+            drop(ledger);
+            let lost = unwritten.events_lost();
+            let gap = || Note {
+                lost: Some(lost),
+                detail: "too much happened while the ledger could not be opened".to_owned(),
+            };
+            recovered.notes.extend((lost > 0).then(gap));
+            *unwritten = Unwritten::default();
+            let (again, found) = Ledger::open(store, random_id()?, limits).map_err(failed)?;
+            recovered = Recovered { clean: recovered.clean, notes: recovered.notes, ..found };
+            ledger = again;
         }
+        Ok(LedgerAtStart { events: ledger.reader(), ledger: Some(ledger), recovered, withheld: None })
+    }
+
+    /// The disk does not give it: the doors are enforced all the same, and the ledger's thread goes on trying.
+    fn without_ledger(&self, error: &RunError) -> Result<LedgerAtStart, RunError> {
+        tracing::error!(%error, "the ledger cannot be opened: doors are enforced without it");
+        let none = Id::new("none").map_err(|error| RunError::Doors(error.to_string()))?;
+        Ok(LedgerAtStart {
+            ledger: None,
+            events: EventReader::of_nothing(SledKv::withheld(&self.ledger_path())),
+            recovered: Recovered::unknown(none),
+            withheld: Some(error.to_string()),
+        })
+    }
+
+    /// Whether the ledger can be opened and written; what is damaged can be once it can be set aside.
+    fn probe(&self, site: &Site) -> Result<impl FnMut() -> Result<(), KvError> + Send + 'static, RunError> {
+        let (path, dir, fresh_log_id) = (self.ledger_path(), self.dir.clone(), random_id()?);
+        let limits = LedgerLimits { events_max: site.limits.events_max };
+        Ok(move || {
+            let opened = SledKv::open(&path).map_err(KvError::from).and_then(|store| {
+                Ledger::open(store, fresh_log_id.clone(), limits).map(drop).map_err(|error| match error {
+                    LedgerError::Store(error) => error,
+                    other => KvError::Failed(other.to_string()),
+                })
+            });
+            let Err(KvError::Damaged(detail)) = opened else { return opened };
+            let file = dir.join("ledger.probe");
+            let written = std::fs::write(&file, b"").and_then(|()| std::fs::remove_file(&file));
+            written.map_err(|error| KvError::Failed(format!("{detail}; and {}: {error}", dir.display())))
+        })
     }
 
     fn mirror(

@@ -102,7 +102,7 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Wall")]
     pub due_at: Option<Wall>,
-    /// Of a command for several doors: those that did not do it, and how it ended there.
+    /// Of a command for several doors and elevators: those that did not do it, and how it ended there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "BTreeMap<Id, DoorEnd>")]
     pub doors: Option<BTreeMap<Id, DoorEnd>>,
@@ -163,7 +163,7 @@ pub struct ReadDecision {
     pub rule: Option<Id>,
 }
 
-/// How a command for several doors ended at one of them.
+/// How a command for several doors and elevators ended at one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DoorEnd {

@@ -156,4 +156,6 @@ fn commands() -> Value {
 }
 
 #[cfg(test)]
+mod fixed_names;
+#[cfg(test)]
 mod tests;

@@ -344,8 +344,13 @@ pub struct Online {
     pub backlog: u64,
     /// Alarms that stand and nobody has acknowledged.
     pub alarms: u64,
-    /// The event log in use.
+    /// The event log in use; `none` while `ledger_failed`.
     pub log_id: Id,
+    /// Why the ledger could not be opened when this run began. Cards, exit buttons and fire are served, as are commands
+    /// that move a door at once; whatever else would have to be kept is refused, and events are told once it is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub ledger_failed: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -179,6 +179,24 @@ impl Cellar {
 }
 
 #[test]
+fn outputs_of_floors_and_lockers_move_by_the_commands_for_these_alone() {
+    let cellar = Cellar::running(&[]);
+    drop((cellar.lift.take_writes(), cellar.keys.take_writes()));
+    for output in ["lift.relay-1", "keys.lock-1", "key-01"] {
+        for (cmd, more) in [("output.pulse", json!({ "pulse_ms": 200 })), ("output.set", json!({ "on": true }))] {
+            let mut args = more;
+            args["output"] = json!(output);
+            let jti = cellar.world.by("op-ada", cmd, args);
+            cellar.world.refused(&jti, Refusal::Conflict);
+        }
+    }
+    let moves = |(_, write): &(_, Write)| matches!(write, Write::Coil { on: true, .. } | Write::Timer { .. });
+    for board in [&cellar.lift, &cellar.keys] {
+        assert!(!board.take_writes().iter().any(moves), "a refused command moved a relay");
+    }
+}
+
+#[test]
 fn one_read_in_the_cab_enables_the_floors_of_its_holder_and_a_button_names_them() {
     let cellar = Cellar::running(&[]);
     cellar.lift.present_card(26, card(ADA));

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, time::Duration};
 
 use latchd::{
-    domain::{event::Refusal, ids::Id},
+    domain::{event::Refusal, ids::Id, time::Wall},
     wire::{
         canonical::{hex, sha256},
         outcome::Stage,
@@ -264,6 +264,47 @@ fn a_door_that_moves_to_another_relay_leaves_its_old_one_in_its_safe_state_and_t
     world.ready();
     world.lock_state("barrier", "unlocked");
     assert!(front.coil(BARRIER_COIL));
+}
+
+#[test]
+fn what_lies_over_doors_and_what_is_put_off_outlives_a_trial_and_its_end() {
+    let world = World::running();
+    let front = world.site.field.front.clone();
+    let before = world.boot();
+    let order = |cmd: &str, args: Value| world.wish(&Wish::new("op-ada", cmd, args));
+    world.stage(&order("lockdown.set", json!({"doors": ["barrier"]})), Stage::Actuated);
+    world.stage(&order("door.dnd", json!({"door": "glass", "set": "on"})), Stage::Actuated);
+    let delayed = order("door.open_with_delay", json!({"door": "front", "delay_ms": 12_000}));
+    world.stage(&delayed, Stage::Scheduled);
+    let due = wall_now();
+    front.take_writes();
+
+    // Another door at the barrier's relay: it is none that was locked down.
+    let trial = put(&world, &changed(&world, "id = \"barrier\"", "id = \"ramp\""), 5);
+    world.stage(&trial, Stage::Scheduled);
+    let on_trial = begun_anew(&world, &before);
+    world.lock_state("ramp", "Locked");
+    world.lock_state("glass", "Blocked");
+    world.state_says("door/front", json!({"mode": "Locked", "delays": [{"jti": delayed, "action": "open", "due_at": due_of(&world), "operator": "op-ada"}]}));
+
+    // Nobody confirms it: everything is as it was, and what was put off comes in its time and once.
+    begun_anew(&world, &on_trial);
+    world.stage(&trial, Stage::Cancelled);
+    world.lock_state("barrier", "LockedDown");
+    world.lock_state("glass", "Blocked");
+    world.stage(&delayed, Stage::Observed);
+    assert!(wall_now() >= Wall::from_millis(due.as_millis() + 11_000), "not before it is due");
+    let opened = |(_, write): &(_, Write)| matches!(write, Write::Coil { address: LOCK_COIL, on: true });
+    assert_eq!(front.take_writes().iter().filter(|write| opened(write)).count(), 1);
+    world.lock_state("front", "Unlocked");
+}
+
+/// When what is put off at the front door is due, as its state says.
+fn due_of(world: &World) -> Value {
+    world.cloud("a delay", |cloud| {
+        let status = cloud.doors.values().find(|status| status.door.as_str() == "front")?;
+        Some(json!(status.delays.first()?.due_at))
+    })
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
 };
 
+use latchd::wire::outcome::Stage;
 use latchd_sim::{
     board::Fault,
     site::{CONTACT_INPUT, LOCK_COIL, REX_INPUT},
@@ -197,6 +198,10 @@ fn everything_that_a_system_event_can_do_is_done_in_its_name() {
     let soon = json!({ "delay_ms": 300 });
     does(with(at_store("door_open_with_delay"), soon.clone()), "door.mode_changed", becomes("Unlocked"));
     does(with(at_store("door_close_with_delay"), soon), "door.mode_changed", becomes("Locked"));
+    let later = house.order("door.open_with_delay", json!({ "door": "store", "delay_ms": 60_000 }));
+    house.stage(&later, Stage::Scheduled);
+    does(at_store("door_cancel_delay"), "system_event.fired", json!({ "trigger": "input_activated" }));
+    house.stage(&later, Stage::Cancelled);
     does(with(at_store("door_dnd"), json!({ "on": true })), "door.mode_changed", becomes("Blocked"));
     does(at_store("door_dnd_toggle"), "door.mode_changed", becomes("Locked"));
     does(with(at_store("door_force"), json!({ "state": "closed" })), "door.mode_changed", becomes("LockedDown"));

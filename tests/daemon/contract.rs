@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use latchd::wire::schema::asyncapi;
+use latchd_sim::broker::Way;
 use serde_json::{Map, Value};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(asyncapi);
@@ -26,6 +27,28 @@ fn message(path: &str) -> Option<&'static str> {
         ["state", "locker", _] => "LockerState",
         _ => return None,
     })
+}
+
+/// What the table of topics says of how the node publishes below its root: QoS, and whether retained. `None`: the node
+/// publishes nothing there.
+fn way(path: &str) -> Option<(u8, bool)> {
+    Some(match path.split('/').collect::<Vec<_>>()[..] {
+        ["rsp" | "evt"] | ["set", "req"] | ["live", _] => (1, false),
+        ["status"] | ["state", "door" | "floor_group" | "locker" | "reader" | "board" | "area", _] => (1, true),
+        ["telemetry"] => (0, false),
+        _ => return None,
+    })
+}
+
+/// What of all that passed through the broker was published otherwise than the contract says.
+pub fn ways_that_are_wrong(root: &str, ways: &BTreeSet<Way>) -> Vec<String> {
+    // What the cloud publishes.
+    let is_down = |path: &str| matches!(path, "cmd" | "evt/ack" | "set") || path.starts_with("set/chunk/");
+    let wrong = |found: &Way| {
+        let Some(path) = found.topic.strip_prefix(root).and_then(|path| path.strip_prefix('/')) else { return true };
+        !is_down(path) && way(path) != Some((found.qos, found.retain))
+    };
+    ways.iter().filter(|found| wrong(found)).map(|found| format!("{found:?}")).collect()
 }
 
 /// What is wrong with a message; `None`: it is as published.
@@ -175,6 +198,26 @@ fn fits(pattern: &str, text: &str) -> bool {
         "^[0-9a-f]{64}$" => text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
         other => panic!("the pattern {other} is not understood here"),
     }
+}
+
+#[test]
+fn what_is_published_in_another_way_than_the_contract_says_is_found() {
+    let way = |path: &str, qos, retain| Way { topic: format!("latchd/v1/acme/hq-1/{path}"), qos, retain };
+    let wrong = |way: Way| !ways_that_are_wrong("latchd/v1/acme/hq-1", &BTreeSet::from([way])).is_empty();
+    for (path, qos, retain) in [
+        ("rsp", 1, false),
+        ("evt", 1, false),
+        ("set/req", 1, false),
+        ("live/j-1", 1, false),
+        ("status", 1, true),
+        ("state/door/front", 1, true),
+        ("telemetry", 0, false),
+    ] {
+        assert!(!wrong(way(path, qos, retain)), "{path}");
+        assert!(wrong(way(path, 1 - qos, retain)) && wrong(way(path, qos, !retain)), "{path}");
+    }
+    assert!(wrong(way("state/ghost/x", 1, true)) && wrong(way("log", 1, false)));
+    assert!(wrong(Way { topic: "latchd/v1/acme/hq-2/status".to_owned(), qos: 1, retain: true }));
 }
 
 #[test]

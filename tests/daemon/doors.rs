@@ -210,6 +210,52 @@ fn a_delay_is_taken_back_by_its_id_and_by_a_close() {
 }
 
 #[test]
+fn a_delay_is_asked_about_anew_when_it_is_due_and_ends_with_the_office_of_whoever_gave_it() {
+    let world = World::running();
+    let front = world.site.field.front.clone();
+    let olga = |state: &str| json!({"status": {"state": state}, "role": "admin"});
+    world.set(&[("operator", "op-olga", olga("active"))]);
+    let delay = |door: &str| {
+        let args = json!({"door": door, "delay_ms": 2_500});
+        let jti = world.by("op-olga", "door.open_with_delay", args);
+        world.stage(&jti, Stage::Scheduled);
+        jti
+    };
+    // A lockdown that came meanwhile overrules it, and its end brings nothing back.
+    let (first, second) = (delay("front"), delay("barrier"));
+    done(&world, "lockdown.set", json!({"doors": ["barrier"]}));
+    world.set(&[("operator", "op-olga", olga("suspended"))]);
+    world.refused(&first, Refusal::OperatorSuspended);
+    world.refused(&second, Refusal::OperatorSuspended);
+    world.set(&[("operator", "op-olga", olga("active"))]);
+    let third = world.by("op-olga", "door.open_with_delay", json!({"door": "front", "delay_ms": 1_000}));
+    world.stage(&third, Stage::Scheduled);
+    done(&world, "lockdown.set", json!({"doors": ["front"]}));
+    world.refused(&third, Refusal::Conflict);
+    done(&world, "lockdown.clear", json!({"doors": ["front", "barrier"]}));
+    state(&world, "front", "locked, and nothing pending", |status| {
+        status["mode"] == "Locked" && status.get("delays").is_none()
+    });
+    assert!(!front.coil(LOCK_COIL) && !front.coil(BARRIER_COIL));
+}
+
+#[test]
+fn a_door_that_stands_open_is_actuated_all_the_same() {
+    let world = World::running();
+    let front = world.site.field.front.clone();
+    world.site.field.swings[0].set_visitors(false);
+    front.set_input(CONTACT_INPUT, false);
+    state(&world, "front", "open", |status| status["contact"] == "open");
+    front.take_writes();
+    let jti = order(&world, "door.open_and_close", json!({"door": "front"}));
+    world.stage(&jti, Stage::Observed);
+    assert_eq!(crate::world::unlockings(&front), 1, "the relay moved");
+    let held = order(&world, "door.open", json!({"door": "front"}));
+    world.stage(&held, Stage::Observed);
+    assert!(front.coil(LOCK_COIL));
+}
+
+#[test]
 fn an_alarm_that_somebody_has_seen_says_so_until_it_clears() {
     let world = World::running();
     let front = world.site.field.front.clone();

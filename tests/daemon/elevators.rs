@@ -1,11 +1,17 @@
 //! An elevator over the wire, beyond the common ride: floors that several rules give and one takes, people who need
 //! more time, floors that stay free when their board is lost, and who may order what there.
 
+use std::time::Duration;
+
 use latchd::{domain::event::Refusal, wire::outcome::Stage};
-use latchd_sim::{board::Write, site::card};
+use latchd_sim::{board::Write, cloud::Wish, site::card};
 use serde_json::{Value, json};
 
-use crate::{cellar::Cellar, story::card_of, world::ADA};
+use crate::{
+    cellar::Cellar,
+    story::{card_of, in_ms},
+    world::ADA,
+};
 
 const BEA: u16 = 3001;
 
@@ -178,4 +184,78 @@ fn floors_are_ordered_by_whoever_has_the_elevator_and_public_ones_are_a_matter_o
         let floors = &told["floor_group"]["floors"];
         floors[0]["cause"] == "public" && floors[1]["enabled"] == true
     });
+}
+
+#[test]
+fn an_elevator_is_locked_down_with_its_partition_or_the_node_and_freed_by_nothing_less_or_older() {
+    let limited = json!({ "status": { "state": "active" }, "role": "manager", "doors": ["front", "key-02"] });
+    let cellar_of = json!({ "lockers": ["key-02"], "floor_groups": ["lift"] });
+    let panic = json!({
+        "when": { "trigger": "denied", "reasons": ["unknown_credential"] },
+        "do": [{ "action": "lockdown_set", "partition": "cellar" }],
+    });
+    let mut cellar = Cellar::running(&[
+        ("partition", "shaft", json!({ "floor_groups": ["lift"] })),
+        ("partition", "cellar", cellar_of),
+        ("operator", "op-max", limited),
+    ]);
+    let locked = |cellar: &Cellar, on: bool| {
+        cellar.state("floor_group/lift", |told| told["floor_group"]["lockdown"] == on);
+    };
+    let done = |cellar: &Cellar, cmd: &str, args: Value| {
+        let jti = cellar.wish(cmd, args);
+        cellar.world.stage(&jti, Stage::Actuated);
+    };
+    done(&cellar, "floor.open", json!({ "floor_group": "lift", "floors": ["floor-1"] }));
+    let earlier = in_ms(-500);
+
+    // By the partition that has nothing else: read back before it is called done.
+    done(&cellar, "lockdown.set", json!({ "partition": "shaft" }));
+    assert!((0..3).all(|floor| !cellar.lift.coil(floor)));
+    locked(&cellar, true);
+    cellar.world.denied_for("locked_down", json!({ "person": "ada", "floor_group": "lift" }), || cellar.rides(ADA));
+    cellar.world.drained();
+    cellar.world.restart();
+    cellar.world.denied_for("locked_down", json!({ "person": "ada", "floor_group": "lift" }), || cellar.rides(ADA));
+
+    // Whoever has doors frees doors; and what the broker kept back since before it frees nothing.
+    let clears = cellar.world.by("op-max", "lockdown.clear", json!({ "doors": ["front", "key-02"] }));
+    cellar.world.stage(&clears, Stage::Actuated);
+    cellar.world.refuses("op-max", "lockdown.clear", json!({ "partition": "cellar" }), Refusal::OutOfScope);
+    let (late, message) = {
+        let mut cloud = cellar.world.site.cloud.cloud();
+        let wish = Wish {
+            lifetime: Duration::from_secs(60),
+            ..Wish::new("op-ada", "lockdown.clear", json!({ "partition": "shaft" }))
+        };
+        cloud.command(earlier, &wish)
+    };
+    cellar.world.site.cloud.publish(message).unwrap();
+    cellar.world.refused(&late, Refusal::Conflict);
+    locked(&cellar, true);
+    assert!(!cellar.lift.coil(1));
+
+    // What then holds is recomputed.
+    done(&cellar, "lockdown.clear", json!({ "partition": "shaft" }));
+    cellar.coil(&cellar.lift, 1, true);
+    done(&cellar, "lockdown.set", json!({ "node": true }));
+    locked(&cellar, true);
+    done(&cellar, "lockdown.clear", json!({ "node": true }));
+    locked(&cellar, false);
+
+    // A system event reaches as far as the command: lockers and elevators of the partition.
+    cellar.world.set(&[("system_event", "panic", panic)]);
+    cellar.rides(4711);
+    locked(&cellar, true);
+    cellar.world.lock_state("key-02", "LockedDown");
+    done(&cellar, "lockdown.clear", json!({ "partition": "cellar" }));
+    locked(&cellar, false);
+
+    // A board that is lost confirms nothing: it is said of the elevator, which is locked down all the same.
+    cellar.world.block_on(cellar.server.take().unwrap().stop());
+    cellar.world.event_of("floor.lost", "floor_group", "lift");
+    let jti = cellar.wish("lockdown.set", json!({ "partition": "shaft" }));
+    let outcome = cellar.world.stage(&jti, Stage::Failed);
+    assert_eq!(outcome.detail.unwrap()["doors"]["lift"]["stage"], "failed");
+    locked(&cellar, true);
 }

@@ -6,7 +6,11 @@ use latchd::{domain::event::Refusal, wire::outcome::Stage};
 use latchd_sim::cloud::Wish;
 use serde_json::{Value, json};
 
-use crate::world::{ADA, World};
+use crate::{
+    house::{CLEO, DAN, House, cleo_with_pins, crew_rule},
+    story::with,
+    world::{ADA, World},
+};
 
 /// What it prints, and whether it ended well.
 pub fn explain(world: &World, arguments: &[&str]) -> (bool, String) {
@@ -118,4 +122,67 @@ fn the_node_explains_by_command_as_the_program_does_and_as_its_doors_decide() {
     ] {
         world.refused(&ask(unknown), Refusal::UnknownTarget);
     }
+}
+
+#[test]
+fn what_only_the_running_node_knows_of_somebody_is_explained_as_its_doors_decide() {
+    let area = |more: Value| {
+        with(json!({ "entry_readers": ["lab-in"], "exit_readers": ["lab-out"], "anti_passback": "hard" }), more)
+    };
+    let house = House::running(&[
+        ("area", "lab", area(json!({}))),
+        ("person", "cleo", cleo_with_pins()),
+        ("door_policy", "lab", json!({ "doors": ["lab"], "pin_tries": 1, "pin_lockout_s": 60 })),
+    ]);
+    let explained = |more: Value| {
+        let asked = with(json!({ "door": "lab" }), more);
+        house.answered("node.diagnostics", json!({ "explain": asked }))["explanation"].clone()
+    };
+    let says = |told: &Value, granted: bool, reason: &str| {
+        let reason = if reason.is_empty() { Value::Null } else { json!(reason) };
+        assert_eq!((&told["answer"]["granted"], &told["answer"]["reason"]), (&json!(granted), &reason), "{told}");
+    };
+    let card = || json!({ "credential": "cleo-card" });
+    says(&explained(with(card(), json!({ "reader": "lab-in" }))), true, "");
+    house.granted(json!({ "person": "cleo" }), || house.at_lab(CLEO));
+    house.walks_through("lab");
+    house.state_says("area/lab", json!({ "count": 1 }));
+
+    // She is inside: the way in is closed to her, the way out is not.
+    let told = explained(with(card(), json!({ "reader": "lab-in" })));
+    says(&told, false, "apb_violation");
+    let at_reader = json!([{ "reader": "lab-in", "area": "lab", "way": "entry", "reason": "apb_violation" }]);
+    assert_eq!(told["areas"], at_reader);
+    assert!(told["would_grant"][0].as_str().unwrap().contains("leave area lab"), "{told}");
+    house.denied_for("apb_violation", json!({ "person": "cleo" }), || house.at_lab(CLEO));
+    says(&explained(with(card(), json!({ "reader": "lab-out" }))), true, "");
+    let any = explained(card());
+    says(&any, true, "");
+    assert_eq!(any["areas"], at_reader);
+    // A virtual read is one at the first reader; at another instant nobody knows where she is.
+    says(&explained(json!({ "person": "cleo" })), false, "apb_violation");
+    says(&explained(with(card(), json!({ "reader": "lab-in", "at": "2026-11-23T12:00:00.000Z" }))), true, "");
+
+    // Two are as many as there may be.
+    house.set(&[("area", "lab", area(json!({ "occupancy_max": 1 })))]);
+    let told = explained(json!({ "credential": "dan-card", "reader": "lab-in" }));
+    says(&told, false, "area_full");
+    house.denied_for("area_full", json!({ "person": "dan" }), || house.at_lab(DAN));
+
+    // A PIN that nobody takes at present.
+    house.set(&[
+        ("area", "lab", Value::Null),
+        ("access_rule", "crew-lab", crew_rule(json!({ "authentication": "card_and_pin" }))),
+    ]);
+    says(&explained(card()), false, "pin_required");
+    house.told("access.pin_locked_out", json!({ "person": "cleo" }), || {
+        house.at_lab(CLEO);
+        house.polled(&house.lab);
+        house.keys("9999#");
+    });
+    says(&explained(card()), false, "pin_locked_out");
+    house.denied_for("pin_locked_out", json!({ "person": "cleo" }), || house.at_lab(CLEO));
+
+    let attic = json!({ "explain": { "door": "lab", "person": "cleo", "reader": "store-in" } });
+    house.refuses("op-ada", "node.diagnostics", attic, Refusal::UnknownTarget);
 }

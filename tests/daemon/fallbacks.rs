@@ -158,7 +158,7 @@ fn left_alone_an_elevator_and_a_cabinet_of_keys_admit_emergency_cards_alone() {
     world.event("alarm.raised", |json| json.get("source") == Some(&source));
     let (ok, text) = explain(world, &["--door", "key-02", "--emergency-card", "red", "--pin", "0815", "--stale"]);
     assert!(
-        ok && text.starts_with("granted at key-02") && text.contains("emergency card red opens, at most 3"),
+        ok && text.starts_with("granted at key-02") && text.contains("emergency card red opens, used 1 of 3 times"),
         "{text}"
     );
 
@@ -277,6 +277,13 @@ fn an_emergency_card_waits_for_its_time_wants_its_pin_is_used_up_and_raises_an_a
     house.walks_through("lab");
     house.denied_for("expired", json!({ "emergency_card": "red", "door": "lab" }), || house.at_lab(RED));
     assert!(!house.lab.coil(LOCK_COIL));
+    // Whoever asks why hears of the uses of both runs.
+    let asked = json!({ "explain": { "door": "lab", "emergency_card": "red" } });
+    let told = house.answered("node.diagnostics", asked)["explanation"].clone();
+    assert_eq!(told["answer"]["reason"], "expired", "{told}");
+    assert_eq!((&told["emergency_card"]["uses"], &told["emergency_card"]["uses_max"]), (&json!(2), &json!(2)));
+    let (ok, text) = explain(&house, &["--door", "lab", "--emergency-card", "red", "--pin", "0815", "--stale"]);
+    assert!(ok && text.contains("emergency card red does not open: expired, used 2 of 2 times"), "{text}");
 
     let events = house.site.cloud.cloud().events[before..].to_vec();
     let about_it = |event: &&StoredEvent| event.kind.starts_with("fallback.") && event.json["fallback"] == cards;

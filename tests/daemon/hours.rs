@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// A zone in which it is a little past noon, so that today is today throughout a test.
-struct Noon {
+pub struct Noon {
     zone: String,
     offset: Offset,
 }
 
 impl Noon {
-    fn here() -> Noon {
+    pub fn here() -> Noon {
         let utc = Offset::UTC.to_datetime(Timestamp::now()).hour();
         let ahead = 12 - utc;
         // POSIX counts the other way round.
@@ -28,7 +28,11 @@ impl Noon {
     }
 
     fn house(&self, records: &[Told<'_>]) -> House {
-        House::with("", &[("Europe/Berlin", &self.zone)], records)
+        self.house_with("", records)
+    }
+
+    pub fn house_with(&self, lab_door: &str, records: &[Told<'_>]) -> House {
+        House::with(lab_door, &[("Europe/Berlin", &self.zone)], records)
     }
 
     fn at(&self, ms: i64) -> DateTime {

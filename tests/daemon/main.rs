@@ -23,6 +23,7 @@ mod life;
 mod live;
 mod lockers;
 mod node;
+mod offline;
 mod operators;
 mod people;
 mod relays;

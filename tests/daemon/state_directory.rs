@@ -4,8 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use latchd_sim::site::{Daemon, Program};
 
+use latchd::wire::outcome::Stage;
 use latchd_sim::{
     cloud::{
+        StoredEvent,
         client::wall_now,
         set::{delete, put_raw},
     },
@@ -53,33 +55,134 @@ fn over_a_read_only_mount(directory: &Path) -> Program {
     Program { path: "unshare".into(), arguments: words.into() }
 }
 
-#[test]
-fn a_read_only_state_directory_ends_with_73_and_is_as_before_when_it_is_writable_again() {
-    let mut world = World::running();
-    world.kill();
+/// Runs `work` with the program to start while nothing in the state directory can be written.
+fn while_read_only(world: &mut World, work: impl FnOnce(&mut World, &Program)) {
     let root = rustix::process::geteuid().is_root();
+    let state = world.state();
     let permissions = |mode| {
-        for directory in [world.state(), world.state().join("ledger.sled"), world.state().join("mirror.sled")] {
-            fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+        for directory in [state.clone(), state.join("ledger.sled"), state.join("mirror.sled")] {
+            // One of them may not be there at all.
+            let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode));
         }
         for store in ["ledger.sled", "mirror.sled"] {
-            fs::set_permissions(world.state().join(store).join("db"), fs::Permissions::from_mode(mode & 0o666))
-                .unwrap();
+            let _ = fs::set_permissions(state.join(store).join("db"), fs::Permissions::from_mode(mode & 0o666));
         }
     };
-    let started = if root { over_a_read_only_mount(&world.state()) } else { program() };
+    let started = if root { over_a_read_only_mount(&state) } else { program() };
     if !root {
         permissions(0o500);
     }
-    let ended = Daemon::start(&started, &world.site.config()).unwrap().wait(PATIENCE).unwrap();
+    work(world, &started);
     if !root {
         permissions(0o700);
     }
-    assert_eq!(ended.code(), Some(73), "{}", world.log());
-    world.logged(1, &["not writable", "ledger.sled"]);
+}
+
+#[test]
+fn where_a_read_only_state_directory_never_held_a_ledger_it_ends_with_73_and_says_so() {
+    let mut world = World::running();
+    world.kill();
+    fs::remove_dir_all(world.state().join("ledger.sled")).unwrap();
+    while_read_only(&mut world, |world, started| {
+        let ended = Daemon::start(started, &world.site.config()).unwrap().wait(PATIENCE).unwrap();
+        assert_eq!(ended.code(), Some(73), "{}", world.log());
+        world.logged(1, &["not writable", "ledger.sled"]);
+    });
     world.start();
     world.ada_passes();
-    assert_eq!(world.kept("ledger.sled.damaged").len(), 0);
+}
+
+#[test]
+fn on_a_disk_that_became_read_only_the_doors_go_on_and_all_is_as_before_when_it_is_writable_again() {
+    let mut world = World::running();
+    world.drained();
+    world.kill();
+    world.site.broker.stop();
+    while_read_only(&mut world, |world, started| {
+        world.daemon = Some(Daemon::start(started, &world.site.config()).unwrap());
+        world.logged(2, &[" ready: the doors are enforced"]);
+        world.card(ADA);
+        world.coil(&world.site.field.front, true);
+        world.coil(&world.site.field.front, false);
+        world.logged(1, &["the ledger cannot be opened", "not writable"]);
+        world.kill();
+    });
+    world.start();
+    world.ada_passes();
+    assert_eq!(world.kept("ledger.sled.damaged").len() + world.kept("mirror.sled.damaged").len(), 0);
+    world.site.broker.start_again().unwrap();
+    world.drained();
+}
+
+#[test]
+fn a_ledger_that_the_disk_withholds_leaves_the_doors_with_cards_and_fenced_commands_until_it_is_there_again() {
+    let mut world = World::running();
+    world.ada_passes();
+    world.drained();
+    let log_id = world.site.cloud.cloud().online().unwrap().log_id.clone();
+    world.kill();
+    let store = world.state().join("ledger.sled");
+    withhold(&store);
+    let before = world.site.cloud.cloud().events.len();
+    world.start();
+    world.ready();
+    let front = world.site.field.front.clone();
+    world.ada_passes();
+    world.card(STRANGER);
+    world.logged(1, &["access.denied", "reason=unknown_credential"]);
+    world.logged(1, &["the ledger cannot be opened: doors are enforced without it"]);
+    assert_eq!(world.kept("ledger.sled.damaged").len(), 0, "nothing is wrong with it");
+    let boot = world.online("that it has no ledger, and an alarm", |online| {
+        online.ledger_failed.as_ref().is_some_and(|why| why.contains("ledger.sled")) && online.alarms == 1
+    });
+
+    // What names this run moves its door once; what only the ledger could keep from coming twice is refused.
+    let opened = world.command("door.open_and_close", "front");
+    world.stage(&opened, Stage::Actuated);
+    world.coil(&front, true);
+    world.coil(&front, false);
+    let told = world.by("op-ada", "group.put", json!({ "id": "late", "body": {} }));
+    let refused = world.stage(&told, Stage::Refused);
+    assert_eq!(refused.reason, Some(latchd::domain::event::Refusal::Overloaded), "{refused:?}");
+    assert!(refused.detail.unwrap()["message"].as_str().unwrap().contains("ledger.sled"));
+    let diagnosed = world.by("op-ada", "node.diagnostics", json!({}));
+    let stores = world.stage(&diagnosed, Stage::Done).detail.unwrap()["diagnostics"]["stores"].clone();
+    assert!(stores[0]["failing"].as_str().is_some_and(|why| why.contains("ledger.sled")), "{stores}");
+    // A revocation is in force all the same.
+    world.set(&[("credential", "ada-card", Value::Null)]);
+    world.card(ADA);
+    world.logged(2, &["access.denied", "reason=unknown_credential"]);
+    assert_eq!(world.site.cloud.cloud().events.len(), before, "nothing is told that is not durable");
+
+    front.take_writes();
+    give_back(&store);
+    let restored = world.event_of("storage.restored", "store", "ledger");
+    assert_ne!(world.boot(), boot, "it is another run");
+    assert_eq!(world.site.cloud.cloud().online().unwrap().log_id, log_id);
+    assert!(front.take_writes().is_empty(), "no relay moved over it");
+    assert!(world.is_running());
+    // All that happened is told, in its place: the start without the ledger, the cards, the set, the end of it.
+    let told: Vec<StoredEvent> = world.site.cloud.cloud().events[before..].to_vec();
+    let at = |kind: &str, member: &str, value: &str| {
+        let found = told.iter().position(|event| event.kind == kind && event.json[member] == value);
+        found.unwrap_or_else(|| panic!("no {kind} of {value} in {told:?}"))
+    };
+    let in_order = [
+        at("storage.failed", "store", "ledger"),
+        at("access.granted", "person", "ada"),
+        told.iter().position(|event| event.kind == "set.applied").unwrap(),
+        at("storage.restored", "store", "ledger"),
+    ];
+    assert!(in_order.is_sorted(), "{in_order:?}");
+    assert!(told[in_order[1]].replayed && restored.json["seq"].as_u64() > told[in_order[1]].json["seq"].as_u64());
+    assert!(!told.iter().any(|event| event.kind == "log.gap"), "{told:?}");
+    let raised = told.iter().find(|event| event.kind == "alarm.raised").unwrap();
+    assert_eq!(raised.json["source"], json!({ "of": "storage", "store": "ledger" }));
+    world.event("alarm.ended", |json| json["alarm"] == raised.json["alarm"]);
+    world.online("no alarm", |online| online.alarms == 0 && online.ledger_failed.is_none());
+    let made = world.by("op-ada", "group.put", json!({ "id": "late", "body": {} }));
+    world.stage(&made, Stage::Done);
+    assert_eq!(world.stop(), Some(0));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A site and its daemon, for one test. Waits for what happens, never for time to pass. Invariant: at
 //! the end of each test the daemon's log holds no panic, and the cloud found no fault with what it got: neither
-//! with its signatures and order, nor by the published contract.
+//! with its signatures and order, nor by the published contract, down to the quality of service of each topic.
 
 use std::{
     ffi::OsStr,
@@ -307,6 +307,11 @@ impl Drop for World {
         }
         let problems = self.site.cloud.cloud().problems.clone();
         assert!(problems.is_empty(), "the cloud found fault: {problems:?}");
+        let wrong =
+            self.site.broker.embedded().map(|broker| {
+                crate::contract::ways_that_are_wrong(self.site.cloud.cloud().topics.root(), &broker.ways())
+            });
+        assert_eq!(wrong.unwrap_or_default(), [""; 0], "published otherwise than the contract says");
     }
 }
 

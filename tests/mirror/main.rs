@@ -8,4 +8,5 @@ mod edits;
 mod emergency;
 mod sentences;
 mod thread;
+mod told;
 mod world;

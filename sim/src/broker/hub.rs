@@ -2,7 +2,7 @@
 //! connection asks for its next delivery and tells what came in.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,10 @@ use rumqttc::v5::mqttbytes::{
 };
 use tokio::sync::Notify;
 
-use super::{BrokerOptions, Counters, Faults};
+use super::{BrokerOptions, Counters, Faults, Way};
+
+/// Ways that are remembered: far more than one test has topics.
+const WAYS_MAX: usize = 100_000;
 
 pub struct Hub {
     pub options: BrokerOptions,
@@ -22,6 +25,8 @@ pub struct Hub {
     /// False while the broker is stopped.
     pub accepting: bool,
     faults: Faults,
+    /// In which ways clients have published, wills included.
+    pub ways: BTreeSet<Way>,
     retained: BTreeMap<String, (Bytes, QoS)>,
     sessions: BTreeMap<String, Session>,
     next_connection: u64,
@@ -75,6 +80,7 @@ impl Hub {
             counters: Counters::default(),
             accepting: true,
             faults: Faults::default(),
+            ways: BTreeSet::new(),
             retained: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_connection: 0,
@@ -157,6 +163,7 @@ impl Hub {
 
     fn publish_will(&mut self, will: &LastWill) {
         if let Ok(topic) = std::str::from_utf8(&will.topic) {
+            self.note(topic, will.qos, will.retain);
             self.route(topic, will.message.clone(), will.qos, will.retain);
         }
     }
@@ -198,6 +205,12 @@ impl Hub {
         }
     }
 
+    fn note(&mut self, topic: &str, qos: QoS, retain: bool) {
+        if self.ways.len() < WAYS_MAX {
+            self.ways.insert(Way { topic: topic.to_owned(), qos: qos as u8, retain });
+        }
+    }
+
     /// A client published. False: the fault "lose" took it.
     pub fn published(&mut self, publish: &Publish) -> bool {
         self.counters.published += 1;
@@ -206,6 +219,7 @@ impl Hub {
             return false;
         }
         if let Ok(topic) = std::str::from_utf8(&publish.topic) {
+            self.note(topic, publish.qos, publish.retain);
             self.route(topic, publish.payload.clone(), publish.qos, publish.retain);
         }
         true

@@ -12,6 +12,7 @@ mod hub;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -82,6 +83,14 @@ pub struct Counters {
     pub dropped: u64,
     /// Clients that sent more than the announced receive maximum: protocol errors.
     pub receive_maximum_exceeded: u64,
+}
+
+/// A topic, and how something was published there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    pub topic: String,
+    pub qos: u8,
+    pub retain: bool,
 }
 
 /// A running broker. Dropping it ends its thread.
@@ -160,6 +169,11 @@ impl Broker {
 
     pub fn counters(&self) -> Counters {
         self.hub().counters
+    }
+
+    /// In which ways clients have published so far.
+    pub fn ways(&self) -> BTreeSet<Way> {
+        self.hub().ways.clone()
     }
 
     /// The retained message of a topic.

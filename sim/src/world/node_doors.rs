@@ -133,6 +133,12 @@ impl World {
             let news = uplink::Input::Doors(DoorNews::Report(report));
             self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
         }
+        if step.emergency_uses {
+            let Some(node) = &self.node else { return };
+            let uses = node.controller.emergency_uses().clone();
+            let news = uplink::Input::Doors(DoorNews::EmergencyUses(uses));
+            self.send_node(Lane::DoorsToUplink, NodeEvent::Uplink(Box::new(news)));
+        }
         for status in statuses {
             self.line(format_args!("doors: {status:?}"));
             let news = uplink::Input::Doors(DoorNews::Status(Box::new(status)));

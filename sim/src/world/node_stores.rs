@@ -366,6 +366,8 @@ impl World {
                 absorbed: 0,
                 conflicts: opened.conflicts_then.into_iter().chain(opened.conflicts).collect(),
                 overlay: opened.overlay,
+                issued_at: opened.issued_at,
+                touched: None,
             }));
         } else if opened.permissions.is_present() && opened.version == in_force && opened.overlay != edits {
             let (permissions, overlay, edits) = (opened.permissions, opened.overlay, opened.edits);

@@ -20,7 +20,6 @@ use latchd::{
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         opening,
         session::{Restored, Session, SessionConfig},
-        step::Commit,
         uplink::Uplink,
     },
     wire::{canonical::hex, keys::RootKey},
@@ -166,6 +165,9 @@ impl World {
             reconnect_max: Duration::from_secs(4),
         };
         let session = Session::new(session_config, root, signer_from(self.life.seed, 100), restored, now);
+        let newest = ledger.reader().read(recovered.head.seq, 1).ok().and_then(|mut events| events.pop());
+        let newest = newest.and_then(|sealed| serde_json::from_slice::<Event>(&sealed.json).ok());
+        let untold_set = opening::is_untold(newest.as_ref(), &set).then_some(opened.issued_at);
         let desk_config = DeskConfig {
             boot: boot.clone(),
             issuer: ISSUER.to_owned(),
@@ -174,8 +176,9 @@ impl World {
             commands_per_operator_max: [8, 24, 200][(self.life.seed % 3) as usize],
             clock_skew: Duration::from_secs(5),
             on_trial: beginning.on_trial(),
-            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept),
+            edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept).after_set(untold_set),
             delay_max: Duration::from_secs(3600),
+            ledger_withheld: None,
         };
         let permissions = opened.permissions.clone();
         let (desk, first) =
@@ -201,8 +204,6 @@ impl World {
         };
         let (controller, step) = Controller::new(setup, now);
         let mut begin = start_events(&boot, &recovered, &opened);
-        let newest = ledger.reader().read(recovered.head.seq, 1).ok().and_then(|mut events| events.pop());
-        let newest = newest.and_then(|sealed| serde_json::from_slice::<Event>(&sealed.json).ok());
         begin.extend(opening::untold(newest.as_ref(), &set, &opened));
         begin.extend(beginning.events.iter().cloned());
         let told_with = recovered.head.seq + begin.len() as u64;
@@ -243,12 +244,9 @@ impl World {
             mirror: MirrorLoop::new(mirror, config, attest, (in_force, opened.overlay)),
         });
         self.shim.doors_started();
-        for body in begin {
-            let mut commit = Commit::default();
-            commit.event(event_of(now, set, body));
-            self.oracle.uplink_commit(&commit);
-            self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
-        }
+        let commit = opening::commit(now, &set, begin);
+        self.oracle.uplink_commit(&commit);
+        self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
         self.oracle.first_step(&self.site, self.now, &step, self.node.as_ref().map(|node| &node.controller));
         self.doors_apply(step);
         for bus in 0..self.site.buses.len() {
@@ -327,10 +325,6 @@ impl World {
         };
         self.post(delay, What::StartNode);
     }
-}
-
-fn event_of(now: Now, set: latchd::domain::permission::SetVersion, body: EventBody) -> Event {
-    Event { occurred_at: now.wall, clock: now.trust, epoch: set.epoch, generation: set.generation, body }
 }
 
 /// What the start has to tell.

@@ -251,13 +251,16 @@ impl World {
     fn lockdown_wish(&mut self, at: usize) -> Wished {
         let on = self.rng.permille(350);
         let cmd = if on { "lockdown.set" } else { "lockdown.clear" };
-        let (args, names) = match self.rng.below(if on { 6 } else { 3 }) {
-            0 => (json!({ "node": true }), self.site.door_ids()),
-            1 => (json!({ "partition": "street" }), ids(STREET)),
-            _ => (json!({ "doors": [self.site.doors[at].id] }), vec![self.site.doors[at].id.clone()]),
-        };
         let topology = self.site.topology();
+        let (args, names, floor_groups) = match self.rng.below(if on { 6 } else { 3 }) {
+            0 => {
+                let floor_groups = (0..).take(topology.floor_groups.len()).collect();
+                (json!({ "node": true }), self.site.door_ids(), floor_groups)
+            }
+            1 => (json!({ "partition": "street" }), ids(STREET), Vec::new()),
+            _ => (json!({ "doors": [self.site.doors[at].id] }), vec![self.site.doors[at].id.clone()], Vec::new()),
+        };
         let doors = names.iter().filter_map(|door| topology.door(door)).collect();
-        (cmd, args, Task::Lockdown { doors, on })
+        (cmd, args, Task::Lockdown { doors, floor_groups, on })
     }
 }

@@ -12,6 +12,8 @@
 //! When the queue is full (the disk has failed or is far too slow), the sender gets its commit back and
 //! counts the loss; a later `log.gap` event tells of it.
 
+mod withheld;
+
 use std::{
     io,
     sync::{
@@ -24,6 +26,8 @@ use std::{
 };
 
 use tokio::sync::watch;
+
+pub use withheld::{Unwritten, Withheld};
 
 use crate::{
     domain::{event::Event, time::Mono},
@@ -62,6 +66,8 @@ pub enum StoreHealth {
         error: KvError,
         attempts: u32,
     },
+    /// It could not be opened when the run began, and can be now: for a run that begins with what it holds.
+    Openable,
 }
 
 impl StoreHealth {
@@ -125,7 +131,7 @@ pub struct LedgerThread {
     progress: Arc<AtomicU64>,
     head: watch::Receiver<Head>,
     health: watch::Receiver<StoreHealth>,
-    thread: JoinHandle<Stopped>,
+    thread: JoinHandle<(Stopped, Unwritten)>,
 }
 
 impl LedgerThread {
@@ -163,7 +169,8 @@ impl LedgerThread {
             head: head_sender,
             health: health_sender,
         };
-        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || worker.run())?;
+        let thread =
+            thread::Builder::new().name("ledger".to_owned()).spawn(move || (worker.run(), Unwritten::default()))?;
         Ok(LedgerThread { handle: LedgerHandle { queue: sender, stopping }, progress, head, health, thread })
     }
 
@@ -188,12 +195,17 @@ impl LedgerThread {
     /// Writes what waits, marks the orderly stop and ends. Stop those who commit first: what they queue from
     /// here on comes back to them.
     pub fn stop(self) -> Stopped {
+        self.stop_unwritten().0
+    }
+
+    /// The same; beside it, of a thread without a store, what is to be written by the run that has it again.
+    pub fn stop_unwritten(self) -> (Stopped, Unwritten) {
         self.handle.stopping.store(true, SeqCst);
         // If the queue is full the thread is awake anyway.
         let _ = self.handle.queue.try_send(Message::Wake);
         let thread: &Thread = self.thread.thread();
         thread.unpark();
-        self.thread.join().unwrap_or(Stopped { clean: false, commits_lost: 0 })
+        self.thread.join().unwrap_or((Stopped { clean: false, commits_lost: 0 }, Unwritten::default()))
     }
 }
 

@@ -384,6 +384,8 @@ impl<C: Fn() -> Now> Worker<C> {
                 absorbed: 0,
                 conflicts: opened.conflicts_then.into_iter().chain(opened.conflicts).collect(),
                 overlay: opened.overlay,
+                issued_at: opened.issued_at,
+                touched: None,
             }));
         } else if opened.permissions.is_present()
             && opened.version == self.in_force

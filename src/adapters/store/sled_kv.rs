@@ -110,6 +110,20 @@ impl SledKv {
         Ok(SledKv { shared: Arc::new(shared) })
     }
 
+    /// A store that cannot be opened: every call fails until [`Reopen::reopen`] has succeeded.
+    pub fn withheld(path: &Path) -> SledKv {
+        let shared = Shared {
+            path: path.to_owned(),
+            cache_bytes: open::CACHE_BYTES,
+            handle: RwLock::new(None),
+            reserve: Reserve::of(path),
+            full: AtomicBool::new(false),
+            tight: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        };
+        SledKv { shared: Arc::new(shared) }
+    }
+
     pub fn path(&self) -> &Path {
         &self.shared.path
     }

@@ -141,8 +141,8 @@ impl Areas {
         changes
     }
 
-    /// Whether somebody whom the rules admit may pass this reader.
-    pub fn judge(&self, now: Now, person: &Id, exempt: bool, reader: ReaderIx) -> Verdict {
+    /// Whether somebody whom the rules admit may pass this reader; `together`: with all of these, or nobody does.
+    pub fn judge(&self, now: Now, person: &Id, exempt: bool, reader: ReaderIx, together: &[&Id]) -> Verdict {
         let mut verdict = Verdict::default();
         let crossings = self.readers.get(&reader).map(Vec::as_slice).unwrap_or_default();
         if exempt {
@@ -160,14 +160,15 @@ impl Areas {
                 }
             }
         }
-        let full = || crossings.iter().filter_map(here).find(|(id, area, way)| self.is_full(person, id, area, *way));
+        let is_full = |(id, area, way): &(&Id, &Area, PassageWay)| self.is_full(person, id, area, *way, together);
+        let full = || crossings.iter().filter_map(here).find(is_full);
         if verdict.denied.is_none() {
             verdict.denied = full().map(|(id, ..)| (DenialReason::AreaFull, id.clone()));
         }
         verdict
     }
 
-    fn is_full(&self, person: &Id, id: &Id, area: &Area, way: PassageWay) -> bool {
+    fn is_full(&self, person: &Id, id: &Id, area: &Area, way: PassageWay, together: &[&Id]) -> bool {
         let Some(limit) = area.occupancy_max.filter(|_| way == PassageWay::Entry) else { return false };
         if self.people.is_inside(person, id) {
             return false;
@@ -177,9 +178,9 @@ impl Areas {
             let mut entries = crossings.filter(|crossing| crossing.way == PassageWay::Entry);
             entries.any(|crossing| self.areas.get(crossing.area).is_some_and(|(of, _)| of == id))
         };
-        let others = self.expected.iter().filter(|expected| expected.person != *person);
-        let coming = others.filter(enters).filter(|expected| !self.people.is_inside(&expected.person, id));
-        let coming: BTreeSet<&Id> = coming.map(|expected| &expected.person).collect();
+        let expected = self.expected.iter().filter(enters).map(|expected| &expected.person);
+        let others = expected.chain(together.iter().copied()).filter(|other| *other != person);
+        let coming: BTreeSet<&Id> = others.filter(|other| !self.people.is_inside(other, id)).collect();
         let inside = u64::from(self.people.count(id));
         inside + coming.len() as u64 >= u64::from(limit)
     }

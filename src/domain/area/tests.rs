@@ -76,7 +76,7 @@ impl Bench {
     }
 
     fn judge(&self, person: &str, reader: ReaderIx) -> Verdict {
-        self.areas.judge(self.now, &id(person), false, reader)
+        self.areas.judge(self.now, &id(person), false, reader, &[])
     }
 
     /// At a door without a contact.
@@ -145,8 +145,8 @@ fn soft_tells_and_off_only_counts() {
 fn who_is_exempt_is_stopped_by_nothing_and_counted_all_the_same() {
     let mut bench = Bench::new(&hall(json!({ "anti_passback": "hard", "occupancy_max": 1 })));
     bench.passes("ada", IN);
-    assert_eq!(bench.areas.judge(bench.now, &id("ada"), true, IN), Verdict::default());
-    assert_eq!(bench.areas.judge(bench.now, &id("eve"), true, IN), Verdict::default());
+    assert_eq!(bench.areas.judge(bench.now, &id("ada"), true, IN, &[]), Verdict::default());
+    assert_eq!(bench.areas.judge(bench.now, &id("eve"), true, IN, &[]), Verdict::default());
     assert_eq!(bench.passes("eve", IN), ["hall 2"]);
 }
 
@@ -159,6 +159,21 @@ fn a_full_area_admits_nobody_more_until_somebody_leaves() {
     assert_eq!(bench.judge("ada", IN).denied, None, "she has her place");
     bench.passes("ben", OUT);
     assert_eq!(bench.judge("eve", IN).denied, None);
+}
+
+#[test]
+fn of_two_who_enter_together_each_takes_a_place() {
+    let mut bench = Bench::new(&hall(json!({ "occupancy_max": 2 })));
+    let (ada, ben) = (id("ada"), id("ben"));
+    let both = [&ada, &ben];
+    let of = |bench: &Bench, person: &Id| bench.areas.judge(bench.now, person, false, IN, &both).denied;
+    assert_eq!((of(&bench, &ada), of(&bench, &ben)), (None, None));
+    bench.passes("eve", IN);
+    let full = denied(DenialReason::AreaFull, "hall");
+    assert_eq!((of(&bench, &ada), of(&bench, &ben)), (full.clone(), full));
+    bench.passes("ben", IN);
+    bench.passes("eve", OUT);
+    assert_eq!((of(&bench, &ada), of(&bench, &ben)), (None, None), "one of them has a place");
 }
 
 #[test]

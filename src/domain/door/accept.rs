@@ -20,6 +20,7 @@ use crate::domain::{
 enum Asked {
     Report,
     Acknowledge,
+    CancelDelays,
     /// Whether it would be taken.
     Admit(Motion),
     Move(Motion),
@@ -36,6 +37,11 @@ impl Door {
             Err(progress) => out.report(order.ticket, progress),
             Ok(Asked::Report) => out.report(order.ticket, Progress::Reported(Box::new(self.status()))),
             Ok(Asked::Acknowledge) => self.acknowledge(&order, out),
+            Ok(Asked::CancelDelays) => {
+                self.cancel_delays(&order, "door.cancel_delay", out);
+                out.durable = Some(self.durable.clone());
+                out.report_in_order(order.ticket, true, Progress::Done);
+            }
             Ok(Asked::Admit(_)) => out.report(order.ticket, Progress::Done),
             Ok(Asked::Move(motion)) => self.accept(now, order, motion, out),
         }
@@ -80,6 +86,7 @@ impl Door {
         Ok(Asked::Move(match what {
             DoorAction::Report => return Ok(Asked::Report),
             DoorAction::AcknowledgeAlarm => return Ok(Asked::Acknowledge),
+            DoorAction::CancelDelays => return Ok(Asked::CancelDelays),
             DoorAction::Admit(DelayAction::Open) => return Ok(Asked::Admit(Motion::Open)),
             DoorAction::Admit(DelayAction::Close) => return Ok(Asked::Admit(Motion::Close)),
             DoorAction::Open | DoorAction::Delayed(DelayAction::Open) => Motion::Open,
@@ -153,7 +160,7 @@ impl Door {
                 self.momentary = None;
                 self.orders.missed(Mono::MAX, self.contact != ContactState::Unknown, out);
                 if order.what == DoorAction::Close {
-                    self.cancel_delays(&order, out);
+                    self.cancel_delays(&order, "door.close", out);
                 }
                 self.level_issued(order.issued_at, out);
             }
@@ -187,11 +194,11 @@ impl Door {
         }
     }
 
-    fn cancel_delays(&mut self, order: &Order<DoorAction>, out: &mut Effects) {
+    fn cancel_delays(&mut self, order: &Order<DoorAction>, command: &'static str, out: &mut Effects) {
         let issued_at = if order.ticket.is_own() { Wall::MAX } else { order.issued_at };
         // The node's own clock stands for the cloud's where no command says what that shows.
         self.durable.closed_issued_at_ms = self.durable.closed_issued_at_ms.max(order.issued_at.as_millis());
-        out.closed = Some(Closed { issued_at, by: order.by.clone() });
+        out.closed = Some(Closed { command, issued_at, by: order.by.clone() });
     }
 
     fn let_go(&mut self, hold: Hold) {

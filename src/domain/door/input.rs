@@ -76,9 +76,12 @@ pub enum Force {
     Closed,
 }
 
-/// A `door.close` was taken: what had been delayed at this door before it is cancelled.
+/// A `door.close` was taken, or a `door.cancel_delay` of a system event: what had been delayed at this door before it
+/// is cancelled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Closed {
+    /// Which of the two.
+    pub command: &'static str,
     /// Delays of commands that were issued later stay. Of the node itself: none does.
     pub issued_at: Wall,
     pub by: Actor,

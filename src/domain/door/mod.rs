@@ -261,6 +261,9 @@ pub struct DurableDoor {
     /// Released by fire and not reset by hand yet.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub fire_latched: bool,
+    /// What the stop made of the door, where the next run will make something else of it: it tells of that change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped_as: Option<Mode>,
     /// `iat` of the last level command that was applied, in milliseconds.
     #[serde(default)]
     pub level_issued_at_ms: i64,

@@ -120,14 +120,7 @@ impl Causes {
         self.0 & 1 << cause as u16 != 0
     }
 
-    /// Fire and REX alone: what a stopping node still obeys.
-    #[must_use]
-    pub fn only_safety(self) -> Causes {
-        let safety = Causes::default().with(Cause::Fire, true).with(Cause::Rex, true);
-        Causes(self.0 & safety.0)
-    }
-
-    /// These, and what secures the door whatever becomes of the node.
+    /// Fire, REX and what secures the door: what a stopping node still obeys.
     #[must_use]
     pub fn only_safety_and_secured(self) -> Causes {
         let kept = [Cause::Fire, Cause::Rex, Cause::Lockdown, Cause::ForceClosed, Cause::Dnd];

@@ -101,8 +101,9 @@ pub struct Door {
 impl Door {
     /// The door as it is before anything is known of the world: as the start policy says, at once and
     /// without a pulse.
-    pub fn new(config: DoorConfig, restored: DurableDoor, now: Now) -> (Door, Effects) {
+    pub fn new(config: DoorConfig, mut restored: DurableDoor, now: Now) -> (Door, Effects) {
         let mut out = Effects::none(config.id.clone());
+        let stopped_as = restored.stopped_as.take();
         let before = Door::rest(&restored);
         let mut door = Door {
             config,
@@ -119,12 +120,15 @@ impl Door {
             alarms: Alarms::none(),
             timers: DoorTimers::default(),
             stopping: false,
-            mode: before.mode,
+            mode: stopped_as.unwrap_or(before.mode),
             since: now.wall,
             unlocked: before.unlocks,
             denying: None,
             grace_until: Mono::ZERO,
         };
+        if stopped_as.is_some() {
+            out.durable = Some(door.durable.clone());
+        }
         if door.config.at_start == StartPolicy::Lock || door.config.momentary_only {
             door.forget_openings(&mut out);
         }
@@ -201,6 +205,7 @@ impl Door {
             }
         };
         self.settle(now, actor, &mut out);
+        self.note_stop(&mut out);
         out
     }
 
@@ -277,7 +282,7 @@ impl Door {
         let causes = self.causes(at);
         let causes = match (self.stopping, self.config.at_stop) {
             (false, _) | (true, StopPolicy::Keep) => causes,
-            (true, StopPolicy::Lock) => causes.only_safety(),
+            (true, StopPolicy::Lock) => causes.only_safety_and_secured(),
             (true, StopPolicy::Unlock) => causes.only_safety_and_secured().with(Cause::Manual, true),
         };
         Ruling::of(causes)
@@ -382,6 +387,15 @@ impl Door {
         let opened = self.durable.manual_open.take_if(over).is_some();
         let closed = self.durable.manual_close.take_if(over).is_some();
         if opened || closed {
+            out.durable = Some(self.durable.clone());
+        }
+    }
+
+    /// A stop that locks or unlocks is undone by the next start.
+    fn note_stop(&mut self, out: &mut Effects) {
+        let changes = self.stopping && self.config.at_stop != StopPolicy::Keep;
+        let stopped_as = Some(self.mode).filter(|mode| changes && *mode != Door::rest(&self.durable).mode);
+        if std::mem::replace(&mut self.durable.stopped_as, stopped_as) != stopped_as {
             out.durable = Some(self.durable.clone());
         }
     }

@@ -80,13 +80,14 @@ impl Elevator {
             return Actor::FloorGroup;
         };
         match pending.motion {
-            Motion::Close => {}
+            Motion::Close | Motion::Secure => {}
             // Durable only now, so that one whose deadline passed can never be restored after a crash.
             Motion::Open => {
                 let (until, by) = (self.public.next.get(&floor).copied(), pending.by.clone());
                 let manual = Manual { open: true, until, by };
                 self.durable.manual.insert(config.id.clone(), manual);
-                self.durable.level_issued_at_ms.insert(config.id.clone(), pending.issued_at.as_millis());
+                let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
+                *issued_at = pending.issued_at.as_millis().max(*issued_at);
                 out.durable = Some(self.durable.clone());
             }
             // Never later than what the bus was told while it waited.
@@ -173,7 +174,53 @@ impl Elevator {
     fn level_issued_at(&self, floor: usize) -> Option<Wall> {
         let config = self.config.floors.get(floor)?;
         let applied = self.durable.level_issued_at_ms.get(&config.id).copied().map(Wall::from_millis);
-        applied.max(self.orders.opens_issued_at(floor))
+        applied.max(self.orders.opens_issued_at(floor)).max(Some(self.lockdown_issued_at()))
+    }
+
+    fn lockdown_issued_at(&self) -> Wall {
+        Wall::from_millis(self.durable.lockdown_issued_at_ms)
+    }
+
+    /// Set, it is in force from here on, and carried out once every floor was read back disabled. Cleared, what
+    /// then holds is in force at once.
+    pub(super) fn lock_down(&mut self, now: Now, order: &Order<bool>, out: &mut Effects) -> Actor {
+        if let Err(progress) = self.judge_lockdown(now.mono, order) {
+            out.reports.push((order.ticket, progress));
+            return order.by.clone();
+        }
+        let on = order.what;
+        if std::mem::replace(&mut self.durable.lockdown, on) != on {
+            self.since = now.wall;
+        }
+        let issued_at_ms = order.issued_at.as_millis();
+        self.durable.lockdown_issued_at_ms = self.durable.lockdown_issued_at_ms.max(issued_at_ms);
+        out.durable = Some(self.durable.clone());
+        self.orders.supersede(|motion| motion == Motion::Secure);
+        if on {
+            let (times, all) = ((order.deadline, order.issued_at), self.config.all());
+            self.orders.accept(Pending::new((order.ticket, Motion::Secure, all), times, order.by.clone()));
+            let is_lost = |floor: &usize| self.floors.get(*floor).is_some_and(|floor| floor.relay.up == Some(false));
+            let lost = all.iter().filter(is_lost).collect();
+            let detail = "bus_down: the board does not answer".to_owned();
+            self.orders.fail(order.ticket, lost, &OrderEnd::Failed(detail));
+        } else {
+            out.held.push((order.ticket, Progress::Actuated { observation_follows: false }));
+        }
+        order.by.clone()
+    }
+
+    fn judge_lockdown(&self, now: Mono, order: &Order<bool>) -> Result<(), Progress> {
+        if now > order.deadline {
+            return Err(Progress::Expired);
+        }
+        let refuse = |refusal, detail: &str| Err(Progress::Refused(refusal, detail.to_owned()));
+        if self.stopping {
+            return refuse(Refusal::Overloaded, "the node is stopping");
+        }
+        if !order.ticket.is_own() && order.issued_at < self.lockdown_issued_at() {
+            return refuse(Refusal::Conflict, "a lockdown issued later was set or cleared at this elevator");
+        }
+        Ok(())
     }
 
     fn accept(&mut self, order: &Order<FloorAction>, motion: Motion, floors: FloorSet, out: &mut Effects) {
@@ -190,7 +237,8 @@ impl Elevator {
             if floor.relay.up != Some(true) {
                 lost = lost.or(FloorSet::one(at));
             }
-            self.durable.level_issued_at_ms.insert(config.id.clone(), order.issued_at.as_millis());
+            let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
+            *issued_at = order.issued_at.as_millis().max(*issued_at);
             self.durable.manual.remove(&config.id);
             if self.public.governed.contains(at) {
                 let (until, by) = (self.public.next.get(&at).copied(), order.by.clone());

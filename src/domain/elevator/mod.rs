@@ -165,6 +165,9 @@ pub struct DurableFloors {
     /// By floor.
     pub manual: BTreeMap<Id, Manual>,
     pub lockdown: bool,
+    /// When the last command that set or cleared it was issued, in milliseconds: an older one must not undo it.
+    #[serde(default)]
+    pub lockdown_issued_at_ms: i64,
     /// When the last level command applied to a floor was issued: an older one must not undo it.
     pub level_issued_at_ms: BTreeMap<Id, i64>,
 }

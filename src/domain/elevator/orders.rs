@@ -28,12 +28,16 @@ pub const ORDERS_MAX: usize = 32;
 pub(super) enum Motion {
     Open,
     Close,
-    Momentary { dwell: Duration },
+    Momentary {
+        dwell: Duration,
+    },
+    /// Of every floor: the lockdown, in force from its acceptance.
+    Secure,
 }
 
 impl Motion {
     pub fn enables(self) -> bool {
-        !matches!(self, Motion::Close)
+        matches!(self, Motion::Open | Motion::Momentary { .. })
     }
 }
 
@@ -111,20 +115,24 @@ impl Pending {
     fn progress(&self, names: &[Id]) -> Progress {
         let none_left = self.failed.len() == self.floors.iter().count();
         let all = |failure: &Failure| none_left && self.failed.iter().all(|(_, other)| other == failure);
-        let closing = self.motion == Motion::Close;
+        let remains = match self.motion {
+            Motion::Open | Motion::Momentary { .. } => None,
+            Motion::Close => Some("the floors stay ordered to close and do so as soon as they can"),
+            Motion::Secure => Some("the elevator stays locked down, and its floors close as soon as they can"),
+        };
         if self.failed.is_empty() {
             return Progress::Actuated { observation_follows: false };
         }
         if all(&Failure::Superseded) {
             return Progress::Cancelled;
         }
-        if all(&Failure::End(OrderEnd::Expired)) && !closing {
+        if all(&Failure::End(OrderEnd::Expired)) && remains.is_none() {
             return Progress::Expired;
         }
         let said: Vec<String> = self.failed.iter().map(|(floor, failure)| said(names.get(*floor), failure)).collect();
         let mut detail = said.join("; ");
-        if closing {
-            detail += "; the floors stay ordered to close and do so as soon as they can";
+        if let Some(remains) = remains {
+            detail = format!("{detail}; {remains}");
         }
         let unknown = |(_, failure): &(usize, Failure)| matches!(failure, Failure::End(OrderEnd::Unknown(_)));
         if self.failed.iter().any(unknown) { Progress::Unknown(detail) } else { Progress::Failed(detail) }

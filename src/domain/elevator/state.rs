@@ -28,7 +28,8 @@ pub enum ElevatorInput {
     /// A read that the rules allow.
     Ride(Ride),
     Public(Public),
-    Lockdown(bool, Actor),
+    /// `lockdown.set` or `lockdown.clear`.
+    Lockdown(Order<bool>),
     Board {
         board: BoardIx,
         up: bool,
@@ -81,7 +82,7 @@ pub struct Elevator {
     pub(super) stopping: bool,
     pub(super) durable: DurableFloors,
     pub(super) public: Public,
-    since: Wall,
+    pub(super) since: Wall,
 }
 
 #[derive(Debug)]
@@ -146,13 +147,7 @@ impl Elevator {
                 self.public = public;
                 Actor::PublicFloors
             }
-            ElevatorInput::Lockdown(on, actor) => {
-                if std::mem::replace(&mut self.durable.lockdown, on) != on {
-                    out.durable = Some(self.durable.clone());
-                    self.since = now.wall;
-                }
-                actor
-            }
+            ElevatorInput::Lockdown(order) => self.lock_down(now, &order, &mut out),
             ElevatorInput::Board { board, up } => self.board(board, up, &mut out),
             ElevatorInput::Relay { floor, level, order } => self.read_back(now.mono, (floor, level), order, &mut out),
             ElevatorInput::Mismatch { floor, level } => self.mismatched(now.mono, floor, level, &mut out),

@@ -45,7 +45,8 @@ impl<'a> Targets<'a> {
     }
 
     fn names_nothing(&self) -> bool {
-        self.doors.is_empty() && self.partition.is_none() && self.person.is_none() && self.area.is_none()
+        let records = [self.floor_group, self.partition, self.person, self.area];
+        self.doors.is_empty() && records.into_iter().all(|record| record.is_none())
     }
 }
 
@@ -127,6 +128,9 @@ impl Authority {
             Reach::Doors => {
                 if let Some(door) = targets.doors.iter().find(|door| !limits.doors.contains(*door)) {
                     return out(format!("door {door}"));
+                }
+                if let Some(group) = targets.floor_group.filter(|group| !limits.floor_groups.contains(*group)) {
+                    return out(format!("floor group {group}"));
                 }
                 let named = [
                     ("partition", targets.partition, targets.partition.map(|id| reaches.partition(id))),

@@ -269,6 +269,7 @@ impl World<'_> {
             | SystemAction::DoorOpenAndClose { doors, .. }
             | SystemAction::DoorOpenWithDelay { doors, .. }
             | SystemAction::DoorCloseWithDelay { doors, .. }
+            | SystemAction::DoorCancelDelay { doors }
             | SystemAction::DoorDnd { doors, .. }
             | SystemAction::DoorDndToggle { doors }
             | SystemAction::DoorForce { doors, .. }

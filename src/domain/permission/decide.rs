@@ -151,12 +151,10 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        let known = self.known(card);
-        if request.companion.is_some() {
-            // Asked for now, their cells arrive while the companion is judged.
-            known.clone().for_each(|credential| self.people.fetch(credential.person));
-        }
-        let companion = self.companion_of(request);
+        // Both are looked for before either is judged: what memory takes to answer passes at once for all of them.
+        let known = self.known(card, request.pin.is_some());
+        let before = request.companion.map(|card| self.known(card, false));
+        let companion = before.and_then(|known| self.judge_companion(known, request));
         let mut granted = None;
         for credential in known {
             let decision = self.judge_credential(credential, request, companion);
@@ -169,13 +167,12 @@ impl Permissions {
         granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    /// What a read stands for in the set.
-    pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &CredentialCell> + Clone {
-        // Looked for before anything is judged: what memory takes to answer passes at once for all of them.
+    /// What a read stands for in the set; `pins`: theirs will be asked for as well.
+    pub(super) fn known(&self, card: &CardTokens, pins: bool) -> impl Iterator<Item = &CredentialCell> {
         let (formats, bits) = card.split();
         let held: [_; FITS_MAX] =
-            std::array::from_fn(|at| formats.get(at).and_then(|token| self.people.holding(token)));
-        let bits = bits.and_then(|token| self.people.holding(token));
+            std::array::from_fn(|at| formats.get(at).and_then(|token| self.people.holding(token, pins)));
+        let bits = bits.and_then(|token| self.people.holding(token, pins));
         held.into_iter().flatten().next().into_iter().chain(bits)
     }
 
@@ -197,7 +194,7 @@ impl Permissions {
         };
         let held = credential.map(|id| {
             let at = self.people.credentials.find(id)?;
-            let cell = self.people.credential(at).filter(|cell| cell.person == place)?;
+            let cell = self.people.credentials.cell(at).filter(|cell| cell.person == place)?;
             Some((cell, self.people.credentials.name(at)?))
         });
         let (cell, name) = match held {
@@ -241,9 +238,16 @@ impl Permissions {
 
     /// The one who came before, if all that this card matches would be let in here as one of two.
     pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
-        let card = request.companion?;
+        self.judge_companion(self.known(request.companion?, false), request)
+    }
+
+    fn judge_companion<'a>(
+        &self,
+        known: impl Iterator<Item = &'a CredentialCell>,
+        request: &Request<'_>,
+    ) -> Option<u32> {
         let mut found = None;
-        for credential in self.known(card) {
+        for credential in known {
             let alone = Request { pin: None, companion: None, ..*request };
             let subject = self.subject(credential, &alone, None);
             let judged = self.judge_subject(&subject, Some(credential));

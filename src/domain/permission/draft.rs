@@ -9,9 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Known, Permissions, SetVersion, calendar,
-    people::{self, CredentialCell, GroupCell, Life, Numbers, PersonCell},
+    people::{GroupCell, Life, Numbers, PersonCell},
     rules::{Gate, RULES_MAX, RuleBody, Rules},
-    shared::Hash,
 };
 use crate::domain::{
     card_format::CardFormats,
@@ -164,18 +163,16 @@ impl Draft {
         if people.holders(&body.token).next().is_some() {
             self.shared_tokens.push(body.token);
         }
-        let (credential, before) = people.credentials.define(id, people::hash(&body.token));
-        if let Some(before) = before {
-            self.let_go_of_credential(credential, before);
+        let before = people.put_credential(id, person, body);
+        if let Some(before) = &before {
+            self.let_go_of_person(before.person);
         }
-        self.set.people.tokens.insert(CredentialCell::new(credential, person, body));
         before.is_none()
     }
 
     fn delete_credential(&mut self, id: &Id) {
-        if let Some((at, hash)) = self.set.people.credentials.undefine(id) {
-            self.let_go_of_credential(at, hash);
-            self.set.people.credentials.let_go(at);
+        if let Some(cell) = self.set.people.delete_credential(id) {
+            self.let_go_of_person(cell.person);
         }
     }
 
@@ -254,12 +251,6 @@ impl Draft {
         self.set.people.persons.unrefer(person);
         if self.set.people.persons.is_missing(person) {
             self.persons.push(person);
-        }
-    }
-
-    fn let_go_of_credential(&mut self, credential: u32, hash: Hash) {
-        if let Some(cell) = self.set.people.take_credential(credential, hash) {
-            self.let_go_of_person(cell.person);
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     card_format::{Fit, Tried},
-    event::DenialReason,
+    event::{DenialReason, PassageWay},
     ids::Id,
     locker::Standing,
     record::{Authentication, CredentialState, Effect, Medium},
@@ -39,6 +39,9 @@ pub struct Explanation {
     /// Why the door or elevator itself refuses every credential at present, whatever the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuses_all: Option<DenialReason>,
+    /// Of the running node: what the areas behind the readers of this place have to say to this person, granted or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<AreaExplained>,
     /// At a compartment of a key locker: its contracts. A card opens there by that of its holder; rules narrow it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contracts: Vec<ContractExplained>,
@@ -71,6 +74,17 @@ pub struct Answer {
     pub duress: bool,
 }
 
+/// Anti-passback and occupancy at one reader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AreaExplained {
+    pub reader: Id,
+    pub area: Id,
+    pub way: PassageWay,
+    /// Why nobody else's word helps at this reader; absent: a violation that is only told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenialReason>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ContractExplained {
     pub contract: Id,
@@ -90,12 +104,14 @@ pub struct EmergencyCardExplained {
     pub emergency_card: Id,
     /// Emergency cards are accepted here and now.
     pub accepted: bool,
-    /// Why this one opens nothing here; absent: it does. Whether its uses are used up only the node counts that has
-    /// the doors.
+    /// Why this one opens nothing here; absent: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenialReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_max: Option<u32>,
+    /// How often it was used on this node, which counts towards `uses_max`; absent: not known to whoever explains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -219,13 +235,13 @@ impl Permissions {
     /// `formats` are those that were tried; the tokens of the read stand for those that fit, in their order.
     pub fn explain(&self, request: &Request<'_>, formats: &[Tried]) -> Explanation {
         let companion = self.companion_of(request);
-        let known = || self.known(request.card).filter(|_| self.present);
+        let known = || self.known(request.card, false).filter(|_| self.present);
         let mut tokens = request.card.as_slice().iter();
         let mut tried = Vec::new();
         let unnamed = formats.is_empty().then(|| ("token".to_owned(), Fit::Fits));
         for (format, fit) in formats.iter().map(|tried| (tried.format.to_string(), tried.fit)).chain(unnamed) {
             let token = if fit == Fit::Fits { tokens.next() } else { None };
-            let found = token.and_then(|token| self.people.holding(token)).filter(|_| self.present);
+            let found = token.and_then(|token| self.people.holding(token, false)).filter(|_| self.present);
             let at = found.map(|cell| cell.credential);
             let credential = at.and_then(|at| self.people.credentials.name(at)).cloned();
             let passed_over = at.is_some_and(|at| known().all(|cell| cell.credential != at));
@@ -277,6 +293,7 @@ impl Permissions {
             formats,
             candidates,
             refuses_all: None,
+            areas: Vec::new(),
             contracts: Vec::new(),
             emergency_card: None,
             precedence: PRECEDENCE.map(str::to_owned).to_vec(),
@@ -432,7 +449,7 @@ impl Permissions {
 
     fn check_hint(&self, candidate: &Candidate, check: &str, reason: DenialReason) -> String {
         let credential = candidate.credential.as_ref();
-        let cell = credential.and_then(|id| self.people.credential(self.people.credentials.find(id)?));
+        let cell = credential.and_then(|id| self.people.credentials.cell(self.people.credentials.find(id)?));
         let person = self.people.persons.find(&candidate.person).and_then(|at| self.people.persons.cell(at));
         let name = credential.map(Id::to_string).unwrap_or_default();
         match check {
@@ -483,14 +500,16 @@ fn dates(life: Option<&Life>, reason: DenialReason) -> String {
 }
 
 /// As in the table of `decide`.
-const PRECEDENCE: [&str; 9] = [
+const PRECEDENCE: [&str; 11] = [
+    "what lies over the door or elevator itself: interlock, lockdown, force, DND",
     "an impossible or unknown read",
     "the credential's state",
     "the door's policy for a stale set or an untrusted clock",
     "the dates of credential and person",
     "a deny rule that holds",
-    "an allow rule that holds and has what it asks for; the first by id is named",
+    "an allow rule that holds and has what it asks for, the first by id is named; but for anti-passback and full areas",
     "a wrong PIN",
     "a missing PIN or second person",
+    "a PIN that is locked out after too many wrong ones",
     "an allow rule at another time; else no rule",
 ];

@@ -105,11 +105,9 @@ impl Draft {
             }
         }
         if !missing.persons.is_empty() {
-            for (at, id, _) in people.credentials.iter() {
-                let person = people.credential(at).map(|cell| cell.person);
-                if let Some(person) = person.filter(|person| missing.persons.contains(person)) {
-                    found.entry(id).or_default().1 = people.persons.name(person);
-                }
+            for (_, id, cell) in people.credentials.iter().filter(|(_, _, cell)| missing.persons.contains(&cell.person))
+            {
+                found.entry(id).or_default().1 = people.persons.name(cell.person);
             }
         }
         for (id, (other, person)) in found {

@@ -30,7 +30,7 @@ mod tests;
 pub use compile::{Change, Compiler};
 pub use decide::{Decision, Wants};
 pub use explain::{
-    Answer, Candidate, CheckExplained, ContractExplained, EmergencyCardExplained, Explanation, RuleExplained,
+    Answer, AreaExplained, Candidate, CheckExplained, ContractExplained, EmergencyCardExplained, Explanation, RuleExplained,
     RuleOutcome, TriedFormat,
 };
 pub use faults::FAULTS_MAX;

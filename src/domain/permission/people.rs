@@ -2,9 +2,9 @@
 //! token to a person; must never hold a rule. Invariant: of a set in force, every number in a cell is the
 //! place of something that is defined.
 //!
-//! A decision in a large set costs what its cache misses cost, so there are two of them: a credential's cell
-//! lies in the token index itself, and the person's is found by the number in it. Cells are flat and one
-//! cache line each; the PINs are a line of their own, by the person's number, for who asks.
+//! A decision in a large set costs what its cache misses cost. So the token index holds numbers alone, small
+//! enough to stay near, both the credential's and the person's: the cells of both, flat and one cache line each,
+//! are then asked for at once, and so is the line with the person's PINs where one was typed.
 
 use std::sync::Arc;
 
@@ -20,9 +20,8 @@ pub(super) struct People {
     pub(super) groups: Table<GroupCell>,
     /// Credentials and rules refer to them.
     pub(super) persons: Table<PersonCell>,
-    /// Under which hash each credential's cell lies.
-    pub(super) credentials: Table<Hash>,
-    pub(super) tokens: Index<CredentialCell>,
+    pub(super) credentials: Table<CredentialCell>,
+    tokens: Index<Holder>,
     /// By the place of the person; what the cell does not speak of is left over from before.
     pins: Chunks<Pins>,
     /// By the place of the person; nothing for most.
@@ -64,8 +63,6 @@ impl Default for Pins {
 #[repr(align(64))]
 pub(super) struct CredentialCell {
     pub(super) token: Token,
-    /// Of the token; nothing: nobody's cell.
-    hash: Option<Hash>,
     pub(super) life: Life,
     pub(super) credential: u32,
     pub(super) person: u32,
@@ -74,29 +71,25 @@ pub(super) struct CredentialCell {
     pub(super) duress: bool,
 }
 
-impl Entry for CredentialCell {
-    const FREE: CredentialCell = CredentialCell {
-        token: Token([0; 32]),
-        hash: None,
-        life: Life::OPEN,
-        credential: u32::MAX,
-        person: u32::MAX,
-        state: CredentialState::Suspended,
-        medium: Medium::Card,
-        duress: false,
-    };
-
-    #[inline]
-    fn hash(&self) -> Option<Hash> {
-        self.hash
+/// Nobody's.
+impl Default for CredentialCell {
+    fn default() -> Self {
+        CredentialCell {
+            token: Token([0; 32]),
+            life: Life::OPEN,
+            credential: u32::MAX,
+            person: u32::MAX,
+            state: CredentialState::Suspended,
+            medium: Medium::Card,
+            duress: false,
+        }
     }
 }
 
 impl CredentialCell {
-    pub(super) fn new(credential: u32, person: u32, body: &record::Credential) -> CredentialCell {
+    fn new(credential: u32, person: u32, body: &record::Credential) -> CredentialCell {
         CredentialCell {
             token: body.token,
-            hash: Some(hash(&body.token)),
             life: Life::new(body.active_from, body.expires_at),
             credential,
             person,
@@ -107,33 +100,69 @@ impl CredentialCell {
     }
 }
 
-impl People {
-    /// Who holds this token, by all of its 32 bytes.
+/// Who may hold a token with this hash.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    /// Nothing: nobody.
+    hash: Option<Hash>,
+    credential: u32,
+    person: u32,
+}
+
+impl Entry for Holder {
+    const FREE: Holder = Holder { hash: None, credential: u32::MAX, person: u32::MAX };
+
     #[inline]
-    pub(super) fn holding(&self, token: &Token) -> Option<&CredentialCell> {
-        self.tokens.find(hash(token), |cell| cell.token == *token)
+    fn hash(&self) -> Option<Hash> {
+        self.hash
+    }
+}
+
+impl People {
+    /// Who holds this token, by all of its 32 bytes. What else will be asked of the holder is fetched meanwhile.
+    #[inline]
+    pub(super) fn holding(&self, token: &Token, pins: bool) -> Option<&CredentialCell> {
+        self.tokens.candidates(hash(token)).find_map(|holder| {
+            self.fetch(holder.person, pins);
+            self.credentials.cell(holder.credential).filter(|cell| cell.token == *token)
+        })
     }
 
-    /// Has the processor ask the memory for a person's cell, without waiting for it.
+    /// Has the processor ask the memory for what there is of a person, without waiting for it.
     #[inline]
-    pub(super) fn fetch(&self, person: u32) {
+    fn fetch(&self, person: u32, pins: bool) {
         std::hint::black_box(self.persons.cell(person).map(|cell| cell.has_pin));
+        if pins {
+            std::hint::black_box(self.pins.get(person).map(|pins| pins.right.0[0]));
+        }
     }
 
     /// The credentials with this token: of a set in force, one at most.
     pub(super) fn holders(&self, token: &Token) -> impl Iterator<Item = u32> {
-        let candidates = self.tokens.candidates(hash(token));
-        candidates.filter(|cell| cell.token == *token).map(|cell| cell.credential)
+        let candidates = self.tokens.candidates(hash(token)).map(|holder| holder.credential);
+        candidates.filter(|at| self.credentials.cell(*at).is_some_and(|cell| cell.token == *token))
     }
 
-    /// The cell of a credential that is defined.
-    pub(super) fn credential(&self, at: u32) -> Option<&CredentialCell> {
-        self.tokens.find(*self.credentials.cell(at)?, |cell| cell.credential == at)
+    /// Defines a credential, or defines it anew: the cell that it had.
+    pub(super) fn put_credential(&mut self, id: &Id, person: u32, body: &record::Credential) -> Option<CredentialCell> {
+        let (credential, before) = self.credentials.define_with(id, |at| CredentialCell::new(at, person, body));
+        if let Some(before) = &before {
+            self.take_holder(before);
+        }
+        self.tokens.insert(Holder { hash: Some(hash(&body.token)), credential, person });
+        before
     }
 
-    /// Of a credential that was defined with this hash.
-    pub(super) fn take_credential(&mut self, at: u32, hash: Hash) -> Option<CredentialCell> {
-        self.tokens.remove(hash, |cell| cell.credential == at)
+    /// The cell that the credential had.
+    pub(super) fn delete_credential(&mut self, id: &Id) -> Option<CredentialCell> {
+        let (at, cell) = self.credentials.undefine(id)?;
+        self.take_holder(&cell);
+        self.credentials.let_go(at);
+        Some(cell)
+    }
+
+    fn take_holder(&mut self, cell: &CredentialCell) {
+        self.tokens.remove(hash(&cell.token), |holder| holder.credential == cell.credential);
     }
 
     /// Both are compared whole: how long it takes tells nothing.
@@ -166,7 +195,7 @@ impl People {
 
 /// A token is an HMAC and so random by itself; both of its ends, so that made-up tokens which only count up
 /// spread as well.
-pub(super) fn hash(token: &Token) -> Hash {
+fn hash(token: &Token) -> Hash {
     let head = token.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
     let tail = token.0.last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail));
     Hash::new(head ^ tail)

@@ -37,12 +37,12 @@ impl Permissions {
     /// What this credential is presented with: to ask as if it were.
     pub fn token_of(&self, credential: &Id) -> Option<Token> {
         let at = self.people.credentials.find(credential)?;
-        self.people.credential(at).map(|cell| cell.token)
+        self.people.credentials.cell(at).map(|cell| cell.token)
     }
 
     /// Whose card this is.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
-        self.known(card).find_map(|cell| self.people.persons.name(cell.person))
+        self.known(card, false).find_map(|cell| self.people.persons.name(cell.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {

@@ -171,6 +171,10 @@ pub enum SystemAction {
         doors: Vec<Id>,
         delay_ms: u32,
     },
+    /// Whatever commands and system events have put off there.
+    DoorCancelDelay {
+        doors: Vec<Id>,
+    },
     DoorDnd {
         doors: Vec<Id>,
         on: bool,
@@ -275,6 +279,7 @@ impl SystemAction {
             SystemAction::DoorOpenAndClose { .. } => "door.open_and_close",
             SystemAction::DoorOpenWithDelay { .. } => "door.open_with_delay",
             SystemAction::DoorCloseWithDelay { .. } => "door.close_with_delay",
+            SystemAction::DoorCancelDelay { .. } => "door.cancel_delay",
             SystemAction::DoorDnd { .. } | SystemAction::DoorDndToggle { .. } => "door.dnd",
             SystemAction::DoorForce { .. } => "door.force",
             SystemAction::DoorForceToggle { .. } => "door.force_toggle",
@@ -309,6 +314,7 @@ impl SystemAction {
             | SystemAction::DoorOpenAndClose { doors, .. }
             | SystemAction::DoorOpenWithDelay { doors, .. }
             | SystemAction::DoorCloseWithDelay { doors, .. }
+            | SystemAction::DoorCancelDelay { doors }
             | SystemAction::DoorDnd { doors, .. }
             | SystemAction::DoorDndToggle { doors }
             | SystemAction::DoorForce { doors, .. }
@@ -342,6 +348,7 @@ impl SystemAction {
             SystemAction::DoorOpen { .. }
             | SystemAction::DoorOpenAndClose { .. }
             | SystemAction::DoorOpenWithDelay { .. }
+            | SystemAction::DoorCancelDelay { .. }
             | SystemAction::DoorDnd { on: false, .. }
             | SystemAction::DoorDndToggle { .. }
             | SystemAction::DoorForce { state: ForceState::Open | ForceState::Released, .. }

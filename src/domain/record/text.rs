@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BitString, CardNumber, Date, MonthDay, TimeOfDay, Token};
+use crate::domain::textual;
 
 macro_rules! textual {
     ($type:ty, $pattern:expr, $parse:expr, $render:expr) => {
@@ -27,8 +28,7 @@ macro_rules! textual {
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(|e| serde::de::Error::custom(format!("{text:?}: {e}")))
+                textual::deserialize(deserializer, |text| text.parse().map_err(|e| format!("{text:?}: {e}")))
             }
         }
         impl JsonSchema for $type {

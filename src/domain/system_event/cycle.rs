@@ -74,6 +74,7 @@ fn consequences(action: &SystemAction) -> &'static [Fact] {
         | SystemAction::LockdownClear { .. } => &[Fact::AlarmCleared, Fact::Propped],
         SystemAction::DoorVirtualRead { .. } => &OF_A_READ,
         SystemAction::DoorOpenAndClose { .. }
+        | SystemAction::DoorCancelDelay { .. }
         | SystemAction::ApbClear { .. }
         | SystemAction::FloorOpen { .. }
         | SystemAction::FloorClose { .. }
@@ -101,14 +102,19 @@ fn listens(trigger: &Trigger) -> Option<(Fact, &[Id])> {
 }
 
 /// Where an action acts; `None`: at every door.
-fn reach<'a>(action: &'a SystemAction, partitions: &'a BTreeMap<Id, Partition>) -> Option<&'a [Id]> {
+fn reach<'a>(action: &'a SystemAction, partitions: &'a BTreeMap<Id, Partition>) -> Option<Vec<&'a Id>> {
     match action {
         SystemAction::LockdownSet { node: true, .. } | SystemAction::LockdownClear { node: true, .. } => None,
         SystemAction::LockdownSet { partition: Some(partition), .. }
         | SystemAction::LockdownClear { partition: Some(partition), .. } => {
-            Some(partitions.get(partition).map_or(&[], |partition| &partition.doors))
+            let partition = partitions.get(partition);
+            Some(
+                partition
+                    .map(|partition| partition.doors.iter().chain(&partition.lockers).collect())
+                    .unwrap_or_default(),
+            )
         }
-        other => Some(other.doors()),
+        other => Some(other.doors().iter().collect()),
     }
 }
 

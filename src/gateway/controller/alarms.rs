@@ -1,5 +1,5 @@
 //! The machine of the alarms that stand until somebody acknowledges them, or, where the configuration gives up a
-//! secure default, until it no longer does. Owns which stand; must never let one go silently. Invariant: each alarm
+//! secure default or a store cannot be opened, until that is over. Owns which stand; must never let one go silently. Invariant: each alarm
 //! has one event when it is raised and one when it ends, and what stands outlives a power cut.
 
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
     event::{Actor, AlarmSource, EventBody, Refusal},
-    field::Weakness,
+    field::{Weakness, WeaknessOf},
     ids::Id,
     kept::{Kept, KeptKey},
     order::{Order, Progress, Task},
@@ -57,7 +57,7 @@ impl Standing {
 
     /// It ends with its cause and not before.
     fn lasts(&self) -> bool {
-        matches!(self.source, AlarmSource::Weakened { .. })
+        matches!(self.source, AlarmSource::Weakened { .. } | AlarmSource::Storage { .. })
     }
 
     fn is_of(&self, weakness: &Weakness) -> bool {
@@ -66,7 +66,11 @@ impl Standing {
 }
 
 fn weakness_source(weakness: &Weakness) -> AlarmSource {
-    AlarmSource::Weakened { reader: weakness.reader.clone() }
+    match &weakness.of {
+        WeaknessOf::Link => AlarmSource::Weakened { reader: None },
+        WeaknessOf::Reader(reader) => AlarmSource::Weakened { reader: Some(reader.clone()) },
+        WeaknessOf::Store(store) => AlarmSource::Storage { store: store.clone() },
+    }
 }
 
 impl Alarms {
@@ -97,7 +101,10 @@ impl Alarms {
         });
         for weakness in &weaknesses {
             if !self.standing.iter().any(|standing| standing.is_of(weakness)) {
-                deeds.event(EventBody::SecurityWeakened { what: weakness.what.clone() });
+                // Of a store the start itself tells.
+                if !matches!(weakness.of, WeaknessOf::Store(_)) {
+                    deeds.event(EventBody::SecurityWeakened { what: weakness.what.clone() });
+                }
                 self.raise(now, &weakness_source(weakness), Some(&weakness.what), deeds);
             }
         }

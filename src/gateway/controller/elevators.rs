@@ -11,13 +11,13 @@ use super::machine::{Deed, Deeds, Happening, Machine, View};
 use crate::domain::{
     door::OrderEnd,
     elevator::{DurableFloors, Effects, Elevator, ElevatorInput, FloorGroupConfig, FloorGroupStatus, FloorSet, Public},
-    event::{Actor, DenialReason, Refusal},
+    event::{DenialReason, Refusal},
     fieldbus::BusReport,
-    ids::{DoorIx, Id, InputRef, OutputRef},
+    ids::{Id, InputRef, OutputRef},
     kept::Kept,
     order::{Order, Progress, Task},
-    outputs::Desired,
-    record::{Partition, PublicFloors},
+    outputs::{Desired, Ticket},
+    record::PublicFloors,
     status::{Status, Thing},
     time::{ClockTrust, Mono, Now, Wall},
 };
@@ -74,12 +74,16 @@ impl Elevators {
         events.into_iter().for_each(|event| deeds.event(event));
         let keep = |state: DurableFloors| Kept::FloorGroup { floor_group: slot.elevator.config().id.clone(), state };
         durable.into_iter().for_each(|state| deeds.push(Deed::Keep(keep(state))));
-        reports.into_iter().for_each(|(ticket, progress)| deeds.push(Deed::Report(ticket, progress)));
-        held.into_iter().for_each(|(ticket, progress)| deeds.push(Deed::Held(ticket, progress)));
+        let floor_group = group as u16;
+        let told = |held: bool| {
+            move |(ticket, progress): (Ticket, Progress)| Deed::FloorReport { floor_group, ticket, progress, held }
+        };
+        deeds.0.extend(reports.into_iter().map(told(false)));
+        deeds.0.extend(held.into_iter().map(told(true)));
         let status = slot.elevator.status(now.mono);
         if slot.status != status {
             slot.status = status;
-            deeds.push(Deed::Changed(Thing::FloorGroup(group as u16)));
+            deeds.push(Deed::Changed(Thing::FloorGroup(floor_group)));
         }
     }
 
@@ -145,25 +149,9 @@ impl Elevators {
         }
     }
 
-    /// A lockdown of the whole node, or of all doors of a partition that the elevator belongs to, is one of the
-    /// elevator too.
-    fn lock_down(&mut self, now: Now, view: &View<'_>, doors: &[DoorIx], (on, by): (bool, &Actor), deeds: &mut Deeds) {
-        let all = |named: &mut dyn Iterator<Item = DoorIx>| {
-            let mut named = named.peekable();
-            named.peek().is_some() && named.all(|door| doors.contains(&door))
-        };
-        let node = all(&mut (0..).map(DoorIx).take(view.topology.doors.len()));
-        for group in 0..self.configs.len() {
-            let Some(config) = self.configs.get(group) else { continue };
-            let mut partitions = view.permissions.site().partitions.values();
-            let in_partition = |partition: &Partition| {
-                let known =
-                    partition.doors.iter().chain(&partition.lockers).filter_map(|door| view.topology.door(door));
-                partition.floor_groups.contains(&config.id) && all(&mut known.into_iter())
-            };
-            if node || partitions.any(in_partition) {
-                self.tell(now, group, ElevatorInput::Lockdown(on, by.clone()), deeds);
-            }
+    fn lock_down(&mut self, now: Now, floor_groups: &[u16], order: &Order<bool>, deeds: &mut Deeds) {
+        for group in floor_groups {
+            self.tell(now, usize::from(*group), ElevatorInput::Lockdown(order.clone()), deeds);
         }
     }
 
@@ -226,7 +214,7 @@ impl Machine for Elevators {
             Happening::Ride(cab, ride) => self.tell(now, usize::from(cab), ElevatorInput::Ride(ride.clone()), deeds),
             Happening::Bus(report) => self.hear_bus(now, report, deeds),
             Happening::Order(order) => self.order(now, order, deeds),
-            Happening::Lockdown { doors, on, by } => self.lock_down(now, view, doors, (on, by), deeds),
+            Happening::Lockdown { floor_groups, order } => self.lock_down(now, floor_groups, order, deeds),
             Happening::Timeout => {
                 let over = |group: &Group| group.boundary.is_some_and(|at| at <= now.wall);
                 if self.groups.iter().any(over) {

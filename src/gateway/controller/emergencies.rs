@@ -63,6 +63,11 @@ impl Emergencies {
         Vec::new()
     }
 
+    /// How often each was used on this node.
+    pub fn uses(&self) -> &BTreeMap<Id, u32> {
+        self.cards.counted()
+    }
+
     /// The emergency card that was presented.
     pub fn find(&self, presented: &CardTokens) -> Option<&Id> {
         self.cards.find(presented)
@@ -81,8 +86,14 @@ pub fn pin_is(record: &EmergencyCard, typed: Option<&Token>) -> bool {
 }
 
 impl Controller {
+    /// How often each emergency card was used, for whoever explains what would become of one.
+    pub fn emergency_uses(&self) -> &BTreeMap<Id, u32> {
+        self.emergencies.uses()
+    }
+
     pub(super) fn plan_emergencies(&mut self, step: &mut Step) {
         let gone = self.emergencies.plan(&self.permissions, &self.spare_cards);
+        step.emergency_uses |= !gone.is_empty();
         step.commit.writes.extend(gone.into_iter().map(LedgerWrite::Unkept));
     }
 
@@ -91,6 +102,7 @@ impl Controller {
         let uses_max = self.emergencies.cards.get(&emergency_card).and_then(|record| record.uses_max);
         let (uses, kept) = self.emergencies.cards.used(&emergency_card);
         step.commit.writes.push(LedgerWrite::Kept(kept));
+        step.emergency_uses = true;
         let source = AlarmSource::EmergencyCard {
             emergency_card: emergency_card.clone(),
             door: door.clone(),

@@ -114,6 +114,13 @@ impl Floods {
         told
     }
 
+    /// All that was counted and is not told yet: the loop ends.
+    pub fn rest(&mut self) -> Vec<EventBody> {
+        let untold = self.flows.iter_mut().filter_map(|(source, flow)| Some((source, flow.flooding.as_mut()?)));
+        let untold = untold.filter(|(_, flooding)| flooding.count > 0);
+        untold.map(|(source, flooding)| event(source, std::mem::take(&mut flooding.count))).collect()
+    }
+
     pub fn next_deadline(&self) -> Option<Mono> {
         let due = |flooding: Flooding| {
             let quiet = flooding.last + QUIET;

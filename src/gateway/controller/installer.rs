@@ -128,6 +128,7 @@ impl Installer {
     fn asked(&mut self, now: Now, view: &View<'_>, question: &Question, deeds: &mut Deeds) {
         let answer = match &question.ask {
             Ask::Points {} => Answer::Points(self.snapshot(now.mono, view)),
+            Ask::EmergencyUses {} => Answer::EmergencyUses { uses: view.emergencies.uses().clone() },
             // Whoever keeps the keys answers these.
             Ask::OsdpInstall { .. } | Ask::OsdpKey { .. } | Ask::OsdpSetLine { .. } | Ask::OsdpLine { .. } => {
                 Answer::Refused { message: "the doors know no keys".to_owned() }
@@ -266,9 +267,11 @@ impl Installer {
             Progress::Cancelled => refused("it was overruled".to_owned()),
             Progress::Failed(detail) => refused(detail.clone()),
             Progress::Unknown(detail) => refused(format!("nobody knows whether it was done: {detail}")),
-            Progress::Partly { .. } | Progress::Reported(_) | Progress::Decided(_) | Progress::Stored => {
-                refused("it was not done".to_owned())
-            }
+            Progress::Partly { .. }
+            | Progress::Reported(_)
+            | Progress::Examined(_)
+            | Progress::Decided(_)
+            | Progress::Stored => refused("it was not done".to_owned()),
         };
         deeds.push(Deed::Answer(number, answer));
     }

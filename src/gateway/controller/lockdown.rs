@@ -1,14 +1,14 @@
-//! A lockdown of several doors, set or cleared: each door is told, and how they ended is one report. Owns the
-//! gathering; must never say more than the doors did. Invariant: of each such order every door is counted once,
-//! and the report waits for the disk behind all that they wrote.
+//! A lockdown of several doors and elevators, set or cleared: each is told, and how they ended is one report. Owns
+//! the gathering; must never say more than they did. Invariant: of each such order every door and elevator is counted
+//! once, and the report waits for the disk behind all that they wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Controller, Step};
+use super::{Controller, Step, machine::Happening};
 use crate::domain::{
     door::DoorInput,
     event::Refusal,
-    ids::DoorIx,
+    ids::{DoorIx, Id},
     order::{DoorAction, Order, Progress, Task},
     outputs::Ticket,
     time::Now,
@@ -17,47 +17,68 @@ use crate::domain::{
 /// The orders under way, by their tickets.
 pub(super) type Gatherings = BTreeMap<Ticket, Gathering>;
 
+/// What can be locked down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Door(DoorIx),
+    /// An elevator, by its position.
+    FloorGroup(u16),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
-    waiting: BTreeSet<DoorIx>,
+    waiting: BTreeSet<Place>,
     done: usize,
-    others: Vec<(DoorIx, Progress)>,
+    others: Vec<(Place, Progress)>,
 }
 
 impl Gathering {
-    fn note(&mut self, door: DoorIx, progress: Progress) {
-        if progress.is_final() && self.waiting.remove(&door) {
+    fn note(&mut self, place: Place, progress: Progress) {
+        if progress.is_final() && self.waiting.remove(&place) {
             match progress {
                 Progress::Actuated { .. } | Progress::Done => self.done += 1,
-                other => self.others.push((door, other)),
+                other => self.others.push((place, other)),
             }
         }
     }
 }
 
 impl Controller {
-    /// Every door at once, under the one ticket: a bus knows orders by output.
-    pub(super) fn lock_down(&mut self, now: Now, order: &Order<Task>, doors: &[DoorIx], on: bool, step: &mut Step) {
-        let waiting: BTreeSet<DoorIx> = doors.iter().copied().collect();
-        self.gatherings.insert(order.ticket, Gathering { waiting: waiting.clone(), ..Gathering::default() });
-        for door in waiting {
-            if self.doors.get(door.index()).is_some() {
-                self.tell(now, door, DoorInput::Order(order.with(DoorAction::Lockdown(on))), step);
-            } else {
-                let progress = Progress::Refused(Refusal::UnknownTarget, "the node has no such door".to_owned());
-                self.hear_door(now, door, order.ticket, progress, false, step);
-            }
-        }
-        if doors.is_empty() {
-            self.gathered(now, order.ticket, step);
-        }
-    }
-
-    /// A door reports how far an order has got.
-    pub(super) fn hear_door(
+    /// All at once, under the one ticket: a bus knows orders by output.
+    pub(super) fn lock_down(
         &mut self,
         now: Now,
-        door: DoorIx,
+        order: &Order<Task>,
+        (doors, floor_groups): (&[DoorIx], &[u16]),
+        on: bool,
+        step: &mut Step,
+    ) {
+        let (here, elsewhere): (BTreeSet<Place>, BTreeSet<Place>) = doors
+            .iter()
+            .map(|door| Place::Door(*door))
+            .chain(floor_groups.iter().map(|group| Place::FloorGroup(*group)))
+            .partition(|place| self.name_of(*place).is_some());
+        let unknown = || Progress::Refused(Refusal::UnknownTarget, "the node has no such door or elevator".to_owned());
+        let others = elsewhere.into_iter().map(|place| (place, unknown())).collect();
+        self.gatherings.insert(order.ticket, Gathering { waiting: here.clone(), done: 0, others });
+        let mut floor_groups = Vec::new();
+        for place in here {
+            match place {
+                Place::Door(door) => {
+                    self.tell(now, door, DoorInput::Order(order.with(DoorAction::Lockdown(on))), step);
+                }
+                Place::FloorGroup(group) => floor_groups.push(group),
+            }
+        }
+        self.tell_machines(now, Happening::Lockdown { floor_groups: &floor_groups, order: &order.with(on) }, step);
+        self.gathered(now, order.ticket, step);
+    }
+
+    /// A door or an elevator reports how far an order has got.
+    pub(super) fn hear(
+        &mut self,
+        now: Now,
+        place: Place,
         ticket: Ticket,
         progress: Progress,
         held: bool,
@@ -65,7 +86,7 @@ impl Controller {
     ) {
         match self.gatherings.get_mut(&ticket) {
             Some(gathering) => {
-                gathering.note(door, progress);
+                gathering.note(place, progress);
                 self.gathered(now, ticket, step);
             }
             None if held => self.report_held(now, ticket, progress, step),
@@ -78,13 +99,21 @@ impl Controller {
             return;
         }
         let Some(Gathering { done, others, .. }) = self.gatherings.remove(&ticket) else { return };
-        let name = |(door, progress): (DoorIx, Progress)| Some((self.topology.door_id(door)?.clone(), progress));
-        let others: Vec<_> = others.into_iter().filter_map(name).collect();
         let progress = if others.is_empty() {
             Progress::Actuated { observation_follows: false }
         } else {
-            Progress::Partly { done, others }
+            let named = others.into_iter().filter_map(|(place, progress)| Some((self.name_of(place)?, progress)));
+            Progress::Partly { done, others: named.collect() }
         };
         self.report_held(now, ticket, progress, step);
+    }
+
+    fn name_of(&self, place: Place) -> Option<Id> {
+        match place {
+            Place::Door(door) => self.topology.door_id(door).cloned(),
+            Place::FloorGroup(group) => {
+                self.topology.floor_groups.get(usize::from(group)).map(|group| group.id.clone())
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         cloud::CloudState,
         door::{DoorConfig, DoorInput, DoorStatus, PendingDelay},
         elevator::Ride,
-        event::{Actor, AlarmSource, DenialReason, EventBody},
+        event::{AlarmSource, DenialReason, EventBody},
         fieldbus::{BusReport, CardRead},
         ids::{DoorIx, Id, InputRef, ReaderIx},
         indication::Indication,
@@ -82,17 +82,16 @@ pub enum Happening<'a> {
     Asked(ReaderIx, DenialReason),
     /// The status of this door changed.
     Door(DoorIx),
-    /// A `door.close` was taken at this door: what was delayed there before it is cancelled.
-    Closed(DoorIx),
+    /// By this command what was delayed at this door before it is cancelled.
+    Closed(DoorIx, &'static str),
     /// From a board, before the doors hear of it.
     Bus(&'a BusReport),
     /// An input that belongs to no door.
     Input(InputRef, bool),
-    /// These doors are locked down, or no longer; whoever ordered it waits until all of it is durable.
+    /// A lockdown of these elevators is set or cleared; each of them answers with [`Deed::FloorReport`].
     Lockdown {
-        doors: &'a [DoorIx],
-        on: bool,
-        by: &'a Actor,
+        floor_groups: &'a [u16],
+        order: &'a Order<bool>,
     },
     /// An order that is not for a door.
     Order(&'a Order<Task>),
@@ -112,6 +111,9 @@ pub enum Happening<'a> {
     /// All that followed from one input has been carried out: for what must be judged by the outcome, not by
     /// the way there. What is wanted now is carried out, and this is told again until nobody wants more.
     Settled,
+    /// The loop ends and begins anew, and what stands beside the doors goes on there as it is: whatever only this loop
+    /// remembers ends here.
+    Pause,
     Stop,
 }
 
@@ -133,6 +135,13 @@ pub enum Deed {
     /// rule for orders holds for it.
     Order(Order<Task>),
     Report(Ticket, Progress),
+    /// The same, of one elevator, for an order may be about several.
+    FloorReport {
+        floor_group: u16,
+        ticket: Ticket,
+        progress: Progress,
+        held: bool,
+    },
     /// A report that waits until what is kept is durable.
     Held(Ticket, Progress),
     Keep(Kept),

@@ -37,7 +37,7 @@ use std::{
 use self::{
     emergencies::Emergencies,
     floods::Floods,
-    lockdown::Gatherings,
+    lockdown::{Gatherings, Place},
     machine::{Deed, Deeds, Happening, Machine, View, WrongPin},
     routes::{Role, Routes},
     standing::StandingSet,
@@ -230,6 +230,7 @@ impl Controller {
         controller.locks.restore(&kept, now);
         controller.emergencies = Emergencies::new(now, &controller.cloud, &kept);
         controller.plan_emergencies(&mut step);
+        step.emergency_uses = true;
         controller.tell_machines(now, Happening::Start(&kept), &mut step);
         controller.carry_out(now, &mut step);
         controller.gather_desired(now);
@@ -240,6 +241,7 @@ impl Controller {
         let mut step = Step::default();
         self.emergencies.observe(now);
         self.watch_clock(now, &mut step);
+        let ends = matches!(input, Input::Stop | Input::Pause(_));
         match input {
             Input::Bus(_, report) => self.hear_bus(now, report, &mut step),
             Input::Card(read) => self.read_card(now, read, &mut step),
@@ -274,9 +276,8 @@ impl Controller {
             Input::Pause(pause) => {
                 self.stopping = true;
                 self.machines_stay = pause.others_stay;
-                if !pause.others_stay {
-                    self.tell_machines(now, Happening::Stop, &mut step);
-                }
+                let happening = if pause.others_stay { Happening::Pause } else { Happening::Stop };
+                self.tell_machines(now, happening, &mut step);
                 for ix in (0..).map(DoorIx).take(self.doors.len()) {
                     let input = if pause.moved.contains(&ix) { DoorInput::Stop } else { DoorInput::Pause };
                     self.tell(now, ix, input, &mut step);
@@ -285,6 +286,10 @@ impl Controller {
         }
         self.let_time_pass(now, &mut step);
         self.carry_out(now, &mut step);
+        if ends {
+            let counted = self.floods.rest();
+            counted.into_iter().for_each(|body| self.commit_event(now, body, &mut step));
+        }
         self.gather_desired(now);
         step
     }
@@ -510,9 +515,8 @@ impl Controller {
     fn order(&mut self, now: Now, order: Order, step: &mut Step) {
         let (door, action) = match &order.what {
             Task::Door(door, action) => (*door, *action),
-            Task::Lockdown { doors, on } => {
-                self.tell_machines(now, Happening::Lockdown { doors, on: *on, by: &order.by }, step);
-                return self.lock_down(now, &order, doors, *on, step);
+            Task::Lockdown { doors, floor_groups, on } => {
+                return self.lock_down(now, &order, (doors, floor_groups), *on, step);
             }
             _ => return self.tell_machines(now, Happening::Order(&order), step),
         };
@@ -607,6 +611,9 @@ impl Controller {
                     self.tell_machines(now, Happening::Alarm(&source, text.as_deref()), step);
                 }
                 Deed::Report(ticket, progress) => self.report(now, ticket, progress, step),
+                Deed::FloorReport { floor_group, ticket, progress, held } => {
+                    self.hear(now, Place::FloorGroup(floor_group), ticket, progress, held, step);
+                }
                 Deed::Held(ticket, progress) => self.report_held(now, ticket, progress, step),
                 Deed::Keep(kept) => step.commit.writes.push(LedgerWrite::Kept(kept)),
                 Deed::KeepFirst(kept) => {
@@ -691,13 +698,13 @@ impl Controller {
             self.tell_machines(now, Happening::Door(ix), step);
         }
         for (ticket, progress) in effects.reports {
-            self.hear_door(now, ix, ticket, progress, false, step);
+            self.hear(now, Place::Door(ix), ticket, progress, false, step);
         }
         for (ticket, progress) in effects.held {
-            self.hear_door(now, ix, ticket, progress, true, step);
+            self.hear(now, Place::Door(ix), ticket, progress, true, step);
         }
         if let Some(closed) = effects.closed {
-            self.tell_machines(now, Happening::Closed(ix), step);
+            self.tell_machines(now, Happening::Closed(ix, closed.command), step);
             step.closed.push((ix, closed));
         }
     }

@@ -17,6 +17,8 @@ pub struct Step {
     pub reports: Vec<OrderReport>,
     /// Things whose status differs from the last step that named them, each once.
     pub changed: Vec<Thing>,
+    /// Emergency cards were used, or those that were are gone.
+    pub emergency_uses: bool,
     /// What is still to be carried out, and as how remote a consequence; empty when the controller returns.
     pub(super) deeds: VecDeque<(u8, Deed)>,
     /// Of the deed that is being carried out.
@@ -32,6 +34,7 @@ impl Step {
         self.commit.is_empty()
             && self.reports.is_empty()
             && self.changed.is_empty()
+            && !self.emergency_uses
             && self.closed.is_empty()
             && self.answers.is_empty()
     }

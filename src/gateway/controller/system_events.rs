@@ -24,7 +24,7 @@ use crate::domain::{
     record::SystemEvent,
     status::Thing,
     system_event::{Budget, Cause, Spent, Swipes, fires},
-    time::{ClockTrust, Mono, Now},
+    time::{ClockTrust, Mono, Now, Wall},
 };
 
 /// How long an order of a system event may wait for its wire.
@@ -155,7 +155,10 @@ impl SystemEvents {
         let until = deadline + crate::domain::door::ORDER_SETTLE_MAX + ORDER_WITHIN;
         self.under_way.insert(ticket, UnderWay { system_event: id.clone(), action, until });
         let by = Actor::SystemEvent { system_event: id.clone(), author: author.clone() };
-        deeds.push(Deed::Order(Order { ticket, what: task, deadline, issued_at: now.wall, by }));
+        // Commands issued before it are older than what it did. A clock that nobody trusts must not say so: one that runs
+        // ahead would have the door refuse its operators until the true time has caught up.
+        let issued_at = if now.trust == ClockTrust::Trusted { now.wall } else { Wall::EPOCH };
+        deeds.push(Deed::Order(Order { ticket, what: task, deadline, issued_at, by }));
     }
 
     fn progress(&mut self, ticket: Ticket, progress: &Progress, deeds: &mut Deeds) {
@@ -322,9 +325,9 @@ impl SystemEvents {
             Happening::Permissions => self.compare(view, deeds),
             Happening::Cloud => self.hear_cloud(now, view, deeds),
             Happening::Event(body) => self.hear(now, view, body, deeds),
-            Happening::Closed(door) => {
+            Happening::Closed(door, command) => {
                 if let Some(door) = view.door_id(door) {
-                    self.delays.closed(door, deeds);
+                    self.delays.closed(door, command, deeds);
                 }
             }
             Happening::Order(order) => self.cancel_delays(view, order, deeds),

@@ -318,13 +318,17 @@ impl Desk {
         Ok(door)
     }
 
-    /// A `door.close` was taken at a door: what was delayed there before it is cancelled.
+    /// A `door.close`, or a system event's `door.cancel_delay`, was taken at a door: what was delayed there before it is
+    /// cancelled.
     pub fn handle_closed(&mut self, now: Wall, door: DoorIx, closed: &Closed) -> DeskStep {
         let mut step = DeskStep::default();
         let Some(door) = self.topology.door_id(door).cloned() else { return step };
         let why = match &closed.by {
-            Actor::Operator { operator, jti } => format!("cancelled by {jti} of {operator}: door.close"),
-            other => format!("the door was closed by {}", other.cause().map_or("the node", |cause| cause.as_str())),
+            Actor::Operator { operator, jti } => format!("cancelled by {jti} of {operator}: {}", closed.command),
+            other => {
+                let cause = other.cause().map_or("the node", |cause| cause.as_str());
+                format!("cancelled by {cause}: {}", closed.command)
+            }
         };
         for key in self.delays.keys(|delay| delay.door == door && delay.issued_at <= closed.issued_at) {
             self.end_delay(now, &key, Stage::Cancelled, message_detail(why.clone()), &mut step);

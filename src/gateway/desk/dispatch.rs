@@ -1,7 +1,7 @@
 //! An admitted command on its way: authority, then the field, the node itself or a delay. Owns the tickets by which
 //! whoever carries it out reports; must never judge time. Invariant: an order has a ticket, and a ticket its command.
 
-use super::{Asked, Desk, DeskStep, HARDWARE_LIFETIME_MAX, ending::End, errand::Errand, task::Work};
+use super::{Asked, Desk, DeskStep, HARDWARE_LIFETIME_MAX, edits::edit_of, ending::End, errand::Errand, task::Work};
 use crate::{
     domain::{
         event::Actor,
@@ -21,6 +21,9 @@ impl Desk {
         {
             return self.end(key, command, End::unauthorised(reason, message), now, step);
         }
+        if let Err(end) = self.edit_is_in_time(command) {
+            return self.end(key, command, end, now, step);
+        }
         let work = match self.work(body) {
             Ok(work) => work,
             Err(end) => return self.end(key, command, end, now, step),
@@ -36,7 +39,9 @@ impl Desk {
             Work::Field(what) => (self.ticket(key), what),
             Work::Node => {
                 let ticket = self.ticket_of(key);
-                let asked = Asked { key: key.clone(), operator: operator.clone(), command: body.name() };
+                let (edits, issued_at) = (edit_of(body), command.iat);
+                let asked =
+                    Asked { key: key.clone(), operator: operator.clone(), command: body.name(), edits, issued_at };
                 self.errands.insert(ticket, asked);
                 let (issuer, scope) = (command.issuer.clone(), Scope::of(&self.permissions, &operator));
                 let (kid, body) = (command.kid.clone(), body.clone());

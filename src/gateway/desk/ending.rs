@@ -105,8 +105,8 @@ pub fn staged(progress: Progress) -> (Stage, Option<Refusal>, Option<Value>) {
         Progress::Observed => (Stage::Observed, None, None),
         Progress::NotObserved => (Stage::NotObserved, None, None),
         Progress::Reported(status) => (Stage::Done, None, Some(json!({ "state": *status }))),
-        // It never gets here: the desk keeps it for the stage that follows.
-        Progress::Decided(_) | Progress::Done => (Stage::Done, None, None),
+        // The first two never get here: the desk keeps the one for the stage that follows, the uplink takes the other.
+        Progress::Decided(_) | Progress::Examined(_) | Progress::Done => (Stage::Done, None, None),
         Progress::Refused(reason, message) => (Stage::Refused, Some(reason), Some(message_detail(message))),
         Progress::Expired => {
             (Stage::Expired, None, Some(message_detail("the deadline passed before the wire was free")))

@@ -14,8 +14,28 @@ use crate::{
         time::{ClockTrust, Mono, Now},
     },
     gateway::step::{CommandKey, CommandRecord, Effect, LedgerWrite, MessageToken},
-    wire::{command::Command, outcome::Stage},
+    wire::{
+        command::{Command, CommandBody},
+        outcome::Stage,
+    },
 };
+
+/// What the restart fence does not keep from coming twice, and what is a promise about later. Questions change nothing,
+/// however often they come.
+fn needs_the_ledger(command: &Command) -> bool {
+    let waits = command.nbf.is_some();
+    match &command.body {
+        CommandBody::DoorOpenWithDelay(_) | CommandBody::DoorCloseWithDelay(_) | CommandBody::ReportsQuery(_) => true,
+        CommandBody::DoorStateGet(_)
+        | CommandBody::List { .. }
+        | CommandBody::LiveEventsSubscribe(_)
+        | CommandBody::LiveEventsUnsubscribe(_)
+        | CommandBody::ConfigurationGet(_)
+        | CommandBody::NodeIdentify(_)
+        | CommandBody::NodeDiagnostics(_) => waits,
+        body => waits || !body.moves_hardware(),
+    }
+}
 
 impl Desk {
     /// An authentic command came in with `message`, which may be acknowledged once the command is stored.
@@ -31,12 +51,28 @@ impl Desk {
 
     fn judge(&mut self, now: Now, command: Command, message: Option<MessageToken>, is_retained: bool) -> DeskStep {
         let mut step = DeskStep::default();
-        if let Some(token) = message {
-            step.commit.held.push(Effect::AckMessage(token));
+        match message {
+            // Were it kept back, the broker would soon send nothing more, not even a revocation.
+            Some(token) if self.ledger_withheld.is_some() => step.acknowledged = Some(token),
+            Some(token) => step.commit.held.push(Effect::AckMessage(token)),
+            None => {}
         }
         let key = CommandKey { issuer: command.issuer.clone(), jti: command.jti.clone() };
         if let Some(known) = self.book.get(&key) {
-            step.outcomes.push(repeated(known, &command, now));
+            let answer = repeated(known, &command, now);
+            if known.durable_first {
+                // What is told again may not be on the disk yet; the ledger lets it out after all that went before.
+                step.commit.held.push(Effect::Publish(answer));
+            } else {
+                step.outcomes.push(answer);
+            }
+            return step;
+        }
+        if let Some(why) = self.ledger_withheld.as_ref().filter(|_| needs_the_ledger(&command)) {
+            let message = format!(
+                "the ledger cannot be opened ({why}): whether this was carried out before is not known, and it could not be kept; what moves a door at once is still carried out"
+            );
+            step.outcomes.push(End::refused(Refusal::Overloaded, message).outcome(&command.jti, 0, now.wall));
             return step;
         }
         if command.exp <= self.book.floor() {
@@ -190,11 +226,12 @@ impl Desk {
             let end = End::refused(Refusal::Overloaded, "too many commands wait for their nbf");
             return self.end(key, &command, end, now, step);
         }
-        self.advance(key, now.wall, Stage::Scheduled, None, None, step);
-        // Told only once it is stored: the next run must know what this one promised to do later.
-        if let Some(scheduled) = step.outcomes.pop() {
-            step.commit.held.push(Effect::Publish(scheduled));
+        // Told only once it is stored, and so is all that follows: the next run must know what this one promised to do
+        // later, and must not say otherwise of how it ended.
+        if let Some(entry) = self.book.get_mut(key) {
+            entry.durable_first = true;
         }
+        self.advance(key, now.wall, Stage::Scheduled, None, None, step);
         self.next_ticket += 1;
         self.held_back.insert((due, self.next_ticket), command);
     }

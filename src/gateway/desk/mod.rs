@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! known id?       same bytes: its stored outcome; other bytes: conflict
+//! ledger          cannot be opened: only what the restart fence keeps from coming twice, and questions
 //! dead id?        exp at or below the floor of forgotten ids: unknown
 //! room            bounded per operator: overloaded
 //! retained        refused
@@ -40,11 +41,11 @@ use serde_json::Value;
 
 pub use book::{Book, Entry};
 pub use delay::DELAYS_PER_DOOR_MAX;
-pub use edits::EditsAtStart;
+pub use edits::{EditsAtStart, Issued};
 pub use ending::is_last;
 pub use errand::{Answer, Answered, Errand, Figures};
 
-use self::{delay::Delays, ending::message_detail};
+use self::{delay::Delays, edits::EditOf, ending::message_detail};
 
 use crate::{
     domain::{
@@ -56,7 +57,7 @@ use crate::{
         time::{ClockTrust, Mono, Now, Wall},
         topology::Topology,
     },
-    gateway::step::{CommandKey, CommandRecord, Commit, LedgerWrite},
+    gateway::step::{CommandKey, CommandRecord, Commit, LedgerWrite, MessageToken},
     wire::{
         command::Command,
         keys::KeySet,
@@ -86,6 +87,8 @@ pub struct DeskConfig {
     pub edits: EditsAtStart,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
+    /// Why the ledger cannot be opened: what was carried out before this run is not known.
+    pub ledger_withheld: Option<String>,
 }
 
 /// What one input led to. The order goes to the doors first, then the outcomes to the cloud; the
@@ -98,6 +101,8 @@ pub struct DeskStep {
     pub errand: Option<Errand>,
     pub outcomes: Vec<Outcome>,
     pub commit: Commit,
+    /// A message that the broker may forget at once: there is no ledger to wait for.
+    pub acknowledged: Option<MessageToken>,
     /// Doors at which other delays are pending than before: their state is to be told again.
     pub delays_changed: BTreeSet<Id>,
 }
@@ -110,10 +115,13 @@ pub struct Desk {
     doors: HashMap<Id, DoorIx>,
     clock_skew: Duration,
     delay_max: Duration,
+    ledger_withheld: Option<String>,
     permissions: Arc<Permissions>,
     book: Book,
     /// The log tells of every edit up to this revision.
     edits_told: u64,
+    /// How late the last edit of each record was issued.
+    issued: Issued,
     /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
@@ -135,6 +143,9 @@ struct Asked {
     key: CommandKey,
     operator: Id,
     command: String,
+    /// The record that it edits.
+    edits: Option<EditOf>,
+    issued_at: Wall,
 }
 
 /// The operator, not the command, was found wanting: that is worth an event.
@@ -191,10 +202,12 @@ impl Desk {
             doors,
             clock_skew: config.clock_skew,
             delay_max: config.delay_max,
+            ledger_withheld: config.ledger_withheld,
             permissions,
             trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
             book: Book::new(records, floor, config.commands_per_operator_max),
             edits_told: config.edits.told,
+            issued: config.edits.issued,
             tickets: BTreeMap::new(),
             decided: BTreeMap::new(),
             errands: BTreeMap::new(),
@@ -208,6 +221,9 @@ impl Desk {
                 entry.finished = false;
             }
             desk.restore_delay(now, key, delay, &mut step);
+        }
+        if let Some(issued_at) = config.edits.untold_set {
+            step.commit.writes.extend(desk.handle_set(now, None, issued_at));
         }
         config.edits.stand.iter().for_each(|made| desk.tell_edit(now, made, &mut step));
         (desk, step)

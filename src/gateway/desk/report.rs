@@ -62,10 +62,15 @@ impl Desk {
     /// Whoever carries out an errand reports how far it has got.
     pub fn handle_answer(&mut self, now: Now, answer: Answer) -> DeskStep {
         let mut step = DeskStep::default();
-        let Some(Asked { key, operator, command }) = self.errands.get(&answer.ticket).cloned() else {
+        let Some(Asked { key, operator, command, edits, issued_at }) = self.errands.get(&answer.ticket).cloned() else {
             return step;
         };
         let last = answer.answered.is_final();
+        // Also where it was so already: an older command would make it otherwise.
+        let made = matches!(answer.answered, Answered::Edited(_) | Answered::Done(_));
+        if let Some(record) = edits.filter(|_| made) {
+            self.edit_was_made(now, record, issued_at, &mut step);
+        }
         if let Answered::Edited(made) = &answer.answered {
             self.tell_edit(now, made, &mut step);
         }

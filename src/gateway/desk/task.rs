@@ -11,6 +11,7 @@ use crate::{
         ids::{DoorIx, Id},
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::KNOWN_KINDS,
+        topology::Premises,
     },
     wire::command::{ApbClearArgs, CommandBody, DoorCancelDelayArgs, LockdownArgs, Setting, VirtualReadArgs, dwell},
 };
@@ -130,33 +131,25 @@ impl Desk {
         }
     }
 
-    /// As named: doors that other nodes have come along. Empty: the whole node.
-    fn doors_of_lockdown(&self, args: &LockdownArgs) -> Vec<Id> {
-        match (&args.doors, &args.partition) {
-            (Some(doors), _) => doors.clone(),
-            (None, Some(partition)) => {
-                let partition = self.permissions.site().partitions.get(partition);
-                partition.map(|partition| [&partition.doors[..], &partition.lockers].concat()).unwrap_or_default()
-            }
-            (None, None) => Vec::new(),
-        }
-    }
-
     fn lockdown(&self, args: &LockdownArgs, on: bool) -> Result<Work, End> {
-        let named = self.doors_of_lockdown(args);
-        let mut doors: Vec<DoorIx> = match (&args.doors, &args.partition) {
+        let Premises { doors, floor_groups } = match (&args.doors, &args.partition) {
             // Each by its name: one that does not exist is a mistake that must show.
-            (Some(_), _) => named.iter().map(|door| self.door(door)).collect::<Result<_, _>>()?,
-            (None, Some(_)) => named.iter().filter_map(|door| self.doors.get(door).copied()).collect(),
-            (None, None) => self.doors.values().copied().collect(),
+            (Some(named), _) => {
+                let doors = named.iter().map(|door| self.door(door)).collect::<Result<_, _>>()?;
+                Premises::of(doors, Vec::new())
+            }
+            (None, Some(partition)) => {
+                let record = self.permissions.site().partitions.get(partition);
+                let premises = record.map(|record| self.topology.premises_of(record)).unwrap_or_default();
+                if premises.is_empty() {
+                    let message = format!("nothing of this node is in a partition {partition}");
+                    return Err(End::refused(Refusal::UnknownTarget, message));
+                }
+                premises
+            }
+            (None, None) => self.topology.premises(),
         };
-        doors.sort_unstable();
-        doors.dedup();
-        if let (Some(partition), true) = (&args.partition, doors.is_empty()) {
-            let message = format!("no door of this node is in a partition {partition}");
-            return Err(End::refused(Refusal::UnknownTarget, message));
-        }
-        Ok(Work::Field(Task::Lockdown { doors, on }))
+        Ok(Work::Field(Task::Lockdown { doors, floor_groups, on }))
     }
 
     /// An output that belongs to nothing; of one that does, whose commands to use.

@@ -61,6 +61,7 @@ fn config() -> DeskConfig {
         on_trial: Vec::new(),
         edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
+        ledger_withheld: None,
     }
 }
 
@@ -95,6 +96,16 @@ fn promised(step: DeskStep) -> Vec<Stage> {
         .into_iter()
         .filter_map(|effect| if let Effect::Publish(outcome) = effect { Some(outcome.stage) } else { None })
         .collect()
+}
+
+/// The newest stage of each record that is written.
+fn written(step: &DeskStep) -> Vec<(Id, Stage)> {
+    let newest = |record: &CommandRecord| (record.key.jti.clone(), record.outcomes.last().unwrap().stage);
+    let records = step.commit.writes.iter().filter_map(|write| match write {
+        LedgerWrite::Command(record) => Some(newest(record)),
+        _ => None,
+    });
+    records.collect()
 }
 
 fn refusal(step: &DeskStep) -> Option<Refusal> {
@@ -204,6 +215,19 @@ fn what_moves_hardware_lives_for_a_minute_at_most() {
 }
 
 #[test]
+fn what_moves_no_hardware_lives_for_a_day_at_most() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let question = |jti: &str, exp| {
+        let body = CommandBody::parse("person.list", Some(json!({}))).unwrap();
+        Command { exp: at(exp).wall, body, ..open(jti) }
+    };
+    let mut desk = desk();
+    assert!(desk.handle_command(at(0), question("a", DAY), None).errand.is_some());
+    let longer = desk.handle_command(at(0), question("b", DAY + 1), None);
+    assert_eq!((refusal(&longer), longer.errand.is_none()), (Some(Refusal::LifetimeTooLong), true));
+}
+
+#[test]
 fn a_command_from_the_future_or_of_another_issuer_is_refused() {
     let future = Command { iat: at(6000).wall, exp: at(9000).wall, ..open("a") };
     assert_eq!(refusal(&desk().handle_command(at(0), future, None)), Some(Refusal::NotYetValid));
@@ -223,7 +247,8 @@ fn before_its_nbf_a_command_waits_and_is_judged_again_when_it_comes() {
     let held = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("b") }, None);
     assert_eq!((stages(&held), promised(held)), (vec![Stage::Received], vec![Stage::Scheduled]));
     let late = desk.handle_timeout(at(5001));
-    assert_eq!(stages(&late), [Stage::Expired], "nobody looked in time, so it moves nothing");
+    assert!(late.order.is_none(), "nobody looked in time, so it moves nothing");
+    assert_eq!((stages(&late), promised(late)), (vec![], vec![Stage::Expired]));
 }
 
 #[test]
@@ -463,7 +488,7 @@ fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
     }
     // Of the second the command was never stored.
     records.retain(|record| record.key.jti != id("b"));
-    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], told: 0 };
+    let edits = EditsAtStart { stand: vec![made("a", 1), made("b", 2)], ..EditsAtStart::default() };
     let config = DeskConfig { boot: id("run-3"), edits, ..config() };
     let (mut second, step) = Desk::new(config.clone(), operators(), records.clone(), Wall::EPOCH, at(2000));
     let ends: Vec<(&str, Stage)> = step.outcomes.iter().map(|outcome| (outcome.jti.as_str(), outcome.stage)).collect();
@@ -473,6 +498,84 @@ fn an_edit_that_stands_is_done_after_a_restart_and_told_if_nobody_was() {
     let config = DeskConfig { edits: EditsAtStart { told: 1, ..config.edits.clone() }, ..config };
     let (_, step) = Desk::new(config, operators(), records, Wall::EPOCH, at(2000));
     assert_eq!(told(&step), (vec![2], Some(2)));
+}
+
+/// What goes on after a restart: what of the step's writes is kept.
+fn kept_of(steps: &[&DeskStep]) -> BTreeMap<crate::domain::kept::KeptKey, Kept> {
+    let mut all = BTreeMap::new();
+    for write in steps.iter().flat_map(|step| &step.commit.writes) {
+        match write {
+            LedgerWrite::Kept(kept) => drop(all.insert(kept.key(), kept.clone())),
+            LedgerWrite::Unkept(key) => drop(all.remove(key)),
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn an_edit_that_was_kept_back_on_the_way_does_not_undo_a_later_one() {
+    let room = || DeskConfig { commands_per_operator_max: 100, ..config() };
+    let roomy = || Desk::new(room(), operators(), vec![], Wall::EPOCH, at(0)).0;
+    let edit = |jti: &str, iat: i64, cmd: &str| {
+        let args = if cmd.ends_with(".put") { json!({ "id": "c-1", "body": {} }) } else { json!({ "id": "c-1" }) };
+        let body = CommandBody::parse(cmd, Some(args)).unwrap();
+        Command { iat: at(iat).wall, exp: at(iat + 80_000_000).wall, body, ..open(jti) }
+    };
+    let answered = |desk: &mut Desk, errand: &Errand, answered| {
+        desk.handle_answer(at(300), Answer { ticket: errand.ticket, at: at(300).wall, answered })
+    };
+    let unchanged = || Answered::Done(Some(json!({ "edit": { "revision": 7 } })));
+    for (later, by) in [("credential.put", Answered::Edited(made("later", 7))), ("credential.delete", unchanged())] {
+        let mut desk = roomy();
+        let asked = desk.handle_command(at(250), edit("later", 200, later), None).errand.unwrap();
+        // While the later one is on its way, and once it is made, also in the next run.
+        let early = desk.handle_command(at(260), edit("early", 100, "credential.put"), None);
+        assert_eq!((early.errand.is_none(), refusal(&early)), (true, Some(Refusal::Conflict)), "{later}");
+        let step = answered(&mut desk, &asked, by);
+        assert_eq!(stages(&step), [Stage::Done]);
+        for cmd in ["credential.put", "credential.delete"] {
+            let early = desk.handle_command(at(400), edit(cmd, 100, cmd), None);
+            assert_eq!(refusal(&early), Some(Refusal::Conflict), "{later}, then {cmd}");
+        }
+        let edits = EditsAtStart::new(Vec::new(), &kept_of(&[&step]));
+        let config = DeskConfig { boot: id("run-3"), edits, ..room() };
+        let (mut next, _) = Desk::new(config, operators(), vec![], Wall::EPOCH, at(500));
+        assert_eq!(
+            refusal(&next.handle_command(at(600), edit("early", 100, "credential.put"), None)),
+            Some(Refusal::Conflict)
+        );
+        // What was issued later, or is of another record, is made.
+        assert!(next.handle_command(at(600), edit("last", 300, "credential.put"), None).errand.is_some());
+        assert!(next.handle_command(at(600), edit("other", 100, "person.put"), None).errand.is_some());
+    }
+    // What the cloud itself has said since is not undone either: of the records that it named, or of all.
+    for touched in [Some(vec![(id("credential"), id("c-1"))]), None] {
+        let mut desk = roomy();
+        let writes = desk.handle_set(at(250), touched.clone(), at(200).wall);
+        let early = desk.handle_command(at(260), edit("early", 100, "credential.put"), None);
+        assert_eq!(refusal(&early), Some(Refusal::Conflict), "{touched:?}");
+        let other = desk.handle_command(at(260), edit("other", 100, "person.put"), None);
+        assert_eq!(other.errand.is_some(), touched.is_some(), "{touched:?}");
+        assert!(desk.handle_command(at(260), edit("late", 201, "credential.put"), None).errand.is_some());
+        let kept = DeskStep { commit: Commit { writes, ..Commit::default() }, ..DeskStep::default() };
+        let edits = EditsAtStart::new(Vec::new(), &kept_of(&[&kept]));
+        let (mut next, _) = Desk::new(DeskConfig { edits, ..room() }, operators(), vec![], Wall::EPOCH, at(500));
+        assert_eq!(
+            refusal(&next.handle_command(at(600), edit("early", 100, "credential.put"), None)),
+            Some(Refusal::Conflict)
+        );
+    }
+    // A start whose log may not know of the set takes it for all records.
+    let edits = EditsAtStart::default().after_set(Some(at(200).wall));
+    let (mut next, step) = Desk::new(DeskConfig { edits, ..room() }, operators(), vec![], Wall::EPOCH, at(500));
+    assert_eq!(refusal(&next.handle_command(at(600), edit("early", 100, "person.put"), None)), Some(Refusal::Conflict));
+    assert!(matches!(step.commit.writes.as_slice(), [LedgerWrite::Kept(Kept::EditsFloor { .. })]));
+    // One that came to nothing keeps nothing back.
+    let mut desk = roomy();
+    let asked = desk.handle_command(at(250), edit("later", 200, "credential.put"), None).errand.unwrap();
+    let _ = answered(&mut desk, &asked, Answered::Refused(Refusal::OutOfScope, json!({})));
+    assert!(desk.handle_command(at(260), edit("early", 100, "credential.put"), None).errand.is_some());
 }
 
 #[test]
@@ -556,11 +659,110 @@ fn revoking_a_key_cancels_what_it_had_scheduled() {
     let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-0"), ..open("a") }, None);
     let _ = desk.handle_command(at(0), Command { nbf, kid: id("cmd-1"), ..open("b") }, None);
     let step = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
-    assert_eq!(stages(&step), [Stage::Cancelled]);
-    assert_eq!(step.outcomes[0].jti, id("a"));
+    assert_eq!(written(&step), [(id("a"), Stage::Cancelled)]);
+    assert_eq!((stages(&step), promised(step)), (vec![], vec![Stage::Cancelled]), "no crash may take it back");
     let due = desk.handle_timeout(at(1000));
     assert_eq!(due.order.unwrap().by.cause(), Some(&id("b")));
     assert!(desk.next_deadline().is_none());
+}
+
+#[test]
+fn what_became_of_a_command_with_nbf_is_told_once_it_is_durable_also_to_whoever_asks_again() {
+    let later = || Command { nbf: Some(at(1000).wall), kid: id("cmd-0"), ..open("a") };
+    let end = |desk: &mut Desk, how: &str| match how {
+        "the key was revoked" => desk.handle_keys(at(100).wall, &crate::wire::testkit::keys()),
+        "the node stops" => desk.handle_stop(at(100).wall),
+        _ => desk.handle_timeout(at(5001)),
+    };
+    for (how, stage) in [
+        ("the key was revoked", Stage::Cancelled),
+        ("the node stops", Stage::Cancelled),
+        ("nobody looked in time", Stage::Expired),
+    ] {
+        let mut desk = desk();
+        let held = desk.handle_command(at(0), later(), None);
+        let again = desk.handle_command(at(1), later(), None);
+        assert_eq!((stages(&again), promised(again)), (vec![], vec![Stage::Scheduled]), "{how}");
+        assert_eq!(promised(held), [Stage::Scheduled]);
+        let ended = end(&mut desk, how);
+        assert_eq!(written(&ended), [(id("a"), stage)], "{how}");
+        let again = desk.handle_command(at(101), later(), None);
+        assert_eq!((stages(&again), promised(again)), (vec![], vec![stage]), "{how}: after the ledger has it");
+        assert_eq!((stages(&ended), promised(ended)), (vec![], vec![stage]), "{how}: told once");
+    }
+    // A crash before that: the next run says that nobody knows, which contradicts nothing that was told.
+    let mut desk = desk();
+    let held = desk.handle_command(at(0), later(), None);
+    let stored = held.commit.writes.iter().find_map(|write| match write {
+        LedgerWrite::Command(record) => Some(record.clone()),
+        _ => None,
+    });
+    let lost = desk.handle_keys(at(100).wall, &crate::wire::testkit::keys());
+    assert_eq!(stages(&lost), []);
+    let (_, next) = Desk::new(config(), operators(), stored.into_iter().collect(), Wall::EPOCH, at(200));
+    assert_eq!((stages(&next), next.outcomes[0].seq), (vec![Stage::Unknown], 2));
+}
+
+#[test]
+fn a_command_whose_nbf_has_come_moves_before_the_disk_has_heard_of_it() {
+    let mut desk = desk();
+    let _ = desk.handle_command(at(0), Command { nbf: Some(at(1000).wall), ..open("a") }, None);
+    let due = desk.handle_timeout(at(1000));
+    let order = due.order.as_ref().unwrap();
+    let actuated = desk.handle_report(at(1100), report(order, Progress::Actuated { observation_follows: false }));
+    assert_eq!((stages(&due), promised(due)), (vec![], vec![Stage::Authorised]));
+    assert_eq!((stages(&actuated), promised(actuated)), (vec![], vec![Stage::Actuated]), "in their order");
+}
+
+#[test]
+fn without_a_ledger_what_the_fence_guards_is_carried_out_questions_are_answered_and_the_rest_is_refused() {
+    let why = || Some("/var/lib/latchd/ledger.sled: not writable".to_owned());
+    let new =
+        || Desk::new(DeskConfig { ledger_withheld: why(), ..config() }, operators(), vec![], Wall::EPOCH, at(0)).0;
+    let of = |cmd: &str, args: Value| {
+        let body = CommandBody::parse(cmd, Some(args)).unwrap();
+        Command { body, ..open("a") }
+    };
+    let door = || json!({ "door": "front" });
+    let token = MessageToken { connection: 1, packet_id: 7 };
+    for (cmd, args) in [
+        ("door.open", door()),
+        ("door.open_and_close", door()),
+        ("door.close", door()),
+        ("lockdown.set", json!({ "node": true })),
+        ("door.state.get", door()),
+        ("person.list", json!({})),
+        ("node.diagnostics", json!({})),
+        ("configuration.get", json!({})),
+    ] {
+        let mut desk = new();
+        let step = desk.handle_command(at(0), of(cmd, args.clone()), Some(token));
+        assert_eq!((stages(&step).last(), step.acknowledged), (Some(&Stage::Authorised), Some(token)), "{cmd}");
+        assert!(step.commit.held.is_empty(), "{cmd}: nothing waits for a disk that is not there");
+        let again = desk.handle_command(at(10), of(cmd, args), Some(token));
+        assert!(again.order.is_none() && again.errand.is_none(), "{cmd}: this run knows what it was asked");
+    }
+    for (cmd, args) in [
+        ("door.open_with_delay", json!({ "door": "front", "delay_ms": 1000 })),
+        ("door.cancel_delay", door()),
+        ("alarm.acknowledge", json!({ "alarm": "alarm-1" })),
+        ("apb.clear", json!({ "person": "ada" })),
+        ("group.put", json!({ "id": "guests", "body": {} })),
+        ("group.delete", json!({ "id": "guests" })),
+        ("reports.query", json!({})),
+        ("node.reboot", json!({})),
+    ] {
+        let mut desk = new();
+        let step = desk.handle_command(at(0), of(cmd, args), Some(token));
+        assert_eq!(refusal(&step), Some(Refusal::Overloaded), "{cmd}");
+        let message = step.outcomes[0].detail.as_ref().unwrap()["message"].as_str().unwrap();
+        assert!(message.contains("not writable"), "{message}");
+        assert_eq!((step.acknowledged, step.commit.writes.len()), (Some(token), 0), "{cmd}");
+    }
+    let waits = Command { nbf: Some(at(1000).wall), ..open("later") };
+    assert_eq!(refusal(&new().handle_command(at(0), waits, None)), Some(Refusal::Overloaded));
+    let other_run = Command { boot: Some(id("run-1")), ..open("old") };
+    assert_eq!(stages(&new().handle_command(at(0), other_run, None)).last(), Some(&Stage::Unknown));
 }
 
 #[test]

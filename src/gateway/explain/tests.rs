@@ -37,6 +37,7 @@ fn explanation(rules: Vec<RuleExplained>) -> Explanation {
             floors: Vec::new(),
             duress: false,
         },
+        areas: Vec::new(),
         formats: Vec::new(),
         candidates: vec![Candidate {
             person: id("ada"),
@@ -57,8 +58,19 @@ fn explanation(rules: Vec<RuleExplained>) -> Explanation {
     }
 }
 
-/// A door `front`, an elevator `lift` with two floors, and these records.
 fn asked(records: serde_json::Value, place: &Place<'_>, pin: Option<&str>, staleness: Duration) -> Explanation {
+    asked_after(None, records, place, pin, staleness)
+}
+
+/// A door `front`, an elevator `lift` with two floors, and these records; emergency card `red` was used so often.
+fn asked_after(
+    uses: Option<u32>,
+    records: serde_json::Value,
+    place: &Place<'_>,
+    pin: Option<&str>,
+    staleness: Duration,
+) -> Explanation {
+    let uses = uses.map(|uses| BTreeMap::from([(Id::new("red").unwrap(), uses)]));
     let id = |text: &str| Id::new(text).unwrap();
     let floors = vec![id("floor-0"), id("floor-1")];
     let topology = Topology {
@@ -87,6 +99,7 @@ fn asked(records: serde_json::Value, place: &Place<'_>, pin: Option<&str>, stale
         companion: None,
         now: Now { mono: crate::domain::time::Mono::ZERO, wall: Wall::EPOCH, trust: ClockTrust::Trusted },
         staleness: Some(staleness),
+        emergency_uses: uses.as_ref(),
     };
     explain(&question, &set, &topology).unwrap()
 }
@@ -130,6 +143,24 @@ fn an_emergency_card_is_explained_by_what_it_lacks_and_opens_when_it_lacks_nothi
     }
     let told = asked(red(serde_json::json!({})), &Place::FloorGroup(&lift), None, alone);
     assert_eq!((told.answer.granted, told.answer.floors.len()), (true, 2), "the policy of the cab, and every floor");
+}
+
+#[test]
+fn an_emergency_card_that_is_used_up_is_explained_as_such_by_whoever_knows_the_count() {
+    let front = Id::new("front").unwrap();
+    let told = |uses| {
+        let records = red(serde_json::json!({ "uses_max": 3 }));
+        let told = asked_after(uses, records, &Place::Door(&front), None, Duration::from_secs(60));
+        let card = told.emergency_card.clone().unwrap();
+        assert_eq!((card.uses, card.uses_max, card.reason), (uses, Some(3), told.answer.reason));
+        (told.answer.granted, told.would_grant)
+    };
+    for uses in [None, Some(0), Some(2)] {
+        assert_eq!(told(uses), (true, Vec::new()), "{uses:?}");
+    }
+    for uses in [3, 4] {
+        assert_eq!(told(Some(uses)), (false, vec!["more uses for emergency card red (uses_max)".to_owned()]));
+    }
 }
 
 #[test]

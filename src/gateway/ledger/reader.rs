@@ -32,6 +32,11 @@ impl<K: Kv> EventReader<K> {
         EventReader { kv, durable_seq }
     }
 
+    /// Of a log that cannot be read: there is nothing in it.
+    pub fn of_nothing(kv: K) -> EventReader<K> {
+        EventReader::new(kv, Arc::default())
+    }
+
     /// Newest event that may be read.
     pub fn durable_seq(&self) -> u64 {
         self.durable_seq.load(SeqCst)

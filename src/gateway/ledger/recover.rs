@@ -70,6 +70,25 @@ pub struct Recovered {
     pub notes: Vec<Note>,
 }
 
+impl Recovered {
+    /// What is known where the store cannot be opened: nothing.
+    pub fn unknown(log_id: Id) -> Recovered {
+        Recovered {
+            head: Head::begin(log_id),
+            first: 1,
+            acked_through: 0,
+            doors: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            commands: Vec::new(),
+            clean: false,
+            last_beat: None,
+            clock_floor: Wall::EPOCH,
+            forget_floor: Wall::EPOCH,
+            notes: Vec::new(),
+        }
+    }
+}
+
 struct Opening<'a, K> {
     kv: &'a K,
     repairs: Vec<KvWrite>,

@@ -11,13 +11,20 @@ use super::{
     overlay::{Overlay, OverlayVersion},
     recover::recover,
     settle::{Settled, Unsettled},
-    table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError},
+    table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError, parse_key},
 };
 use crate::{
-    domain::{event::ConflictedEdit, ids::Id, time::Now},
+    domain::{
+        event::ConflictedEdit,
+        ids::Id,
+        time::{Now, Wall},
+    },
     gateway::{kv::Kv, step::Durable},
     wire::set::{Digest, Summary},
 };
+
+/// Records that one set is told to have changed.
+const TOUCHED_MAX: usize = 1024;
 
 /// Below this the log is never folded into the base.
 const LOG_BYTES_MIN: u64 = 256 * 1024;
@@ -51,8 +58,10 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         };
         let changed: Vec<Vec<u8>> = changes.into_keys().collect();
         let had_base = self.held.is_some();
+        let touched = had_base.then(|| touched(&changed)).flatten();
         let Settled { understood, layer, change, absorbed, conflicts, disputed } = settled;
-        let applied = applied(&understood, absorbed, conflicts, after, &durable);
+        let issued_at = Wall::from_millis(meta.issued_at_ms);
+        let applied = Applied { issued_at, touched, ..applied(&understood, absorbed, conflicts, after, &durable) };
         self.held = Some(Held { version, summary, understood: Some(understood) });
         self.raise_anchor(&meta);
         let mark = self.anchor.mark();
@@ -211,7 +220,18 @@ fn applied(
         absorbed,
         conflicts,
         overlay,
+        issued_at: Wall::EPOCH,
+        touched: None,
     }
+}
+
+/// Kind and id of so many records, if they are not too many.
+fn touched(keys: &[Vec<u8>]) -> Option<Vec<(Id, Id)>> {
+    let record = |key: &Vec<u8>| {
+        let (_, kind, id) = parse_key(key)?;
+        Some((Id::new(kind).ok()?, Id::new(id).ok()?))
+    };
+    if keys.len() <= TOUCHED_MAX { keys.iter().map(record).collect() } else { None }
 }
 
 fn write_base<K: Kv>(

@@ -8,6 +8,7 @@ use super::{
     Answer, EditRequest, Edited, Mirror, MirrorOutput, SecondCopy,
     authority::record,
     gather::{Understood, understand},
+    list::unmask,
     overlay::{Body, Edit, Layer, OverlayChange, is_departed},
     table::{Changes, Meta, TableError, View, key_of},
 };
@@ -121,8 +122,15 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         if !KNOWN_KINDS.contains(&kind.as_str()) {
             return refused(Refusal::Unsupported, format!("this version of latchd knows no records of kind {kind}"));
         }
+        let seen = View::STORED.with_layer(&self.layer);
+        let found = self.table.body(&kind, &id, seen)?.filter(|body| !is_departed(&kind, body));
+        let damaged = |error: serde_json::Error| TableError::Damaged(format!("{kind}/{id}: {error}"));
+        let before: Option<Body> = found.as_deref().map(serde_json::from_slice).transpose().map_err(damaged)?;
         if let Some(body) = &mut after {
             complete(&kind, body, &operator, now)?;
+            if kind.as_str() == "operator" {
+                unmask(body, before.as_ref().unwrap_or(&Body::new()));
+            }
         }
         if let Some(made) = self.overlay.of_command(&jti) {
             // Made, and its word was lost with an earlier run.
@@ -139,8 +147,6 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             let why = format!("{kind}/{id}: a body of {bytes} bytes is more than {BODY_BYTES_MAX}");
             return refused(Refusal::Malformed, why);
         }
-        let seen = View::STORED.with_layer(&self.layer);
-        let found = self.table.body(&kind, &id, seen)?.filter(|body| !is_departed(&kind, body));
         self.allow(now, &operator, (&kind, &id), found.as_deref(), wanted.as_deref())?;
         if found.is_none() && after.is_none() {
             return refused(Refusal::UnknownTarget, format!("there is no {kind} {id}"));
@@ -148,8 +154,6 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         if wanted == found {
             return Ok(Judged::Nothing);
         }
-        let damaged = |error: serde_json::Error| TableError::Damaged(format!("{kind}/{id}: {error}"));
-        let before = found.as_deref().map(serde_json::from_slice).transpose().map_err(damaged)?;
         let revision = self.overlay.revision() + 1;
         let edit = Edit { revision, jti, operator, at: now.wall, kind, id, before, after };
         if !self.overlay.has_room_for(&edit) {

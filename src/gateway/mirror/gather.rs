@@ -57,14 +57,17 @@ impl Gather {
 
     pub fn add(&mut self, row: Row<'_>) {
         self.records += 1;
-        let Row { kind, id, body, .. } = row;
-        let (Ok(kind), Ok(id)) = (Id::new(kind), Id::new(id)) else {
-            return self.reasons.push(|| format!("{kind:?}/{id:?}: not an id"));
+        let Row { kind, id: name, body, .. } = row;
+        let Ok(id) = Id::new(name) else {
+            return self.reasons.push(|| format!("{kind:?}/{name:?}: not an id"));
         };
-        match understand(&kind, body) {
+        match understand(kind, body) {
             Some(Ok(record)) => self.compiler.add(&id, record),
             Some(Err(error)) => self.reasons.push(|| format!("{kind}/{id}: {error}")),
-            None => *self.unknown.entry(kind).or_insert(0) += 1,
+            None => match Id::new(kind) {
+                Ok(kind) => *self.unknown.entry(kind).or_insert(0) += 1,
+                Err(_) => self.reasons.push(|| format!("{kind:?}/{name:?}: not an id")),
+            },
         }
     }
 

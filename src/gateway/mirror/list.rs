@@ -40,6 +40,8 @@ const CANDIDATES_BYTES_MAX: usize = 1024 * 1024;
 
 /// In place of the name of an operator who has not accepted the invitation.
 const PENDING: &str = "(Invitation Pending)";
+/// What an operator is called by.
+const NAMES: [&str; 3] = ["name", "first_name", "last_name"];
 
 impl<K: Kv, C: SecondCopy> Mirror<K, C> {
     pub(super) fn handle_list(&mut self, now: Now, request: ListRequest, out: &mut Vec<MirrorOutput>) {
@@ -194,7 +196,21 @@ fn shown(
     }
     let invited = body.get("status").and_then(|status| status.get("state")).is_some_and(|state| state == "invited");
     if row.kind == "operator" && invited {
+        NAMES.iter().for_each(|name| drop(body.remove(*name)));
         body.insert("name".to_owned(), PENDING.into());
     }
     Ok(Some(Listed { id, body }))
+}
+
+/// Whoever puts back what a list has shown in place of a name leaves the names as they stand.
+pub(super) fn unmask(body: &mut Body, stored: &Body) {
+    if body.get("name").is_none_or(|name| name != PENDING) {
+        return;
+    }
+    body.remove("name");
+    for name in NAMES {
+        if let (false, Some(known)) = (body.contains_key(name), stored.get(name)) {
+            body.insert(name.to_owned(), known.clone());
+        }
+    }
 }

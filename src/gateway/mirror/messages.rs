@@ -139,6 +139,10 @@ pub struct Applied {
     /// Edits that it left no room for.
     pub conflicts: Vec<ConflictedEdit>,
     pub overlay: OverlayVersion,
+    /// When the cloud signed it.
+    pub issued_at: Wall,
+    /// The records that it changed, by kind and id; `None`: too many, or nobody knows which.
+    pub touched: Option<Vec<(Id, Id)>>,
 }
 
 /// One record is to be as `body` says, or not to be.

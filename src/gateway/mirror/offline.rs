@@ -16,7 +16,7 @@ use super::{
     recover::{Recovered, recover},
     table::{Changes, Row, key_of, parse_key},
 };
-use crate::domain::{ids::Id, permission::Permissions, topology::Topology};
+use crate::domain::{ids::Id, permission::Permissions, time::Wall, topology::Topology};
 
 /// A set that was read from the second copy.
 pub struct CopyRead {
@@ -82,6 +82,7 @@ pub fn open_without_store(
     let mut opened = MirrorOpened {
         permissions: Arc::new(Permissions::none()),
         version: None,
+        issued_at: Wall::EPOCH,
         records: 0,
         unknown_kinds: Vec::new(),
         source: if anchor.set_seen { Source::Lost(anchor.version()) } else { Source::Nothing },
@@ -119,6 +120,7 @@ impl MirrorOpened {
         self.notes.extend(recovered.cut_short.iter().map(|why| format!("the second copy ends early: {why}")));
         self.keys_version_min = self.keys_version_min.max(recovered.keys.version);
         self.version = Some(recovered.meta.version());
+        self.issued_at = Wall::from_millis(recovered.meta.issued_at_ms);
         self.source = Source::SecondCopy;
         match understood(&recovered, &config.topology, &config.zone) {
             Ok(Ok((understood, with_edits))) => {

@@ -8,6 +8,7 @@ use super::{
     Anchor, CHORE_FIRST, CHORE_MOST, Chores, Held, Mirror, MirrorConfig, MirrorOutput, RETRY_FIRST, RETRY_MOST,
     copy::{Attest, SecondCopy},
     emergency_copy::{self, EmergencyRead},
+    gather::{Gather, Understood},
     messages::Copy,
     overlay::{Edit, OverlayChange, OverlayVersion},
     recover::{Recovered, recover},
@@ -21,7 +22,7 @@ use crate::{
         ids::Id,
         permission::{Permissions, SetVersion},
         record::EmergencyCard,
-        time::Now,
+        time::{Now, Wall},
     },
     gateway::kv::{Kv, KvError},
     wire::set::Summary,
@@ -62,6 +63,8 @@ pub enum Source {
 pub struct MirrorOpened {
     pub permissions: Arc<Permissions>,
     pub version: Option<SetVersion>,
+    /// When the cloud signed it.
+    pub issued_at: Wall,
     pub records: u64,
     pub unknown_kinds: Vec<Id>,
     pub source: Source,
@@ -99,6 +102,8 @@ struct Loaded {
     summary: Summary,
     meta: Meta,
     records: u64,
+    /// Without edits by command. `None`: this version does not understand it.
+    understood: Option<Understood>,
 }
 
 impl<K: Kv, C: SecondCopy> Mirror<K, C> {
@@ -122,7 +127,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut keys = table.keys()?;
         let mut chores = Chores::default();
         let mut overlay = table.overlay()?;
-        let loaded = load(&table)?;
+        let loaded = load(&table, &config)?;
         if loaded.is_some() && overlay.revision() < anchor.overlay_revision {
             return Err(OpenError::Damaged(format!(
                 "it holds revision {} of the edits by command, and revision {} was seen",
@@ -158,7 +163,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 match recovered {
                     Some(recovered) if not_below(&anchor, &recovered.meta).is_ok() => {
                         chores.rewrite = recovered.cut_short.is_some();
-                        (Some(fill(&table, recovered)?), Source::SecondCopy)
+                        (Some(fill(&table, &config, recovered)?), Source::SecondCopy)
                     }
                     Some(recovered) => {
                         notes.push(format!(
@@ -175,6 +180,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let mut opened = MirrorOpened {
             permissions: Arc::new(Permissions::none()),
             version: None,
+            issued_at: Wall::EPOCH,
             records: 0,
             unknown_kinds: Vec::new(),
             source,
@@ -229,13 +235,16 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             config,
         };
         mirror.anchor.keys_version = opened.keys_version_min;
-        if let Some(Loaded { summary, meta, records }) = loaded {
+        if let Some(Loaded { summary, meta, records, understood }) = loaded {
             let version = meta.version();
+            // The edits are then placed at the cost of what they change.
+            mirror.held = Some(Held { version, summary, understood });
             if mirror.anchor.mark() != (meta.epoch, meta.generation) || !mirror.anchor.set_seen {
                 mirror.raise_anchor(&meta);
             }
             mirror.target = mirror.anchor.mark();
             opened.version = Some(version);
+            opened.issued_at = Wall::from_millis(meta.issued_at_ms);
             opened.conflicts_then = mirror.table.conflicts((version.epoch, version.generation))?;
             let understood = match mirror.settle(&Changes::new(), &meta, &[]) {
                 Ok(settled) => {
@@ -263,7 +272,9 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
                 }
                 Err(Unsettled::Store(error)) => return Err(error.into()),
             };
-            mirror.held = Some(Held { version, summary, understood });
+            if let Some(held) = &mut mirror.held {
+                held.understood = understood;
+            }
         }
         // An edit is in the store whose run ended, or whose write failed, before copy and anchor had heard of it.
         if mirror.overlay.revision() > mirror.anchor.overlay_revision {
@@ -300,13 +311,16 @@ pub(super) fn not_below(anchor: &Anchor, meta: &Meta) -> Result<(), OpenError> {
     )))
 }
 
-/// `None` for an empty store; a set whose records do not have its digest is damage.
-fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
+/// `None` for an empty store; a set whose records do not have its digest is damage. Each record is read once, for
+/// the digest and for the compiler, whose work counts for nothing if the digest turns out to be another.
+fn load<K: Kv>(table: &Table<K>, config: &MirrorConfig) -> Result<Option<Loaded>, OpenError> {
     let meta = table.meta()?;
     let mut summing = Summing::default();
+    let mut gather = Gather::new(&config.topology, &config.zone);
     let mut records = 0u64;
     table.rows(View::STORED, |row| {
         summing.add(row);
+        gather.add(row);
         records += 1;
     })?;
     let (summary, _) = summing.finish();
@@ -316,13 +330,16 @@ fn load<K: Kv>(table: &Table<K>) -> Result<Option<Loaded>, OpenError> {
         Some(meta) if summary.digest() != meta.digest => {
             Err(OpenError::Damaged(format!("the records do not have the digest of generation {}", meta.generation)))
         }
-        Some(meta) => Ok(Some(Loaded { summary, meta, records })),
+        Some(meta) => {
+            let understood = gather.finish(&meta.critical, meta.version()).ok();
+            Ok(Some(Loaded { summary, meta, records, understood }))
+        }
     }
 }
 
-fn fill<K: Kv>(table: &Table<K>, recovered: Recovered) -> Result<Loaded, OpenError> {
+fn fill<K: Kv>(table: &Table<K>, config: &MirrorConfig, recovered: Recovered) -> Result<Loaded, OpenError> {
     let overlay = OverlayWrite { change: None, after: recovered.overlay.version(), conflicts: &[] };
     table.write(&recovered.rows, &recovered.meta, overlay)?;
     drop(recovered);
-    load(table)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
+    load(table, config)?.ok_or_else(|| OpenError::Damaged("what was just written is not there".to_owned()))
 }

@@ -93,6 +93,7 @@ pub struct Session {
     keys: KeySet,
     sealer: Sealer,
     log_id: Id,
+    ledger_failed: Option<String>,
     phase: Phase,
     /// Counts connections; the present one, or the last.
     connection: u64,
@@ -139,6 +140,7 @@ impl Session {
             root,
             keys: restored.keys,
             log_id: restored.log_id,
+            ledger_failed: None,
             phase: Phase::Waiting,
             connection: 0,
             retry_at: Some(now.mono),
@@ -167,6 +169,12 @@ impl Session {
     /// Which readers are at which doors, for those who watch the events of some doors only.
     pub fn with_places(mut self, places: Places) -> Session {
         self.live = LiveEvents::new(places, self.events.head());
+        self
+    }
+
+    /// Why this run has no ledger, if it has none.
+    pub fn with_ledger_failed(mut self, why: Option<String>) -> Session {
+        self.ledger_failed = why;
         self
     }
 

@@ -130,6 +130,7 @@ impl Session {
             backlog: self.events.backlog(),
             alarms: self.alarms,
             log_id: self.log_id.clone(),
+            ledger_failed: self.ledger_failed.clone(),
         })
     }
 }

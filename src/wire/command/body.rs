@@ -198,7 +198,8 @@ pub struct VirtualReadArgs {
     pub credential: Option<Id>,
 }
 
-/// `args` of `lockdown.set` and `lockdown.clear`: exactly one of them.
+/// `args` of `lockdown.set` and `lockdown.clear`: exactly one of them. A partition takes its lockers and elevators
+/// along, and the node all that it has; doors by name are these doors alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LockdownArgs {
@@ -384,6 +385,10 @@ pub struct ExplainArgs {
     pub person: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency_card: Option<Id>,
+    /// One reader of the place, where it matters which: of an area the one leads in and another out. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    pub reader: Option<Id>,
     /// With a clock that is trusted and a set that the cloud has confirmed. Absent: now, with clock and set as
     /// they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -473,7 +478,7 @@ impl CommandBody {
     }
 
     /// Reads `args` of the command `name`; the error says what is wrong with which field.
-    pub(super) fn parse(name: &str, args: Option<Value>) -> Result<CommandBody, String> {
+    pub(crate) fn parse(name: &str, args: Option<Value>) -> Result<CommandBody, String> {
         let args = match args {
             Some(Value::Object(args)) => Some(args),
             Some(_) => return Err("args: expected an object".to_owned()),

@@ -46,6 +46,7 @@ fn online() -> NodeStatus {
         backlog: 12,
         alarms: 3,
         log_id: id("log-1"),
+        ledger_failed: None,
     })
 }
 

@@ -115,7 +115,7 @@ impl Oracle {
         }
         let at_door = |task: &Task| match task {
             Task::Door(at, action) => (at.index() == door).then_some(*action),
-            Task::Lockdown { doors, on } => {
+            Task::Lockdown { doors, on, .. } => {
                 doors.iter().any(|at| at.index() == door).then_some(DoorAction::Lockdown(*on))
             }
             _ => None,

@@ -482,7 +482,12 @@ impl Oracle {
     fn check_modes(&mut self, step: &Step, controller: &Controller) {
         let mut wrong = None;
         for (watch, status) in self.doors.iter_mut().zip(controller.door_statuses()) {
-            let mut mode = watch.mode.unwrap_or(status.mode);
+            let changes = events(step).filter_map(|event| match &event.body {
+                EventBody::DoorModeChanged { door, from, .. } if *door == status.door => Some(*from),
+                _ => None,
+            });
+            // Of a run that begins the first word is what the stop had made of the door.
+            let mut mode = watch.mode.or(changes.clone().next()).unwrap_or(status.mode);
             for event in events(step) {
                 if let EventBody::DoorModeChanged { door, from, to, .. } = &event.body
                     && *door == status.door

@@ -326,7 +326,7 @@ fn a_close_takes_back_what_was_delayed_before_it_also_in_the_next_run() {
     let mut bench = Bench::new();
     let before = bench.now.wall;
     bench.wait(100).hold(DoorAction::Close);
-    assert_eq!(bench.closed, Some(Closed { issued_at: bench.now.wall, by: operator("j-1") }));
+    assert_eq!(bench.closed, Some(Closed { command: "door.close", issued_at: bench.now.wall, by: operator("j-1") }));
     for action in [DelayAction::Open, DelayAction::Close] {
         let ticket = bench.order_issued(DoorAction::Delayed(action), before, 5_000);
         assert_eq!(bench.reports_of(ticket), [&Progress::Cancelled]);

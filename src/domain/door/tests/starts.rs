@@ -184,6 +184,48 @@ fn a_stop_unlocks_no_door_that_is_locked_down_forced_closed_or_not_to_be_disturb
 }
 
 #[test]
+fn a_stop_that_locks_leaves_what_secures_a_door_in_its_mode() {
+    for action in [DoorAction::Lockdown(true), DoorAction::Force(ForceState::Closed), DoorAction::Dnd(Switch::On)] {
+        let mut bench = Bench::with(DoorConfig { at_stop: StopPolicy::Lock, ..config() });
+        bench.hold(action);
+        let mode = bench.mode();
+        bench.events.clear();
+        bench.tell(DoorInput::Stop);
+        assert_eq!((bench.mode(), bench.told()), (mode, Vec::new()), "nobody ended it: {action:?}");
+        assert!(!bench.unlocked() && bench.door.stopped());
+    }
+}
+
+#[test]
+fn what_a_stop_changes_and_the_next_start_undoes_has_its_event_each() {
+    let modes = |bench: &Bench| -> Vec<(Mode, Mode)> {
+        let changed = |event: &EventBody| match event {
+            EventBody::DoorModeChanged { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        };
+        bench.events.iter().filter_map(changed).collect()
+    };
+    for (at_stop, opened, rest, stopped) in [
+        (StopPolicy::Lock, true, Mode::Unlocked, Mode::Locked),
+        (StopPolicy::Unlock, false, Mode::Locked, Mode::Unlocked),
+    ] {
+        let mut bench = Bench::with(DoorConfig { at_stop, ..config() });
+        if opened {
+            bench.open();
+            bench.confirm();
+        }
+        bench.events.clear();
+        bench.tell(DoorInput::Stop);
+        assert_eq!(modes(&bench), [(rest, stopped)]);
+        let next = bench.restart(DoorConfig { at_stop, ..config() });
+        assert_eq!((modes(&next), next.mode()), (vec![(stopped, rest)], rest));
+        // Told once: a crash after it changes nothing more.
+        let after = next.restart(DoorConfig { at_stop, ..config() });
+        assert_eq!((modes(&after), after.mode()), (Vec::new(), rest));
+    }
+}
+
+#[test]
 fn an_order_that_is_in_the_state_at_a_stop_is_not_called_cancelled() {
     let mut bench = Bench::new();
     let ticket = bench.order(DoorAction::Lockdown(true));

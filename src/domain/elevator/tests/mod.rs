@@ -110,6 +110,18 @@ impl Rig {
         (Ticket(self.tickets), effects)
     }
 
+    pub fn lock_down(&mut self, on: bool) -> (Ticket, Effects) {
+        let issued_at = self.now.wall;
+        self.lock_down_issued(on, issued_at)
+    }
+
+    pub fn lock_down_issued(&mut self, on: bool, issued_at: Wall) -> (Ticket, Effects) {
+        self.tickets += 1;
+        let (ticket, deadline) = (Ticket(self.tickets), self.now.mono + Duration::from_secs(5));
+        let by = Actor::Operator { operator: id("op-1"), jti: id("j") };
+        (ticket, self.tell(ElevatorInput::Lockdown(Order { ticket, what: on, deadline, issued_at, by })))
+    }
+
     pub fn desired(&self) -> Vec<Desired> {
         let mut desired = Vec::new();
         self.elevator.desired(self.now.mono, &mut desired);

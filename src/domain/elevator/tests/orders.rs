@@ -136,3 +136,78 @@ fn an_order_too_many_is_refused() {
     let refused = (0..100).map(|_| rig.order(FloorAction::Open, &[FIRST]).1.reports.len()).sum::<usize>();
     assert_eq!(refused, 100 - super::super::orders::ORDERS_MAX);
 }
+
+#[test]
+fn a_lockdown_is_in_force_at_once_and_actuated_when_every_floor_was_read_back_disabled() {
+    let mut rig = Rig::new();
+    let _ = rig.order(FloorAction::Open, &[FIRST]);
+    let _ = rig.confirm();
+    let (ticket, effects) = rig.lock_down(true);
+    assert_eq!(rig.enabled(), FloorSet::NONE);
+    assert!(effects.durable.is_some() && effects.reports.is_empty() && effects.held.is_empty(), "{effects:?}");
+    let done = (ticket, Progress::Actuated { observation_follows: false });
+    assert_eq!(rig.confirm().held, [done]);
+    let (ticket, effects) = rig.lock_down(false);
+    assert_eq!(effects.held, [(ticket, Progress::Actuated { observation_follows: false })]);
+    assert_eq!(rig.enabled(), set(&[FIRST]));
+}
+
+#[test]
+fn a_lockdown_that_a_lost_board_cannot_confirm_has_failed_there_and_holds_all_the_same() {
+    let mut rig = Rig::new();
+    let _ = rig.board(SHAFT, false);
+    let (ticket, _) = rig.lock_down(true);
+    let held = rig.confirm().held;
+    let [(of, Progress::Failed(detail))] = held.as_slice() else { panic!("{held:?}") };
+    assert_eq!(*of, ticket);
+    assert!(detail.starts_with("floor roof: bus_down") && detail.contains("stays locked down"), "{detail}");
+    assert!(rig.elevator.denies().is_some());
+    // One that nothing confirms ends by itself, and ends nothing.
+    let mut rig = Rig::new();
+    let (ticket, _) = rig.lock_down(true);
+    rig.pass(60_000);
+    let held = rig.tell(ElevatorInput::Timeout).held;
+    assert!(matches!(held.as_slice(), [(of, Progress::Unknown(_))] if *of == ticket), "{held:?}");
+    assert!(rig.elevator.denies().is_some());
+}
+
+#[test]
+fn a_lockdown_that_was_issued_before_the_last_one_or_comes_too_late_changes_nothing() {
+    let mut rig = Rig::new();
+    let earlier = rig.now.wall;
+    rig.pass(1_000);
+    let _ = rig.lock_down(true);
+    let conflict = |effects: &Effects| {
+        matches!(effects.reports.as_slice(), [(_, Progress::Refused(crate::domain::event::Refusal::Conflict, _))])
+    };
+    let (_, effects) = rig.lock_down_issued(false, earlier);
+    assert!(conflict(&effects) && rig.elevator.denies().is_some(), "{effects:?}");
+    // Also in the next run.
+    let mut rig = Rig { now: rig.now, ..Rig::cold(FailPolicy::Secure, rig.durable.clone().unwrap()) };
+    let (_, effects) = rig.lock_down_issued(false, earlier);
+    assert!(conflict(&effects) && rig.elevator.denies().is_some(), "{effects:?}");
+
+    let (ticket, by) = (Ticket(99), Actor::Node);
+    let deadline = rig.now.mono;
+    rig.pass(1);
+    let late = Order { ticket, what: false, deadline, issued_at: rig.now.wall, by };
+    let effects = rig.tell(ElevatorInput::Lockdown(late));
+    assert_eq!(effects.reports, [(ticket, Progress::Expired)]);
+    assert!(rig.elevator.denies().is_some() && effects.durable.is_none());
+}
+
+#[test]
+fn a_floor_that_was_ordered_open_before_a_lockdown_does_not_open_after_its_end() {
+    let mut rig = Rig::new();
+    let earlier = rig.now.wall;
+    rig.pass(1_000);
+    let _ = rig.lock_down(true);
+    let _ = rig.confirm();
+    rig.pass(1_000);
+    let _ = rig.lock_down(false);
+    let (now, deadline) = (rig.now, rig.now.mono + Duration::from_secs(5));
+    let order = Order { ticket: Ticket(99), what: FloorAction::Open, deadline, issued_at: earlier, by: Actor::Node };
+    let effects = rig.elevator.handle(now, ElevatorInput::Order { order, floors: set(&[FIRST]) });
+    assert!(matches!(effects.reports.as_slice(), [(_, Progress::Refused(..))]), "{effects:?}");
+    assert_eq!(rig.enabled(), FloorSet::NONE);
+}

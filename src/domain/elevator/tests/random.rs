@@ -164,8 +164,11 @@ proptest! {
                     rig.public(&floors, Some(next))
                 }
                 Act::Lockdown(on) => {
-                    reasons.lockdown = on;
-                    rig.tell(ElevatorInput::Lockdown(on, Actor::Node))
+                    // A stopping node takes no orders.
+                    reasons.lockdown = if reasons.stopped { reasons.lockdown } else { on };
+                    let (ticket, effects) = rig.lock_down(on);
+                    open.insert(ticket);
+                    effects
                 }
                 Act::Pass(millis) => {
                     rig.pass(millis);

@@ -133,7 +133,7 @@ fn a_lockdown_disables_every_floor_denies_every_read_and_is_recomputed_when_it_e
     let _ = rig.public(&[GROUND], None);
     let _ = rig.order(FloorAction::Open, &[ROOF]);
     let _ = rig.confirm();
-    let effects = rig.tell(ElevatorInput::Lockdown(true, Actor::Node));
+    let (_, effects) = rig.lock_down(true);
     assert_eq!(types(&effects), ["floor.disabled"]);
     assert_eq!(rig.enabled(), FloorSet::NONE);
     assert_eq!(rig.elevator.denies(), Some(crate::domain::event::DenialReason::LockedDown));
@@ -142,6 +142,6 @@ fn a_lockdown_disables_every_floor_denies_every_read_and_is_recomputed_when_it_e
     let kept = rig.durable.clone().expect("a lockdown is durable");
     let again = Rig::cold(FailPolicy::Secure, kept);
     assert_eq!(again.enabled(), FloorSet::NONE);
-    let _ = rig.tell(ElevatorInput::Lockdown(false, Actor::Node));
+    let _ = rig.lock_down(false);
     assert_eq!(rig.enabled(), set(&[GROUND, ROOF]));
 }

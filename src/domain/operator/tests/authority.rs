@@ -182,6 +182,13 @@ fn floors_belong_to_partitions_and_outputs_and_the_node_to_nobody_who_is_limited
     assert!(floor("mia", "lift").is_ok());
     refused(floor("mia", "freight"), Refusal::OutOfScope, "freight");
     refused(floor("dora", "lift"), Refusal::OutOfScope, "lift");
+    let lockdown = |operator: &str, group: &str| {
+        let targets = Targets { floor_group: Some(&id(group)), ..Targets::default() };
+        ask(&scene.authority(operator), "lockdown.set", &targets)
+    };
+    assert!(lockdown("mia", "lift").is_ok());
+    refused(lockdown("mia", "freight"), Refusal::OutOfScope, "freight");
+    refused(lockdown("dora", "lift"), Refusal::OutOfScope, "lift");
     let dan = scene.authority("dan");
     refused(ask(&dan, "output.pulse", &Targets::default()), Refusal::OutOfScope, "no door");
     refused(ask(&dan, "configuration.get", &Targets::default()), Refusal::OutOfScope, "the node itself");

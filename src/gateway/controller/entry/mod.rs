@@ -195,7 +195,7 @@ impl Machine for Entry {
             }
             Happening::Order(order) => self.order(now, view, order, deeds),
             Happening::Timeout => self.advance(now, view, deeds),
-            Happening::Stop => self.expire(now, view, true, deeds),
+            Happening::Stop | Happening::Pause => self.expire(now, view, true, deeds),
             _ => {}
         }
     }

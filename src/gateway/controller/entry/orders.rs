@@ -1,4 +1,5 @@
-//! What operators ask for: a virtual read, and that it be forgotten where people are. Must never satisfy a PIN
+//! What operators ask for: a virtual read, that it be forgotten where people are, what of somebody is known at the
+//! doors alone. Must never satisfy a PIN
 //! or a second person. Invariant: each order is answered once, and its effect has an event that names the
 //! operator.
 
@@ -13,8 +14,10 @@ use crate::{
     domain::{
         door::{DoorInput, OPEN_GRACE},
         event::{Denied, EventBody, Granted, Refusal},
-        ids::{DoorIx, Id},
-        order::{Decided, DoorAction, Order, Progress, Task},
+        ids::{DoorIx, Id, ReaderIx},
+        kept::PinOwner,
+        order::{Decided, DoorAction, Examined, Order, Progress, Task},
+        permission::Target,
         time::Now,
         topology::ReaderAt,
     },
@@ -30,8 +33,25 @@ impl Entry {
             Task::ClearApb { person, area } => {
                 self.clear_apb(view, order, person.as_ref(), area.as_ref(), deeds);
             }
+            Task::Examine { place, person } => {
+                let examined = self.examine(now, view, *place, person);
+                deeds.push(Deed::Report(order.ticket, Progress::Examined(Box::new(examined))));
+            }
             _ => {}
         }
+    }
+
+    /// By the very words with which whoever stands at one of the readers is let in or not.
+    fn examine(&self, now: Now, view: &View<'_>, place: Target, person: &Id) -> Examined {
+        let at = match place {
+            Target::Door(door) => ReaderAt::Door(door),
+            Target::Cab(cab) => ReaderAt::Cab(cab),
+        };
+        let exempt = view.permissions.apb_exempt(person);
+        let readers = view.topology.readers.iter().zip((0..).map(ReaderIx)).filter(|((_, of), _)| *of == at);
+        let verdict = |ix| self.areas.judge(now, person, exempt, ix, &[]);
+        let pin_locked_out = view.locks.is_locked(&PinOwner::Person(person.clone()), now.mono);
+        Examined { readers: readers.map(|((id, _), ix)| (id.clone(), verdict(ix))).collect(), pin_locked_out }
     }
 
     /// As if this cardholder had presented a credential at the first of the door's readers.
@@ -47,7 +67,7 @@ impl Entry {
         if now.mono > order.deadline {
             return deeds.push(Deed::Report(order.ticket, Progress::Expired));
         }
-        let readers = view.topology.readers.iter().zip((0..).map(crate::domain::ids::ReaderIx));
+        let readers = view.topology.readers.iter().zip((0..).map(ReaderIx));
         let mut at_door = readers.filter(|((_, at), _)| *at == ReaderAt::Door(door));
         let reader = at_door.next().map(|((id, _), ix)| (ix, id.clone()));
         let Some(here) = self.here(now, view, door, reader) else {
@@ -65,7 +85,7 @@ impl Entry {
                 return self.virtually_denied(&here, order, refused, None, deeds);
             }
         };
-        let verdict = self.areas_say(&here, &holder);
+        let verdict = self.areas_say(&here, &holder, &[]);
         self.tell_violations(&here, person, &verdict, deeds);
         if let Some((reason, area)) = verdict.denied {
             return self.virtually_denied(&here, order, holder.refused(reason), Some(area), deeds);

@@ -26,7 +26,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 impl Entry {
     /// All of them whom the rules admit, or none.
     pub(super) fn pass(&mut self, here: &Here<'_>, holders: &[(Holder, Option<CardEvidence>)], deeds: &mut Deeds) {
-        let verdicts: Vec<Verdict> = holders.iter().map(|(holder, _)| self.areas_say(here, holder)).collect();
+        let together: Vec<&Id> = holders.iter().map(|(holder, _)| &holder.person).collect();
+        let verdicts: Vec<Verdict> =
+            holders.iter().map(|(holder, _)| self.areas_say(here, holder, &together)).collect();
         let refused = verdicts.iter().any(|verdict| verdict.denied.is_some());
         for ((holder, card), verdict) in holders.iter().zip(verdicts) {
             self.tell_violations(here, &holder.person, &verdict, deeds);
@@ -43,9 +45,9 @@ impl Entry {
         }
     }
 
-    pub(super) fn areas_say(&self, here: &Here<'_>, holder: &Holder) -> Verdict {
+    pub(super) fn areas_say(&self, here: &Here<'_>, holder: &Holder, together: &[&Id]) -> Verdict {
         match here.reader_ix() {
-            Some(reader) => self.areas.judge(here.now, &holder.person, holder.apb_exempt, reader),
+            Some(reader) => self.areas.judge(here.now, &holder.person, holder.apb_exempt, reader, together),
             None => Verdict::default(),
         }
     }

@@ -388,7 +388,7 @@ impl Machine for Lockers {
             Happening::Event(body) => self.door_event(body),
             Happening::Door(door) => self.door_status(now, view, door),
             Happening::Timeout | Happening::Clock => {}
-            Happening::Stop => self.end_waits(Mono::MAX, view, deeds),
+            Happening::Stop | Happening::Pause => self.end_waits(Mono::MAX, view, deeds),
             _ => return,
         }
         self.pass_time(now, view, deeds);

@@ -17,6 +17,7 @@ use crate::{
         order::{DoorAction, FloorAction, OutputAction, Switch, Task},
         record::{SystemAction, SystemEvent},
         time::Now,
+        topology::Premises,
     },
     gateway::controller::machine::{Deed, Deeds, View},
 };
@@ -102,29 +103,39 @@ impl SystemEvents {
         (doors, partition, node, on): (&[Id], Option<&Id>, bool, bool),
         deeds: &mut Deeds,
     ) {
-        let site = view.permissions.site();
-        let named: &[Id] = match partition.and_then(|partition| site.partitions.get(partition)) {
-            Some(partition) => &partition.doors,
-            None => doors,
-        };
+        let topology = view.topology;
         let command = action.name();
-        let found: Vec<DoorIx> = if node {
+        let record = partition.and_then(|partition| view.permissions.site().partitions.get(partition));
+        let mut found = match record {
+            Some(partition) => topology.premises_of(partition),
+            None if node => topology.premises(),
+            None => Premises::of(here(view, doors).into_iter().map(|(ix, _)| ix).collect(), Vec::new()),
+        };
+        if node {
             if let Err(why) = may(now, view, event, &asked(command, None)) {
                 return deeds.event(refused(id, event, command, None, why));
             }
-            (0..).map(DoorIx).take(view.topology.doors.len()).collect()
         } else {
-            let mut allowed = Vec::new();
-            for (ix, door) in here(view, named) {
-                match may(now, view, event, &asked(command, Some(door))) {
-                    Ok(()) => allowed.push(ix),
-                    Err(why) => deeds.event(refused(id, event, command, Some(door), why)),
+            let mut allows = |place: Option<&Id>, asked: &Asked<'_>| match may(now, view, event, asked) {
+                Ok(()) => true,
+                Err(why) => {
+                    deeds.event(refused(id, event, command, place, why));
+                    false
                 }
-            }
-            allowed
-        };
+            };
+            found.doors.retain(|ix| {
+                let door = topology.door_id(*ix);
+                door.is_some() && allows(door, &asked(command, door))
+            });
+            found.floor_groups.retain(|at| {
+                let group = topology.floor_groups.get(usize::from(*at)).map(|group| &group.id);
+                let targets = Targets { floor_group: group, ..Targets::default() };
+                group.is_some() && allows(group, &Asked { command, targets })
+            });
+        }
         if !found.is_empty() {
-            self.order(now, id, &event.author, command, Task::Lockdown { doors: found, on }, deeds);
+            let Premises { doors, floor_groups } = found;
+            self.order(now, id, &event.author, command, Task::Lockdown { doors, floor_groups, on }, deeds);
         }
     }
 
@@ -281,6 +292,7 @@ fn door_action(view: &View<'_>, ix: DoorIx, action: &SystemAction) -> Option<Doo
         SystemAction::DoorOpenAndClose { dwell_ms, .. } => {
             DoorAction::OpenAndClose { dwell: dwell_ms.map(|ms| Duration::from_millis(u64::from(ms))) }
         }
+        SystemAction::DoorCancelDelay { .. } => DoorAction::CancelDelays,
         SystemAction::DoorDnd { on, .. } => DoorAction::Dnd(if *on { Switch::On } else { Switch::Off }),
         SystemAction::DoorDndToggle { .. } => DoorAction::Dnd(Switch::Toggle { expect: mode()? }),
         SystemAction::DoorForce { state, .. } => DoorAction::Force(*state),

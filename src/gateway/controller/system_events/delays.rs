@@ -100,9 +100,9 @@ impl Delays {
         self.cancel(|delay| !asked(delay), "the set no longer asks for it", deeds);
     }
 
-    /// A close was taken at this door: what was put off there before it is cancelled.
-    pub fn closed(&mut self, door: &Id, deeds: &mut Deeds) {
-        self.cancel(|delay| delay.door == *door, "the door was ordered to close meanwhile", deeds);
+    /// A close was taken at this door, or a `door.cancel_delay`: what was put off there before it is cancelled.
+    pub fn closed(&mut self, door: &Id, command: &str, deeds: &mut Deeds) {
+        self.cancel(|delay| delay.door == *door, &format!("a {command} came meanwhile"), deeds);
     }
 
     /// An operator does not want what was put off at this door, or what this system event put off there. False:

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{
     event::AlarmSource,
-    field::{FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop, Weakness},
+    field::{FreeOutputConfig, InputKind, NodeInput, OutputStart, OutputStop, Weakness, WeaknessOf},
     order::OutputAction,
 };
 
@@ -165,7 +165,7 @@ fn bodies(step: &Step) -> Vec<Value> {
 }
 
 fn weak(reader: &str) -> Weakness {
-    Weakness { reader: Some(id(reader)), what: format!("{reader} speaks in the clear") }
+    Weakness { of: WeaknessOf::Reader(id(reader)), what: format!("{reader} speaks in the clear") }
 }
 
 #[test]

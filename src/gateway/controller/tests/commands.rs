@@ -103,7 +103,7 @@ fn lock_down(bench: &mut Bench, on: bool) -> (Ticket, Step) {
     let ticket = Ticket(bench.tickets);
     let order = Order {
         ticket,
-        what: Task::Lockdown { doors: vec![FRONT, BACK], on },
+        what: Task::Lockdown { doors: vec![FRONT, BACK], floor_groups: vec![], on },
         deadline: bench.now.mono + Duration::from_secs(5),
         issued_at: bench.now.wall,
         by: Actor::Operator { operator: id("op-1"), jti: id("j") },

@@ -138,15 +138,15 @@ fn a_floor_command_is_reported_actuated_only_with_the_write_that_makes_it_last()
 }
 
 #[test]
-fn a_lockdown_of_the_whole_node_or_of_its_partition_takes_the_elevator_along() {
-    let partition = json!({"kind": "partition", "id": "vault", "body": {"doors": ["key-1"], "floor_groups": ["lift"]}});
-    let mut hall = Hall::new([riders(), vec![partition]].concat());
+fn a_lockdown_of_the_elevator_is_its_own_outlives_a_restart_and_ends_with_it_alone() {
+    let mut hall = Hall::new(riders());
     let mut number = 0;
-    let mut lockdown = |hall: &mut Hall, doors: &[u16], on: bool| {
+    let mut lockdown = |hall: &mut Hall, doors: &[u16], floor_groups: &[u16], on: bool| {
         number += 1;
+        let doors = doors.iter().copied().map(DoorIx).collect();
         let order = Order {
             ticket: Ticket(number),
-            what: Task::Lockdown { doors: doors.iter().copied().map(DoorIx).collect(), on },
+            what: Task::Lockdown { doors, floor_groups: floor_groups.to_vec(), on },
             deadline: hall.now.mono + Duration::from_secs(5),
             issued_at: hall.now.wall,
             by: crate::domain::event::Actor::Operator { operator: id("op-1"), jti: id("j") },
@@ -154,17 +154,67 @@ fn a_lockdown_of_the_whole_node_or_of_its_partition_takes_the_elevator_along() {
         let _ = hall.tell(Input::Order(order));
         hall.status(&Thing::FloorGroup(0))["lockdown"] == true
     };
-    assert!(!lockdown(&mut hall, &[1], true), "another door's is none of the elevator");
-    assert!(lockdown(&mut hall, &[0], true));
+    assert!(!lockdown(&mut hall, &[0, 1], &[], true), "that of doors is none of the elevator");
+    assert!(lockdown(&mut hall, &[0], &[0], true));
     assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down");
     assert_eq!(hall.floors(), [false; 3]);
-    assert!(!lockdown(&mut hall, &[0], false));
-    assert!(lockdown(&mut hall, &[0, 1], true));
+    assert!(lockdown(&mut hall, &[0, 1], &[], false), "whoever frees doors frees no elevator");
     let _ = hall.sync();
     hall.crash();
     assert_eq!(access(&hall.in_cab(GOOD))["reason"], "locked_down", "it outlives a restart");
-    assert!(!lockdown(&mut hall, &[0, 1], false));
+    assert!(!lockdown(&mut hall, &[], &[0], false));
     assert_eq!(access(&hall.in_cab(GOOD))["type"], "access.granted");
+}
+
+#[test]
+fn of_a_lockdown_that_the_elevator_cannot_confirm_the_report_names_it() {
+    let mut hall = Hall::new(riders());
+    let _ = hall.bus(BusReport::BoardLost { board: RELAYS, detail: "no answer".to_owned() });
+    let order = Order {
+        ticket: Ticket(7),
+        what: Task::Lockdown { doors: vec![], floor_groups: vec![0, 9], on: true },
+        deadline: hall.now.mono + Duration::from_secs(5),
+        issued_at: hall.now.wall,
+        by: crate::domain::event::Actor::Node,
+    };
+    let step = hall.controller.handle(hall.now, Input::Order(order));
+    let held = step.commit.held.release(&crate::gateway::step::Durable::synced());
+    let told = held.into_iter().find_map(|effect| match effect {
+        Effect::Report(OrderReport { ticket: Ticket(7), progress: Progress::Partly { done, others }, .. }) => {
+            Some((done, others))
+        }
+        _ => None,
+    });
+    let (done, others) = told.expect("one report, behind what it wrote");
+    let [(place, Progress::Failed(detail))] = others.as_slice() else { panic!("{others:?}") };
+    assert_eq!((done, place.as_str()), (0, "lift"));
+    assert!(detail.contains("bus_down"), "{detail}");
+    assert_eq!(hall.status(&Thing::FloorGroup(0))["lockdown"], true);
+}
+
+#[test]
+fn a_system_event_locks_down_all_of_a_partition_as_far_as_its_author_reaches() {
+    let partition =
+        json!({"kind": "partition", "id": "cellar", "body": {"lockers": ["key-1"], "floor_groups": ["lift"]}});
+    let author = |body: Value| {
+        let mut operator = json!({"status": {"state": "active"}, "role": "admin"});
+        operator.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        json!({"kind": "operator", "id": "op-2", "body": operator})
+    };
+    let panic = json!({"kind": "system_event", "id": "panic", "body": {
+        "when": {"trigger": "granted"}, "do": [{"action": "lockdown_set", "partition": "cellar"}], "author": "op-2",
+    }});
+    for (reach, lift) in
+        [(json!({}), true), (json!({"partitions": ["cellar"]}), true), (json!({"doors": ["key-1"]}), false)]
+    {
+        let mut hall = Hall::new([riders(), vec![partition.clone(), author(reach.clone()), panic.clone()]].concat());
+        let told = hall.in_cab(GOOD);
+        assert_eq!(hall.status(&Thing::FloorGroup(0))["lockdown"], lift, "{reach}");
+        let modes: Vec<_> = hall.controller.door_statuses().iter().map(|status| status.mode).collect();
+        assert_eq!(modes, [crate::domain::door::Mode::LockedDown, crate::domain::door::Mode::Locked], "{reach}");
+        let refused = told.iter().find(|event| event["type"] == "system_event.refused");
+        assert_eq!(refused.map(|event| event["target"].clone()), (!lift).then(|| json!("lift")), "{reach}");
+    }
 }
 
 #[test]

@@ -70,6 +70,23 @@ fn a_card_that_lies_on_the_reader_holds_the_door_open_and_is_told_as_one_that_ba
 }
 
 #[test]
+fn what_was_counted_and_not_told_yet_is_told_when_the_node_stops_or_begins_anew() {
+    for end in [Input::Stop, Input::Pause(Pause { moved: Default::default(), others_stay: true })] {
+        let mut bench = Bench::new();
+        let mut told = Vec::new();
+        let mut hear =
+            |step: Step| told.extend(events(&step).into_iter().map(|event| serde_json::to_value(event).unwrap()));
+        for _ in 0..500 {
+            hear(bench.present(UNKNOWN));
+        }
+        hear(bench.tell(end));
+        let denied = of(&told, "access.denied").len() as u64;
+        assert!(denied < 100, "{denied}");
+        assert_eq!(denied + counted(&told, "reader.babbling"), 500);
+    }
+}
+
+#[test]
 fn different_people_at_one_reader_are_all_told_however_fast_they_come() {
     let mut bench = Bench::new();
     // The one card that is known, and between two reads of it long enough to be somebody coming back.

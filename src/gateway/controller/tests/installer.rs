@@ -79,7 +79,7 @@ fn installer_mode_ends_by_itself() {
 fn a_lock_that_something_higher_holds_is_not_opened_by_a_trial() {
     let mut bench = bench();
     let _ = ask(&mut bench, Ask::Mode { minutes: 30 });
-    let what = Task::Lockdown { doors: vec![FRONT], on: true };
+    let what = Task::Lockdown { doors: vec![FRONT], floor_groups: vec![], on: true };
     let (deadline, issued_at) = (bench.now.mono + Duration::from_secs(5), bench.now.wall);
     let by = Actor::Operator { operator: id("op-1"), jti: id("j") };
     let _ = bench.tell(Input::Order(Order { ticket: Ticket(1), what, deadline, issued_at, by }));

@@ -508,7 +508,8 @@ fn of_several_compartments_an_emergency_card_is_asked_which_and_then_for_its_pin
     let denied = access(&hall.tell(Input::Timeout));
     assert_eq!((&denied["reason"], &denied["door"]), (&json!("pin_required"), &json!("key-2")));
     let _ = hall.at_cabinet(RED);
-    assert_eq!(access(&hall.tell(Input::Stop))["reason"], "pin_required", "nor does a stop swallow it");
+    let pause = Pause { moved: Default::default(), others_stay: true };
+    assert_eq!(access(&hall.tell(Input::Pause(pause)))["reason"], "pin_required", "nor does a pause swallow it");
 }
 
 #[test]
@@ -604,6 +605,7 @@ fn explained(hall: &Hall) -> Value {
         companion: None,
         now: hall.now,
         staleness: None,
+        emergency_uses: Some(hall.controller.emergency_uses()),
     };
     let told = explain::explain(&question, &hall.permissions, &topology()).expect("there is such a door");
     serde_json::to_value(told).expect("an explanation")

@@ -178,6 +178,28 @@ fn outside_of_its_schedule_it_does_not_fire_and_without_a_clock_only_what_secure
 }
 
 #[test]
+fn what_it_does_by_a_clock_that_runs_ahead_keeps_no_operator_from_the_door_afterwards() {
+    for (action, trusted_until) in [("door_close", false), ("lockdown_set", false), ("door_close", true)] {
+        let mut bench = bench(&[system_event(opens_contact(), json!([{ "action": action, "doors": ["back"] }]))]);
+        let honest = bench.now;
+        if !trusted_until {
+            bench.now.trust = ClockTrust::Untrusted;
+        }
+        bench.now.wall = honest.wall + Duration::from_secs(12 * 365 * 86_400);
+        let step = bench.input(RELAYS, CONTACT, false);
+        assert!(types(&step).contains(&"system_event.fired".to_owned()), "{action}");
+        let _ = bench.confirm(BACK);
+        bench.now = Now { mono: bench.now.mono, ..honest };
+        let _ = bench.order(BACK, DoorAction::Lockdown(false));
+        let _ = bench.confirm(BACK);
+        bench.pass(10);
+        let _ = bench.order(BACK, DoorAction::Open);
+        // A clock that was trusted is the only word that there is on what came later.
+        assert_eq!(bench.unlocked(BACK), !trusted_until, "{action}");
+    }
+}
+
+#[test]
 fn an_opening_that_was_put_off_survives_a_restart_in_time_and_expires_over_one_that_took_too_long() {
     let delayed = |action: &str| {
         system_event(opens_contact(), json!([{ "action": action, "doors": ["back"], "delay_ms": 10_000 }]))
@@ -229,6 +251,30 @@ fn a_close_cancels_what_a_system_event_had_put_off() {
     bench.pass(2_000);
     let _ = bench.tell(Input::Timeout);
     assert!(!bench.unlocked(BACK));
+}
+
+#[test]
+fn one_system_event_takes_back_what_another_has_put_off_and_moves_nothing() {
+    let delayed = json!([{ "action": "door_open_with_delay", "doors": ["front", "back"], "delay_ms": 1000 }]);
+    let (_, _, mut takes_back) =
+        system_event(json!({ "trigger": "rex" }), json!([{ "action": "door_cancel_delay", "doors": ["back"] }]));
+    takes_back["name"] = json!("enough");
+    let mut bench = bench(&[system_event(opens_contact(), delayed), ("system_event", "t", takes_back)]);
+    let _ = bench.input(RELAYS, CONTACT, false);
+    let before = bench.controller.door_statuses().to_vec();
+    let step = bench.input(GATE, REX, true);
+    let failed = detail(&step, "system_event.failed");
+    assert_eq!((&failed["system_event"], &failed["outcome"]), (&json!("s"), &json!("cancelled")));
+    assert!(failed["detail"].as_str().unwrap().contains("door.cancel_delay"), "{failed}");
+    // The delays of commands are with the desk.
+    let closed: Vec<_> = step.closed.iter().map(|(door, closed)| (*door, closed.command)).collect();
+    assert_eq!(closed, [(BACK, "door.cancel_delay")]);
+    let _ = bench.input(GATE, REX, false);
+    assert_eq!(bench.controller.door_statuses()[FRONT.index()].mode, before[FRONT.index()].mode);
+    bench.pass(900_000);
+    let _ = bench.tell(Input::Timeout);
+    let _ = bench.confirm(BACK);
+    assert!(!bench.unlocked(BACK) && bench.unlocked(FRONT));
 }
 
 #[test]

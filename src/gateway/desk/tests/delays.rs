@@ -131,7 +131,7 @@ fn cancel(jti: &str, which: Option<&str>) -> Command {
 }
 
 fn closed(issued_at: Wall) -> Closed {
-    Closed { issued_at, by: Actor::Operator { operator: id("ada"), jti: id("close") } }
+    Closed { command: "door.close", issued_at, by: Actor::Operator { operator: id("ada"), jti: id("close") } }
 }
 
 const SCHEDULED: [Stage; 3] = [Stage::Received, Stage::Authorised, Stage::Scheduled];

@@ -47,7 +47,37 @@ fn a_lockdown_names_doors_a_partition_or_the_whole_node_and_each_door_once() {
     ];
     for (args, doors) in cases {
         let step = desk_with_partitions().handle_command(at(0), lockdown("a", "ada", args.clone()), None);
-        assert_eq!(step.order.map(|order| order.what), Some(Task::Lockdown { doors, on: true }), "{args:?}");
+        let what = Task::Lockdown { doors, floor_groups: vec![], on: true };
+        assert_eq!(step.order.map(|order| order.what), Some(what), "{args:?}");
+    }
+}
+
+#[test]
+fn a_partition_takes_its_lockers_and_elevators_along_and_the_node_all_of_them() {
+    use crate::domain::topology::FloorGroupPlace;
+    let lift = |name: &str| FloorGroupPlace { id: id(name), floors: vec![id("ground")] };
+    let here = Topology { floor_groups: vec![lift("goods"), lift("lift")], ..topology() };
+    let partition = |body: Value| Record::Partition(serde_json::from_value(body).unwrap());
+    let records = [
+        (id("ada"), Record::Operator(Operator::active(id("integrator")))),
+        (id("shaft"), partition(json!({ "floor_groups": ["lift", "elsewhere"] }))),
+        (id("cellar"), partition(json!({ "lockers": ["back"], "floor_groups": ["lift"] }))),
+    ];
+    let version = SetVersion { epoch: 1, generation: 8, digest: [0; 32] };
+    let set = Arc::new(Permissions::compile(records, &here, &jiff::tz::TimeZone::UTC, version).unwrap());
+    let (front, back) = (DoorIx(0), DoorIx(1));
+    for (args, doors, floor_groups) in [
+        (of_partition("shaft"), vec![], vec![1]),
+        (of_partition("cellar"), vec![back], vec![1]),
+        (of_doors(&["back"]), vec![back], vec![]),
+        (of_doors(&["back", "front"]), vec![front, back], vec![]),
+        (NODE, vec![front, back], vec![0, 1]),
+    ] {
+        let config = DeskConfig { topology: Arc::new(here.clone()), ..config() };
+        let mut desk = Desk::new(config, set.clone(), vec![], Wall::EPOCH, at(0)).0;
+        let step = desk.handle_command(at(0), lockdown("a", "ada", args.clone()), None);
+        let what = Task::Lockdown { doors, floor_groups, on: true };
+        assert_eq!(step.order.map(|order| order.what), Some(what), "{args:?}");
     }
 }
 

@@ -61,7 +61,7 @@ impl Oracle {
         self.lift.ordered(now.mono_at(exp).max(now.mono), order);
         self.delay_emitted(now, order);
         let jti = jti.clone();
-        if let Task::Lockdown { doors, on } = &order.what {
+        if let Task::Lockdown { doors, on, .. } = &order.what {
             for door in doors {
                 if let Some(watch) = self.doors.get_mut(door.index()) {
                     let (ticket, action, deadline) = (order.ticket, DoorAction::Lockdown(*on), order.deadline);

@@ -144,8 +144,8 @@ impl PeopleWatch {
         let mut told: VecDeque<Told> =
             told.filter(|told| !cabinet::is_at_cabinet(scene.site, told.reader.as_ref())).collect();
         let (card, order) = (self.card.take(), self.virtual_read.take());
-        if stopping && scene.what != "stop" {
-            // Where the daemon begins anew, those who wait for something wait on.
+        if stopping && !ends(scene) {
+            // Nobody is asked for anything any more.
             self.expire(scene, &mut told)?;
             return told::nothing_left(&told, scene);
         }
@@ -333,9 +333,9 @@ impl PeopleWatch {
         told::take(told, scene, &answers).map(|_| ())
     }
 
-    /// Waits that are over; when the node stops, all.
+    /// Waits that are over; when the node stops or begins anew, all.
     fn expire(&mut self, scene: &Scene<'_>, told: &mut VecDeque<Told>) -> Result<(), Violation> {
-        let until = if scene.what == "stop" { Mono::MAX } else { scene.now.mono };
+        let until = if ends(scene) { Mono::MAX } else { scene.now.mono };
         for slot in self.readers.values_mut() {
             if slot.until.take_if(|due| *due <= until).is_none() {
                 continue;
@@ -347,4 +347,9 @@ impl PeopleWatch {
         }
         Ok(())
     }
+}
+
+/// With this the loop of the doors ends, and with it all that only it remembers.
+fn ends(scene: &Scene<'_>) -> bool {
+    matches!(scene.what, "stop" | "pause")
 }

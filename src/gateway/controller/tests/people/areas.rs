@@ -85,6 +85,35 @@ fn two_of_whom_one_may_not_enter_are_both_denied() {
 }
 
 #[test]
+fn two_together_are_one_too_many_for_the_last_place() {
+    let mut scene = Scene::new(&[staff("two_person"), hall(json!({ "occupancy_max": 1 }))]);
+    scene.card(FRONT_IN, ADA);
+    let events = scene.card(FRONT_IN, BEN);
+    assert_eq!(access(&events), ["access.denied area_full ada", "access.denied area_full ben"]);
+    assert!(!scene.unlocked(FRONT));
+    scene.put(&[hall(json!({ "occupancy_max": 2 }))]);
+    scene.card(FRONT_IN, ADA);
+    let events = scene.card(FRONT_IN, BEN);
+    assert_eq!(access(&events), ["access.granted ada", "access.granted ben"]);
+}
+
+#[test]
+fn what_the_doors_know_of_somebody_is_found_out_without_moving_or_telling_anything() {
+    use crate::domain::permission::Target;
+    let mut scene = Scene::new(&[staff("card"), hall(json!({ "anti_passback": "hard" }))]);
+    passes(&mut scene, FRONT_IN, ADA);
+    for (person, refused) in [("ada", true), ("ben", false)] {
+        let ticket = scene.order(Task::Examine { place: Target::Door(FRONT), person: id(person) });
+        let progress = scene.progress(ticket);
+        let [Progress::Examined(found)] = progress.as_slice() else { panic!("{progress:?}") };
+        let denied: Vec<bool> = found.readers.iter().map(|(_, verdict)| verdict.denied.is_some()).collect();
+        assert_eq!((denied, found.pin_locked_out), (vec![refused, false], false), "{person}");
+    }
+    assert!(!scene.unlocked(FRONT));
+    assert_eq!(access(&scene.card(FRONT_OUT, ADA)), ["access.granted ada"]);
+}
+
+#[test]
 fn whereabouts_outlive_a_restart_and_are_forgotten_by_command() {
     let mut scene = Scene::new(&[staff("card"), hall(json!({ "anti_passback": "hard" }))]);
     passes(&mut scene, FRONT_IN, ADA);

@@ -220,6 +220,16 @@ fn whoever_waits_when_the_node_stops_is_denied_what_they_lacked() {
 }
 
 #[test]
+fn whoever_waits_when_the_daemon_begins_anew_is_denied_what_they_lacked() {
+    for (authentication, lacked) in [("card_and_pin", "pin_required"), ("two_person", "second_person_required")] {
+        let mut scene = Scene::new(&[staff(authentication)]);
+        scene.card(FRONT_IN, ADA);
+        let pause = Pause { moved: Default::default(), others_stay: true };
+        assert_eq!(access(&scene.tell(Input::Pause(pause))), [format!("access.denied {lacked} ada")]);
+    }
+}
+
+#[test]
 fn what_is_as_short_as_a_key_is_shown_to_nobody() {
     let mut scene = Scene::new(&[staff("card")]);
     let key = RawCard { bits: 4, value: 7 };
