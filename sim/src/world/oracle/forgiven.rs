@@ -111,6 +111,7 @@ impl Oracle {
         let after = self.inside();
         let gone: BTreeSet<Inside> = before.difference(&after).cloned().collect();
         let hurt = |why: String| format!("{} forgives {:?} of {:?}: {why}", due.jti, due.person, due.area);
+        let mut invariant = Invariant::ForgivenIsForgotten;
         let why = match cleared.as_slice() {
             [] if self.rights.stopping || step.reports.iter().any(|report| report.ticket == due.ticket) => {
                 (!gone.is_empty()).then(|| hurt(format!("it was refused, and {gone:?} were forgotten")))
@@ -123,14 +124,18 @@ impl Oracle {
                 let others = gone.iter().find(|inside| !due.names(inside));
                 match (still, others) {
                     (Some(still), _) => Some(hurt(format!("{still:?} is remembered"))),
-                    (None, Some(other)) => Some(hurt(format!("{other:?} is forgotten, too"))),
+                    // Where they are nobody knew before this command, either.
+                    (None, Some(other)) => {
+                        invariant = Invariant::NobodyPassesBack;
+                        Some(hurt(format!("{other:?} is forgotten, too, and could be let in again")))
+                    }
                     (None, None) => None,
                 }
             }
             told => Some(hurt(format!("told was {told:?}"))),
         };
         match why {
-            Some(what) => self.fail(Invariant::ForgivenIsForgotten, what),
+            Some(what) => self.fail(invariant, what),
             None => drop(self.forgiven.forgotten.insert(due.jti, gone)),
         }
     }
