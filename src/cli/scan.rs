@@ -143,6 +143,9 @@ async fn ask(scan: &mut Scan, buses: &[Bus], bar: &ProgressBar) -> Option<BusFau
         let patience = buses.get(question.setting)?.timeout;
         let transaction = Transaction { unit: question.unit, request: question.request, start_by: None, patience };
         let answer = wire.transact(transaction, clock::mono).await;
+        if let Some(news) = wire.echo_news() {
+            bar.suspend(|| eprintln!("{news}"));
+        }
         // A board may close its connection now and then; who cannot be reached twice is not there.
         match answer {
             Err(BusFault::Unreachable(_)) if unreachable == 0 => unreachable = 1,

@@ -37,6 +37,8 @@ pub enum Kept {
         on: Option<Id>,
         came: Vec<CameFirst>,
     },
+    /// All that ever had a state on the broker: kind and id.
+    Things { all: Vec<(String, Id)> },
     /// Edits by command up to this revision stand in the event log.
     EditsTold { revision: u64 },
     /// When the command was issued that edited this record last: an older one must not undo it.
@@ -123,6 +125,10 @@ impl KeptKey {
         &self.0
     }
 
+    pub fn things() -> KeptKey {
+        KeptKey("things".to_owned())
+    }
+
     pub fn edits_told() -> KeptKey {
         KeptKey("edits_told".to_owned())
     }
@@ -172,6 +178,7 @@ impl Kept {
 
     pub fn key(&self) -> KeptKey {
         match self {
+            Kept::Things { .. } => KeptKey::things(),
             Kept::EditsTold { .. } => KeptKey::edits_told(),
             Kept::Edited { record_kind, id, .. } => KeptKey::edited(record_kind, id),
             Kept::EditsFloor { .. } => KeptKey::edits_floor(),

@@ -3,6 +3,7 @@
 
 pub mod clock_trust;
 pub mod controller;
+pub mod departed;
 pub mod desk;
 pub mod explain;
 pub mod fieldbus;

@@ -92,6 +92,9 @@ pub async fn run(plan: BusPlan, mut wire: Wire, mut ports: BusPorts, clock: impl
                 if let Event::Answered(result) = &event {
                     count(&ports.vitals, id, board, result, clock().since(began));
                 }
+                if let Some(news) = wire.echo_news() {
+                    tracing::info!("{news}");
+                }
                 event
             }
             Next::Idle { until } => {

@@ -19,7 +19,7 @@ use crate::{
     },
     gateway::osdp::{KeyRing, Scbk},
     runtime::{
-        osdp_lines::Lines,
+        osdp_lines::{Lines, NotSet},
         osdp_loop::{Install, KeyRings, KeyState, OsdpKeys, SetLine},
     },
     wire::osdp::sealed::ReaderKeys,
@@ -57,7 +57,7 @@ pub enum KeyTask {
     /// A reader has proven this key.
     Taken(ReaderIx, Scbk),
     /// It has the settings that it was told to take; or why nobody can say so.
-    LineSet(ReaderIx, Result<(), String>),
+    LineSet(ReaderIx, Result<(), NotSet>),
     Stop,
 }
 

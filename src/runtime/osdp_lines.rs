@@ -34,7 +34,16 @@ struct Place {
 struct Change {
     address: u8,
     baud: u32,
-    result: Option<Result<(), String>>,
+    result: Option<Result<(), NotSet>>,
+}
+
+/// Why a reader has no other settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSet {
+    /// It was not told.
+    Kept(String),
+    /// It was told, or is not there: where it is may not be known.
+    Failed(String),
 }
 
 impl Lines {
@@ -95,7 +104,7 @@ impl Lines {
     }
 
     /// From the line.
-    pub fn said(&mut self, reader: ReaderIx, result: Result<(), String>) {
+    pub fn said(&mut self, reader: ReaderIx, result: Result<(), NotSet>) {
         let Some(place) = self.readers.get_mut(&reader) else { return };
         let Some(change) = &mut place.change else { return };
         if result.is_ok() {
@@ -127,7 +136,13 @@ impl Lines {
                 }
                 Answer::Done { message }
             }
-            Some(Change { result: Some(Err(why)), .. }) => Answer::Refused {
+            Some(Change { result: Some(Err(NotSet::Kept(why))), .. }) => Answer::Refused {
+                message: format!(
+                    "`{reader}` was not told anything, and is as it was: {why}. `latchd scan {bus}` shows who answers \
+                     where, while latchd is stopped"
+                ),
+            },
+            Some(Change { result: Some(Err(NotSet::Failed(why))), .. }) => Answer::Refused {
                 message: format!(
                     "`{reader}`: {why}. To find it: stop latchd and `latchd scan {bus} --baud all`; one that is not \
                      found is reset as its manual says, and then has address 0 and 9600 baud as a rule"
@@ -183,9 +198,12 @@ mod tests {
         let mut lines = lines();
         lines.begin(&id("front"), Some(5), Some(115_200), 0).unwrap();
         assert_eq!(lines.ask(&id("front")), Answer::Waiting {});
-        lines.said(ReaderIx(0), Err("it has not answered".to_owned()));
+        lines.said(ReaderIx(0), Err(NotSet::Failed("it has not answered".to_owned())));
         let Answer::Refused { message } = lines.ask(&id("front")) else { panic!() };
         assert!(message.contains("latchd scan hall") && message.contains("manual"), "{message}");
+        lines.said(ReaderIx(0), Err(NotSet::Kept("address 5 answers already".to_owned())));
+        let Answer::Refused { message } = lines.ask(&id("front")) else { panic!() };
+        assert!(message.contains("as it was: address 5") && !message.contains("reset"), "{message}");
         lines.said(ReaderIx(0), Ok(()));
         let Answer::Done { message } = lines.ask(&id("front")) else { panic!() };
         assert!(message.contains("`address = 5`") && message.contains("`baud = 115200`"), "{message}");

@@ -25,7 +25,7 @@ use crate::{
         time::Mono,
     },
     gateway::osdp::{KeyRing, LinePlan, Means, News, Next, Panel, Protection, ReaderPlan, feedback_commands},
-    runtime::{bus_loop::DesiredOutputs, osdp_keys::KeyTask, reader_loop::ReaderReport},
+    runtime::{bus_loop::DesiredOutputs, osdp_keys::KeyTask, osdp_lines::NotSet, reader_loop::ReaderReport},
     wire::osdp::{
         frame::Check,
         reply::{formatted_card, keypad_frame},
@@ -194,7 +194,7 @@ pub async fn run(line: OsdpLine, mut port: OsdpPort, mut ports: OsdpPorts, clock
         };
         let until = match next {
             Next::Send(bytes) => {
-                if let Err(detail) = port.send(&bytes).await {
+                if let Err(detail) = port.send(panel.baud(), &bytes).await {
                     tracing::warn!(detail, "the port of an OSDP line failed");
                     gone = Some(detail);
                     panel.cut(clock(), &mut news);
@@ -406,9 +406,16 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
             let asked = keys.rings.borrow().get(&reader).and_then(|state| state.set_line);
             asked.map(|asked| ReaderReport::LineSet(reader, asked.uid, address, baud)).into_iter().collect()
         }
+        News::LineKept { detail } => {
+            tracing::warn!(reader = %id, detail, "an OSDP reader was not told to take other settings of its line");
+            if keys.taken.try_send(KeyTask::LineSet(reader, Err(NotSet::Kept(detail)))).is_err() {
+                tracing::warn!(reader = %id, "whoever asked for it could not be told");
+            }
+            Vec::new()
+        }
         News::LineNotSet { detail } => {
             tracing::warn!(reader = %id, detail, "an OSDP reader took no other settings of its line");
-            if keys.taken.try_send(KeyTask::LineSet(reader, Err(detail))).is_err() {
+            if keys.taken.try_send(KeyTask::LineSet(reader, Err(NotSet::Failed(detail)))).is_err() {
                 tracing::warn!(reader = %id, "whoever asked for it could not be told");
             }
             Vec::new()

@@ -43,6 +43,7 @@ use crate::{
     },
     gateway::{
         controller::Lasting,
+        departed::{Departed, departed},
         desk::{Answered, Desk, DeskConfig, EditsAtStart},
         kv::KvError,
         ledger::{EventReader, Ledger, LedgerError, LedgerLimits, Note, Recovered},
@@ -50,8 +51,8 @@ use crate::{
         opening,
         reports::Places,
         session::{Restored, Session, SessionConfig},
-        step::{Effect, Fence},
-        uplink::{self, Input, Uplink},
+        step::{Commit, Effect, Fence, LedgerWrite},
+        uplink::{self, DoorNews, Input, Uplink},
         vitals::Vitals,
     },
     runtime::{
@@ -304,6 +305,10 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     let told_with = recovered.head.seq + told.len() as u64;
     // Reports are held only by orders; there are none yet.
     drop(queue.commit(now, opening::commit(now, &set, told)));
+    let Departed { gone, kept } = departed(&site.topology(), &recovered.kept);
+    if let Some(kept) = kept {
+        drop(queue.commit(now, Commit { writes: vec![LedgerWrite::Kept(kept)], ..Commit::default() }));
+    }
 
     let key_files = OsdpKeyFiles::new(&site.node.state_dir, secrets.signer.sealing_key("osdp readers"));
     let (key_keeper, osdp_keys) = KeyKeeper::start(&site, &secrets.osdp, key_files)?;
@@ -389,7 +394,9 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
     };
     let clerk = Clerk::start(office)?;
     let settled = begin.cancelled.into_iter();
-    let settled = settled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) }).collect();
+    let settled = settled.map(|(key, cause)| Input::Settled { key, answered: rolled_back(cause) });
+    let gone = gone.into_iter().map(|gone| Input::Doors(DoorNews::Status(Box::new(gone))));
+    let settled = settled.chain(gone).collect();
 
     let (end, outlets) = daemon.runtime.block_on(async {
         let inlets = Inlets {

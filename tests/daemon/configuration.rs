@@ -287,11 +287,20 @@ fn what_lies_over_doors_and_what_is_put_off_outlives_a_trial_and_its_end() {
     world.lock_state("glass", "Blocked");
     world.state_says("door/front", json!({"mode": "Locked", "delays": [{"jti": delayed, "action": "open", "due_at": due_of(&world), "operator": "op-ada"}]}));
 
+    let gone = |name: &str| {
+        world.cloud(&format!("no state of {name}"), |cloud| {
+            (!cloud.doors.values().any(|status| status.door.as_str() == name)).then_some(())
+        });
+    };
+    // What is no more is nobody's state on the broker.
+    gone("barrier");
+
     // Nobody confirms it: everything is as it was, and what was put off comes in its time and once.
     begun_anew(&world, &on_trial);
     world.stage(&trial, Stage::Cancelled);
     world.lock_state("barrier", "LockedDown");
     world.lock_state("glass", "Blocked");
+    gone("ramp");
     world.stage(&delayed, Stage::Observed);
     assert!(wall_now() >= Wall::from_millis(due.as_millis() + 11_000), "not before it is due");
     let opened = |(_, write): &(_, Write)| matches!(write, Write::Coil { address: LOCK_COIL, on: true });

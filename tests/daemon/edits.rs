@@ -249,7 +249,7 @@ fn an_edit_that_the_broker_kept_back_does_not_bring_back_what_a_later_one_took_a
     // Of what the set does not speak of it is as good as ever.
     let wish = Wish {
         lifetime: Duration::from_secs(3600),
-        ..Wish::new("op-ada", "group.put", json!({ "id": "guests", "body": {} }))
+        ..Wish::new("op-ada", "group.put", json!({ "id": "finders", "body": {} }))
     };
     let (other, message) = world.site.cloud.cloud().command(before, &wish);
     world.site.cloud.publish(message).unwrap();

@@ -388,6 +388,27 @@ def test_a_readers_relay_locks_again_although_the_daemon_is_dead(site):
     site.cloud.wait_status(clock="trusted")
 
 
+def test_a_door_held_open_at_a_readers_relay_locks_by_itself_within_its_timer_when_the_daemon_is_dead(site):
+    opened = site.cloud.send("door.open", {"door": "side"})
+    site.cloud.wait_stage(opened, "actuated")
+    # Longer than the timer: it is set again and again.
+    time.sleep(12)
+    assert site.line.tell("points 0")["on"]
+    site.kill_daemon()
+    assert site.line.tell("points 0")["on"]
+    time.sleep(10.5)
+    assert not site.line.tell("points 0")["on"]
+    boot = site.cloud.status["boot"]
+    site.start_daemon()
+    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
+    site.cloud.wait_status(clock="trusted")
+    # What was ordered for good holds again.
+    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
+    closed = site.cloud.send("door.close", {"door": "side"})
+    site.cloud.wait_stage(closed, "actuated")
+    assert not site.line.tell("points 0")["on"]
+
+
 def test_a_stop_locks_a_readers_relay_before_the_daemon_ends(site):
     opened = site.cloud.send("door.open", {"door": "side"})
     site.cloud.wait_stage(opened, "actuated")

@@ -3,6 +3,7 @@
 
 mod boards;
 mod doors;
+mod echo;
 mod late;
 mod ports;
 mod reader_loop;

@@ -2,7 +2,9 @@
 //! limit.
 
 use std::{
+    os::unix::fs::symlink,
     path::Path,
+    process::Command,
     rc::Rc,
     slice::from_ref,
     sync::{Arc, atomic::AtomicU64},
@@ -10,7 +12,10 @@ use std::{
 };
 
 use latchd::{
-    adapters::{clock::mono, field::modbus::Wire},
+    adapters::{
+        clock::mono,
+        field::{modbus::Wire, osdp_port::OsdpPort, serial_port::open_port},
+    },
     config::site::{Bus, Line as SiteLine, Parity, SerialPort},
     domain::{
         fieldbus::BusReport,
@@ -24,7 +29,7 @@ use latchd::{
 };
 use latchd_sim::{
     board::{Fault, SimBoard},
-    line::{BoardDevice, Line, LineTimes, OsdpReader, PtyLine},
+    line::{BoardDevice, Line, LineTimes, OsdpReader, PtyLine, Sender},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -57,13 +62,7 @@ impl Field {
         let mut plan = plan(boards, &times(115_200), Duration::from_millis(20));
         plan.timeout = timeout;
         plan.boards.iter_mut().for_each(|board| board.lost_after = timeout * 2);
-        let port = SerialPort {
-            path: path.to_owned(),
-            baud: 115_200,
-            parity: Parity::None,
-            stop_bits: 1,
-            turnaround: plan.turnaround,
-        };
+        let port = SerialPort { turnaround: plan.turnaround, ..port(path) };
         let wire = Wire::new(&Bus { id: id("bus"), bus: BusIx(0), line: SiteLine::Rtu(port), timeout }).unwrap();
         let (desired, desired_in) = watch::channel(Rc::from([]));
         let (reports_out, reports) = mpsc::channel(64);
@@ -82,6 +81,10 @@ impl Field {
     async fn until(&mut self, wanted: impl Fn(&BusReport) -> bool) {
         while !wanted(&self.reports.recv().await.expect("the loop runs").1) {}
     }
+}
+
+fn port(path: &Path) -> SerialPort {
+    SerialPort { path: path.to_owned(), baud: 115_200, parity: Parity::None, stop_bits: 1, turnaround: Duration::ZERO }
 }
 
 fn boards(path: &Path, boards: &[SimBoard]) -> PtyLine {
@@ -160,5 +163,62 @@ fn the_port_of_a_line_of_readers_too_is_opened_again() {
             while !matches!(reports.recv().await, Some(ReaderReport::Lost(..))) {}
             port = plugged();
         }
+    });
+}
+
+#[test]
+fn a_port_has_one_owner_under_whichever_of_its_names() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ttyUSB0");
+        let by_id = directory.path().join("usb-FTDI_FT232R_A5069RR4-if00-port0");
+        let board = SimBoard::new(1);
+        let line = boards(&path, from_ref(&board));
+        symlink(&path, &by_id).unwrap();
+        let mut field = Field::start(&path, 1, Duration::from_millis(500));
+        field.until(|report| matches!(report, BusReport::BoardUp { .. })).await;
+        for name in [&path, &by_id] {
+            let mut readers = OsdpPort::new(port(name));
+            for error in [open_port(&port(name)).expect_err("it is held"), readers.open().expect_err("it is held")] {
+                assert!(error.contains(&*name.to_string_lossy()), "{error}");
+                assert!(error.contains("holds it") && error.contains("another name"), "{error}");
+            }
+        }
+        // A bus on the other name says so too, and the first one is not disturbed.
+        let mut second = Field::start(&by_id, 1, Duration::from_millis(500));
+        second
+            .until(|report| matches!(report, BusReport::BoardLost { detail, .. } if detail.contains("another bus holds it")))
+            .await;
+        let deadline = mono() + LIMIT;
+        field.desired.send_replace(Rc::from([order(output(0, 0), Level::Energised, 1, deadline)]));
+        field.until(|report| confirmed(report, 1)).await;
+        line.stop();
+    });
+}
+
+#[test]
+fn a_scan_beside_the_daemon_says_who_holds_the_port_and_puts_nothing_on_the_line() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ttyUSB0");
+        let board = SimBoard::new(1);
+        let line = boards(&path, from_ref(&board));
+        let mut field = Field::start(&path, 1, Duration::from_millis(500));
+        field.until(|report| matches!(report, BusReport::BoardUp { .. })).await;
+        line.with(|line| line.take_record());
+        for osdp in [false, true] {
+            let mut scan = Command::new(env!("CARGO_BIN_EXE_latchd"));
+            scan.args(["scan", "--units", "2-3", "--baud", "115200"]).arg(&path).args(osdp.then_some("--osdp"));
+            let result = tokio::task::spawn_blocking(move || scan.output().unwrap()).await.unwrap();
+            let error = String::from_utf8_lossy(&result.stderr);
+            assert!(!result.status.success() && error.contains("systemctl stop latchd"), "{error}");
+            assert!(error.contains("holds it"), "{error}");
+        }
+        let record = line.with(|line| line.take_record());
+        let foreign = record.iter().find(|sent| sent.from == Sender::Master && sent.bytes[0] != 1);
+        assert_eq!(foreign, None);
+        let deadline = mono() + LIMIT;
+        field.desired.send_replace(Rc::from([order(output(0, 0), Level::Energised, 1, deadline)]));
+        field.until(|report| confirmed(report, 1)).await;
     });
 }

@@ -333,6 +333,11 @@ impl Cloud {
                 Some(message) if self.answers && self.is_new(&message.boot, message.n) => self.answer(now, message),
                 _ => Vec::new(),
             },
+            path if path.starts_with("/state/door/") && payload.is_empty() => {
+                let gone = path.trim_start_matches("/state/door/");
+                self.doors.retain(|door, _| door.as_str() != gone);
+                Vec::new()
+            }
             path if path.starts_with("/state/door/") => {
                 if let Some(message) = self.open::<DoorMessage>(topic, payload) {
                     self.doors.insert(message.door.door.clone(), message.door);

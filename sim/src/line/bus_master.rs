@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use latchd::{
     domain::{fieldbus::BusReport, outputs::Desired, time::Mono},
-    gateway::fieldbus::{Bus, BusFault, BusPlan, Exchange, Next, Reply, RtuTimes, Transaction},
+    gateway::fieldbus::{Bus, BusFault, BusPlan, EchoSense, Exchange, Next, Reply, RtuTimes, Transaction},
 };
 
 use super::model::Line;
@@ -29,6 +29,7 @@ pub struct BusOnLine {
     pub reports: Vec<(Mono, BusReport)>,
     pub results: Vec<Done>,
     times: RtuTimes,
+    pub echo: EchoSense,
     exchange: Option<(Mono, Transaction, Exchange)>,
     /// The master's port is pulled out: nothing can be sent.
     gone: bool,
@@ -39,7 +40,17 @@ impl BusOnLine {
     pub fn new(plan: BusPlan, line: Line) -> BusOnLine {
         let times = RtuTimes::new(line.times().modbus_gap(), plan.turnaround);
         let (bus, now) = (Bus::new(plan), START);
-        BusOnLine { bus, line, now, reports: vec![], results: vec![], times, exchange: None, gone: false }
+        BusOnLine {
+            bus,
+            line,
+            now,
+            reports: vec![],
+            results: vec![],
+            times,
+            echo: EchoSense::default(),
+            exchange: None,
+            gone: false,
+        }
     }
 
     pub fn run(&mut self, time: Duration) {
@@ -67,6 +78,8 @@ impl BusOnLine {
     /// Pulls out the master's adapter, or puts it in again.
     pub fn set_port(&mut self, there: bool) {
         self.gone = !there;
+        // Of a port that is opened anew nothing is known.
+        self.echo = EchoSense::default();
         self.line.cut_master();
         if self.gone && self.exchange.is_some() {
             self.end(Err(BusFault::Disconnected("the port has gone".to_owned())));
@@ -87,7 +100,7 @@ impl BusOnLine {
         self.note(&mut out);
         match next {
             Next::Transact(transaction) => {
-                let (exchange, bytes) = Exchange::begin(self.times, &transaction, self.now);
+                let (exchange, bytes) = Exchange::begin(self.times, self.echo.echo(), &transaction, self.now);
                 self.exchange = Some((self.now, transaction, exchange));
                 if self.gone {
                     // Trying to open it takes a moment.
@@ -120,7 +133,8 @@ impl BusOnLine {
     }
 
     fn end(&mut self, result: Result<Reply, BusFault>) {
-        let Some((began, transaction, _)) = self.exchange.take() else { return };
+        let Some((began, transaction, exchange)) = self.exchange.take() else { return };
+        self.echo.learn(exchange.echo());
         self.results.push(Done { began, ended: self.now, transaction, result: result.clone() });
         let mut out = Vec::new();
         self.bus.handle(self.now, result, &mut out);

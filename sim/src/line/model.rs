@@ -2,7 +2,7 @@
 //! same calls at the same times with the same seed give the same bytes at the same times.
 //!
 //! A byte that is on the wire together with another sender's is heard by nobody as it was sent. Nobody hears
-//! himself.
+//! himself, but the master if its adapter echoes.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
@@ -60,6 +60,8 @@ pub struct Line {
     times: LineTimes,
     devices: Vec<Slot>,
     running: Vec<Running>,
+    /// The master's adapter does not turn its receiver off while it sends.
+    echoes: bool,
     /// When the master's transmitter is free.
     master_free: Mono,
     /// For the master's receiver: when each byte had passed.
@@ -84,6 +86,7 @@ impl Line {
             times,
             devices: Vec::new(),
             running: Vec::new(),
+            echoes: false,
             master_free: Mono::ZERO,
             for_master: VecDeque::new(),
             record: VecDeque::new(),
@@ -121,6 +124,11 @@ impl Line {
         }
         self.for_master.clear();
         self.master_free = self.now;
+    }
+
+    /// Whether the master hears itself.
+    pub fn set_echo(&mut self, echoes: bool) {
+        self.echoes = echoes;
     }
 
     /// Of a million bits, so many are turned, on their way to everybody.
@@ -228,7 +236,7 @@ impl Line {
     }
 
     fn hand_out(&mut self, from: Sender, at: Mono, byte: u8) {
-        if from != Sender::Master {
+        if from != Sender::Master || self.echoes {
             self.for_master.push_back((at, byte));
         }
         for (index, slot) in self.devices.iter_mut().enumerate() {

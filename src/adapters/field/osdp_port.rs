@@ -19,6 +19,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(2);
 pub struct OsdpPort {
     port: SerialPort,
     stream: Option<SerialStream>,
+    /// As the open port is set.
+    baud: u32,
     tried: Option<Instant>,
 }
 
@@ -30,7 +32,7 @@ impl fmt::Debug for OsdpPort {
 
 impl OsdpPort {
     pub fn new(port: SerialPort) -> OsdpPort {
-        OsdpPort { port, stream: None, tried: None }
+        OsdpPort { baud: port.baud, port, stream: None, tried: None }
     }
 
     pub fn is_open(&self) -> bool {
@@ -48,13 +50,20 @@ impl OsdpPort {
         self.tried = Some(Instant::now());
         let stream = open_port(&self.port)?;
         let _ = stream.clear(ClearBuffer::Input);
+        self.baud = self.port.baud;
         self.stream = Some(stream);
         Ok(())
     }
 
-    /// Puts the bytes on the line; what is still there from before is nobody's.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Puts the bytes on the line, and listens, at this speed from now on.
+    pub async fn send(&mut self, baud: u32, bytes: &[u8]) -> Result<(), String> {
         let Some(stream) = &mut self.stream else { return Err(self.gone("it is not open")) };
+        if self.baud != baud {
+            if let Err(error) = stream.set_baud_rate(baud) {
+                return Err(self.gone(&format!("it cannot be set to {baud} baud: {error}")));
+            }
+            self.baud = baud;
+        }
         let sent = timeout(WRITE_WITHIN, stream.write_all(bytes)).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| self.gone(&error.to_string()))
     }

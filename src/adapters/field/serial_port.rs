@@ -1,5 +1,7 @@
 //! Opening a serial port, for whoever speaks over one. Owns the settings of the line and the words for
-//! what went wrong; must never enumerate ports: installers name them.
+//! what went wrong; must never enumerate ports: installers name them. Invariant: a port has one owner, under whichever of
+//! its names it is opened: the opening locks the device (TIOCEXCL, and `flock` for what the superuser runs) and fails
+//! while anybody else has it.
 
 use std::io;
 
@@ -25,11 +27,20 @@ pub fn open_port(port: &SerialPort) -> Result<SerialStream, String> {
                 "; the user that runs latchd must be in the port's group (on Debian: dialout)"
             }
             tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => "; is the adapter plugged in, is the name right?",
-            tokio_serial::ErrorKind::NoDevice => "; is it a serial port, and does no other program hold it?",
+            tokio_serial::ErrorKind::NoDevice if is_held(&error.description) => {
+                "; another program or another bus holds it, perhaps under another name of the same port. A running latchd \
+                 holds the ports of its buses until it is stopped; `fuser -v` on the port names who else does"
+            }
+            tokio_serial::ErrorKind::NoDevice => "; is it a serial port?",
             _ => "",
         };
         format!("cannot open {path}: {error}{hint}")
     })
+}
+
+/// One word of the library for a port that another holds, and the system's for EBUSY.
+fn is_held(description: &str) -> bool {
+    description.contains("lock") || description.contains("busy")
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ async fn ask(scan: &mut Scan, ports: &[SerialPort], timeout: Duration, bar: &Pro
 async fn exchange(port: &mut OsdpPort, line: &LinePlan, bytes: &[u8], timeout: Duration) -> Result<Heard, String> {
     let mut decoder = Decoder::default();
     let mut buffer = [0; 1024];
-    port.send(bytes).await?;
+    port.send(line.baud, bytes).await?;
     let sent = tokio::time::Instant::now() + line.characters(bytes.len());
     let (mut until, last) = (sent + timeout, sent + timeout + line.characters(FRAME_BYTES_MAX));
     while let Ok(count) = tokio::time::timeout_at(until, port.receive(&mut buffer)).await {

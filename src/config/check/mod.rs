@@ -116,9 +116,10 @@ impl Checker<'_> {
         let uses = doors.used();
         let doors: Vec<DoorConfig> = doors.doors.into_iter().collect::<Option<_>>()?;
         uses.measure(&mut boards);
-        self.watchdogs(&raw.boards, &mut boards, &doors, &field);
+        let at_death = watchdogs::at_death(&doors, &field);
+        self.watchdogs(&raw.boards, &mut boards, &at_death);
         let mut readers: Vec<super::site::Reader> = readers.into_iter().collect::<Option<_>>()?;
-        bind(&mut readers, &uses);
+        bind(&mut readers, &uses, &at_death);
         field.points = points(boards.iter().map(|board| &board.config), &points_of(&readers), &doors, &field);
         Some(Site {
             field,

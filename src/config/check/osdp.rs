@@ -6,6 +6,7 @@ use super::{
     Checker, Content,
     boards::{Boards, index},
     doors::Used,
+    watchdogs::AtDeath,
 };
 use crate::{
     config::{
@@ -15,7 +16,7 @@ use crate::{
     },
     domain::{
         fieldbus::{Bound, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, ReaderPoints},
-        ids::{BoardIx, BusIx, Id},
+        ids::{BoardIx, BusIx, Id, OutputRef},
         indication::{Feedback, Words},
     },
 };
@@ -158,8 +159,9 @@ pub(super) fn points_of(readers: &[Reader]) -> Vec<(Id, ReaderPoints)> {
     readers.iter().filter_map(points).collect()
 }
 
-/// Notes which of their points serve something, once all of the site has been looked at.
-pub(super) fn bind(readers: &mut [Reader], used: &Used) {
+/// Notes which of their points serve something, and what is to be of them without the daemon, once all of the site has
+/// been looked at.
+pub(super) fn bind(readers: &mut [Reader], used: &Used, at_death: &AtDeath) {
     for reader in readers {
         if let ReaderSource::Osdp(OsdpReader { points, .. }) = &mut reader.source {
             points.bound = Bound {
@@ -167,6 +169,9 @@ pub(super) fn bind(readers: &mut [Reader], used: &Used) {
                 tamper: used.input(points.tamper()),
                 power: used.input(points.power()),
             };
+            for (output, level) in (0..).zip(&mut points.at_death) {
+                *level = at_death.get(&OutputRef { board: points.board, output }).copied().flatten();
+            }
         }
     }
 }

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// What an output is to be without the daemon; `None`: as it was.
-type AtDeath = BTreeMap<OutputRef, Option<Level>>;
+pub(super) type AtDeath = BTreeMap<OutputRef, Option<Level>>;
 
-fn at_death(doors: &[DoorConfig], field: &FieldConfig) -> AtDeath {
+pub(super) fn at_death(doors: &[DoorConfig], field: &FieldConfig) -> AtDeath {
     let mut levels = AtDeath::new();
     for door in doors {
         let level = match door.at_stop {
@@ -51,10 +51,9 @@ fn at_death(doors: &[DoorConfig], field: &FieldConfig) -> AtDeath {
 }
 
 impl Checker<'_> {
-    pub fn watchdogs(&self, raw: &[RawBoard], boards: &mut [Board], doors: &[DoorConfig], field: &FieldConfig) {
-        let levels = at_death(doors, field);
+    pub(super) fn watchdogs(&self, raw: &[RawBoard], boards: &mut [Board], levels: &AtDeath) {
         for (board, raw) in boards.iter_mut().zip(raw) {
-            self.watchdog(raw, board, &levels);
+            self.watchdog(raw, board, levels);
         }
     }
 

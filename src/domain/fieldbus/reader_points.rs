@@ -2,7 +2,10 @@
 //! Owns their names and their order; must never say what is wired to them. Invariant: the cover and the supply are
 //! the last two inputs of every reader.
 
-use crate::domain::ids::{BoardIx, Id, InputRef};
+use crate::domain::{
+    ids::{BoardIx, Id, InputRef},
+    outputs::Level,
+};
 
 /// More than any reader has.
 pub const READER_POINTS_MAX: u16 = 16;
@@ -15,6 +18,8 @@ pub struct ReaderPoints {
     pub inputs: u16,
     pub outputs: u16,
     pub bound: Bound,
+    /// What each output is to be when nobody speaks to the reader any more; `None`: as it was.
+    pub at_death: [Option<Level>; READER_POINTS_MAX as usize],
 }
 
 /// What of a reader's points serves something.
@@ -28,7 +33,7 @@ pub struct Bound {
 
 impl ReaderPoints {
     pub fn new(board: BoardIx, inputs: u16, outputs: u16) -> ReaderPoints {
-        ReaderPoints { board, inputs, outputs, bound: Bound::default() }
+        ReaderPoints { board, inputs, outputs, bound: Bound::default(), at_death: [None; READER_POINTS_MAX as usize] }
     }
 
     /// `input-1`, `input-2`, …, `tamper`, `power`.

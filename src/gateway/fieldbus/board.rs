@@ -203,21 +203,30 @@ impl Board {
         }
     }
 
-    /// The most overdue chore, with the instant since which it has been due; of a board that is not up
-    /// the next read of its scan.
+    /// Of the chores that are due the one with the earliest deadline, and that; of a board that is not up the next
+    /// read of its scan. A poll's deadline is when what is known of its points would be older than two of its intervals.
     pub fn chore(&self, now: Mono) -> Option<(Mono, Chore)> {
         if self.link != Link::Up {
             let (at, poll) = self.next_of_scan()?;
-            return (now >= self.askable_at(poll)).then_some((self.hold_until, Chore::Poll(at)));
+            return (now >= self.askable_at(poll)).then_some((self.hold_until + poll.every, Chore::Poll(at)));
         }
-        let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Chore::Guard));
-        let polls = self.polls.iter().enumerate().map(|(at, poll)| (self.askable_at(poll), Chore::Poll(at)));
-        let clears = self
-            .cards
-            .iter()
-            .enumerate()
-            .filter_map(|(at, slot)| Some((slot.clear_at, Chore::Clear(at, slot.card.clear_address()?))));
-        guard.chain(clears).chain(polls).filter(|&(due, _)| due <= now).min_by_key(|&(due, _)| due)
+        // A watchdog that is not fed in time lets go of every door of its board: it waits for nothing that is read.
+        let guard = self.guard.iter().filter_map(Guard::due).map(|due| (due, Mono::ZERO, Chore::Guard));
+        let polls = self.polls.iter().enumerate().map(|(at, poll)| {
+            let due = self.askable_at(poll);
+            (due, due + self.interval(now, poll), Chore::Poll(at))
+        });
+        // The look whether it worked comes before another.
+        let clears = self.cards.iter().enumerate().filter_map(|(at, slot)| {
+            Some((slot.clear_at, slot.clear_at + self.config.poll, Chore::Clear(at, slot.card.clear_address()?)))
+        });
+        let due = guard.chain(clears).chain(polls).filter(|&(due, ..)| due <= now);
+        due.map(|(_, deadline, chore)| (deadline, chore)).min_by_key(|&(deadline, _)| deadline)
+    }
+
+    /// Between two reads, as things are.
+    fn interval(&self, now: Mono, poll: &Poll) -> Duration {
+        if self.is_moving(now) && !poll.group.outputs_only { poll.every / MOTION_FASTER } else { poll.every }
     }
 
     fn next_of_scan(&self) -> Option<(usize, &Poll)> {
@@ -243,7 +252,7 @@ impl Board {
             let (table, _) = output_point(output.point().address);
             let awaited = self.awaited.iter().any(|(of, until)| *of == table && now < *until);
             let waits = awaited && wish.action == Action::ReadBack;
-            if !waits && first.is_none_or(|(_, best)| wish.urgency < best.urgency) {
+            if !waits && first.is_none_or(|(_, best)| wish.precedes(&best)) {
                 first = Some((at, wish));
             }
         }
@@ -298,10 +307,9 @@ impl Board {
     }
 
     pub fn start_poll(&mut self, now: Mono, poll: usize) {
-        let moving = self.is_moving(now);
+        let Some(interval) = self.polls.get(poll).map(|poll| self.interval(now, poll)) else { return };
         if let Some(poll) = self.polls.get_mut(poll) {
-            let faster = moving && !poll.group.outputs_only;
-            poll.due = now + if faster { poll.every / MOTION_FASTER } else { poll.every };
+            poll.due = now + interval;
         }
     }
 

@@ -1,7 +1,8 @@
 //! The bus machine: who has the wire next. Owns the order among boards; must never hold up a door by
-//! anything but the transaction that is on the wire. Order: outputs by urgency, then what is due
-//! longest, doors in motion first; after [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons)
-//! are read under any load.
+//! anything but the transaction that is on the wire. Order: every transaction has a deadline, and the earliest goes
+//! first; orders and changes of outputs go before all polls, what is only written anew goes among them. After
+//! [`URGENT_RUN_MAX`] urgent ones in a row one poll, so that inputs (fire, exit buttons) are read under any load; where
+//! the line has no room for all polls, doors in motion have half of it.
 
 use std::time::Duration;
 
@@ -99,11 +100,12 @@ impl Bus {
         }
         let chore = self.next_chore(now);
         let chore_waits = chore.is_some() && self.urgent_run >= URGENT_RUN_MAX;
-        if !chore_waits && let Some((board, output, wish)) = self.next_wish(now, out) {
-            self.urgent_run += 1;
+        let goes_before = |wish: &Wish| !wish.yields || chore.is_none_or(|(deadline, ..)| wish.urgency < deadline);
+        if !chore_waits && let Some((board, output, wish)) = self.next_wish(now, out).filter(|it| goes_before(&it.2)) {
+            self.urgent_run += u32::from(!wish.yields);
             return self.start_wish(now, board, output, wish, out);
         }
-        if let Some((board, chore)) = chore {
+        if let Some((_, board, chore)) = chore {
             self.urgent_run = 0;
             self.turn = board + 1;
             self.favoured = self.boards.get(board).is_some_and(|board| board.is_moving(now));
@@ -176,7 +178,7 @@ impl Bus {
                 continue;
             }
             if let Some((output, wish)) = board.wish(now, out)
-                && first.is_none_or(|(_, _, best)| wish.urgency < best.urgency)
+                && first.is_none_or(|(_, _, best)| wish.precedes(&best))
             {
                 first = Some((board_at, output, wish));
             }
@@ -184,9 +186,9 @@ impl Bus {
         first
     }
 
-    /// What is due longest, of a board in motion and of any other in turn: where the line has no room for all, doors
-    /// in motion have half of it.
-    fn next_chore(&self, now: Mono) -> Option<(usize, Chore)> {
+    /// The earliest deadline. Where one has passed the line has no room for all: then of a board in motion and of any
+    /// other in turn, so that doors in motion have half of it and nobody is forgotten.
+    fn next_chore(&self, now: Mono) -> Option<(Mono, usize, Chore)> {
         let count = self.boards.len();
         let mut firsts: [Option<(Mono, usize, Chore)>; 2] = [None, None];
         for step in 0..count {
@@ -194,15 +196,20 @@ impl Bus {
             let Some(board) = self.boards.get(at).filter(|board| board.is_ready(now)) else { continue };
             let [moving, idle] = &mut firsts;
             let first = if board.is_moving(now) { moving } else { idle };
-            if let Some((due, chore)) = board.chore(now)
-                && first.is_none_or(|(best, _, _)| due < best)
+            if let Some((deadline, chore)) = board.chore(now)
+                && first.is_none_or(|(best, _, _)| deadline < best)
             {
-                *first = Some((due, at, chore));
+                *first = Some((deadline, at, chore));
             }
         }
         let [moving, idle] = firsts;
+        if let (Some(moving), Some(idle)) = (moving, idle)
+            && moving.0.min(idle.0) >= now
+        {
+            return Some(if idle.0 < moving.0 { idle } else { moving });
+        }
         let (one, other) = if self.favoured { (idle, moving) } else { (moving, idle) };
-        one.or(other).map(|(_, at, chore)| (at, chore))
+        one.or(other)
     }
 
     fn start_wish(&mut self, now: Mono, at: usize, output: usize, wish: Wish, out: &mut Vec<BusReport>) -> Next {

@@ -19,6 +19,7 @@
 mod board;
 mod bus;
 mod card;
+mod echo;
 mod guard;
 pub mod output;
 mod plan;
@@ -30,6 +31,7 @@ use std::{fmt, time::Duration};
 
 pub use board::Link;
 pub use bus::Bus;
+pub use echo::{Echo, EchoSense};
 pub use plan::{Group, Table, plan};
 pub use rtu::{Exchange, RtuTimes};
 

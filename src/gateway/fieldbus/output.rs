@@ -14,7 +14,8 @@
 //! the controller sends another; the level driven is a function of (in force, now), so `until` ends by
 //! itself. Tickets rise, operators' and the node's own each for itself: one that is not higher than the
 //! highest seen is no new order. A level that ends is written to the board's own timer, where it has one, so that
-//! it ends there too; the bus ends it to the millisecond by a write of its own all the same.
+//! it ends there too; the bus ends it to the millisecond by a write of its own all the same. Where it is known what the
+//! output is to be when nobody speaks to it any more, a level that lasts is put to the timer as well, again and again.
 
 use std::time::Duration;
 
@@ -33,8 +34,13 @@ const REWRITE_BACKOFF: Duration = Duration::from_millis(500);
 const REWRITE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// An output that cannot be read back is written anew this often, should its board have restarted.
 const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH_WITHIN: Duration = Duration::from_millis(250);
 /// By so much more than two of its counts may a timer of the board end later than the level.
 const TIMER_SLACK: Duration = Duration::from_millis(300);
+/// A level that lasts, and is not the one of a dead daemon, is put to the timer for so long; and again after so long,
+/// well before it runs out: two losses of the line in a row shall not end it.
+pub const HELD_FOR: Duration = Duration::from_secs(10);
+const HELD_AGAIN: Duration = Duration::from_secs(3);
 /// Where a change without an order stands among those with one.
 const URGENCY: Duration = Duration::from_millis(500);
 
@@ -67,6 +73,8 @@ struct Armed {
 pub struct Output {
     output: OutputRef,
     point: OutputPoint,
+    /// What it is to be when nobody speaks to it any more, where its timer can see to that.
+    at_death: Option<Level>,
     in_force: Option<Desired>,
     /// What was in force before the order whose write is unconfirmed.
     prior: Option<Option<Desired>>,
@@ -101,8 +109,10 @@ pub struct Output {
 /// What an output wants of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The earliest goes first.
+    /// Its deadline: the earliest goes first.
     pub urgency: Mono,
+    /// It is written anew only to be sure: polls whose deadline is earlier go first.
+    pub yields: bool,
     pub action: Action,
 }
 
@@ -121,11 +131,19 @@ pub enum Drive {
     Timed(Level, u16),
 }
 
+impl Wish {
+    /// Whether it goes before another.
+    pub fn precedes(&self, other: &Wish) -> bool {
+        (self.yields, self.urgency) < (other.yields, other.urgency)
+    }
+}
+
 impl Output {
     pub fn new(output: OutputRef, point: OutputPoint) -> Output {
         Output {
             output,
             point,
+            at_death: None,
             in_force: None,
             prior: None,
             waiting: None,
@@ -149,6 +167,12 @@ impl Output {
         }
     }
 
+    /// Without the daemon it is this: whatever else it is to be is put to its timer, also what lasts.
+    pub fn falling_back_to(mut self, level: Option<Level>) -> Output {
+        self.at_death = level;
+        self
+    }
+
     pub fn point(&self) -> &OutputPoint {
         &self.point
     }
@@ -158,9 +182,10 @@ impl Output {
         if self.unverified.is_some() { None } else { self.seen }
     }
 
-    /// The level that is in force and was found, if it lasts and nothing is under way.
+    /// The level that is in force and was found, if it lasts without being held, and nothing is under way.
     pub fn standing(&self, now: Mono) -> Option<Level> {
         let lasts = self.in_force.filter(|desired| desired.until.is_none_or(|until| until <= now));
+        let lasts = lasts.filter(|desired| self.timer().is_none() || !self.is_held(desired, desired.level_at(now)));
         let level = lasts.map(|desired| desired.level_at(now))?;
         (self.is_settled(now) && self.confirmed() == Some(level)).then_some(level)
     }
@@ -250,13 +275,23 @@ impl Output {
         self.tick(now, out);
         if let Some(waiting) = self.waiting {
             let level = waiting.desired.or(self.in_force)?.level_at(now);
-            return Some(Wish { urgency: waiting.deadline, action: Action::Write(level) });
+            return Some(Wish { urgency: waiting.deadline, yields: false, action: Action::Write(level) });
         }
         let target = self.target?;
-        let urgency = self.written.first().map_or(self.changed_at + URGENCY, |written| written.deadline);
+        // It was found so, and told, and nothing else was written since: it only goes on.
+        let stands = self.reported == Some(target)
+            && self.seen == Some(target)
+            && self.unverified.is_none_or(|level| level == target)
+            && self.written.is_empty();
+        let (urgency, yields) = match (self.written.first(), self.armed) {
+            (Some(written), _) => (written.deadline, false),
+            (None, Some(armed)) if stands => (armed.ends_at, false),
+            (None, None) if stands && !self.point.reads_back => (self.refresh_at + REFRESH_WITHIN, true),
+            (None, _) => (self.changed_at + URGENCY, false),
+        };
         // Refused, it may have acted or not; otherwise a level that changed meanwhile is written at once.
         if self.point.reads_back && (self.unverified == Some(target) || (self.refused && self.unverified.is_some())) {
-            return Some(Wish { urgency, action: Action::ReadBack });
+            return Some(Wish { urgency, yields: false, action: Action::ReadBack });
         }
         if now < self.write_due()? {
             return None;
@@ -264,7 +299,7 @@ impl Output {
         if self.give_up_late_orders(now, out) {
             return self.wish(now, out);
         }
-        Some(Wish { urgency, action: Action::Write(target) })
+        Some(Wish { urgency, yields, action: Action::Write(target) })
     }
 
     /// From when on the level in force is to be written (again); none if it stands.
@@ -279,12 +314,30 @@ impl Output {
         [refresh, rearm].into_iter().flatten().min()
     }
 
+    /// It lasts, and is not what a dead daemon is to leave behind.
+    fn is_held(&self, desired: &Desired, level: Level) -> bool {
+        let lasts = desired.until.is_none() || level == desired.rest;
+        lasts && self.at_death.is_some_and(|at_death| at_death != level)
+    }
+
+    /// When the level ends by the timer as well. What the timer would end in something else than a dead daemon is to
+    /// leave behind, the bus alone ends.
+    fn ends(&self, desired: &Desired) -> Option<Mono> {
+        let falls_well = self.at_death.is_none_or(|at_death| at_death == desired.rest);
+        desired.until.filter(|_| desired.rest != desired.level && falls_well)
+    }
+
     /// When the board's timer is to be set anew, for it would end the level in force too early or much too late.
     /// One that is too short for the level is set again when half of it is over.
     fn rearm_due(&self) -> Option<Mono> {
-        let desired = self.in_force.filter(|desired| self.target == Some(desired.level))?;
-        let timer = self.timer().filter(|timer| timer.address(desired.level).is_some())?;
-        match (desired.until.filter(|_| desired.rest != desired.level), self.armed) {
+        let in_force = self.in_force?;
+        let target = self.target?;
+        let timer = self.timer().filter(|timer| timer.address(target).is_some())?;
+        if self.is_held(&in_force, target) {
+            return Some(self.armed.and_then(|armed| armed.again_at).unwrap_or(Mono::ZERO));
+        }
+        let desired = Some(in_force).filter(|desired| target == desired.level)?;
+        match (self.ends(&desired), self.armed) {
             (None, None) => None,
             (None, Some(_)) | (Some(_), None) => Some(Mono::ZERO),
             (Some(until), Some(armed)) => {
@@ -304,12 +357,18 @@ impl Output {
     /// How the write of a level that ends by itself is put to the board's timer: for so many of its counts.
     fn timed(&self, now: Mono, level: Level) -> Option<(u16, Armed)> {
         let desired = self.waiting.and_then(|waiting| waiting.desired).or(self.in_force)?;
-        let until = desired.until.filter(|until| *until > now)?;
-        if desired.level != level || desired.rest == level {
-            return None;
-        }
         let timer = self.timer()?;
         timer.address(level)?;
+        if self.is_held(&desired, level) {
+            let count = timer.count(HELD_FOR);
+            let lasts = timer.lasts(count);
+            let again_at = now + HELD_AGAIN.min(lasts / 3);
+            return Some((count, Armed { ends_at: now + lasts, again_at: Some(again_at) }));
+        }
+        let until = self.ends(&desired).filter(|until| *until > now)?;
+        if desired.level != level {
+            return None;
+        }
         let count = timer.count(until.since(now));
         let ends_at = now + timer.lasts(count);
         let again_at = (ends_at < until).then(|| now + timer.longest() / 2);
@@ -454,7 +513,9 @@ impl Output {
     /// at all.
     pub fn timer_unknown(&mut self, now: Mono, detail: &str, out: &mut Vec<BusReport>) {
         self.timer_refused = true;
-        let detail = format!("{}: {detail}; the daemon alone ends its momentary levels", self.point.name);
+        // A hold as well stays as it is then, should the daemon die.
+        let ends = if self.at_death.is_some() { "its momentary and its held levels" } else { "its momentary levels" };
+        let detail = format!("{}: {detail}; the daemon alone ends {ends}", self.point.name);
         out.push(BusReport::BoardDegraded { board: self.output.board, detail });
         self.write_not_sent(now, out);
     }

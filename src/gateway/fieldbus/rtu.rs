@@ -12,12 +12,18 @@
 //!      └────────────▶ Settling ───────────────────────────────▶ Timeout, or Garbage
 //! ```
 //!
+//! An adapter may hear what it sends itself ([`Echo`]): then nothing counts but what comes behind it. The answer to a write
+//! is the same bytes as its echo, so where it is not known whether there is one, one alone confirms nothing.
+//!
 //! RTU has no transaction number: that a late answer is not taken for that of a later, like request is not known
 //! here but kept in `board`, which lets time pass before it asks alike again.
 
 use std::time::Duration;
 
-use super::{BusFault, Reply, Request, Table, Transaction};
+use super::{
+    BusFault, Reply, Request, Table, Transaction,
+    echo::{Echo, Heard},
+};
 use crate::domain::time::Mono;
 
 const EXCEPTION: u8 = 0x80;
@@ -51,6 +57,8 @@ pub struct Exchange {
     times: RtuTimes,
     unit: u8,
     request: Request,
+    sent: Vec<u8>,
+    echo: Echo,
     heard: Vec<u8>,
     last_heard: Option<Mono>,
     silence: Duration,
@@ -66,12 +74,15 @@ struct Settling {
 
 impl Exchange {
     /// The exchange and the bytes to be sent at once.
-    pub fn begin(times: RtuTimes, transaction: &Transaction, now: Mono) -> (Exchange, Vec<u8>) {
+    pub fn begin(times: RtuTimes, echo: Echo, transaction: &Transaction, now: Mono) -> (Exchange, Vec<u8>) {
         let Transaction { unit, request, patience, .. } = *transaction;
+        let bytes = frame(unit, &request_pdu(&request));
         let exchange = Exchange {
             times,
             unit,
             request,
+            sent: bytes.clone(),
+            echo,
             heard: Vec::new(),
             last_heard: None,
             // A board that was late once is late by more than a frame.
@@ -79,7 +90,7 @@ impl Exchange {
             deadline: now + patience,
             settling: None,
         };
-        (exchange, frame(unit, &request_pdu(&request)))
+        (exchange, bytes)
     }
 
     /// Bytes as they come; with the last of them, or a little later, the result.
@@ -106,7 +117,7 @@ impl Exchange {
 
     /// Fewer bytes than a frame has are what a driver adds when it turns on or off: a slow board still thinks.
     fn stalls_at(&self) -> Option<Mono> {
-        self.last_heard.filter(|_| self.heard.len() >= FRAME_MIN).map(|last| last + self.times.stall)
+        self.last_heard.filter(|_| self.heard_of_others() >= FRAME_MIN).map(|last| last + self.times.stall)
     }
 
     /// Time has passed, and everything that had come was heard.
@@ -125,15 +136,71 @@ impl Exchange {
     }
 
     fn fault(&self) -> BusFault {
-        match self.heard.len() {
+        if self.may_be_both() {
+            let detail = format!("its own bytes while {}: its answer, or the adapter hears itself", self.request);
+            return BusFault::Garbage(detail);
+        }
+        match self.heard_of_others() {
             0 => BusFault::Timeout,
             count => BusFault::Garbage(format!("{count} bytes while {}", self.request)),
         }
     }
 
-    /// Noise before a frame costs nothing; behind it less than another frame may stand.
+    /// What the line has shown of itself.
+    pub fn echo(&self) -> Option<Heard> {
+        let echoed = self.echo_ends();
+        match (echoed.map(|end| self.answer_from(end)), self.answer_from(0)) {
+            // Nobody else says what was asked; of a write that may have been the answer.
+            (Some(None), _) => (!self.is_write()).then_some(Heard::Itself),
+            (Some(Some(_)), _) => Some(Heard::Itself),
+            (None, Some((start, result))) => {
+                let told = start < FRAME_MIN && (!self.is_write() || result.is_err());
+                told.then_some(Heard::OnlyTheAnswer)
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        data_length(&self.request).is_none()
+    }
+
+    /// Behind the request, where it was heard.
+    fn echo_ends(&self) -> Option<usize> {
+        let start = self.heard.windows(self.sent.len()).position(|bytes| bytes == self.sent)?;
+        // Behind something else than noise it is no echo: that comes first.
+        (self.is_write() || start < FRAME_MIN).then_some(start + self.sent.len())
+    }
+
+    /// What may count as an answer begins here.
+    fn begins(&self) -> usize {
+        match self.echo_ends() {
+            Some(end) if !self.is_write() || self.echo != Echo::Absent => end,
+            _ => 0,
+        }
+    }
+
+    /// A write's request came once, and nothing tells whether that is its answer.
+    fn may_be_both(&self) -> bool {
+        self.echo == Echo::Unknown && self.is_write() && self.echo_ends().is_some_and(|end| end == self.heard.len())
+    }
+
+    /// Bytes that may be somebody else's.
+    fn heard_of_others(&self) -> usize {
+        match self.begins() {
+            // Where it may echo, and was not heard whole, so many may be its own, damaged.
+            0 if self.echo != Echo::Absent => self.heard.len().saturating_sub(self.sent.len()),
+            first => self.heard.len() - first,
+        }
+    }
+
     fn answer(&self) -> Option<Result<Reply, BusFault>> {
-        (0..self.heard.len()).find_map(|start| {
+        self.answer_from(self.begins()).map(|(_, result)| result)
+    }
+
+    /// Noise before a frame costs nothing; behind it less than another frame may stand. With where it was found.
+    fn answer_from(&self, first: usize) -> Option<(usize, Result<Reply, BusFault>)> {
+        (first..self.heard.len()).find_map(|start| {
             let from = self.heard.get(start..)?;
             let code = from.get(1).filter(|_| from.first() == Some(&self.unit))?;
             let refused = *code == function(&self.request) | EXCEPTION;
@@ -147,8 +214,8 @@ impl Exchange {
                 return None;
             }
             match body {
-                [_, _, exception] if refused => Some(Err(BusFault::Exception(*exception))),
-                [_, said @ ..] => reply(&self.request, said).map(Ok),
+                [_, _, exception] if refused => Some((start, Err(BusFault::Exception(*exception)))),
+                [_, said @ ..] => reply(&self.request, said).map(|reply| (start, Ok(reply))),
                 [] => None,
             }
         })
@@ -234,8 +301,13 @@ mod tests {
     }
 
     fn begin(request: Request) -> (Exchange, Vec<u8>) {
+        begin_where(Echo::Absent, request)
+    }
+
+    fn begin_where(echo: Echo, request: Request) -> (Exchange, Vec<u8>) {
         Exchange::begin(
             times(),
+            echo,
             &Transaction { unit: 1, request, start_by: None, patience: Duration::from_millis(100) },
             START,
         )
@@ -341,6 +413,96 @@ mod tests {
             let (mut exchange, _) = begin(READ);
             assert_eq!(exchange.hear(at(5), &wrong), None, "{wrong:x?}");
         }
+    }
+
+    const WRITE: Request = Request::WriteCoil { address: 3, on: true };
+
+    #[test]
+    fn a_read_tells_whether_the_line_echoes_whatever_was_known_of_it() {
+        let answer = frame(1, &[1, 2, 0b101, 0b10]);
+        for known in [Echo::Unknown, Echo::Absent, Echo::Present] {
+            let (mut exchange, bytes) = begin_where(known, READ);
+            assert_eq!(exchange.hear(at(1), &bytes), None);
+            // A slow board, which still thinks.
+            assert_eq!(exchange.until(), at(100));
+            assert!(matches!(exchange.hear(at(90), &answer), Some(Ok(Reply::Bits(_)))));
+            assert_eq!(exchange.echo(), Some(Heard::Itself));
+            let (mut exchange, _) = begin_where(known, READ);
+            assert!(matches!(exchange.hear(at(5), &answer), Some(Ok(Reply::Bits(_)))));
+            assert_eq!(exchange.echo(), Some(Heard::OnlyTheAnswer));
+            // A refusal tells as well.
+            let (mut exchange, bytes) = begin_where(known, READ);
+            assert_eq!(
+                exchange.hear(at(5), &[bytes, frame(1, &[0x81, 2])].concat()),
+                Some(Err(BusFault::Exception(2)))
+            );
+            assert_eq!(exchange.echo(), Some(Heard::Itself));
+        }
+    }
+
+    /// The bits of seventeen coils are as many bytes as a request has.
+    #[test]
+    fn the_echo_of_a_read_is_never_its_answer_however_long_that_is() {
+        let request = Request::Read { table: Table::Coil, address: 0x0301, count: 17 };
+        let (mut exchange, bytes) = begin_where(Echo::Unknown, request);
+        assert_eq!(exchange.hear(at(1), &bytes), None);
+        let answer = frame(1, &[1, 3, 0xFF, 0xFF, 1]);
+        assert_eq!(exchange.hear(at(9), &answer), Some(Ok(Reply::Bits(vec![true; 17]))));
+    }
+
+    #[test]
+    fn a_write_is_not_confirmed_by_its_own_echo() {
+        for known in [Echo::Unknown, Echo::Present] {
+            let (mut exchange, bytes) = begin_where(known, WRITE);
+            assert_eq!(exchange.hear(at(1), &bytes), None, "{known:?}");
+            assert_eq!(exchange.until(), at(100), "the board still thinks");
+            let (when, result) = end(exchange);
+            assert_eq!(when, at(125));
+            match known {
+                Echo::Present => assert_eq!(result, Err(BusFault::Timeout)),
+                _ => assert!(matches!(result, Err(BusFault::Garbage(_))), "it may have been the answer: {result:?}"),
+            }
+            // Behind its echo its answer is one, with noise before both and between them as well.
+            for noise in [&[][..], &[0], &[0xFF, 0x00, 0x01]] {
+                let (mut exchange, bytes) = begin_where(known, WRITE);
+                assert_eq!(exchange.hear(at(1), &[noise, &bytes].concat()), None);
+                assert_eq!(exchange.hear(at(80), &[noise, &bytes].concat()), Some(Ok(Reply::Written)));
+                assert_eq!(exchange.echo(), Some(Heard::Itself));
+            }
+            let (mut exchange, bytes) = begin_where(known, WRITE);
+            let refused = [bytes, frame(1, &[0x85, 4])].concat();
+            assert_eq!(exchange.hear(at(5), &refused), Some(Err(BusFault::Exception(4))));
+        }
+    }
+
+    #[test]
+    fn a_write_alone_does_not_tell_whether_the_line_echoes() {
+        for known in [Echo::Unknown, Echo::Absent, Echo::Present] {
+            let (mut exchange, bytes) = begin_where(known, WRITE);
+            exchange.hear(at(1), &bytes);
+            assert_eq!(exchange.echo(), None, "{known:?}");
+        }
+        let (mut exchange, _) = begin_where(Echo::Unknown, WRITE);
+        assert_eq!(exchange.hear(at(5), &frame(1, &[0x85, 2])), Some(Err(BusFault::Exception(2))));
+        assert_eq!(exchange.echo(), Some(Heard::OnlyTheAnswer), "its refusal does");
+    }
+
+    #[test]
+    fn a_damaged_echo_neither_confirms_nor_hurries_and_hides_the_answer_to_a_read_from_nobody() {
+        let damaged = |mut bytes: Vec<u8>| {
+            bytes[3] ^= 4;
+            bytes
+        };
+        let (mut exchange, bytes) = begin_where(Echo::Present, WRITE);
+        assert_eq!(exchange.hear(at(1), &damaged(bytes.clone())), None);
+        assert_eq!(exchange.until(), at(100));
+        // Which of both was whole nobody knows.
+        assert_eq!(exchange.hear(at(60), &bytes), None);
+        assert_eq!(end(exchange).1, Err(BusFault::Timeout));
+        let (mut exchange, bytes) = begin_where(Echo::Present, READ);
+        assert_eq!(exchange.hear(at(1), &damaged(bytes)), None);
+        assert!(matches!(exchange.hear(at(60), &frame(1, &[1, 2, 1, 0])), Some(Ok(Reply::Bits(_)))));
+        assert_eq!(exchange.echo(), None, "it tells nothing");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! its inputs and outputs, `news` what becomes known, `scan` finds readers.
 
 mod feedback;
+mod inquiry;
 mod keys;
 mod news;
 mod panel;

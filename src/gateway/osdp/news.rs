@@ -39,7 +39,11 @@ pub enum News {
         address: u8,
         baud: u32,
     },
-    /// It was to take others, and did not, or nobody knows.
+    /// It was to take others, and was not told so.
+    LineKept {
+        detail: String,
+    },
+    /// It was told to take others, and did not, or nobody knows.
     LineNotSet {
         detail: String,
     },

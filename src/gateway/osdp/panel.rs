@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{
+    inquiry::Inquiry,
     keys::Protection,
     news::News,
     reader::{Conversation, ReaderPlan},
@@ -77,6 +78,8 @@ pub struct Panel {
     turn: usize,
     chain: u8,
     urgent_run: u32,
+    /// Before a reader is told to take another address or speed.
+    inquiry: Option<Inquiry>,
 }
 
 /// The next look where nobody has anything to say.
@@ -93,7 +96,13 @@ impl Panel {
             turn: 0,
             chain: 0,
             urgent_run: 0,
+            inquiry: None,
         }
+    }
+
+    /// The speed at which what is sent now goes out, and its answer comes.
+    pub fn baud(&self) -> u32 {
+        self.inquiry.as_ref().and_then(Inquiry::listens_at).unwrap_or(self.line.baud)
     }
 
     /// Something that a reader is to do, between polls; readers by their position.
@@ -117,13 +126,64 @@ impl Panel {
         }
     }
 
-    /// This reader is to have another address, or another speed.
+    /// This reader is to have another address, or another speed, if nobody answers there.
     pub fn set_line(&mut self, reader: usize, address: u8, baud: u32, out: &mut Vec<(usize, News)>) {
+        let Some(own) = self.readers.get(reader).map(Conversation::address) else { return };
+        let others = self.readers.iter().enumerate().filter(|(at, _)| *at != reader);
+        let keeps = if others.map(|(_, other)| other.address()).any(|other| other == address) {
+            Some(format!("another reader of this line has address {address}"))
+        } else if self.inquiry.is_some() {
+            Some("another reader of this line is being told just now; ask again in a moment".to_owned())
+        } else {
+            None
+        };
+        match keeps {
+            Some(detail) => out.push((reader, News::LineKept { detail })),
+            None if self.is_online(reader) => {
+                self.inquiry = Some(Inquiry::new(reader, own, (address, baud), self.line));
+            }
+            None => self.tell_line(reader, address, baud, out),
+        }
+    }
+
+    fn tell_line(&mut self, reader: usize, address: u8, baud: u32, out: &mut Vec<(usize, News)>) {
         let mut news = Vec::new();
         if let Some(conversation) = self.readers.get_mut(reader) {
             conversation.set_line(address, baud, &mut news);
         }
         out.extend(news.into_iter().map(|news| (reader, news)));
+    }
+
+    /// Goes on asking whether an address is free. What is to be driven goes first.
+    fn inquire(&mut self, now: Mono, out: &mut Vec<(usize, News)>) -> Option<Next> {
+        let inquiry = self.inquiry.as_mut()?;
+        if let Some(deadline) = inquiry.deadline() {
+            if now < deadline {
+                return Some(Next::Listen { until: deadline });
+            }
+            if let Some(detail) = inquiry.unanswered() {
+                self.end_inquiry(now, detail, out);
+                return None;
+            }
+        }
+        if self.readers.iter_mut().any(|reader| reader.urgency(now).is_some()) {
+            return None;
+        }
+        match inquiry.ask(now) {
+            Ok(Some(bytes)) => Some(Next::Send(bytes)),
+            Ok(None) | Err(_) => {
+                let Inquiry { reader, address, baud, .. } = self.inquiry.take()?;
+                self.tell_line(reader, address, baud, out);
+                None
+            }
+        }
+    }
+
+    fn end_inquiry(&mut self, now: Mono, detail: String, out: &mut Vec<(usize, News)>) {
+        self.quiet_until = self.quiet_until.max(now + self.line.gap());
+        if let Some(inquiry) = self.inquiry.take() {
+            out.push((inquiry.reader, News::LineKept { detail }));
+        }
     }
 
     pub fn protect(&mut self, now: Mono, reader: usize, protection: Protection) {
@@ -153,6 +213,9 @@ impl Panel {
         if now < self.quiet_until {
             return Next::Listen { until: self.quiet_until };
         }
+        if let Some(next) = self.inquire(now, out) {
+            return next;
+        }
         if let Some(at) = self.next_reader(now)
             && let Some(reader) = self.readers.get_mut(at)
         {
@@ -174,7 +237,19 @@ impl Panel {
 
     /// Bytes as they come.
     pub fn hear(&mut self, now: Mono, bytes: &[u8], out: &mut Vec<(usize, News)>) {
-        self.decoder.push(bytes.get(..BYTES_MAX).unwrap_or(bytes));
+        let bytes = bytes.get(..BYTES_MAX).unwrap_or(bytes);
+        if let Some(inquiry) = self.inquiry.as_mut().filter(|inquiry| inquiry.listens_at().is_some()) {
+            let mut others = Vec::new();
+            let taken = inquiry.hear(now, bytes, &mut others);
+            for address in others {
+                self.late(self.readers.iter().position(|reader| reader.address() == address));
+            }
+            if let Some(detail) = taken {
+                self.end_inquiry(now, detail, out);
+            }
+            return;
+        }
+        self.decoder.push(bytes);
         while let Some(received) = self.decoder.next_frame() {
             // Some converters hear themselves.
             if received.frame.way == Way::Command {
@@ -220,6 +295,9 @@ impl Panel {
             reader.unanswered(now);
         }
         self.readers.iter_mut().for_each(Conversation::was_cut);
+        if self.inquiry.is_some() {
+            self.end_inquiry(now, "the port is gone".to_owned(), out);
+        }
         self.tick(now, out);
     }
 

@@ -1,7 +1,8 @@
 //! The inputs and outputs of one reader, as points of doors. Owns what is known of them, what is driven, and when
 //! either is asked for; must never drive for an order whose deadline has passed, and never report what was not read
 //! in the reader's session. Invariant: what ends by itself is put to the reader's own timer over the state that it
-//! falls back to, so that a reader whose panel is gone locks again.
+//! falls back to, so that a reader whose panel is gone locks again; so is what lasts and is not what a dead daemon is to
+//! leave behind, again and again.
 //!
 //! ```text
 //!             all of it read              the reader is lost, or does not have them
@@ -127,6 +128,7 @@ impl Points {
                 safe_coil: None,
             };
             let output = Output::new(OutputRef { board: plan.board, output: at }, point);
+            let output = output.falling_back_to(plan.at_death.get(usize::from(at)).copied().flatten());
             Driven { output, lasting: None, passing: None }
         };
         Points {
@@ -237,7 +239,7 @@ impl Points {
         let mut first: Option<(usize, Wish)> = None;
         for (at, driven) in self.outputs.iter_mut().enumerate() {
             if let Some(wish) = driven.output.wish(now, &mut self.out)
-                && first.is_none_or(|(_, best)| wish.urgency < best.urgency)
+                && first.is_none_or(|(_, best)| wish.precedes(&best))
             {
                 first = Some((at, wish));
             }

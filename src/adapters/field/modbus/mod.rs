@@ -34,6 +34,14 @@ impl Wire {
         }
     }
 
+    /// Once, when it became known that the adapter hears what it says itself: for the installer.
+    pub fn echo_news(&mut self) -> Option<String> {
+        match self {
+            Wire::Tcp(_) => None,
+            Wire::Rtu(wire) => wire.echo_news(),
+        }
+    }
+
     /// One request, one answer, within a bound of a few timeouts.
     pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
         match self {

@@ -17,7 +17,7 @@ use crate::{
         site::SerialPort,
     },
     domain::time::Mono,
-    gateway::fieldbus::{BusFault, Exchange, Reply, RtuTimes, Transaction},
+    gateway::fieldbus::{BusFault, EchoSense, Exchange, Reply, RtuTimes, Transaction},
 };
 
 use super::in_time;
@@ -31,6 +31,8 @@ pub struct RtuWire {
     port: SerialPort,
     times: RtuTimes,
     open: Option<SerialStream>,
+    echo: EchoSense,
+    echo_news: bool,
     /// When it was last tried to open the port, and what came of it.
     failed: Option<(Instant, String)>,
 }
@@ -45,7 +47,18 @@ impl RtuWire {
     pub fn new(port: SerialPort) -> RtuWire {
         let gap = frame_gap(port.baud, bits_per_character(port.parity, port.stop_bits));
         let times = RtuTimes::new(gap, port.turnaround);
-        RtuWire { port, times, open: None, failed: None }
+        RtuWire { port, times, open: None, echo: EchoSense::default(), echo_news: false, failed: None }
+    }
+
+    /// Once, when it became known that the line hears what is said on it.
+    pub fn echo_news(&mut self) -> Option<String> {
+        std::mem::take(&mut self.echo_news).then(|| {
+            format!(
+                "the adapter at {} hears what it sends itself (local echo). latchd takes that for what it is and nothing \
+                 need be done; a switch or jumper on the adapter may turn it off",
+                self.port.path.display()
+            )
+        })
     }
 
     pub async fn transact(&mut self, transaction: Transaction, clock: impl Fn() -> Mono) -> Result<Reply, BusFault> {
@@ -61,13 +74,14 @@ impl RtuWire {
         if stream.clear(ClearBuffer::Input).is_err() {
             return Err(BusFault::Unreachable(format!("{}: the port is gone", self.port.path.display())));
         }
-        let (exchange, bytes) = Exchange::begin(self.times, &transaction, clock());
+        let (mut exchange, bytes) = Exchange::begin(self.times, self.echo.echo(), &transaction, clock());
         // Not flushed: that would be tcdrain, which holds the thread until the last bit has left.
         let sent = timeout(WRITE_WITHIN, stream.write_all(&bytes)).await;
         let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         sent.map_err(|error| BusFault::Disconnected(error.to_string()))?;
-        match listen(&mut stream, exchange, &clock).await {
+        match listen(&mut stream, &mut exchange, &clock).await {
             Ok(result) => {
+                self.echo_news |= self.echo.learn(exchange.echo());
                 self.open = Some(stream);
                 result
             }
@@ -84,6 +98,8 @@ impl RtuWire {
         match open_port(&self.port) {
             Ok(stream) => {
                 self.failed = None;
+                // Another adapter may have its name.
+                self.echo = EchoSense::default();
                 Ok(stream)
             }
             Err(detail) => {
@@ -97,7 +113,7 @@ impl RtuWire {
 /// Until the exchange is over, and the line fit for the next.
 async fn listen(
     stream: &mut SerialStream,
-    mut exchange: Exchange,
+    exchange: &mut Exchange,
     clock: &impl Fn() -> Mono,
 ) -> io::Result<Result<Reply, BusFault>> {
     let mut bytes = [0; 256];

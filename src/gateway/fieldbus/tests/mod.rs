@@ -2,6 +2,7 @@
 
 mod boards;
 mod cards;
+mod deadlines;
 mod guards;
 mod orders;
 mod plans;

@@ -165,6 +165,154 @@ fn what_does_not_end_by_itself_stays_until_told_otherwise() {
     assert!(!is_on(&mut line));
 }
 
+/// A reader whose output 0 is to be like this without the daemon, and is so now.
+fn falling_back_to(level: Level, readers: Vec<Reader>) -> Line {
+    let mut reader = with_points(0, keyed(), 2, 1);
+    if let Some(points) = &mut reader.points {
+        points.at_death[0] = Some(level);
+    }
+    let mut line = Line::with(vec![reader], readers);
+    line.panel.set_desired(line.now, &[Desired { level, rest: level, ..locked() }]);
+    line.run(Duration::from_secs(1));
+    line
+}
+
+fn held(level: Level, order: Option<(Ticket, Mono)>) -> Desired {
+    Desired { level, rest: level, order, ..locked() }
+}
+
+const HELD: Duration = Duration::from_millis(10_100);
+
+#[test]
+fn a_door_that_is_held_open_at_a_readers_relay_locks_by_itself_once_nobody_speaks_to_the_reader() {
+    // A strike, and a magnet.
+    for open in [Level::Energised, Level::Released] {
+        let mut line = falling_back_to(open.inverted(), vec![Reader::secure(0)]);
+        let deadline = line.now + Duration::from_millis(500);
+        line.reports.clear();
+        line.panel.set_desired(line.now, &[held(open, Some((Ticket(1), deadline)))]);
+        // For as long as the daemon lives nothing moves, and it is told once.
+        for _ in 0..25 {
+            line.run(Duration::from_millis(997));
+            assert_eq!(is_on(&mut line), open.is_energised());
+            let relay = &line.readers[0].outputs[0];
+            let until = relay.passing.expect("held by the reader's timer").1;
+            assert!(until > line.now + Duration::from_secs(6), "{:?}", until.since(line.now));
+            assert!(until <= line.now + HELD && relay.lasting != open.is_energised());
+        }
+        let confirmed = BusReport::Output { output: LOCK, level: open, order: Some(Ticket(1)) };
+        assert_eq!(count(&line, &confirmed), 1);
+        let moved = |report: &&(Mono, BusReport)| matches!(report.1, BusReport::Output { level, .. } if level == open);
+        assert_eq!(line.reports.iter().filter(moved).count(), 1, "{:?}", line.reports);
+        // The daemon is dead from here on.
+        assert_eq!(line.readers[0].outputs[0].is_on(line.now + HELD), !open.is_energised());
+    }
+}
+
+#[test]
+fn a_close_ends_a_hold_at_once_and_for_good() {
+    let mut line = falling_back_to(Level::Released, vec![Reader::secure(0)]);
+    line.panel.set_desired(line.now, &[held(Level::Energised, None)]);
+    line.run(Duration::from_secs(5));
+    let closed = line.now;
+    line.panel.set_desired(line.now, &[locked()]);
+    line.run(Duration::from_secs(30));
+    let relay = &line.readers[0].outputs[0];
+    assert_eq!((relay.lasting, relay.passing), (false, None));
+    let [(_, true), (off, false)] = relay.moves[..] else { panic!("{:?}", relay.moves) };
+    assert!(off.since(closed) < Duration::from_millis(15), "{:?}", off.since(closed));
+    let asked = outs(&line).len();
+    line.run(Duration::from_secs(30));
+    assert_eq!(outs(&line).len(), asked, "what a dead daemon leaves behind anyway needs no word");
+}
+
+#[test]
+fn a_hold_falls_with_the_line_and_stands_again_when_the_reader_is_back() {
+    let mut line = falling_back_to(Level::Released, vec![Reader::secure(0)]);
+    line.panel.set_desired(line.now, &[held(Level::Energised, None)]);
+    line.run(Duration::from_secs(5));
+    line.readers[0].manner = Manner::Dead;
+    line.run(Duration::from_secs(15));
+    assert!(!is_on(&mut line), "its timer has run out");
+    line.readers[0].manner = Manner::Normal;
+    line.run(Duration::from_secs(3));
+    assert!(is_on(&mut line));
+    assert!(line.readers[0].outputs[0].passing.is_some() && !line.readers[0].outputs[0].lasting);
+    // A break that is shorter than the timer is not seen at the door.
+    let moves = line.readers[0].outputs[0].moves.len();
+    line.readers[0].manner = Manner::Dead;
+    line.run(Duration::from_secs(5));
+    line.readers[0].manner = Manner::Normal;
+    line.run(Duration::from_secs(60));
+    assert_eq!((is_on(&mut line), line.readers[0].outputs[0].moves.len()), (true, moves));
+}
+
+#[test]
+fn a_dwell_over_a_hold_and_a_hold_over_a_dwell_do_not_let_go_in_between() {
+    let mut line = falling_back_to(Level::Released, vec![Reader::secure(0)]);
+    line.panel.set_desired(line.now, &[opened(&line, 2_000, None)]);
+    line.run(Duration::from_millis(1_500));
+    line.panel.set_desired(line.now, &[held(Level::Energised, None)]);
+    line.run(Duration::from_secs(20));
+    assert_eq!(line.readers[0].outputs[0].moves.len(), 1, "{:?}", line.readers[0].outputs);
+    let began = line.now;
+    line.panel.set_desired(line.now, &[opened(&line, 2_000, None)]);
+    line.run(Duration::from_millis(1_990));
+    assert_eq!(line.readers[0].outputs[0].moves.len(), 1, "{:?}", line.readers[0].outputs);
+    assert!(!line.readers[0].outputs[0].is_on(began + Duration::from_millis(2_700)), "and then it ends");
+}
+
+#[test]
+fn what_stays_locked_until_a_time_does_not_unlock_when_the_daemon_dies_before() {
+    let mut line = falling_back_to(Level::Released, vec![Reader::secure(0)]);
+    let until = Some(line.now + Duration::from_secs(20));
+    line.panel.set_desired(line.now, &[Desired { until, rest: Level::Energised, ..locked() }]);
+    line.run(Duration::from_secs(10));
+    let relay = &line.readers[0].outputs[0];
+    assert_eq!((relay.lasting, relay.passing, relay.moves.len()), (false, None, 0));
+    // While it lives, it unlocks then, and holds.
+    line.run(Duration::from_secs(30));
+    assert!(is_on(&mut line) && line.readers[0].outputs[0].passing.is_some());
+}
+
+#[test]
+fn going_on_with_holds_never_delays_an_order() {
+    let outputs = 8;
+    let mut reader = with_points(0, keyed(), 2, outputs);
+    reader.points.as_mut().unwrap().at_death = [Some(Level::Released); 16];
+    let mut readers = vec![Reader::secure(0)];
+    readers[0].outputs = vec![Relay::default(); usize::from(outputs)];
+    let mut line = Line::with(vec![reader], readers);
+    let at = |output| OutputRef { board: BOARD, output };
+    let holds: Vec<Desired> =
+        (1..outputs).map(|output| Desired { output: at(output), ..held(Level::Energised, None) }).collect();
+    line.panel.set_desired(line.now, &holds);
+    line.run(Duration::from_secs(4));
+    for ticket in 1..200 {
+        let level = Level::from_energised(ticket % 2 == 1);
+        let began = line.now;
+        line.panel.set_desired(line.now, &[held(level, Some((Ticket(ticket), began + Duration::from_millis(300))))]);
+        line.run(Duration::from_millis(131));
+        let confirmed = BusReport::Output { output: LOCK, level, order: Some(Ticket(ticket)) };
+        let told = line.reports.iter().find(|(_, report)| *report == confirmed).expect("confirmed").0;
+        // The transaction under way, the grounding of another's, its own, its read-back.
+        assert!(told.since(began) < Duration::from_millis(50), "{:?}", told.since(began));
+    }
+}
+
+#[test]
+fn a_reader_that_knows_no_timed_output_is_held_by_the_daemon_alone_and_says_so() {
+    let mut reader = Reader::secure(0);
+    reader.ignorant = vec![0xF5, 0xF6];
+    let mut line = falling_back_to(Level::Released, vec![reader]);
+    line.panel.set_desired(line.now, &[held(Level::Energised, None)]);
+    line.run(Duration::from_secs(30));
+    assert!(is_on(&mut line) && line.readers[0].outputs[0].lasting);
+    let degraded =
+        |report: &BusReport| matches!(report, BusReport::BoardDegraded { detail, .. } if detail.contains("held"));
+    assert_eq!(line.reports.iter().filter(|(_, report)| degraded(report)).count(), 1);
+}
+
 #[test]
 fn an_output_that_is_held_and_then_is_to_end_does_not_let_go_in_between() {
     let mut line = one();

@@ -88,7 +88,9 @@ impl Oracle {
         let Some(at) = site.doors.iter().position(|config| config.id == *door) else { return };
         self.holds_written(site, at, state);
         let watch = &mut self.doors[at];
-        watch.stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
+        let stored = state.manual_open.as_ref().and_then(|open| open.by.cause().cloned());
+        let is_news = watch.stored != stored;
+        watch.stored = stored;
         watch.promised.take_if(|promised| *promised != watch.stored);
         let closed = state.manual_close.is_some() && watch.closed != state.manual_close;
         watch.closed = state.manual_close.clone();
@@ -99,6 +101,10 @@ impl Oracle {
             }
             return;
         };
+        // A stop ends it for this run alone, and writes down what it made of the door.
+        if watch.stopping && !is_news {
+            return;
+        }
         let confirmed = |order: &&OrderWatch| Some(&order.jti) == open.by.cause() && order.confirmed.is_some();
         if watch.manual || watch.orders.iter().any(|order| confirmed(&order)) {
             watch.manual = true;
