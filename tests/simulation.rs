@@ -43,6 +43,10 @@ fn every_invariant_holds_through_faults_and_crashes_and_all_converges_after_them
         "emergency cards at lockers",
         "edits made",
         "reports",
+        "forgiven",
+        "alarms seen",
+        "watched",
+        "emergency PINs at lockers",
     ] {
         assert!(happened.get(what).is_some_and(|count| *count > 0), "there were no {what}: {happened:?}");
     }

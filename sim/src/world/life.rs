@@ -23,6 +23,8 @@ const REMEMBERED: usize = 40;
 pub struct Life {
     pub seed: u64,
     pub sent: Vec<(Id, Outgoing)>,
+    /// Subscriptions to live events, and whose they are.
+    pub watching: Vec<(Id, &'static str)>,
     boots: Vec<Id>,
     /// Mean time between two acts.
     pace_ms: u64,
@@ -30,7 +32,7 @@ pub struct Life {
 
 impl Life {
     pub fn new(seed: u64) -> Life {
-        Life { seed, sent: Vec::new(), boots: Vec::new(), pace_ms: 30 + seed % 5 * 40 }
+        Life { seed, sent: Vec::new(), watching: Vec::new(), boots: Vec::new(), pace_ms: 30 + seed % 5 * 40 }
     }
 
     /// The id of a command by its bytes.
@@ -44,7 +46,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(159) {
+        match self.rng.below(169) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -67,6 +69,8 @@ impl World {
             127..140 => self.visit_lockers(),
             140..150 => self.edit_by_command(),
             153..159 => self.configure(),
+            159..162 => self.watch(),
+            162..169 => self.look_after(),
             _ => self.query_reports(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);
@@ -102,6 +106,12 @@ impl World {
 
     fn command(&mut self) {
         let (wish, asked) = self.wish();
+        self.issue(&wish, asked, false);
+    }
+
+    /// What somebody at a desk does all day: whom to let in again, which alarm was seen.
+    fn look_after(&mut self) {
+        let (wish, asked) = self.desk_wish();
         self.issue(&wish, asked, false);
     }
 

@@ -57,7 +57,7 @@ impl World {
             return;
         }
         let now = self.node_now();
-        self.oracle.order_delivered(now, &order);
+        self.oracle.order_delivered(&self.site, now, &order);
         self.doors_input(Input::Order(order), "order");
     }
 

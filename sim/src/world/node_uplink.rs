@@ -178,6 +178,7 @@ impl World {
     }
 
     fn order_link(&mut self, order: LinkOrder) {
+        let order = self.shim.to_link(order);
         match &order {
             LinkOrder::Ack(token) => {
                 if let Some(key) = self.oracle.ack_of_order(*token) {
@@ -192,7 +193,10 @@ impl World {
                     self.oracle.published(payload);
                 }
                 if *topic == self.cloud.topics.rsp() {
-                    self.oracle.answered(payload);
+                    self.oracle.answered(self.now, payload);
+                }
+                if topic.contains("/live/") {
+                    self.oracle.watched(&self.sets, self.now, payload);
                 }
             }
             _ => {}

@@ -80,6 +80,10 @@ impl World {
     pub(super) fn visit_lift(&mut self) {
         let person = self.rng.below(PERSONS + 1);
         self.count("rides");
+        if self.rng.permille(60) {
+            let digits = if self.rng.permille(600) { EMERGENCY_PIN } else { "1" };
+            return self.presented(CAB, std::iter::once(emergency_card_of(1)).chain(keys(digits)).collect::<Vec<_>>());
+        }
         // Those of the night must type their PIN; so do some who need not.
         if person < PERSONS && self.rng.permille(500) {
             self.card_and_pin(CAB, person);
@@ -91,9 +95,24 @@ impl World {
         self.post(after + held, What::Field(FieldEvent::Choose(floor, false)));
     }
 
+    /// At the key lockers, some of them several times, and with a choice where there may be one.
+    fn emergency_card_and_pin(&mut self) {
+        let mut frames = Vec::new();
+        for _ in 0..1 + self.rng.below(4) {
+            let choice = ["1", "2", "2"][self.rng.index(3)];
+            let chooses = self.rng.permille(500);
+            let digits = if self.rng.permille(400) { EMERGENCY_PIN } else { "1" };
+            frames.push(emergency_card_of(1));
+            frames.extend(keys(choice).filter(|_| chooses).chain(keys(digits)));
+        }
+        self.count("emergency PINs at lockers");
+        self.presented(CABINET, frames);
+    }
+
     pub(super) fn visit_lockers(&mut self) {
         self.count("visits at lockers");
-        match self.rng.below(14) {
+        match self.rng.below(17) {
+            14..17 => self.emergency_card_and_pin(),
             11..14 => self.card_and_pin(CABINET, 3),
             0..4 => {
                 let person = [0, 3, 3, 1][self.rng.index(4)];

@@ -47,6 +47,14 @@ impl World {
         (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
     }
 
+    pub(super) fn desk_wish(&mut self) -> (Wish, Asked) {
+        let operator = ["op-1", "op-1", "op-2", "op-2", "op-5", "op-3", "op-4"][self.rng.index(7)];
+        let (cmd, args, task) = if self.rng.permille(500) { self.forgiving_wish() } else { self.acknowledging_wish() };
+        let lifetime = self.rng.millis(60, 9_000);
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
+        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay: None })
+    }
+
     fn door_wish(&mut self) -> Wished {
         let at = self.rng.index(self.site.doors.len());
         let id = self.site.doors[at].id.clone();
@@ -101,6 +109,82 @@ impl World {
         let person = person_id(self.rng.below(PERSONS));
         let args = json!({ "door": door, "person": person });
         ("door.virtual_read", args, Task::VirtualRead { door: DoorIx(at as u16), person, credential: None })
+    }
+
+    /// Where somebody is, who is somewhere, or where everybody is, is to be forgotten.
+    fn forgiving_wish(&mut self) -> Wished {
+        let (args, person, area) = match self.rng.below(8) {
+            0 => (json!({}), None, None),
+            1..4 => {
+                let area = id(["hall", "vault"][self.rng.index(2)]);
+                (json!({ "area": area }), None, Some(area))
+            }
+            _ => {
+                let anybody = person_id(self.rng.below(PERSONS + 1));
+                let person = self.last_let_in().filter(|_| self.rng.permille(700)).unwrap_or(anybody);
+                (json!({ "person": person }), Some(person), None)
+            }
+        };
+        self.count("forgiven");
+        ("apb.clear", args, Task::ClearApb { person, area })
+    }
+
+    /// Where people are counted.
+    fn last_let_in(&self) -> Option<Id> {
+        let entry = |reader: &Value| reader == "front-in" || reader == "glass-in";
+        let mut granted = self
+            .cloud
+            .events
+            .iter()
+            .rev()
+            .filter(|event| event.kind == "access.granted" && event.json.get("reader").is_some_and(entry));
+        granted.find_map(|event| Id::new(event.json.get("person")?.as_str()?).ok())
+    }
+
+    /// Somebody has seen an alarm, as the cloud knows it: at a door, or one of those that stand, or stood.
+    fn acknowledging_wish(&mut self) -> Wished {
+        let raised = self.cloud.events.iter().rev().filter(|event| event.kind == "alarm.raised").take(4);
+        let alarms: Vec<Id> = raised.filter_map(|event| Id::new(event.json.get("alarm")?.as_str()?).ok()).collect();
+        self.count("alarms seen");
+        if alarms.is_empty() || self.rng.permille(400) {
+            let at = self.rng.index(self.site.doors.len());
+            let args = json!({ "door": self.site.doors[at].id });
+            return ("alarm.acknowledge", args, Task::Door(DoorIx(at as u16), DoorAction::AcknowledgeAlarm));
+        }
+        let alarm = alarms[self.rng.index(alarms.len())].clone();
+        ("alarm.acknowledge", json!({ "alarm": alarm }), Task::AcknowledgeAlarm { alarm })
+    }
+
+    /// Somebody wants to see what happens, or has seen enough.
+    pub(super) fn watch(&mut self) {
+        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4"][self.rng.index(5)];
+        let ends = self.life.watching.last().cloned().filter(|_| self.rng.permille(300));
+        let (operator, cmd, args) = match &ends {
+            Some((jti, operator)) => (*operator, "live_events.unsubscribe", json!({ "jti": jti })),
+            None => {
+                let ttl_s = [1, 4, 30, 600][self.rng.index(4)];
+                (operator, "live_events.subscribe", json!({ "ttl_s": ttl_s }))
+            }
+        };
+        let types = if self.rng.permille(400) { vec!["access.granted", "access.denied"] } else { Vec::new() };
+        let mut args = args;
+        if ends.is_none() && !types.is_empty() {
+            args["filter"] = json!({ "types": types });
+        }
+        let ttl = Duration::from_secs(args["ttl_s"].as_u64().unwrap_or(0));
+        let wish = Wish { lifetime: self.rng.millis(1_000, 20_000), ..Wish::new(operator, cmd, args) };
+        let wall = self.wall();
+        let (jti, message) = self.cloud.command(wall, &wish);
+        self.line(format_args!("cloud: {} {} by {operator} {jti}", wish.cmd, wish.args));
+        self.count("watched");
+        match ends {
+            Some((subscription, _)) => self.oracle.live.unsubscribes(jti.clone(), subscription),
+            None => {
+                self.oracle.live.subscribes(jti.clone(), operator, types, ttl);
+                self.life.watching.push((jti.clone(), operator));
+            }
+        }
+        self.send_command(jti, message);
     }
 
     fn floor_wish(&mut self) -> Wished {

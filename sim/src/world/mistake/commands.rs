@@ -27,6 +27,9 @@ impl Shim {
             Task::Door(door, DoorAction::Admit(action)) if self.is(Mistake::DelayIgnored) => {
                 Order { what: Task::Door(door, DoorAction::Delayed(action)), ..order }
             }
+            Task::ClearApb { .. } if self.is(Mistake::EverybodyForgiven) => {
+                Order { what: Task::ClearApb { person: None, area: None }, ..order }
+            }
             Task::VirtualRead { door, .. } if self.is(Mistake::VirtualReadUnjudged) => {
                 Order { what: Task::Door(door, DoorAction::OpenAndClose { dwell: None }), ..order }
             }

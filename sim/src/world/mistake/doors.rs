@@ -73,6 +73,14 @@ impl Shim {
         if self.is(Mistake::EventDropped) {
             commit.writes.retain(|write| !grant(write));
         }
+        if self.is(Mistake::ForgivenessForgotten) {
+            let cleared = |write: &LedgerWrite| matches!(write, LedgerWrite::Event(event) if matches!(event.body, EventBody::ApbCleared { .. }));
+            if commit.writes.iter().any(cleared) {
+                commit.writes.retain(|write| {
+                    !matches!(write, LedgerWrite::Unkept(_) | LedgerWrite::Kept(Kept::Whereabouts { .. }))
+                });
+            }
+        }
         if self.is(Mistake::EventTwice) {
             let twice: Vec<LedgerWrite> = commit.writes.iter().filter(|write| denial(write)).cloned().collect();
             commit.writes.extend(twice);
@@ -92,6 +100,9 @@ impl Shim {
                     areas.retain(|presence| presence.area.as_str() != "hall");
                 }
             }
+        }
+        if self.is(Mistake::AlarmsForgotten) {
+            lasting.kept.retain(|_, kept| !matches!(kept, Kept::Alarm { .. }));
         }
         if self.is(Mistake::BackupCodesForgotten) {
             lasting.kept.retain(|_, kept| !matches!(kept, Kept::BackupCode { .. }));

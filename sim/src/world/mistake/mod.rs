@@ -117,6 +117,16 @@ pub enum Mistake {
     SpareCardsForgotten,
     /// Without a set the doors know the emergency cards of the first set.
     SpareCardsOutdated,
+    /// Whoever is to be forgiven, all are.
+    EverybodyForgiven,
+    /// That somebody was forgiven does not get to the disk.
+    ForgivenessForgotten,
+    /// After a restart no alarm stands.
+    AlarmsForgotten,
+    /// The first of several live events is lost on its way to the broker.
+    LiveEventLost,
+    /// For the doors no emergency card has a PIN.
+    EmergencyPinIgnored,
 }
 
 impl Mistake {
@@ -145,7 +155,10 @@ impl Mistake {
             Mistake::SystemEventIgnored => Invariant::ConsequencesFollow,
             Mistake::WhereaboutsForgotten => Invariant::NobodyPassesBack,
             Mistake::LimitIgnored => Invariant::AreaNotOverfull,
-            Mistake::PinIgnored | Mistake::PinIgnoredInCab | Mistake::PinIgnoredAtCabinet => Invariant::PinAsked,
+            Mistake::PinIgnored
+            | Mistake::PinIgnoredInCab
+            | Mistake::PinIgnoredAtCabinet
+            | Mistake::EmergencyPinIgnored => Invariant::PinAsked,
             Mistake::PinLockIgnored | Mistake::PinLockIgnoredIndoors | Mistake::WrongPinsForgotten => {
                 Invariant::PinLocksOut
             }
@@ -154,6 +167,9 @@ impl Mistake {
             | Mistake::ConfirmationForgotten
             | Mistake::InstallerOverruled => Invariant::TrialsEnd,
             Mistake::SpareCardsForgotten | Mistake::SpareCardsOutdated => Invariant::SpareCards,
+            Mistake::EverybodyForgiven | Mistake::ForgivenessForgotten => Invariant::ForgivenIsForgotten,
+            Mistake::AlarmsForgotten => Invariant::AlarmsStand,
+            Mistake::LiveEventLost => Invariant::LiveIsTheLog,
             Mistake::PairIgnored => Invariant::TwoTogether,
             Mistake::DuressSilenced => Invariant::DuressIsTold,
             Mistake::VirtualReadUnjudged => Invariant::VirtualReadJudged,

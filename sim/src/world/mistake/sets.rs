@@ -6,7 +6,10 @@ use std::sync::Arc;
 use latchd::{
     domain::{
         permission::Permissions,
-        record::{AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, Record, SystemAction, SystemEvent},
+        record::{
+            AccessRule, Area, Authentication, Credential, DoorPolicy, Effect, EmergencyCard, Record, SystemAction,
+            SystemEvent,
+        },
     },
     gateway::mirror::{Applied, MirrorOutput},
 };
@@ -59,6 +62,9 @@ fn bent(mistake: Mistake, record: Record) -> Record {
         (Mistake::EveryFloor, Record::AccessRule(mut body)) => {
             body.floors.iter_mut().for_each(|grant| grant.floors = None);
             Record::AccessRule(body)
+        }
+        (Mistake::EmergencyPinIgnored, Record::EmergencyCard(body)) => {
+            Record::EmergencyCard(EmergencyCard { pin: None, ..body })
         }
         (Mistake::StalenessIgnored, Record::DoorPolicy(body)) => {
             Record::DoorPolicy(DoorPolicy { stale_after_s: None, ..body })

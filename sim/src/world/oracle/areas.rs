@@ -55,6 +55,10 @@ impl AreaWatch {
         }
     }
 
+    pub fn inside(&self) -> impl Iterator<Item = (&Id, Vec<&Id>)> {
+        self.inside.iter().map(|(area, people)| (area, people.keys().collect()))
+    }
+
     fn note(&mut self, now: Now, kept: &Kept) -> Option<(Id, BTreeSet<Id>)> {
         let Kept::Whereabouts { person, areas } = kept else { return None };
         let mut entered = BTreeSet::new();
@@ -120,6 +124,7 @@ impl Oracle {
     fn moved(&mut self, generation: &Generation, now: Now, kept: &Kept) {
         let Some((person, entered)) = self.areas.note(now, kept) else { return };
         for area in entered {
+            self.forgiven.entered(&person, &area);
             let granted = self.areas.granted.remove(&(person.clone(), area.clone()));
             if granted.is_none_or(|at| now.mono.since(at.mono) > PASSES_WITHIN) {
                 let what = format!("{person} is inside {area}, and was not let in");

@@ -6,6 +6,7 @@ use latchd::domain::{
     ids::Id,
     order::{DoorAction, Task},
     record::{Operator, OperatorStatus, Record},
+    topology::ReaderAt,
 };
 
 use super::{Invariant, Oracle};
@@ -18,11 +19,26 @@ fn roles(_task: &Task) -> &'static [&'static str] {
 }
 
 /// The doors that it is about.
-fn doors(site: &Site, task: &Task) -> Vec<Id> {
+fn doors(site: &Site, records: &[(Id, Record)], task: &Task) -> Vec<Id> {
     let named = |door: latchd::domain::ids::DoorIx| site.doors.get(door.index()).map(|config| config.id.clone());
     match task {
         Task::Door(door, _) | Task::VirtualRead { door, .. } | Task::CancelDelays { door, .. } => {
             named(*door).into_iter().collect()
+        }
+        // Of an area those of its readers; what a person may pass is for the rules to say.
+        Task::ClearApb { area: Some(area), .. } => {
+            let readers = records.iter().filter_map(|(id, record)| match record {
+                Record::Area(body) if id == area => Some(body.entry_readers.iter().chain(&body.exit_readers)),
+                _ => None,
+            });
+            let readers: Vec<&Id> = readers.flatten().collect();
+            let there = site.readers.iter().filter(|reader| readers.contains(&&reader.id));
+            there
+                .filter_map(|reader| match reader.at {
+                    ReaderAt::Door(door) => named(door),
+                    _ => None,
+                })
+                .collect()
         }
         Task::Lockdown { doors, .. } => doors.iter().filter_map(|door| named(*door)).collect(),
         _ => Vec::new(),
@@ -31,10 +47,17 @@ fn doors(site: &Site, task: &Task) -> Vec<Id> {
 
 /// Hardware that belongs to no door: for those who are not limited to doors.
 fn belongs_to_no_door(task: &Task) -> bool {
-    matches!(task, Task::Output { .. } | Task::Floor { .. } | Task::Identify)
+    matches!(
+        task,
+        Task::Output { .. }
+            | Task::Floor { .. }
+            | Task::Identify
+            | Task::AcknowledgeAlarm { .. }
+            | Task::ClearApb { person: None, area: None }
+    )
 }
 
-fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
+fn may(operator: &Operator, site: &Site, records: &[(Id, Record)], task: &Task) -> bool {
     let limited = operator.doors.is_some() || operator.role.as_str() == "manager";
     let assigned = |door: &Id| match &operator.doors {
         Some(doors) => doors.contains(door),
@@ -42,7 +65,7 @@ fn may(operator: &Operator, site: &Site, task: &Task) -> bool {
     };
     operator.status == OperatorStatus::Active {}
         && roles(task).contains(&operator.role.as_str())
-        && doors(site, task).iter().all(assigned)
+        && doors(site, records, task).iter().all(assigned)
         && !(limited && (belongs_to_no_door(task) || matches!(task, Task::VirtualRead { .. })))
 }
 
@@ -58,7 +81,7 @@ impl Oracle {
             Record::Operator(body) if id.as_str() == operator => Some(body),
             _ => None,
         });
-        if !known.is_some_and(|operator| may(operator, site, task)) {
+        if !known.is_some_and(|operator| may(operator, site, records, task)) {
             let what = format!("{operator} had {task:?} ordered, who is {known:?} in generation {}", self.desk);
             self.fail(Invariant::Authorised, what);
         }

@@ -1,6 +1,9 @@
 //! PINs and codes at the cabinet. Owns what was typed there and who waits for their PIN, and puts what was wrong on the
 //! one count that doors, cab and cabinet share; must never say which compartment is whose. Invariant: each entry has
-//! its event, no PIN is taken while it is locked out, and whoever must type one is let in by theirs alone.
+//! its event, no PIN is taken while it is locked out, and whoever must type one is let in by theirs alone; so are
+//! emergency cards, see `emergency`.
+
+mod emergency;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -37,6 +40,8 @@ pub struct CabinetWatch {
     lacking: Option<Lacking>,
     /// Several compartments are meant.
     choosing: bool,
+    /// An emergency card that has a PIN, until something is told of it.
+    emergency: Option<(Id, Vec<Token>)>,
 }
 
 /// Somebody whose card a contract admits, and a rule asks for their PIN as well.
@@ -109,12 +114,15 @@ impl CabinetWatch {
         let over = |told: &Told| matches!(told, Some(DenialReason::PinRequired | DenialReason::SecondPersonRequired));
         while told.front().is_some_and(over) {
             told.pop_front();
-            (self.lacking, self.choosing) = (None, false);
+            (self.lacking, self.choosing, self.emergency) = (None, false, None);
         }
         let (mut by_pin, mut duress, mut lockouts) = (false, BTreeSet::new(), 0);
         match frame {
             Some(card) if card.bits == 4 => {
-                if let Some(entry) = self.press(scene, card.value) {
+                let entry = self.press(scene, card.value);
+                if self.emergency.is_some() {
+                    self.emergency_entry(scene, entry.as_deref(), events.clone(), people, &mut lockouts)?;
+                } else if let Some(entry) = entry {
                     match self.lacking.take() {
                         Some(lacking) => {
                             by_pin = pin(
@@ -138,6 +146,7 @@ impl CabinetWatch {
                 let waits = scene.generation.filter(|_| told.is_empty()).and_then(|known| meant(known, &tokens));
                 // An emergency card that opens several compartments waits for one to be chosen.
                 self.choosing = waits.is_none() && told.is_empty() && !events.clone().any(is_grant);
+                self.emergency_shown(scene, tokens.clone(), events.clone(), people)?;
                 self.lacking = waits.map(|(person, locker)| Lacking { person, tokens, locker });
             }
             None => {}

@@ -45,6 +45,10 @@ impl LogWatch {
         self.events.get(usize::try_from(seq).ok()?.checked_sub(1)?)
     }
 
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+
     /// Whether this is what the log says under this number, but for what seals it.
     pub fn is_event(&self, seq: u64, json: &Value) -> bool {
         let mut found = json.as_object().cloned().unwrap_or_default();
@@ -132,12 +136,15 @@ impl Oracle {
         let before = self.log.durable_at.iter().rev().find(|(at, _)| at.as_nanos() <= known);
         self.log.before_connection = before.map_or(0, |(_, seq)| *seq);
         self.log.sent = self.log.acked;
+        self.live.connected();
     }
 
     /// One stage of a command goes to the broker.
-    pub fn answered(&mut self, payload: &[u8]) {
+    pub fn answered(&mut self, now: Mono, payload: &[u8]) {
         let outcome = payload_of(payload).and_then(|mut message| message.get_mut("outcome").map(Value::take));
         if let Some(outcome) = outcome.and_then(|outcome| serde_json::from_value::<Outcome>(outcome).ok()) {
+            self.live.outcome(self.run, now, &outcome);
+            self.forgiven.outcome(&outcome.jti, outcome.stage);
             self.outcome(&outcome.jti, outcome.stage);
         }
     }
@@ -193,7 +200,7 @@ impl Oracle {
     }
 }
 
-fn payload_of(compact: &[u8]) -> Option<Value> {
+pub fn payload_of(compact: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(compact).ok()?;
     let bytes = URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&bytes).ok()

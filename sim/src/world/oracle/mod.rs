@@ -5,6 +5,7 @@
 //! `doors` has the locks and the orders, `log` the events, `rights` the sets, `people` the decisions.
 
 mod acts;
+mod alarms;
 mod areas;
 mod authority;
 mod auto_open;
@@ -14,8 +15,10 @@ mod delays;
 mod doors;
 mod edits;
 mod floors;
+mod forgiven;
 mod holds;
 mod interlock;
+mod live;
 mod lockers;
 mod log;
 mod outputs;
@@ -51,12 +54,15 @@ use latchd::{
 
 pub use self::spares::{Cards, cards_of};
 use self::{
+    alarms::AlarmWatch,
     areas::AreaWatch,
     auto_open::AutoWatch,
     delays::DelayWatch,
     doors::DoorWatch,
     floors::LiftWatch,
+    forgiven::ForgivenWatch,
     interlock::Others,
+    live::LiveWatch,
     lockers::LockerWatch,
     log::LogWatch,
     outputs::OutputWatch,
@@ -105,6 +111,10 @@ pub enum Invariant {
     HeldIsShut,
     /// Nobody who is inside a hard area is let in again.
     NobodyPassesBack,
+    /// Whom an operator has forgiven is forgotten, nobody else is, and that stays so through every crash.
+    ForgivenIsForgotten,
+    /// An alarm stands until somebody acknowledges it, through every crash, and each acknowledgement is somebody's.
+    AlarmsStand,
     /// No more people are inside an area than may be.
     AreaNotOverfull,
     /// What triggers a system event fires it in the same step, and nothing else does.
@@ -153,6 +163,8 @@ pub enum Invariant {
     EditsSettle,
     /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
     ReportsAreTheLog,
+    /// Who watches sees the durable events that fit, each or its number among the missed, while they may see them.
+    LiveIsTheLog,
     /// In force is the installer's configuration, or what was confirmed over it, or what is on trial: that for its time
     /// only, in one process that lives, and none of it over a hand at the installer's file.
     TrialsEnd,
@@ -233,6 +245,11 @@ pub struct Oracle {
     /// Doors that a system event locks down in the present step.
     own_lockdowns: BTreeSet<usize>,
     areas: AreaWatch,
+    forgiven: ForgivenWatch,
+    alarms: AlarmWatch,
+    pub live: LiveWatch,
+    /// Counts the runs of the daemon.
+    run: u64,
     delays: DelayWatch,
     /// Was wrong when an earlier run ended, and this one has not heard of it.
     standing: BTreeSet<latchd::domain::kept::Standing>,
@@ -270,6 +287,10 @@ impl Oracle {
             reached: BTreeSet::new(),
             own_lockdowns: BTreeSet::new(),
             areas: AreaWatch::default(),
+            forgiven: ForgivenWatch::default(),
+            alarms: AlarmWatch::default(),
+            live: LiveWatch::default(),
+            run: 0,
             delays: DelayWatch::default(),
             standing: BTreeSet::new(),
             late_order: None,
@@ -328,6 +349,10 @@ impl Oracle {
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
         self.outputs_started(lasting.kept.values(), true);
         self.doors_started(site, now, (set, opened.overlay.revision), &lasting);
+        self.run += 1;
+        self.live.started();
+        self.check_forgiven_stay_so();
+        self.check_alarms_kept(lasting.kept.values());
     }
 
     pub fn died(&mut self) {
@@ -405,6 +430,7 @@ impl Oracle {
             self.door_write(site, write);
         }
         self.floors_kept(&step.commit.writes);
+        self.hear_alarms(&events(step).map(|event| &event.body).collect::<Vec<_>>());
         self.check_holds(site, now, controller.door_statuses(), "start");
     }
 
@@ -432,6 +458,7 @@ impl Oracle {
         self.learn_from_step(site, now.mono, step);
         self.check_release(site, now.mono, what, controller);
         let generation = in_force;
+        let stopping = self.rights.stopping;
         self.output_events(now.mono, events(step).map(|event| &event.body));
         step.commit.writes.iter().for_each(|write| self.output_kept(write));
         self.check_auto_open(
@@ -440,7 +467,11 @@ impl Oracle {
             what,
             events(step).map(|event| &event.body),
         );
+        let whereabouts = self.whereabouts_before();
         self.check_areas(generation.as_deref(), now, events(step).map(|event| &event.body), &step.commit.writes);
+        self.check_forgiven(whereabouts, step, &bodies);
+        let ended = |ticket| step.reports.iter().any(|report| report.ticket == ticket);
+        self.check_alarms(|ticket| stopping || ended(ticket), &bodies);
         self.floors_after(generation.as_deref(), now, &step.commit.writes);
         self.check_acts(site, generation.as_deref(), &bodies, controller.door_statuses());
         self.check_consequences(generation.as_deref(), what, &bodies);

@@ -101,6 +101,7 @@ pub fn left_alone(when_stale: WhenStale) -> DoorPolicy {
 fn indoors() -> DoorPolicy {
     DoorPolicy {
         doors: ids(&["lift", "key-2"]),
+        emergency_after_s: Some(2),
         pin_tries: 3,
         pin_lockout_s: 6,
         pin_timeout_ms: 2_000,

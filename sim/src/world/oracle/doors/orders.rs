@@ -91,12 +91,16 @@ impl Oracle {
         }
     }
 
-    pub fn order_delivered(&mut self, now: Now, order: &Order) {
+    pub fn order_delivered(&mut self, site: &Site, now: Now, order: &Order) {
         self.delay_delivered(now, order);
         let now = now.mono;
         self.reached.extend(order.by.cause().cloned());
         let Some(jti) = order.by.cause() else { return };
         // As it was asked, whatever it has become on its way.
+        if let Some(task) = self.task_asked(jti, &order.what) {
+            self.forgiven.delivered(jti, order, &task);
+            self.alarms.delivered(site, jti, order, &task);
+        }
         let mut tasks = self.asked.get(jti).into_iter().flatten().map(|asked| &asked.task);
         let virtually = tasks.rfind(|task| matches!(task, Task::VirtualRead { .. }));
         if let Some(task) = virtually.filter(|task| self.asked[jti].len() == 1 || **task == order.what) {
@@ -120,6 +124,15 @@ impl Oracle {
             let count = *count;
             let what = format!("command {} reaches the doors for the {count}. time", jti);
             self.fail(Invariant::CommandOnce, what);
+        }
+    }
+
+    /// As it was asked, if under this id only one thing was, or as it is now if that was asked.
+    fn task_asked(&self, jti: &Id, now: &Task) -> Option<Task> {
+        let asked = self.asked.get(jti)?;
+        match asked.as_slice() {
+            [only] => Some(only.task.clone()),
+            several => several.iter().find(|asked| asked.task == *now).map(|asked| asked.task.clone()),
         }
     }
 

@@ -27,6 +27,7 @@ impl Oracle {
         self.lockers.restarted(site, lasting);
         self.auto.restarted(lasting.kept.values());
         self.areas.restarted(now, lasting.kept.values());
+        self.alarms.doors_started();
         self.stands_from_before(lasting.kept.values());
         let restored = &lasting.doors;
         for (watch, door) in self.doors.iter_mut().zip(&site.doors) {

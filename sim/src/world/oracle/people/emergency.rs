@@ -22,7 +22,7 @@ use super::{
 use crate::world::set::names::credential_key;
 
 impl PeopleWatch {
-    pub(super) fn emergency_card_of(&self, scene: &Scene<'_>, tokens: &[Token]) -> Option<(Id, EmergencyCard)> {
+    pub fn emergency_card_of(&self, scene: &Scene<'_>, tokens: &[Token]) -> Option<(Id, EmergencyCard)> {
         let Some(generation) = scene.generation else {
             let mut spares = self.spare_cards.iter();
             return spares.find(|(_, card)| tokens.contains(&card.token)).map(|(id, card)| (id.clone(), card.clone()));

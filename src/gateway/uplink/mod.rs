@@ -3,19 +3,22 @@
 //! parts decide. Invariant: an order leaves before anything that tells of it, so that no signature of
 //! ours stands between a command and its relay.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod diagnose;
+mod sets;
 
-use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
+use serde_json::json;
+
+pub use self::sets::{bounded, conflicted};
+use self::sets::{mirror_request, set_input};
 use super::{
     clock_trust::ClockNote,
-    desk::{Answer, Answered, Desk, DeskStep, Errand, Figures},
-    explain::{self, NotFound, Place, Question, Who},
-    mirror::{self, Applied, EditRequest, Edited, ListRequest, MirrorInput, MirrorOutput, Refused},
+    desk::{Answer, Answered, Desk, DeskStep, Errand},
+    mirror::{MirrorInput, MirrorOutput},
     opening,
-    reports::Scope,
     session::{
-        self, Entropy, Session, SetMessage,
+        self, Entropy, Session,
         link::{LinkEvent, LinkOrder},
     },
     step::{CommandKey, Commit, Effect, LedgerWrite},
@@ -24,31 +27,21 @@ use crate::{
     domain::{
         cloud::CloudState,
         door::{Closed, DoorStatus},
-        event::{Actor, AlarmSource, ConflictedEdit, DenialReason, Event, EventBody, Refusal},
+        event::{Actor, AlarmSource, Event, EventBody, Refusal},
         ids::{DoorIx, Id},
-        operator::Targets,
-        order::{Order, OrderReport, Progress, Task},
+        order::{Order, OrderReport, Task},
         outputs::Ticket,
-        permission::{Explanation, Permissions, SetVersion, Target},
+        permission::{Explanation, Permissions, SetVersion},
         status::Status,
         time::{ClockTrust, Mono, Now, Wall},
-        topology::ReaderAt,
     },
     wire::{
-        canonical::hex,
-        command::{CommandBody, DiagnosticsArgs, ExplainArgs},
-        edit::EditDone,
+        command::CommandBody,
         event_log::Sealed,
         set::Want,
         telemetry::{Gauges, Telemetry},
     },
 };
-
-/// Of the reasons why a set was refused, in one event: within the bytes of one batch of events.
-const REASONS_BYTES_MAX: usize = 24 * 1024;
-const REASON_BYTES_MAX: usize = 1024;
-/// Edits told of in one event: about 64 KiB.
-const CONFLICTS_TOGETHER_MAX: usize = 48;
 
 /// From the doors to the cloud.
 #[derive(Clone, Debug)]
@@ -354,109 +347,6 @@ impl Uplink {
         }
     }
 
-    fn figures(&self, now: Now) -> Figures {
-        let (mut boards, mut readers) = (Vec::new(), Vec::new());
-        for status in self.session.states() {
-            match status {
-                Status::Board(board) => boards.push((board.board.clone(), board.link)),
-                Status::Reader(reader) => readers.push((reader.reader.clone(), reader.link)),
-                _ => {}
-            }
-        }
-        Figures {
-            set: self.set,
-            keys_version: self.session.keys().version(),
-            staleness: self.session.staleness(now),
-            gauges: self.gauges(),
-            outcomes_dropped: self.session.outcomes_dropped(),
-            boards,
-            readers,
-            explanation: None,
-        }
-    }
-
-    /// Why the place itself refuses every credential, as the doors told it last.
-    fn refuses_all(&self, place: Option<&Id>) -> Option<DenialReason> {
-        self.session.states().find_map(|status| match status {
-            Status::Door(door) if Some(&door.door) == place => door.denies,
-            Status::FloorGroup(group) if Some(&group.floor_group) == place => {
-                group.lockdown.then_some(DenialReason::LockedDown)
-            }
-            _ => None,
-        })
-    }
-
-    /// By the set in force, as the doors would decide.
-    fn explanation(&self, now: Now, asked: Option<&ExplainArgs>) -> Result<Option<Box<Explanation>>, NotFound> {
-        let Some(ExplainArgs { door, floor_group, credential, person, emergency_card, reader: _, at }) = asked else {
-            return Ok(None);
-        };
-        let place = match (door, floor_group) {
-            (Some(door), _) => Place::Door(door),
-            (None, Some(group)) => Place::FloorGroup(group),
-            (None, None) => return Ok(None),
-        };
-        let who = match (credential, person, emergency_card) {
-            (Some(credential), ..) => Who::Credential(credential),
-            (_, Some(person), _) => Who::Person(person),
-            (.., Some(card)) => Who::EmergencyCard(card),
-            (None, None, None) => return Ok(None),
-        };
-        let (now, staleness) = match at {
-            Some(at) => (Now { wall: *at, trust: ClockTrust::Trusted, ..now }, Some(Duration::ZERO)),
-            None => (now, self.session.staleness(now)),
-        };
-        let emergency_uses = self.emergency_uses.as_ref();
-        let question = Question { place, who, pin: None, companion: None, now, staleness, emergency_uses };
-        let mut explained = explain::explain(&question, self.desk.permissions(), self.desk.topology())?;
-        if let Some(reason) = at.is_none().then(|| self.refuses_all(door.as_ref().or(floor_group.as_ref()))).flatten() {
-            explained = explain::refused_by_place(explained, reason);
-        }
-        Ok(Some(Box::new(explain::bounded(explained))))
-    }
-
-    /// What the doors are to be asked besides: of somebody who is known, at present.
-    fn examination(&self, asked: Option<&ExplainArgs>, explanation: &Explanation) -> Result<Option<Task>, String> {
-        let Some(asked) = asked else { return Ok(None) };
-        let topology = self.desk.topology();
-        let place = match (&asked.door, &asked.floor_group) {
-            (Some(door), _) => topology.door(door).map(Target::Door),
-            (None, Some(group)) => topology.floor_group(group).map(Target::Cab),
-            (None, None) => None,
-        };
-        let Some(place) = place else { return Ok(None) };
-        if let Some(reader) = &asked.reader {
-            let at = match place {
-                Target::Door(door) => ReaderAt::Door(door),
-                Target::Cab(cab) => ReaderAt::Cab(cab),
-            };
-            if !topology.readers.iter().any(|(id, of)| id == reader && *of == at) {
-                return Err(format!("there is no reader {reader} at this place"));
-            }
-        }
-        let person = explanation.answer.person.clone().filter(|_| asked.at.is_none());
-        Ok(person.map(|person| Task::Examine { place, person }))
-    }
-
-    /// The doors have said their part, or nobody knows.
-    fn examined(&mut self, now: Now, ticket: Ticket, found: Option<Progress>, act: &mut dyn FnMut(Action)) {
-        let Some((errand, mut explanation)) = self.examining.remove(&ticket) else { return };
-        if let (
-            Some(Progress::Examined(found)),
-            CommandBody::NodeDiagnostics(DiagnosticsArgs { explain: Some(asked) }),
-        ) = (found, &errand.body)
-        {
-            let is_virtual = asked.person.is_some();
-            explanation = Box::new(explain::examined(*explanation, &found, asked.reader.as_ref(), is_virtual));
-        }
-        self.diagnose(now, *errand, Some(explanation), act);
-    }
-
-    fn diagnose(&self, now: Now, errand: Errand, explanation: Option<Box<Explanation>>, act: &mut dyn FnMut(Action)) {
-        let figures = Some(Box::new(Figures { explanation, ..self.figures(now) }));
-        act(Action::Errand(Box::new(Errand { figures, ..errand })));
-    }
-
     /// What the node itself is asked for. What this machine cannot answer goes out.
     fn errand(&mut self, now: Now, errand: Errand, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         let answered = match &errand.body {
@@ -509,94 +399,6 @@ impl Uplink {
         }
     }
 
-    fn mirror(&mut self, now: Now, output: MirrorOutput, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
-        match output {
-            MirrorOutput::Applied(Applied {
-                version,
-                permissions,
-                records,
-                unknown_kinds,
-                absorbed,
-                conflicts,
-                overlay,
-                issued_at,
-                touched,
-            }) => {
-                self.set = version;
-                let unknown_kinds = unknown_kinds.iter().map(ToString::to_string).collect();
-                let digest = hex(&version.digest);
-                // In one commit, and before anybody decides by this set: a start finds by the generation of the newest
-                // event that the set was not told, and then tells all of it.
-                let mut told = vec![EventBody::SetApplied { digest, records, unknown_kinds, absorbed }];
-                told.extend(conflicted(conflicts));
-                let mut commit = opening::commit(now, &self.set, told);
-                commit.writes.extend(self.desk.handle_set(now, touched, issued_at));
-                act(Action::Commit(commit));
-                self.in_force(now, permissions, act);
-                self.tell_session(now, session::Input::SetApplied(version), &mut *entropy, act);
-                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
-            }
-            MirrorOutput::Edited(Edited { permissions, overlay }) => {
-                self.in_force(now, permissions, act);
-                self.tell_session(now, session::Input::Overlay(overlay), entropy, act);
-            }
-            MirrorOutput::Resumed { permissions, overlay, edits } => {
-                self.in_force(now, permissions, act);
-                self.tell_session(now, session::Input::Overlay(overlay), &mut *entropy, act);
-                let step = self.desk.handle_edits(now, &edits);
-                self.desk_step(now, step, entropy, act);
-            }
-            MirrorOutput::EditsLost { through } => self.record(now, EventBody::OverlayLost { through }, act),
-            MirrorOutput::Answer { ticket, answer } => {
-                let answer = Answer { ticket, at: now.wall, answered: answered(answer) };
-                let step = self.desk.handle_answer(now, answer);
-                self.desk_step(now, step, entropy, act);
-            }
-            MirrorOutput::Refused(Refused { offered, reasons, .. }) => {
-                let (from_epoch, from_generation) = offered.unwrap_or_default();
-                let reasons = bounded(reasons);
-                self.record(now, EventBody::SetRefused { from_epoch, from_generation, reasons }, act);
-            }
-            MirrorOutput::RollbackRefused { detail } => {
-                self.record(now, EventBody::SecurityRollbackRefused { detail }, act);
-            }
-            MirrorOutput::Request(wanted) => {
-                let input = session::Input::SetWanted { want: wanted.want, chunks: wanted.chunks };
-                self.tell_session(now, input, entropy, act);
-            }
-            MirrorOutput::Failed { detail } => {
-                self.record(now, EventBody::StorageFailed { store: "mirror".to_owned(), detail }, act);
-            }
-            MirrorOutput::Restored { set_aside, notes } => {
-                let store = "mirror".to_owned();
-                if let Some((moved_to, detail)) = set_aside {
-                    let body = EventBody::StorageSetAside { store: store.clone(), moved_to, detail };
-                    self.record(now, body, act);
-                }
-                self.record(now, EventBody::StorageRestored { store }, act);
-                notes.into_iter().for_each(|note| act(Action::Notice(note)));
-            }
-            MirrorOutput::CopyFailed { copy, detail } => {
-                self.record(now, EventBody::StorageFailed { store: copy.as_str().to_owned(), detail }, act);
-            }
-            MirrorOutput::CopyRestored { copy } => {
-                self.record(now, EventBody::StorageRestored { store: copy.as_str().to_owned() }, act);
-            }
-            // Staleness is the session's, which saw the same beat; what was late or repeated is nobody's business.
-            MirrorOutput::Confirmed(_) | MirrorOutput::Ignored(_) => {}
-        }
-    }
-
-    /// From now on decided, commanded and watched by this set.
-    fn in_force(&mut self, now: Now, permissions: Arc<Permissions>, act: &mut dyn FnMut(Action)) {
-        act(Action::Permissions(permissions.clone()));
-        self.session.live().handle_authority(|operator| {
-            let may = permissions.authorise(operator, "live_events.subscribe", &Targets::default(), now);
-            may.map(|()| Scope::of(&permissions, operator)).map_err(|(why, _)| why)
-        });
-        self.desk.handle_permissions(permissions);
-    }
-
     fn clock(&mut self, now: Now, notes: Vec<ClockNote>, entropy: Entropy<'_>, act: &mut dyn FnMut(Action)) {
         let step = self.desk.handle_clock(now);
         self.desk_step(now, step, &mut *entropy, act);
@@ -634,110 +436,4 @@ fn raise_alarm(now: Now, body: &EventBody, act: &mut dyn FnMut(Action)) {
     let what = Task::RaiseAlarm { source: AlarmSource::Rollback {}, text: Some(detail.clone()) };
     let (ticket, deadline, issued_at) = (Ticket::NONE, now.mono, now.wall);
     act(Action::Order(Order { ticket, what, deadline, issued_at, by: Actor::Node }));
-}
-
-/// What an errand asks of the mirror; any other is given back.
-fn mirror_request(errand: Errand) -> Result<MirrorInput, Box<Errand>> {
-    let edit = |errand: &Errand, kind: &str, id: &Id, body| {
-        let Errand { ticket, operator, jti, .. } = errand.clone();
-        let kind = Id::new(kind).ok()?;
-        Some(MirrorInput::Edit(Box::new(EditRequest { ticket, jti, operator, kind, id: id.clone(), body })))
-    };
-    let request = match &errand.body {
-        CommandBody::Put { kind, id, body: Value::Object(body) } => edit(&errand, kind, id, Some(body.clone())),
-        CommandBody::Delete { kind, id } => edit(&errand, kind, id, None),
-        CommandBody::List { kind, args } => Id::new(kind).ok().map(|kind| {
-            let (ticket, operator, args) = (errand.ticket, errand.operator.clone(), args.clone());
-            MirrorInput::List(Box::new(ListRequest { ticket, operator, kind, args }))
-        }),
-        _ => None,
-    };
-    request.ok_or_else(|| Box::new(errand))
-}
-
-/// What the mirror said, as it is published.
-fn answered(answer: mirror::Answer) -> Answered {
-    let message = |text: String| json!({ "message": text });
-    match answer {
-        mirror::Answer::Edited(made) => Answered::Edited(made),
-        mirror::Answer::Unchanged { revision } => Answered::Done(Some(json!({ "edit": EditDone { revision } }))),
-        mirror::Answer::Listed(page) => Answered::Done(Some(json!({ "list": page }))),
-        mirror::Answer::Refused(refusal, reasons) => {
-            let reasons = bounded(reasons);
-            let first = reasons.first().cloned().unwrap_or_default();
-            let detail =
-                if reasons.len() > 1 { json!({ "message": first, "reasons": reasons }) } else { message(first) };
-            Answered::Refused(refusal, detail)
-        }
-        mirror::Answer::Failed(why) => Answered::Failed(message(why)),
-        mirror::Answer::Unknown(why) => Answered::Unknown(message(why)),
-    }
-}
-
-/// Edits that a set says otherwise than, in events that can be sent.
-pub fn conflicted(edits: Vec<ConflictedEdit>) -> Vec<EventBody> {
-    let mut rest = edits.into_iter().map(|mut edit| {
-        cut(&mut edit.reason);
-        edit
-    });
-    let mut events = Vec::new();
-    loop {
-        let edits: Vec<ConflictedEdit> = rest.by_ref().take(CONFLICTS_TOGETHER_MAX).collect();
-        if edits.is_empty() {
-            return events;
-        }
-        events.push(EventBody::OverlayConflicted { edits });
-    }
-}
-
-fn cut(text: &mut String) {
-    if text.len() > REASON_BYTES_MAX {
-        text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
-    }
-}
-
-/// As many of a set's faults as fit into an event that can be sent; at the end, how many there are besides.
-pub fn bounded(mut reasons: Vec<String>) -> Vec<String> {
-    reasons.iter_mut().for_each(cut);
-    let mut bytes = 0;
-    let fits = |reason: &&String| {
-        bytes += reason.len();
-        bytes <= REASONS_BYTES_MAX
-    };
-    let kept = reasons.iter().take_while(fits).count();
-    if kept < reasons.len() {
-        let more = format!("and {} more", reasons.len() - kept);
-        reasons.truncate(kept);
-        reasons.push(more);
-    }
-    reasons
-}
-
-fn set_input(message: SetMessage) -> MirrorInput {
-    match message {
-        SetMessage::Document { verified, compact } => MirrorInput::Document {
-            payload: verified.payload().to_vec(),
-            compact: Arc::from(String::from_utf8_lossy(&compact)),
-        },
-        SetMessage::Chunk { name, bytes } => MirrorInput::Chunk { name, bytes },
-        SetMessage::Beat(beat) => {
-            let version = SetVersion { epoch: beat.epoch, generation: beat.generation, digest: beat.digest };
-            MirrorInput::Beat { iat: beat.iat.0, version }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_set_with_ten_thousand_faults_is_refused_in_an_event_that_can_be_sent() {
-        let few = vec!["one".to_owned(), "two".to_owned()];
-        assert_eq!(bounded(few.clone()), few);
-        let reasons = bounded((0..10_000).map(|n| format!("credential/c-{n}: no person p-{n}")).collect());
-        assert!(reasons.iter().map(String::len).sum::<usize>() < 25 * 1024);
-        assert_eq!(reasons.last(), Some(&format!("and {} more", 10_000 - (reasons.len() - 1))));
-        assert_eq!(bounded(vec!["ä".repeat(10_000)]), ["ä".repeat(512)]);
-    }
 }
