@@ -7,8 +7,8 @@ use std::{
 };
 
 use latchd::{
-    config::{self, CheckOptions, Environment, Files, Loaded, Purpose},
-    domain::fieldbus::InputAddress,
+    config::{self, CheckOptions, Environment, Files, Loaded, Purpose, site::ReaderSource},
+    domain::{fieldbus::InputAddress, outputs::Level},
     wire::{
         jws::{Signer, private_key_pem},
         keys::Jwk,
@@ -31,7 +31,8 @@ impl Files for Memory {
         inside.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
     }
     fn resolved(&self, path: &Path) -> PathBuf {
-        path.to_owned()
+        // Ports are those of the disk.
+        config::Disk.resolved(path)
     }
 }
 
@@ -134,6 +135,60 @@ fn a_supervised_line_that_was_measured_on_the_spot_has_bands_of_its_own() {
     };
     // That line alone, of that board alone.
     assert_eq!((released_to(0, 0), released_to(0, 1), released_to(1, 0)), (99, 40, 40));
+}
+
+#[test]
+fn two_names_of_one_port_are_one_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let [port, by_id, other] = ["ttyUSB0", "usb-FTDI_FT232R_A5069RR4-if00-port0", "ttyUSB1"].map(|name| {
+        let path = directory.path().canonicalize().unwrap().join(name);
+        path.to_str().unwrap().to_owned()
+    });
+    std::fs::write(&port, "").unwrap();
+    std::fs::write(&other, "").unwrap();
+    std::os::unix::fs::symlink(&port, &by_id).unwrap();
+    let said = |rtu: &str, osdp: &str| {
+        let site = SITE.replace("/dev/ttyS1", rtu).replace("/dev/ttyS2", osdp);
+        let report = load(&site, PROFILE, Purpose::Check).report;
+        let lines = report.lines();
+        lines.into_iter().filter(|line| line.contains("two users")).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&port, &other), [""; 0]);
+    let expected =
+        format!("site.toml:188:8: error: the port {by_id} has two users: again here; both are names of {port}");
+    assert_eq!(said(&port, &by_id), [expected]);
+    assert_eq!(
+        said(&by_id, &port),
+        [format!("site.toml:188:8: error: the port {port} has two users: again here; both are names of {port}")]
+    );
+}
+
+#[test]
+fn what_a_readers_relay_is_left_at_without_the_daemon_is_what_at_stop_says() {
+    let at_death = |unlocked: &str, at_stop: &str| {
+        let lock =
+            format!("lock = {{ output = \"glass-out/output-2\", unlocked = \"{unlocked}\" }}\nat_stop = \"{at_stop}\"");
+        let site = SITE
+            .replace("lock = { output = \"gate/relay-1\", unlocked = \"released\" }", &lock)
+            .replace("{ bus = \"readers\", address = 0 }", "{ bus = \"readers\", address = 0, outputs = 2 }");
+        let loaded = load(&site, PROFILE, Purpose::CheckWithoutFiles);
+        let site = loaded.site.unwrap_or_else(|| panic!("{}", loaded.report));
+        let points = site.readers.iter().find_map(|reader| match &reader.source {
+            ReaderSource::Osdp(osdp) if reader.id.as_str() == "glass-out" => Some(osdp.points),
+            _ => None,
+        });
+        let [unused, lock, ..] = points.expect("the reader").at_death;
+        assert_eq!(unused, None);
+        lock
+    };
+    for (unlocked, at_stop, level) in [
+        ("released", "lock", Some(Level::Energised)),
+        ("energised", "lock", Some(Level::Released)),
+        ("released", "unlock", Some(Level::Released)),
+        ("energised", "keep", None),
+    ] {
+        assert_eq!(at_death(unlocked, at_stop), level, "{unlocked} {at_stop}");
+    }
 }
 
 #[test]

@@ -368,6 +368,7 @@ fn run_once(begin: Begin, daemon: &mut Daemon) -> Result<(End, Result<(), String
             Some(_) => EditsAtStart { told: opened.overlay.revision, stand: opened.edits, ..EditsAtStart::default() },
             None => EditsAtStart::new(opened.edits, &recovered.kept).after_set(untold_set),
         },
+        no_earlier: passed,
         ledger_withheld: withheld,
         delay_max: site.limits.delay_max,
     };

@@ -54,6 +54,7 @@ fn uplink(node: &Node) -> Uplink {
         on_trial: Vec::new(),
         edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
+        no_earlier: Wall::EPOCH,
         ledger_withheld: None,
     };
     let (desk, _) = Desk::new(config, node.permissions.clone(), Vec::new(), Wall::EPOCH, node.now);

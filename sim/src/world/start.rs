@@ -178,6 +178,7 @@ impl World {
             on_trial: beginning.on_trial(),
             edits: EditsAtStart::new(opened.edits.clone(), &recovered.kept).after_set(untold_set),
             delay_max: Duration::from_secs(3600),
+            no_earlier: last_beat.map_or(recovered.clock_floor, |beat| beat.max(recovered.clock_floor)),
             ledger_withheld: None,
         };
         let permissions = opened.permissions.clone();

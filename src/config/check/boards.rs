@@ -296,12 +296,18 @@ impl Checker<'_> {
             let path = Path::new(path);
             if look { self.files.resolved(path) } else { path.to_owned() }
         };
-        let mut serial: BTreeMap<PathBuf, Span> = BTreeMap::new();
+        let mut serial: BTreeMap<PathBuf, &At<String>> = BTreeMap::new();
         let users = raw_buses.iter().flat_map(|bus| bus.rtu.iter().chain(&bus.osdp));
         for at in users.chain(raw_readers.iter().filter_map(|reader| reader.path.as_ref())) {
-            if let Some(first) = serial.insert(resolved(&at.value), at.span) {
+            let device = resolved(&at.value);
+            if let Some(first) = serial.insert(device.clone(), at) {
                 let finding = Diagnostic::error(format!("the port {} has two users", at.value));
-                self.sink.add(finding.at(at.span, "again here").related(first, "first here"));
+                let finding = finding.at(at.span, "again here").related(first.span, "first here");
+                self.sink.add(if first.value == at.value {
+                    finding
+                } else {
+                    finding.help(format!("both are names of {}", device.display()))
+                });
             }
         }
         let mut tcp: BTreeMap<(&str, u16), Span> = BTreeMap::new();

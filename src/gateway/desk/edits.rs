@@ -168,6 +168,11 @@ impl Desk {
     #[must_use]
     pub fn handle_set(&mut self, now: Now, touched: Option<Vec<(Id, Id)>>, issued_at: Wall) -> Vec<LedgerWrite> {
         let mut writes = Vec::new();
+        // One that was signed by a clock that runs ahead keeps nobody from editing until then.
+        let issued_at = match now.trust {
+            ClockTrust::Trusted => issued_at.min(now.wall + self.clock_skew),
+            ClockTrust::Untrusted => issued_at,
+        };
         match touched {
             Some(records) => {
                 for record in records {

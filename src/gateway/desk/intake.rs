@@ -215,6 +215,10 @@ impl Desk {
                 return Err(End::refused(Refusal::Malformed, "nbf must lie before exp"));
             }
         }
+        if now.trust == ClockTrust::Untrusted && !body.is_securing() && command.exp <= self.trusted {
+            // A clock that is not trusted makes no old command young again.
+            return Err(End::stage(Stage::Expired, "exp had passed when the clock was last trusted"));
+        }
         if self.tickets.len() + self.errands.len() >= ORDERS_MAX {
             return Err(End::refused(Refusal::Overloaded, "too many orders are under way"));
         }

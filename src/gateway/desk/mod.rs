@@ -87,6 +87,8 @@ pub struct DeskConfig {
     pub edits: EditsAtStart,
     /// Longest `delay_ms`.
     pub delay_max: Duration,
+    /// It is surely not earlier than this: the clock's floor, the last beat.
+    pub no_earlier: Wall,
     /// Why the ledger cannot be opened: what was carried out before this run is not known.
     pub ledger_withheld: Option<String>,
 }
@@ -122,7 +124,7 @@ pub struct Desk {
     edits_told: u64,
     /// How late the last edit of each record was issued.
     issued: Issued,
-    /// The wall clock when it was last trusted: an untrusted one that jumped ahead must not end anybody's life.
+    /// The wall clock when it was last trusted, in this run or before: an untrusted one that jumped ahead must not end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,
@@ -204,7 +206,7 @@ impl Desk {
             delay_max: config.delay_max,
             ledger_withheld: config.ledger_withheld,
             permissions,
-            trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor },
+            trusted: if now.trust == ClockTrust::Trusted { now.wall } else { floor.max(config.no_earlier) },
             book: Book::new(records, floor, config.commands_per_operator_max),
             edits_told: config.edits.told,
             issued: config.edits.issued,

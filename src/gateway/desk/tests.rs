@@ -61,6 +61,7 @@ fn config() -> DeskConfig {
         on_trial: Vec::new(),
         edits: EditsAtStart::default(),
         delay_max: Duration::from_secs(3600),
+        no_earlier: Wall::EPOCH,
         ledger_withheld: None,
     }
 }
@@ -200,6 +201,31 @@ fn with_an_untrusted_clock_opening_is_refused_and_closing_carried_out() {
     assert_eq!(refusal(&desk().handle_command(blind, open("a"), None)), Some(Refusal::ClockUntrusted));
     let close = Command { body: CommandBody::DoorClose(DoorArgs { door: id("front") }), ..open("b") };
     assert!(desk().handle_command(blind, close, None).order.is_some());
+}
+
+#[test]
+fn a_clock_that_nobody_trusts_makes_no_old_command_young_but_what_secures_passes() {
+    let untrusted = |ms: i64| Now { wall: Wall::EPOCH, trust: ClockTrust::Untrusted, ..at(ms) };
+    let edit = |jti: &str, exp: i64| {
+        let args = json!({ "id": "c-1", "body": {} });
+        let body = CommandBody::parse("credential.put", Some(args)).unwrap();
+        Command { iat: at(exp - 1000).wall, exp: at(exp).wall, body, ..open(jti) }
+    };
+    let blind = || {
+        let config = DeskConfig { no_earlier: at(10_000).wall, ..config() };
+        Desk::new(config, operators(), vec![], Wall::EPOCH, untrusted(0)).0
+    };
+    // The clock was trusted in an earlier run, or in this one until a moment ago.
+    let mut until_now = desk();
+    let _ = until_now.handle_command(at(10_000), open("now"), None);
+    for mut desk in [blind(), until_now] {
+        let old = desk.handle_command(untrusted(10), edit("old", 10_000), None);
+        assert_eq!((stages(&old).last(), old.errand.is_none()), (Some(&Stage::Expired), true));
+        assert!(desk.handle_command(untrusted(10), edit("young", 10_001), None).errand.is_some());
+        let body = CommandBody::DoorClose(DoorArgs { door: id("front") });
+        let close = Command { iat: at(5_000).wall, exp: at(9_999).wall, body, ..open("close") };
+        assert!(desk.handle_command(untrusted(10), close, None).order.is_some());
+    }
 }
 
 #[test]
@@ -566,6 +592,10 @@ fn an_edit_that_was_kept_back_on_the_way_does_not_undo_a_later_one() {
             Some(Refusal::Conflict)
         );
     }
+    // A set that was signed by a clock that runs ahead holds up what is issued now for no longer than clocks may differ.
+    let mut ahead = roomy();
+    let _ = ahead.handle_set(at(250), None, at(90_000_000).wall);
+    assert!(ahead.handle_command(at(6_000), edit("now", 6_000, "credential.put"), None).errand.is_some());
     // A start whose log may not know of the set takes it for all records.
     let edits = EditsAtStart::default().after_set(Some(at(200).wall));
     let (mut next, step) = Desk::new(DeskConfig { edits, ..room() }, operators(), vec![], Wall::EPOCH, at(500));
