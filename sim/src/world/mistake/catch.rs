@@ -5,7 +5,7 @@ use super::Mistake;
 use crate::world::{Options, run};
 
 /// Runs in which the rarest mistake has shown itself, with room to spare.
-const SEEDS_FOR_A_MISTAKE: u64 = 300;
+const SEEDS_FOR_A_MISTAKE: u64 = 1_000;
 
 /// Plants it in one world after the other until it is caught. The seed that did; or that none did, or that it was taken
 /// for something else.
