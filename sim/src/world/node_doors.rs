@@ -53,7 +53,8 @@ impl World {
 
     pub(super) fn doors_order(&mut self, order: Order) {
         self.line(format_args!("doors: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
-        if self.node.is_none() {
+        // What comes to doors that have ended is heard by nobody.
+        if self.node.as_ref().is_none_or(|node| node.doors_ended) {
             return;
         }
         let now = self.node_now();
