@@ -98,7 +98,9 @@ pub(super) fn said(answer: Result<Answer, String>) -> anyhow::Result<()> {
             Ok(())
         }
         Answer::Refused { message } => bail!(message),
-        Answer::Points(_) | Answer::Waiting {} | Answer::EmergencyUses { .. } => bail!("the daemon answered something else"),
+        Answer::Points(_) | Answer::Waiting {} | Answer::EmergencyUses { .. } => {
+            bail!("the daemon answered something else")
+        }
     }
 }
 

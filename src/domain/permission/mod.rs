@@ -30,8 +30,8 @@ mod tests;
 pub use compile::{Change, Compiler};
 pub use decide::{Decision, Wants};
 pub use explain::{
-    Answer, AreaExplained, Candidate, CheckExplained, ContractExplained, EmergencyCardExplained, Explanation, RuleExplained,
-    RuleOutcome, TriedFormat,
+    Answer, AreaExplained, Candidate, CheckExplained, ContractExplained, EmergencyCardExplained, Explanation,
+    RuleExplained, RuleOutcome, TriedFormat,
 };
 pub use faults::FAULTS_MAX;
 pub use floors::Floors;
