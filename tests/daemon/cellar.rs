@@ -116,7 +116,7 @@ impl Cellar {
         let floors = json!([{"floor_group": "lift", "floors": ["floor-0", "floor-2"]}]);
         let contract = json!({
             "locker": "key-01", "person": "ada", "key": "van", "return_code": hashed("return:key-01:77"),
-            "backup_codes": [hashed("backup:key-01:9001"), hashed("backup:key-01:9002")]
+            "backup_codes": [hashed("backup:key-01:90017313"), hashed("backup:key-01:90027313")]
         });
         let ours = [
             ("access_rule", "staff-in-the-lift", json!({"effect": "allow", "groups": ["staff"], "floors": floors})),
@@ -299,7 +299,7 @@ fn a_key_is_fetched_and_brought_back_by_card_and_by_return_code() {
 fn a_backup_code_opens_once_with_the_cloud_gone_and_not_again_after_a_kill() {
     let mut cellar = Cellar::running(&[]);
     cellar.world.site.broker.stop();
-    cellar.types("9001#");
+    cellar.types("90017313#");
     cellar.coil(&cellar.keys, 0, true);
     assert_eq!(cellar.unlockings(), 1);
     cellar.world.kill();
@@ -307,15 +307,15 @@ fn a_backup_code_opens_once_with_the_cloud_gone_and_not_again_after_a_kill() {
     cellar.world.ready();
     cellar.coil(&cellar.keys, 0, false);
     cellar.seen(&cellar.keys);
-    cellar.types("9001#");
+    cellar.types("90017313#");
     cellar.world.logged(1, &["access.denied", "reason=wrong_pin"]);
     assert_eq!(cellar.unlockings(), 1);
-    cellar.types("9002#");
+    cellar.types("90027313#");
     cellar.coil(&cellar.keys, 0, true);
     cellar.world.site.broker.start_again().unwrap();
     cellar.world.drained();
     let granted = cellar.world.event_of("access.granted", "contract", "ada-van");
     assert!(granted.replayed);
-    // What is typed is nowhere in the log.
-    assert!(!cellar.world.log().contains("9001"));
+    // What is typed is nowhere in the log (and is too long for an identifier to hold by chance).
+    assert!(!cellar.world.log().contains("90017313"));
 }
