@@ -259,3 +259,37 @@ fn an_elevator_is_locked_down_with_its_partition_or_the_node_and_freed_by_nothin
     assert_eq!(outcome.detail.unwrap()["doors"]["lift"]["stage"], "failed");
     locked(&cellar, true);
 }
+
+#[test]
+fn the_end_of_a_lockdown_opens_no_floor_whose_board_is_gone_not_even_once_it_is_back() {
+    let mut cellar = Cellar::running(&[("partition", "shaft", json!({ "floor_groups": ["lift"] }))]);
+    let shaft = || json!({ "partition": "shaft" });
+    let done = |cellar: &Cellar, cmd: &str, args: Value| {
+        let jti = cellar.wish(cmd, args);
+        cellar.world.stage(&jti, Stage::Actuated);
+    };
+    done(&cellar, "floor.open", json!({ "floor_group": "lift", "floors": ["floor-1"] }));
+    done(&cellar, "lockdown.set", shaft());
+
+    // Gone before anybody has noticed: what could not be written by its deadline is dropped.
+    cellar.world.block_on(cellar.server.take().unwrap().stop());
+    let lifetime = Duration::from_secs(1);
+    let late = cellar.world.wish(&Wish { lifetime, ..Wish::new("op-ada", "lockdown.clear", shaft()) });
+    let outcome = cellar.world.stage(&late, Stage::Expired);
+    assert_eq!(outcome.detail.unwrap()["doors"]["lift"]["stage"], "expired");
+    // Gone for everybody.
+    cellar.world.event_of("floor.lost", "floor_group", "lift");
+    let jti = cellar.wish("lockdown.clear", shaft());
+    let outcome = cellar.world.stage(&jti, Stage::Refused);
+    let told = &outcome.detail.unwrap()["doors"]["lift"];
+    assert_eq!((&told["stage"], &told["reason"]), (&json!("refused"), &json!("bus_down")), "{told}");
+    cellar.plug_again();
+    cellar.world.event_of("floor.restored", "floor_group", "lift");
+    cellar.world.denied_for("locked_down", json!({ "person": "ada", "floor_group": "lift" }), || cellar.rides(ADA));
+    assert!((0..3).all(|floor| !cellar.lift.coil(floor)));
+
+    // Nothing is in the way any more.
+    done(&cellar, "lockdown.clear", shaft());
+    assert!(cellar.lift.coil(1));
+    cellar.world.granted(json!({ "person": "ada", "floor_group": "lift" }), || cellar.rides(ADA));
+}

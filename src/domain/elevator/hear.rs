@@ -21,7 +21,7 @@ use crate::domain::{
 impl Elevator {
     pub(super) fn ride(&mut self, now: Mono, ride: Ride) -> Actor {
         let Ride { floors, actor, extended, enable_s } = ride;
-        if !self.stopping && !self.durable.lockdown {
+        if !self.stopping && !self.locked_down() {
             let own = enable_s.map(|s| Duration::from_secs(s.into()));
             let enable = own.unwrap_or(self.config.enable);
             let until = now + if extended { self.config.enable_extended.max(enable) } else { enable };
@@ -80,14 +80,13 @@ impl Elevator {
             return Actor::FloorGroup;
         };
         match pending.motion {
-            Motion::Close | Motion::Secure => {}
+            Motion::Close | Motion::Secure | Motion::Release => {}
             // Durable only now, so that one whose deadline passed can never be restored after a crash.
             Motion::Open => {
                 let (until, by) = (self.public.next.get(&floor).copied(), pending.by.clone());
                 let manual = Manual { open: true, until, by };
                 self.durable.manual.insert(config.id.clone(), manual);
-                let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
-                *issued_at = pending.issued_at.as_millis().max(*issued_at);
+                self.durable.level_issued(&config.id, pending.issued_at);
                 out.durable = Some(self.durable.clone());
             }
             // Never later than what the bus was told while it waited.
@@ -161,11 +160,10 @@ impl Elevator {
         if !order.ticket.is_own() && floors.iter().any(newer) {
             return refuse(Refusal::Conflict, "a command issued later has been applied to one of these floors");
         }
-        if motion.enables() && self.durable.lockdown {
+        if motion.enables() && self.locked_down() {
             return refuse(Refusal::Conflict, "overruled by lockdown");
         }
-        let is_down = |floor: usize| self.floors.get(floor).is_none_or(|floor| floor.relay.up != Some(true));
-        if motion.enables() && floors.iter().any(is_down) {
+        if motion.enables() && floors.iter().any(|floor| self.is_down(floor)) {
             return refuse(Refusal::BusDown, "a board of these floors does not answer");
         }
         Ok(())
@@ -174,42 +172,48 @@ impl Elevator {
     fn level_issued_at(&self, floor: usize) -> Option<Wall> {
         let config = self.config.floors.get(floor)?;
         let applied = self.durable.level_issued_at_ms.get(&config.id).copied().map(Wall::from_millis);
-        applied.max(self.orders.opens_issued_at(floor)).max(Some(self.lockdown_issued_at()))
+        applied.max(self.orders.opens_issued_at(floor)).max(self.lockdown_issued_at())
     }
 
-    fn lockdown_issued_at(&self) -> Wall {
-        Wall::from_millis(self.durable.lockdown_issued_at_ms)
+    fn lockdown_issued_at(&self) -> Option<Wall> {
+        Some(Wall::from_millis(self.durable.lockdown_issued_at_ms)).max(self.orders.releases_issued_at())
     }
 
     /// Set, it is in force from here on, and carried out once every floor was read back disabled. Cleared, what
-    /// then holds is in force at once.
+    /// then holds is in force while the order waits, and has ended the lockdown once every floor that it enables was
+    /// read back so.
     pub(super) fn lock_down(&mut self, now: Now, order: &Order<bool>, out: &mut Effects) -> Actor {
-        if let Err(progress) = self.judge_lockdown(now.mono, order) {
+        let opens = if order.what { FloorSet::NONE } else { self.withheld(now.mono) };
+        if let Err(progress) = self.judge_lockdown(now.mono, order, opens) {
             out.reports.push((order.ticket, progress));
             return order.by.clone();
         }
-        let on = order.what;
-        if std::mem::replace(&mut self.durable.lockdown, on) != on {
-            self.since = now.wall;
-        }
-        let issued_at_ms = order.issued_at.as_millis();
-        self.durable.lockdown_issued_at_ms = self.durable.lockdown_issued_at_ms.max(issued_at_ms);
-        out.durable = Some(self.durable.clone());
         self.orders.supersede(|motion| motion == Motion::Secure);
-        if on {
-            let (times, all) = ((order.deadline, order.issued_at), self.config.all());
-            self.orders.accept(Pending::new((order.ticket, Motion::Secure, all), times, order.by.clone()));
+        let times = (order.deadline, order.issued_at);
+        let pending = |motion, floors| Pending::new((order.ticket, motion, floors), times, order.by.clone());
+        if order.what {
+            self.set_lockdown(true, order.issued_at, out);
+            self.orders.accept(pending(Motion::Secure, self.config.all()));
             let is_lost = |floor: &usize| self.floors.get(*floor).is_some_and(|floor| floor.relay.up == Some(false));
-            let lost = all.iter().filter(is_lost).collect();
+            let lost = self.config.all().iter().filter(is_lost).collect();
             let detail = "bus_down: the board does not answer".to_owned();
             self.orders.fail(order.ticket, lost, &OrderEnd::Failed(detail));
-        } else {
+        } else if opens.is_empty() {
+            self.set_lockdown(false, order.issued_at, out);
             out.held.push((order.ticket, Progress::Actuated { observation_follows: false }));
+        } else {
+            self.orders.accept(pending(Motion::Release, opens));
         }
         order.by.clone()
     }
 
-    fn judge_lockdown(&self, now: Mono, order: &Order<bool>) -> Result<(), Progress> {
+    pub(super) fn set_lockdown(&mut self, on: bool, issued_at: Wall, out: &mut Effects) {
+        self.durable.lockdown = on;
+        self.durable.lockdown_issued_at_ms = self.durable.lockdown_issued_at_ms.max(issued_at.as_millis());
+        out.durable = Some(self.durable.clone());
+    }
+
+    fn judge_lockdown(&self, now: Mono, order: &Order<bool>, opens: FloorSet) -> Result<(), Progress> {
         if now > order.deadline {
             return Err(Progress::Expired);
         }
@@ -217,10 +221,23 @@ impl Elevator {
         if self.stopping {
             return refuse(Refusal::Overloaded, "the node is stopping");
         }
-        if !order.ticket.is_own() && order.issued_at < self.lockdown_issued_at() {
+        if !order.ticket.is_own() && Some(order.issued_at) < self.lockdown_issued_at() {
             return refuse(Refusal::Conflict, "a lockdown issued later was set or cleared at this elevator");
         }
+        if !order.what && self.orders.load() >= ORDERS_MAX {
+            return refuse(Refusal::Overloaded, "too many orders are under way at this floor group");
+        }
+        let down: FloorSet = opens.iter().filter(|floor| self.is_down(*floor)).collect();
+        if let Some(floor) = self.config.names(down).first() {
+            let detail =
+                format!("the board of floor {floor} does not answer: floor.close it first, or repair the board");
+            return refuse(Refusal::BusDown, &detail);
+        }
         Ok(())
+    }
+
+    fn is_down(&self, floor: usize) -> bool {
+        self.floors.get(floor).is_none_or(|floor| floor.relay.up != Some(true))
     }
 
     fn accept(&mut self, order: &Order<FloorAction>, motion: Motion, floors: FloorSet, out: &mut Effects) {
@@ -237,8 +254,7 @@ impl Elevator {
             if floor.relay.up != Some(true) {
                 lost = lost.or(FloorSet::one(at));
             }
-            let issued_at = self.durable.level_issued_at_ms.entry(config.id.clone()).or_insert(0);
-            *issued_at = order.issued_at.as_millis().max(*issued_at);
+            self.durable.level_issued(&config.id, order.issued_at);
             self.durable.manual.remove(&config.id);
             if self.public.governed.contains(at) {
                 let (until, by) = (self.public.next.get(&at).copied(), order.by.clone());

@@ -8,7 +8,7 @@
 //! | cause | floor | ends |
 //! |---|---|---|
 //! | the node stops, or the board is lost | as `fail` says | when the board answers |
-//! | lockdown | disabled, every read denied with `locked_down` | when it is cleared |
+//! | lockdown | disabled, every read denied with `locked_down` | when it is cleared, and what that enables was read back |
 //! | `floor.open` | enabled | by `floor.close`; of a public floor at the schedule's next boundary |
 //! | `floor.close` | public schedules count for nothing | by `floor.open`, or at the next boundary |
 //! | a public schedule | enabled | with the schedule |
@@ -170,6 +170,13 @@ pub struct DurableFloors {
     pub lockdown_issued_at_ms: i64,
     /// When the last level command applied to a floor was issued: an older one must not undo it.
     pub level_issued_at_ms: BTreeMap<Id, i64>,
+}
+
+impl DurableFloors {
+    fn level_issued(&mut self, floor: &Id, issued_at: Wall) {
+        let latest = self.level_issued_at_ms.entry(floor.clone()).or_insert(0);
+        *latest = issued_at.as_millis().max(*latest);
+    }
 }
 
 /// An operator's `floor.open`, or a `floor.close` of a public floor.

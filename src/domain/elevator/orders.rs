@@ -33,11 +33,13 @@ pub(super) enum Motion {
     },
     /// Of every floor: the lockdown, in force from its acceptance.
     Secure,
+    /// The end of the lockdown, of the floors that it enables: all of them are confirmed, or it stays locked down.
+    Release,
 }
 
 impl Motion {
     pub fn enables(self) -> bool {
-        matches!(self, Motion::Open | Motion::Momentary { .. })
+        matches!(self, Motion::Open | Motion::Momentary { .. } | Motion::Release)
     }
 }
 
@@ -70,6 +72,7 @@ enum Failure {
 pub(super) struct Ended {
     pub ticket: Ticket,
     pub motion: Motion,
+    pub issued_at: Wall,
     pub floors: FloorSet,
     pub chosen: bool,
     pub progress: Progress,
@@ -103,6 +106,9 @@ impl Pending {
         let floors = floors.and(self.left);
         self.failed.extend(floors.iter().map(|floor| (floor, failure.clone())));
         self.left = self.left.without(floors);
+        if self.motion == Motion::Release && !floors.is_empty() {
+            self.left = FloorSet::NONE;
+        }
     }
 
     fn next_end(&self) -> Mono {
@@ -119,6 +125,7 @@ impl Pending {
             Motion::Open | Motion::Momentary { .. } => None,
             Motion::Close => Some("the floors stay ordered to close and do so as soon as they can"),
             Motion::Secure => Some("the elevator stays locked down, and its floors close as soon as they can"),
+            Motion::Release => Some("the elevator stays locked down"),
         };
         if self.failed.is_empty() {
             return Progress::Actuated { observation_follows: false };
@@ -126,7 +133,7 @@ impl Pending {
         if all(&Failure::Superseded) {
             return Progress::Cancelled;
         }
-        if all(&Failure::End(OrderEnd::Expired)) && remains.is_none() {
+        if all(&Failure::End(OrderEnd::Expired)) && self.motion.enables() {
             return Progress::Expired;
         }
         let said: Vec<String> = self.failed.iter().map(|(floor, failure)| said(names.get(*floor), failure)).collect();
@@ -153,13 +160,34 @@ impl Orders {
         self.pending.len() + self.watches.len()
     }
 
-    /// Takes an order in; what waits the other way on the same floors is superseded.
+    /// Takes an order in; what waits the other way on the same floors is superseded. A floor that is ordered to
+    /// close is one that the end of a lockdown need not enable.
     pub fn accept(&mut self, pending: Pending) {
-        let (floors, enables) = (pending.left, pending.motion.enables());
-        for other in self.pending.iter_mut().filter(|other| other.motion.enables() != enables) {
+        let (floors, motion) = (pending.left, pending.motion);
+        let counters = |other: &Motion| {
+            other.enables() != motion.enables() && (*other, motion) != (Motion::Release, Motion::Close)
+        };
+        for other in self.pending.iter_mut().filter(|other| counters(&other.motion)) {
             other.fail(floors, &Failure::Superseded);
         }
         self.pending.push(pending);
+    }
+
+    /// The end of a lockdown that waits for its confirmation.
+    fn releases(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter().filter(|pending| pending.motion == Motion::Release && pending.failed.is_empty())
+    }
+
+    pub fn releases_issued_at(&self) -> Option<Wall> {
+        self.releases().map(|pending| pending.issued_at).max()
+    }
+
+    /// The end of a lockdown enables no other floors than these any more.
+    pub fn narrow_releases(&mut self, floors: FloorSet) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.motion == Motion::Release) {
+            pending.floors = pending.floors.without(pending.left.without(floors));
+            pending.left = pending.left.and(floors);
+        }
     }
 
     pub fn supersede(&mut self, which: impl Fn(Motion) -> bool) {
@@ -214,18 +242,13 @@ impl Orders {
         }
     }
 
-    /// Takes the orders of which nothing is open.
-    pub fn take_ended(&mut self, names: &[Id]) -> Vec<Ended> {
-        let ended = self.pending.extract_if(.., |pending| pending.left.is_empty());
-        ended
-            .map(|pending| Ended {
-                ticket: pending.ticket,
-                motion: pending.motion,
-                floors: pending.floors,
-                chosen: pending.chosen,
-                progress: pending.progress(names),
-            })
-            .collect()
+    /// Takes an order of which nothing is open, the oldest first.
+    pub fn take_ended(&mut self, names: &[Id]) -> Option<Ended> {
+        let at = self.pending.iter().position(|pending| pending.left.is_empty())?;
+        let pending = self.pending.remove(at);
+        let progress = pending.progress(names);
+        let Pending { ticket, motion, issued_at, floors, chosen, .. } = pending;
+        Some(Ended { ticket, motion, issued_at, floors, chosen, progress })
     }
 
     /// Whether a pending opening holds the floor, and until when at the latest: the dwell is counted from the

@@ -140,6 +140,7 @@ impl Elevator {
 
     pub fn handle(&mut self, now: Now, input: ElevatorInput) -> Effects {
         let mut out = Effects::default();
+        let locked_down = self.locked_down();
         self.advance(now, &mut out);
         let actor = match input {
             ElevatorInput::Ride(ride) => self.ride(now.mono, ride),
@@ -169,6 +170,9 @@ impl Elevator {
             }
         };
         self.settle(now, &actor, &mut out);
+        if self.locked_down() != locked_down {
+            self.since = now.wall;
+        }
         out
     }
 
@@ -184,7 +188,7 @@ impl Elevator {
 
     /// Why every read is refused here, whatever the rules say.
     pub fn denies(&self) -> Option<DenialReason> {
-        self.durable.lockdown.then_some(DenialReason::LockedDown)
+        self.locked_down().then_some(DenialReason::LockedDown)
     }
 
     pub fn status(&self, now: Mono) -> FloorGroupStatus {
@@ -205,7 +209,7 @@ impl Elevator {
         FloorGroupStatus {
             floor_group: self.config.id.clone(),
             link,
-            lockdown: self.durable.lockdown,
+            lockdown: self.locked_down(),
             floors: self.config.floors.iter().enumerate().map(floor).collect(),
             since: self.since,
         }
@@ -222,13 +226,15 @@ impl Elevator {
 
     /// Why the floor is enabled: the highest cause.
     fn cause(&self, floor: usize, at: Mono) -> Option<FloorCause> {
-        let (state, config) = (self.floors.get(floor)?, self.config.floors.get(floor)?);
-        if state.freed {
+        if self.floors.get(floor)?.freed {
             return Some(FloorCause::Fail);
         }
-        if self.durable.lockdown {
-            return None;
-        }
+        if self.locked_down() { None } else { self.cause_beneath(floor, at) }
+    }
+
+    /// The same, were it not for lockdown and lost boards.
+    fn cause_beneath(&self, floor: usize, at: Mono) -> Option<FloorCause> {
+        let (state, config) = (self.floors.get(floor)?, self.config.floors.get(floor)?);
         let manual = self.durable.manual.get(&config.id).map(|manual| manual.open);
         if manual == Some(true) || self.orders.opens_issued_at(floor).is_some() {
             return Some(FloorCause::Open);
@@ -251,6 +257,17 @@ impl Elevator {
 
     fn enabled(&self, at: Mono) -> FloorSet {
         (0..self.floors.len()).filter(|floor| self.enables(*floor, at)).collect()
+    }
+
+    /// What the end of the lockdown enables.
+    pub(super) fn withheld(&self, at: Mono) -> FloorSet {
+        let withheld = |floor: &usize| self.durable.lockdown && self.cause_beneath(*floor, at).is_some();
+        (0..self.floors.len()).filter(withheld).collect()
+    }
+
+    /// An end of it that waits for its confirmation counts already.
+    pub(super) fn locked_down(&self) -> bool {
+        self.durable.lockdown && self.orders.releases_issued_at().is_none()
     }
 
     // ---- time ----
@@ -277,9 +294,10 @@ impl Elevator {
 
     /// Draws the consequences of the causes that hold now.
     fn settle(&mut self, now: Now, actor: &Actor, out: &mut Effects) {
-        if self.durable.lockdown {
+        if self.locked_down() {
             self.orders.supersede(Motion::enables);
         }
+        self.orders.narrow_releases(self.withheld(now.mono));
         self.end_orders(now.mono, out);
         let enabled = self.enabled(now.mono);
         let (mut on, mut off) = (FloorSet::NONE, FloorSet::NONE);
@@ -313,14 +331,21 @@ impl Elevator {
 
     fn end_orders(&mut self, now: Mono, out: &mut Effects) {
         let names = self.config.names(self.config.all());
-        for Ended { ticket, motion, floors, chosen, progress } in self.orders.take_ended(&names) {
+        while let Some(ended) = self.orders.take_ended(&names) {
+            let Ended { ticket, motion, issued_at, floors, chosen, progress } = ended;
+            let actuated = matches!(progress, Progress::Actuated { .. });
+            if motion == Motion::Release && actuated {
+                self.set_lockdown(false, issued_at, out);
+                // Another end of the same lockdown.
+                self.orders.narrow_releases(FloorSet::NONE);
+            }
             let Motion::Momentary { dwell } = motion else {
                 // Its word is that it lasts.
                 out.held.push((ticket, progress));
                 continue;
             };
             let tells = |floor: usize| self.config.floors.get(floor).is_some_and(|floor| floor.selected.is_some());
-            if !matches!(progress, Progress::Actuated { .. }) || !floors.iter().any(tells) {
+            if !actuated || !floors.iter().any(tells) {
                 out.reports.push((ticket, progress));
                 continue;
             }

@@ -35,6 +35,8 @@ const WIRE_LAG: Duration = Duration::from_millis(1_500);
 pub struct LiftWatch {
     floors: BTreeMap<Id, FloorWatch>,
     lockdown: bool,
+    /// An order may end it until then: nobody knows.
+    clearing_until: Mono,
     stopping: bool,
 }
 
@@ -105,6 +107,11 @@ impl LiftWatch {
 
     /// Whether the doors take it or not, it may move floors for so long.
     pub fn ordered(&mut self, deadline: Mono, order: &Order) {
+        if let Task::Lockdown { floor_groups, on: false, .. } = &order.what
+            && !floor_groups.is_empty()
+        {
+            self.clearing_until = self.clearing_until.max(deadline + WIRE_LAG);
+        }
         let Task::Floor { floors, action, .. } = &order.what else { return };
         let length = match action {
             FloorAction::OpenAndClose { dwell } => dwell.unwrap_or(Duration::from_secs(10)),
@@ -132,9 +139,10 @@ impl LiftWatch {
         }
     }
 
-    /// Why nobody rides.
-    pub fn denies(&self) -> Option<DenialReason> {
-        self.lockdown.then_some(DenialReason::LockedDown)
+    /// Why nobody rides, or may.
+    pub fn denies(&self, at: Mono) -> Vec<Option<DenialReason>> {
+        let denied = self.lockdown.then_some(DenialReason::LockedDown);
+        if denied.is_some() && at < self.clearing_until { vec![denied, None] } else { vec![denied] }
     }
 }
 
@@ -185,9 +193,10 @@ impl World {
             let ill = self.oracle.board_is_ill(now, board);
             let lift = &mut self.oracle.lift;
             let (lockdown, stopping) = (lift.lockdown, lift.stopping);
+            let clearing = lockdown && now < lift.clearing_until;
             let Some(watch) = lift.floors.get_mut(&config.id) else { continue };
             let expected = watch.expected(now, lockdown, stopping);
-            if down || ill || expected.is_none_or(|expected| expected == enabled) {
+            if down || ill || clearing || expected.is_none_or(|expected| expected == enabled) {
                 watch.wrong_since = None;
             } else if now.since(*watch.wrong_since.get_or_insert(now)) > FOLLOWS_WITHIN {
                 let what = format!(

@@ -439,8 +439,8 @@ impl Oracle {
         self.check_modes(step, controller);
         let others = std::mem::take(&mut self.others);
         let in_force = sets.in_force(self.rights.generation(), self.rights.revision()).cloned();
-        let cab = self.lift.denies();
-        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, cab, what };
+        let cab = self.lift.denies(now.mono);
+        let scene = Scene { site, generation: in_force.as_deref(), now, modes: &others, cab: &cab, what };
         let (frame, bodies) = (self.people.card, events(step).map(|event| &event.body));
         let judged = [
             self.people.judge_step(&scene, bodies.clone(), self.rights.stopping),

@@ -148,8 +148,117 @@ fn a_lockdown_is_in_force_at_once_and_actuated_when_every_floor_was_read_back_di
     let done = (ticket, Progress::Actuated { observation_follows: false });
     assert_eq!(rig.confirm().held, [done]);
     let (ticket, effects) = rig.lock_down(false);
-    assert_eq!(effects.held, [(ticket, Progress::Actuated { observation_follows: false })]);
+    assert!(effects.durable.is_none() && effects.held.is_empty(), "nothing is confirmed yet: {effects:?}");
     assert_eq!(rig.enabled(), set(&[FIRST]));
+    assert_eq!(rig.confirm().held, [(ticket, Progress::Actuated { observation_follows: false })]);
+    assert!(!rig.durable.clone().unwrap().lockdown);
+}
+
+/// Locked down, with these floors open beneath it.
+fn locked_down_over(floors: &[usize]) -> Rig {
+    let mut rig = Rig::new();
+    let _ = rig.order(FloorAction::Open, floors);
+    let _ = rig.confirm();
+    let _ = rig.lock_down(true);
+    let _ = rig.confirm();
+    rig.pass(1_000);
+    rig
+}
+
+#[test]
+fn the_end_of_a_lockdown_that_enables_nothing_needs_no_board() {
+    let mut rig = locked_down_over(&[]);
+    let _ = rig.board(SHAFT, false);
+    let (ticket, effects) = rig.lock_down(false);
+    assert_eq!(effects.held, [(ticket, Progress::Actuated { observation_follows: false })]);
+    assert!(!effects.durable.unwrap().lockdown && rig.elevator.denies().is_none());
+}
+
+#[test]
+fn the_end_of_a_lockdown_that_a_board_does_not_follow_leaves_the_elevator_locked_down() {
+    let ends = [
+        (OrderEnd::Expired, Progress::Failed("floor roof: not confirmed before the deadline".to_owned())),
+        (OrderEnd::Failed("bus_down".to_owned()), Progress::Failed("floor roof: bus_down".to_owned())),
+        (OrderEnd::Unknown("no answer".to_owned()), Progress::Unknown("floor roof: no answer".to_owned())),
+    ];
+    for (end, said) in ends {
+        let mut rig = locked_down_over(&[FIRST, ROOF]);
+        let (ticket, _) = rig.lock_down(false);
+        assert_eq!(rig.enabled(), set(&[FIRST, ROOF]));
+        assert!(rig.elevator.denies().is_none() && !rig.elevator.status(rig.now.mono).lockdown);
+        let _ = rig.tell(ElevatorInput::Relay { floor: FIRST, level: Level::Energised, order: Some(ticket) });
+        let (opens, _) = rig.order(FloorAction::Open, &[SECOND]);
+        let effects = rig.tell(ElevatorInput::OrderEnded { floor: ROOF, ticket, end });
+        assert_eq!(rig.enabled(), FloorSet::NONE, "neither what was confirmed nor what was ordered since");
+        let with = |detail: String| format!("{detail}; the elevator stays locked down");
+        let said = match said {
+            Progress::Unknown(detail) => Progress::Unknown(with(detail)),
+            Progress::Failed(detail) => Progress::Failed(with(detail)),
+            other => other,
+        };
+        assert_eq!(effects.held, [(ticket, said), (opens, Progress::Cancelled)]);
+        assert!(rig.elevator.denies().is_some() && rig.durable.unwrap().lockdown);
+    }
+}
+
+#[test]
+fn the_end_of_a_lockdown_that_reached_no_board_in_time_has_expired() {
+    let mut rig = locked_down_over(&[ROOF]);
+    let (ticket, _) = rig.lock_down(false);
+    let effects = rig.tell(ElevatorInput::OrderEnded { floor: ROOF, ticket, end: OrderEnd::Expired });
+    assert_eq!(effects.held, [(ticket, Progress::Expired)]);
+    assert_eq!((rig.enabled(), rig.elevator.denies().is_some()), (FloorSet::NONE, true));
+}
+
+#[test]
+fn a_lockdown_over_a_floor_whose_board_is_gone_ends_once_that_floor_is_closed() {
+    let mut rig = locked_down_over(&[FIRST, ROOF]);
+    let _ = rig.board(SHAFT, false);
+    let (ticket, effects) = rig.lock_down(false);
+    let [(of, Progress::Refused(crate::domain::event::Refusal::BusDown, detail))] = effects.reports.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert!(*of == ticket && detail.contains("roof") && detail.contains("floor.close"), "{detail}");
+    assert_eq!((rig.enabled(), rig.elevator.denies().is_some()), (FloorSet::NONE, true));
+    let _ = rig.order(FloorAction::Close, &[ROOF]);
+    let (ticket, _) = rig.lock_down(false);
+    assert_eq!(rig.enabled(), set(&[FIRST]));
+    assert_eq!(rig.confirm().held, [(ticket, Progress::Actuated { observation_follows: false })]);
+}
+
+#[test]
+fn a_floor_that_is_closed_while_a_lockdown_ends_is_not_waited_for() {
+    let mut rig = locked_down_over(&[FIRST, ROOF]);
+    let (clears, _) = rig.lock_down(false);
+    let _ = rig.tell(ElevatorInput::Relay { floor: FIRST, level: Level::Energised, order: Some(clears) });
+    let (closes, effects) = rig.order(FloorAction::Close, &[ROOF]);
+    assert_eq!(effects.held, [(clears, Progress::Actuated { observation_follows: false })]);
+    assert!(!rig.durable.clone().unwrap().lockdown);
+    assert_eq!(rig.confirm().held, [(closes, Progress::Actuated { observation_follows: false })]);
+    assert_eq!(rig.enabled(), set(&[FIRST]));
+}
+
+#[test]
+fn a_lockdown_that_is_set_while_the_one_before_ends_takes_that_end_back() {
+    let mut rig = locked_down_over(&[FIRST]);
+    let earlier = rig.now.wall;
+    rig.pass(1_000);
+    let (clears, _) = rig.lock_down(false);
+    let (_, effects) = rig.lock_down_issued(true, earlier);
+    assert!(matches!(effects.reports.as_slice(), [(_, Progress::Refused(..))]), "issued before the end: {effects:?}");
+    let (sets, effects) = rig.lock_down(true);
+    assert_eq!(effects.held, [(clears, Progress::Cancelled)]);
+    assert_eq!(rig.enabled(), FloorSet::NONE);
+    assert_eq!(rig.confirm().held, [(sets, Progress::Actuated { observation_follows: false })]);
+}
+
+#[test]
+fn two_ends_of_one_lockdown_are_carried_out_together() {
+    let mut rig = locked_down_over(&[FIRST]);
+    let (first, _) = rig.lock_down(false);
+    let (second, _) = rig.lock_down(false);
+    let done = Progress::Actuated { observation_follows: false };
+    assert_eq!(rig.confirm().held, [(first, done.clone()), (second, done)]);
 }
 
 #[test]

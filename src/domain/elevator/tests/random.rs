@@ -164,10 +164,11 @@ proptest! {
                     rig.public(&floors, Some(next))
                 }
                 Act::Lockdown(on) => {
-                    // A stopping node takes no orders.
-                    reasons.lockdown = if reasons.stopped { reasons.lockdown } else { on };
                     let (ticket, effects) = rig.lock_down(on);
                     open.insert(ticket);
+                    if !effects.reports.iter().any(|(of, _)| *of == ticket) {
+                        reasons.lockdown = on;
+                    }
                     effects
                 }
                 Act::Pass(millis) => {

@@ -43,7 +43,7 @@ impl PeopleWatch {
     }
 
     pub(super) fn modes(&self, scene: &Scene<'_>, at: Spot) -> Vec<Option<DenialReason>> {
-        let Spot::Door(door) = at else { return vec![scene.cab] };
+        let Spot::Door(door) = at else { return scene.cab.to_vec() };
         let (others, held, unsure) = scene.modes.get(door).copied().unwrap_or((Others::Shut, None, false));
         let mut modes = match (others, unsure) {
             (Others::Open, _) => return vec![Some(DenialReason::Interlock)],

@@ -55,8 +55,8 @@ pub struct Scene<'a> {
     pub now: Now,
     /// By door: what stands in the way of everybody, as it was before the step.
     pub modes: &'a [(Others, Option<DenialReason>, bool)],
-    /// The same of the cab.
-    pub cab: Option<DenialReason>,
+    /// The same of the cab: any of these.
+    pub cab: &'a [Option<DenialReason>],
     pub what: &'a str,
 }
 
