@@ -5,13 +5,12 @@
 
 #[path = "decision/kinds.rs"]
 mod kinds;
+#[path = "decision/measure.rs"]
+mod measure;
 #[path = "decision/set.rs"]
 mod set;
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::hint::black_box;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use latchd::domain::permission::{Decision, Permissions, Request, SetVersion};
@@ -86,65 +85,19 @@ fn compile_10k_people_100_doors(bencher: Bencher) {
         .bench_local_values(|records| Permissions::compile(records, &topology, &zone, SetVersion::default()));
 }
 
-/// What one core does when nobody takes it away: decisions by the processor time of this thread, which leaves
-/// out what a busy machine gives to other programs (but not that they take turns in its caches).
-fn sustained(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
-    const ROUNDS: usize = 101;
-    let cpu = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
-    };
-    let round = || {
-        let begin = cpu();
-        for request in requests {
-            black_box(set.judge(black_box(request)));
-        }
-        requests.len() as f64 / (cpu() - begin).as_secs_f64() / 1e6
-    };
-    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
-    rounds.sort_by(f64::total_cmp);
+fn tell(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
+    let of = format!("{:>7} people {:>4} doors {:>5} rules, {what}", site.people, site.doors, site.rules);
+    let (median, best) = measure::sustained(set, requests);
+    let [median, best] = [median, best].map(|a_second| a_second / 1e6);
+    println!("{of}: {median:.2} million decisions a second of processor time (best round {best:.2})");
+    let clock = measure::clock_cost();
+    let calls = measure::latencies(set, requests, clock);
+    let [p50, p99, p999, most] = [0.5, 0.99, 0.999, 1.0].map(|q| measure::quantile(&calls, q).as_nanos());
+    let granted = requests.iter().filter(|request| matches!(set.judge(request), Decision::Granted { .. })).count();
     println!(
-        "{:>7} people {:>4} doors {:>5} rules, {what}: {:.2} million decisions a second of processor time (best round {:.2})",
-        site.people,
-        site.doors,
-        site.rules,
-        rounds[ROUNDS / 2],
-        rounds[ROUNDS - 1],
-    );
-}
-
-/// Times every call by itself, and takes off what reading the clock costs at its median.
-fn latencies(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
-    const CALLS: usize = 400_000;
-    let mut clock: Vec<Duration> = (0..CALLS).map(|_| Instant::now().elapsed()).collect();
-    clock.sort_unstable();
-    let overhead = clock.get(CALLS / 2).copied().unwrap_or_default();
-    let mut granted = 0usize;
-    let mut calls: Vec<Duration> = requests
-        .iter()
-        .cycle()
-        .take(CALLS)
-        .map(|request| {
-            let begin = Instant::now();
-            let decision = set.judge(black_box(request));
-            let took = begin.elapsed();
-            granted += usize::from(matches!(black_box(&decision), Decision::Granted { .. }));
-            took.saturating_sub(overhead)
-        })
-        .collect();
-    calls.sort_unstable();
-    let quantile = |q: f64| calls.get((CALLS as f64 * q) as usize).copied().unwrap_or_default().as_nanos();
-    println!(
-        "{:>7} people {:>4} doors {:>5} rules, {what}: p50 {} ns, p99 {} ns, p99.9 {} ns, max {} ns ({}% granted, clock {} ns taken off)",
-        site.people,
-        site.doors,
-        site.rules,
-        quantile(0.5),
-        quantile(0.99),
-        quantile(0.999),
-        calls.last().copied().unwrap_or_default().as_nanos(),
-        granted * 100 / CALLS,
-        overhead.as_nanos(),
+        "{of}: p50 {p50} ns, p99 {p99} ns, p99.9 {p999} ns, max {most} ns ({}% granted, clock {} ns taken off)",
+        granted * 100 / requests.len(),
+        clock.as_nanos(),
     );
 }
 
@@ -157,12 +110,10 @@ fn main() {
             let questions = set::questions(site, QUESTIONS);
             let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
             let set = compile(site);
-            sustained("plain", site, &set, &plain);
-            latencies("plain", site, &set, &plain);
+            tell("plain", site, &set, &plain);
             let all: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, site)).collect();
             let set = every_kind(site);
-            sustained("every kind", site, &set, &all);
-            latencies("every kind", site, &set, &all);
+            tell("every kind", site, &set, &all);
         }
     }
 }

@@ -69,9 +69,10 @@ fn measure(effort: Effort, baud: u32) -> anyhow::Result<()> {
 
     let (mut beyond, mut at_once, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for sample in 0..u64::from(200 / effort.less) {
-        std::thread::sleep(Duration::from_micros(150_000 + sample * 7_919 % 29_989));
+        // Whole exchanges: the one that the write meets may have begun before the card.
         boards.with(Line::take_record);
         readers.with(Line::take_record);
+        std::thread::sleep(Duration::from_micros(150_000 + sample * 7_919 % 29_989));
         reader.present(26, card(ADA));
         // The magnet lets go.
         within(false)?;

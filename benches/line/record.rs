@@ -49,6 +49,11 @@ impl Protocol {
         }
     }
 
+    /// When the next request may begin.
+    fn free_after(self, exchange: &Exchange, times: &LineTimes) -> Mono {
+        exchange.answer.as_ref().unwrap_or(&exchange.request).end + self.gap(times)
+    }
+
     /// The least that the wire needs for it, from its first bit to the first of the next one.
     pub fn wire_time(self, exchange: &Exchange, times: &LineTimes) -> Duration {
         let request = exchange.request.bytes.len();
@@ -70,8 +75,7 @@ impl Protocol {
     /// has to follow it), `sent` began. What was on the wire [`HANDED_OVER`] later was in the port already.
     pub fn waited(self, exchanges: &[Exchange], wanted: Mono, sent: Mono, times: &LineTimes) -> Duration {
         let under_way = exchanges.iter().rev().find(|one| one.request.start < sent.min(wanted + HANDED_OVER));
-        let free = under_way.map(|one| one.answer.as_ref().unwrap_or(&one.request).end + self.gap(times));
-        sent.since(free.map_or(wanted, |free| free.max(wanted)))
+        sent.since(under_way.map_or(wanted, |one| self.free_after(one, times).max(wanted)))
     }
 
     /// From `wanted` until `sent` began, without what the transaction before `sent` had the wire for since
@@ -79,10 +83,8 @@ impl Protocol {
     /// something to send. Any other that went first is counted.
     pub fn waited_for_one(self, exchanges: &[Exchange], wanted: Mono, sent: Mono, times: &LineTimes) -> Duration {
         let met = exchanges.iter().rev().find(|one| one.request.start < sent);
-        let busy = met.map_or(Duration::ZERO, |one| {
-            let end = one.answer.as_ref().unwrap_or(&one.request).end + self.gap(times);
-            end.min(sent).since(one.request.start.max(wanted))
-        });
+        let busy = met
+            .map_or(Duration::ZERO, |one| self.free_after(one, times).min(sent).since(one.request.start.max(wanted)));
         sent.since(wanted).saturating_sub(busy)
     }
 }

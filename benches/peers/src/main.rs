@@ -15,6 +15,8 @@ mod casbin;
 mod cedar;
 #[path = "../../decision/kinds.rs"]
 mod kinds;
+#[path = "../../decision/measure.rs"]
+mod measure;
 mod model;
 #[path = "../../../tests/decision/reference.rs"]
 mod reference;
@@ -22,10 +24,7 @@ mod rego;
 #[path = "../../decision/set.rs"]
 mod set;
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use latchd::domain::{
     ids::Id,
@@ -41,7 +40,6 @@ use self::{
 
 /// Questions to latchd; it is asked all of them several times over.
 const QUESTIONS: usize = 65_536;
-const ROUNDS: usize = 32;
 /// So many are asked of the others at least: equal answers to fewer would say little.
 const SAMPLE_MIN: usize = 2_000;
 /// An engine that is quick is asked on until this time is up.
@@ -57,61 +55,44 @@ struct Figures {
     p99: Duration,
 }
 
-impl Figures {
-    /// From single calls, in any order.
-    fn of(name: &'static str, helped_by: &'static str, load: Duration, mut calls: Vec<Duration>) -> Figures {
-        let total: Duration = calls.iter().sum();
-        calls.sort_unstable();
-        let quantile = |q: f64| calls.get((calls.len() as f64 * q) as usize).copied().unwrap_or_default();
-        let a_second = calls.len() as f64 / total.as_secs_f64();
-        Figures { name, helped_by, load, asked: calls.len(), a_second, p50: quantile(0.5), p99: quantile(0.99) }
+/// Questions that were asked, each timed by itself, and the processor's time for all of them.
+struct Calls<A> {
+    answers: Vec<A>,
+    each: Vec<Duration>,
+    together: Duration,
+}
+
+impl<A> Calls<A> {
+    fn figures(mut self, name: &'static str, helped_by: &'static str, load: Duration) -> Figures {
+        self.each.sort_unstable();
+        let [p50, p99] = [0.5, 0.99].map(|q| measure::quantile(&self.each, q));
+        let (asked, a_second) = (self.each.len(), self.each.len() as f64 / self.together.as_secs_f64());
+        Figures { name, helped_by, load, asked, a_second, p50, p99 }
     }
 }
 
-/// What reading the clock costs, at its median.
-fn clock_cost() -> Duration {
-    let mut reads: Vec<Duration> = (0..100_000).map(|_| Instant::now().elapsed()).collect();
-    reads.sort_unstable();
-    reads.get(50_000).copied().unwrap_or_default()
-}
-
-/// Asks one question after the other until there are enough answers, each timed by itself.
-fn ask<A>(
-    requests: &[Request<'_>],
-    clock: Duration,
-    mut answer: impl FnMut(usize, &Request<'_>) -> A,
-) -> (Vec<A>, Vec<Duration>) {
-    let (mut answers, mut calls, begin) = (Vec::new(), Vec::new(), Instant::now());
+/// Asks one question after the other until there are enough answers.
+fn ask<A>(requests: &[Request<'_>], clock: Duration, mut answer: impl FnMut(usize, &Request<'_>) -> A) -> Calls<A> {
+    let mut calls = Calls { answers: Vec::new(), each: Vec::new(), together: Duration::ZERO };
+    let (begin, processor) = (Instant::now(), measure::processor_time());
     for (number, request) in requests.iter().enumerate() {
-        if calls.len() >= SAMPLE_MIN && begin.elapsed() >= PATIENCE {
+        if calls.each.len() >= SAMPLE_MIN && begin.elapsed() >= PATIENCE {
             break;
         }
         let before = Instant::now();
         let given = answer(number, request);
-        calls.push(before.elapsed().saturating_sub(clock));
-        answers.push(given);
+        calls.each.push(before.elapsed().saturating_sub(clock));
+        calls.answers.push(given);
     }
-    (answers, calls)
+    calls.together = measure::processor_time() - processor;
+    calls
 }
 
 fn latchd(set: &Permissions, load: Duration, requests: &[Request<'_>], clock: Duration) -> Figures {
-    // Throughput without a clock between the calls, latency with one.
-    let begin = Instant::now();
-    for _ in 0..ROUNDS {
-        for request in requests {
-            black_box(set.judge(black_box(request)));
-        }
-    }
-    let a_second = (ROUNDS * requests.len()) as f64 / begin.elapsed().as_secs_f64();
-    let mut calls = Vec::with_capacity(4 * requests.len());
-    for _ in 0..4 {
-        for request in requests {
-            let before = Instant::now();
-            black_box(set.judge(black_box(request)));
-            calls.push(before.elapsed().saturating_sub(clock));
-        }
-    }
-    Figures { a_second, ..Figures::of("latchd", "", load, calls) }
+    let (a_second, _) = measure::sustained(set, requests);
+    let calls = measure::latencies(set, requests, clock);
+    let [p50, p99] = [0.5, 0.99].map(|q| measure::quantile(&calls, q));
+    Figures { name: "latchd", helped_by: "", load, asked: calls.len(), a_second, p50, p99 }
 }
 
 fn granted(decision: &Decision) -> bool {
@@ -162,14 +143,14 @@ fn compare(
         Target::Door(door) => &doors[door.index()],
         Target::Cab(_) => unreachable!("nobody asks in a cab"),
     };
-    let clock = clock_cost();
+    let clock = measure::clock_cost();
     let (compiled, load) = timed(compile);
     let decisions: Vec<Decision> = requests.iter().map(|request| compiled.judge(request).cloned()).collect();
     tell(what, site, &decisions);
     let mut figures = vec![latchd(&compiled, load, requests, clock)];
 
     let naive = Reference { records, zone: &zone };
-    let (answers, calls) = ask(requests, clock, |_, request| {
+    let calls = ask(requests, clock, |_, request| {
         let asked = reference::Asked {
             place: Place::Door(door(request)),
             now: request.now,
@@ -179,10 +160,10 @@ fn compare(
         };
         naive.answer(request.card.as_slice(), request.card.well_formed(), &asked)
     });
-    for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
+    for (number, (answer, decision)) in calls.answers.iter().zip(&decisions).enumerate() {
         assert_eq!(answer, decision, "question {number} to the naive evaluator");
     }
-    figures.push(Figures::of("naive evaluator", "", Duration::ZERO, calls));
+    figures.push(calls.figures("naive evaluator", "", Duration::ZERO));
 
     let model = Model::new(records);
     let text = |token: Option<&Token>| token.map(Token::to_string);
@@ -193,7 +174,7 @@ fn compare(
     let words: Vec<_> = words.collect();
     let mut measure = |make: &dyn Fn() -> Box<dyn Peer>| {
         let (mut peer, load) = timed(make);
-        let (answers, calls) = ask(requests, clock, |number, request| {
+        let calls = ask(requests, clock, |number, request| {
             let (token, pin, companion) = &words[number];
             peer.passes(&Asked {
                 token: token.as_deref().unwrap_or_default(),
@@ -204,11 +185,11 @@ fn compare(
                 is_stale: request.restriction.stale == WhenStale::CriticalGroups,
             })
         });
-        for (number, (answer, decision)) in answers.iter().zip(&decisions).enumerate() {
+        for (number, (answer, decision)) in calls.answers.iter().zip(&decisions).enumerate() {
             assert_eq!(*answer, granted(decision), "question {number} to {}: {decision:?}", peer.name());
         }
-        eprintln!("{}: {} equal answers", peer.name(), answers.len());
-        figures.push(Figures::of(peer.name(), peer.helped_by(), load, calls));
+        eprintln!("{}: {} equal answers", peer.name(), calls.answers.len());
+        figures.push(calls.figures(peer.name(), peer.helped_by(), load));
     };
     measure(&|| Box::new(rego::Machine::new(&rego::data(&model))));
     measure(&|| Box::new(rego::Interpreter::new(&rego::data(&model))));
@@ -232,7 +213,7 @@ fn tell(what: &str, site: Site, decisions: &[Decision]) {
 
 fn print(what: &str, site: Site, figures: &[Figures]) {
     println!(
-        "\n{what}: {} people, {} credentials, {} doors, {} groups, {} rules, {} schedules; one thread; clock taken off.",
+        "\n{what}: {} people, {} credentials, {} doors, {} groups, {} rules, {} schedules; decisions in a second of one thread's processor time, clock taken off.",
         site.people, site.credentials, site.doors, site.groups, site.rules, site.schedules
     );
     println!("Answers equal to latchd's on every question asked: the naive evaluator's down to reason and rule,");
