@@ -373,6 +373,13 @@ def test_of_a_reader_that_is_gone_nothing_is_known_and_nothing_is_ordered(site):
     assert events(site, "board.lost", board="osdp-0") == [], "a reader is no board"
 
 
+def a_new_run(site):
+    boot = site.cloud.status["boot"]
+    site.start_daemon()
+    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
+    site.cloud.wait_status(clock="trusted")
+
+
 def test_a_readers_relay_locks_again_although_the_daemon_is_dead(site):
     mark = site.line.mark()
     jti = site.cloud.send("door.open_and_close", {"door": "side", "dwell_ms": 2000})
@@ -382,10 +389,16 @@ def test_a_readers_relay_locks_again_although_the_daemon_is_dead(site):
     time.sleep(2.6)
     assert not site.line.tell("points 0")["on"]
     assert not any(out(0, False)(said) and said["t"] > 0 for said in site.line.said[mark:]), "by itself"
-    boot = site.cloud.status["boot"]
-    site.start_daemon()
-    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
-    site.cloud.wait_status(clock="trusted")
+    a_new_run(site)
+
+
+def opens_again_until_closed(site):
+    """In the next run: what was ordered for good holds again."""
+    a_new_run(site)
+    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
+    closed = site.cloud.send("door.close", {"door": "side"})
+    site.cloud.wait_stage(closed, "actuated")
+    assert not site.line.tell("points 0")["on"]
 
 
 def test_a_door_held_open_at_a_readers_relay_locks_by_itself_within_its_timer_when_the_daemon_is_dead(site):
@@ -398,15 +411,7 @@ def test_a_door_held_open_at_a_readers_relay_locks_by_itself_within_its_timer_wh
     assert site.line.tell("points 0")["on"]
     time.sleep(10.5)
     assert not site.line.tell("points 0")["on"]
-    boot = site.cloud.status["boot"]
-    site.start_daemon()
-    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
-    site.cloud.wait_status(clock="trusted")
-    # What was ordered for good holds again.
-    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
-    closed = site.cloud.send("door.close", {"door": "side"})
-    site.cloud.wait_stage(closed, "actuated")
-    assert not site.line.tell("points 0")["on"]
+    opens_again_until_closed(site)
 
 
 def test_a_stop_locks_a_readers_relay_before_the_daemon_ends(site):
@@ -416,15 +421,7 @@ def test_a_stop_locks_a_readers_relay_before_the_daemon_ends(site):
     site.daemon.terminate()
     assert site.daemon.wait(10) == 0
     assert not site.line.tell("points 0")["on"]
-    boot = site.cloud.status["boot"]
-    site.start_daemon()
-    site.cloud.wait(lambda: site.cloud.status["boot"] != boot and site.cloud.status["state"] == "online", 30, "a new run")
-    site.cloud.wait_status(clock="trusted")
-    # What was ordered for good holds again.
-    site.cloud.wait(lambda: site.line.tell("points 0")["on"], what="the door to be open again")
-    closed = site.cloud.send("door.close", {"door": "side"})
-    site.cloud.wait_stage(closed, "actuated")
-    assert not site.line.tell("points 0")["on"]
+    opens_again_until_closed(site)
 
 
 def test_installers_see_a_readers_points(site):

@@ -1,6 +1,6 @@
 //! The machine of the alarms that stand until somebody acknowledges them, or, where the configuration gives up a
-//! secure default or a store cannot be opened, until that is over. Owns which stand; must never let one go silently. Invariant: each alarm
-//! has one event when it is raised and one when it ends, and what stands outlives a power cut.
+//! secure default or a store cannot be opened, until that is over. Owns which stand; must never let one go silently.
+//! Invariant: each alarm has one event when it is raised and one when it ends, and what stands outlives a power cut.
 
 use std::collections::VecDeque;
 

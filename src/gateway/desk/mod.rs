@@ -124,7 +124,8 @@ pub struct Desk {
     edits_told: u64,
     /// How late the last edit of each record was issued.
     issued: Issued,
-    /// The wall clock when it was last trusted, in this run or before: an untrusted one that jumped ahead must not end anybody's life.
+    /// The wall clock when it was last trusted, in this run or before: an untrusted one that jumped ahead must not
+    /// end anybody's life.
     trusted: Wall,
     /// In the order in which they were given, so that nothing that is said depends on chance.
     tickets: BTreeMap<Ticket, CommandKey>,

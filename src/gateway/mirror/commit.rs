@@ -6,20 +6,18 @@ use super::{
     Anchor, Applied, Chores, Held, Mirror, MirrorOutput, SecondCopy,
     copy::{CopyError, LOG_DELTA, LOG_KEYS, LOG_OVERLAY, Sink},
     emergency_copy::stored_chunk,
-    gather::Understood,
     messages::Copy,
-    overlay::{Overlay, OverlayVersion},
+    overlay::Overlay,
     recover::recover,
     settle::{Settled, Unsettled},
     table::{Changes, Meta, OverlayWrite, StoredKeys, Table, TableError, parse_key},
 };
 use crate::{
     domain::{
-        event::ConflictedEdit,
         ids::Id,
         time::{Now, Wall},
     },
-    gateway::{kv::Kv, step::Durable},
+    gateway::kv::Kv,
     wire::set::{Digest, Summary},
 };
 
@@ -58,10 +56,18 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         };
         let changed: Vec<Vec<u8>> = changes.into_keys().collect();
         let had_base = self.held.is_some();
-        let touched = had_base.then(|| touched(&changed)).flatten();
         let Settled { understood, layer, change, absorbed, conflicts, disputed } = settled;
-        let issued_at = Wall::from_millis(meta.issued_at_ms);
-        let applied = Applied { issued_at, touched, ..applied(&understood, absorbed, conflicts, after, &durable) };
+        let applied = durable.vouches_for(Applied {
+            version: *understood.permissions.version(),
+            permissions: understood.permissions.clone(),
+            records: understood.records,
+            unknown_kinds: understood.unknown_kinds(),
+            absorbed,
+            conflicts,
+            overlay: after,
+            issued_at: Wall::from_millis(meta.issued_at_ms),
+            touched: had_base.then(|| touched(&changed)).flatten(),
+        });
         self.held = Some(Held { version, summary, understood: Some(understood) });
         self.raise_anchor(&meta);
         let mark = self.anchor.mark();
@@ -201,27 +207,6 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         if !std::mem::replace(&mut self.copy_failed, true) {
             out.push(MirrorOutput::CopyFailed { copy: Copy::Set, detail: error.to_string() });
         }
-    }
-}
-
-/// The durable store vouches for what is handed out.
-fn applied(
-    understood: &Understood,
-    absorbed: u64,
-    conflicts: Vec<ConflictedEdit>,
-    overlay: OverlayVersion,
-    _: &Durable,
-) -> Applied {
-    Applied {
-        version: *understood.permissions.version(),
-        permissions: understood.permissions.clone(),
-        records: understood.records,
-        unknown_kinds: understood.unknown_kinds(),
-        absorbed,
-        conflicts,
-        overlay,
-        issued_at: Wall::EPOCH,
-        touched: None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What operators ask for: a virtual read, that it be forgotten where people are, what of somebody is known at the
-//! doors alone. Must never satisfy a PIN
-//! or a second person. Invariant: each order is answered once, and its effect has an event that names the
-//! operator.
+//! doors alone. Must never satisfy a PIN or a second person. Invariant: each order is answered once, and its effect
+//! has an event that names the operator.
 
 use std::time::Duration;
 
