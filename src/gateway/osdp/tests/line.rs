@@ -68,7 +68,9 @@ pub struct Reader {
 
 /// The command, and the answer: what is sent in its place.
 #[derive(Default)]
-pub struct Twist(pub Option<Box<dyn FnMut(&Received, Vec<u8>) -> Vec<u8>>>);
+pub struct Twist(pub Option<Box<Twisting>>);
+
+type Twisting = dyn FnMut(&Received, Vec<u8>) -> Vec<u8>;
 
 impl std::fmt::Debug for Twist {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
