@@ -243,7 +243,9 @@ def test_after_the_handshake_nothing_is_said_in_the_clear(site):
 
 
 def test_a_reader_that_loses_power_for_a_moment_is_not_missed(site):
+    mark = site.line.mark()
     site.line.tell("restart 1")
+    site.line.wait_said(mark, led(1, RED, False), "red light again")
     granted(site, 1)
     assert events(site, "reader.lost", reader="osdp-1") == []
     # The others' sessions are as they were.
