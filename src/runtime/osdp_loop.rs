@@ -337,17 +337,11 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
         News::Online => vec![ReaderReport::Restored(reader)],
         News::Renewed => Vec::new(),
         News::Lost { detail } => vec![ReaderReport::Lost(reader, detail)],
-        News::Card(card) => match card.value() {
-            Some(value) => vec![read(RawCard { bits: card.bits, value })],
-            None => {
-                tracing::warn!(reader = %id, bits = card.bits, "a card of no or of more than 128 bits was not read");
-                Vec::new()
-            }
-        },
+        News::Card(card) => vec![read(RawCard { bits: card.bits, value: card.value() })],
         News::Formatted { text, .. } => match formatted_card(&text) {
             Some((bits, value)) => vec![read(RawCard { bits, value })],
             None => {
-                tracing::warn!(reader = %id, bytes = text.len(), "a formatted card of more than 128 bits was not read");
+                tracing::warn!(reader = %id, "a formatted card of no characters was not read");
                 Vec::new()
             }
         },
