@@ -5,6 +5,7 @@ mod alone;
 mod areas;
 mod auto_opens;
 mod emergency;
+mod faces;
 mod interlocks;
 mod pairs;
 mod pins;
