@@ -2,6 +2,7 @@
 //! and its checks; must never know which site uses them. Invariant: in a [`Profile`] every name and
 //! every address occurs once, and every address exists in Modbus.
 
+mod beside;
 mod guard;
 
 pub use guard::usual_timeout;
@@ -65,6 +66,12 @@ pub fn read(sink: &Sink, name: &At<Id>, root: Table<'_>) -> Option<Profile> {
                 .at(root.span, "expected [[outputs]], [[inputs]] or [[card_blocks]]"),
         );
     }
+    let spans = beside::Spans {
+        watchdog: root.span_of("watchdog"),
+        outputs: root.span_of("outputs"),
+        card_blocks: root.span_of("card_blocks"),
+    };
+    beside::check(sink, &spans, (&outputs, &card_blocks, watchdog.as_ref()));
     root.finish();
     let sound = sink.report.borrow().errors() == errors_before;
     sound.then(|| Profile {
@@ -172,8 +179,18 @@ fn output_group(table: Table<'_>, names: &mut Names<'_>) -> Vec<OutputPoint> {
     let kind = address(&table, &[("coil", true), ("holding_register", false)]);
     let energised = table.optional("energised").number::<u16>(0, 65_535);
     let released = table.optional("released").number::<u16>(0, 65_535);
+    let timer_at = table.span_of("timer");
     let timer = table.optional("timer").table("timer").and_then(guard::timer);
     let safe_coil = table.optional("safe_coil").number::<u16>(0, 65_535);
+    let last = u16::try_from(group.names.len().saturating_sub(1)).unwrap_or(u16::MAX);
+    let runs_past = |address: Option<u16>| address.is_some_and(|address| address.checked_add(last).is_none());
+    let of_timer = timer.iter().flat_map(|timer| [timer.energised_for, timer.released_for]);
+    if let Some(at) = timer_at.filter(|_| of_timer.clone().any(runs_past)) {
+        beyond(&table, at);
+    }
+    if let Some(at) = safe_coil.as_ref().filter(|at| runs_past(Some(at.value))) {
+        beyond(&table, at.span);
+    }
     let mut points = Vec::new();
     if let Some((coil, start)) = kind {
         let values = (energised.as_ref().map_or(1, |at| at.value), released.as_ref().map_or(0, |at| at.value));

@@ -269,7 +269,7 @@ impl Screens {
         for (at, news) in news {
             let (Some(means), Some(shown)) = (self.means.get_mut(*at), self.shown.get_mut(*at)) else { continue };
             match news {
-                News::Online | News::Lost { .. } => *shown = None,
+                News::Online | News::Renewed | News::Lost { .. } => *shown = None,
                 News::Capable(capabilities) => {
                     *means = Means::of(capabilities);
                     *shown = None;
@@ -335,18 +335,13 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
     let read = |card: RawCard| ReaderReport::Card(CardRead::bits(reader, card));
     match news {
         News::Online => vec![ReaderReport::Restored(reader)],
+        News::Renewed => Vec::new(),
         News::Lost { detail } => vec![ReaderReport::Lost(reader, detail)],
-        News::Card(card) => match card.value() {
-            Some(value) => vec![read(RawCard { bits: card.bits, value })],
-            None => {
-                tracing::warn!(reader = %id, bits = card.bits, "a card of no or of more than 128 bits was not read");
-                Vec::new()
-            }
-        },
+        News::Card(card) => vec![read(RawCard { bits: card.bits, value: card.value() })],
         News::Formatted { text, .. } => match formatted_card(&text) {
             Some((bits, value)) => vec![read(RawCard { bits, value })],
             None => {
-                tracing::warn!(reader = %id, bytes = text.len(), "a formatted card of more than 128 bits was not read");
+                tracing::warn!(reader = %id, "a formatted card of no characters was not read");
                 Vec::new()
             }
         },

@@ -213,6 +213,14 @@ def test_led_and_buzzer_tell_a_grant_from_a_denial(site):
     site.line.wait_said(mark, lambda said: said.get("command", {}).get("rep_count") == 3, "three beeps")
 
 
+def test_a_card_that_is_longer_than_any_format_is_denied_with_its_last_bits(site):
+    before = len(events(site, "access.denied", reader="osdp-0"))
+    site.line.tell(f"card 0 200 {bytes(range(1, 26)).hex()}")
+    denied = wait_event(site, before, "access.denied", reader="osdp-0")
+    assert denied["reason"] == "bad_format", denied
+    assert (denied["card"]["bits"], denied["card"]["raw"]) == (200, bytes(range(10, 26)).hex()), denied
+
+
 def test_a_new_reader_is_given_a_key_of_its_own_and_is_let_in_only_then(site):
     lost = wait_event(site, 0, "reader.lost", reader=f"osdp-{NEW}")
     assert "no key" in lost["detail"], lost
@@ -243,7 +251,9 @@ def test_after_the_handshake_nothing_is_said_in_the_clear(site):
 
 
 def test_a_reader_that_loses_power_for_a_moment_is_not_missed(site):
+    mark = site.line.mark()
     site.line.tell("restart 1")
+    site.line.wait_said(mark, led(1, RED, False), "red light again")
     granted(site, 1)
     assert events(site, "reader.lost", reader="osdp-1") == []
     # The others' sessions are as they were.

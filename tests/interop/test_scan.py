@@ -1,9 +1,15 @@
 """`latchd scan` against boards that pymodbus plays, and against readers that libosdp plays: what it finds, and that it
 moves nothing."""
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from types import SimpleNamespace
 
@@ -58,6 +64,27 @@ def test_where_nobody_answers_it_says_what_to_look_at(tmp_path):
     terminate(link)
     assert nothing.returncode == 1
     assert "nothing answered; look at power" in nothing.stdout
+
+
+def test_whoever_watches_sees_how_far_it_is(tmp_path):
+    link, near, _ = line(tmp_path)
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    arguments = ["--units", "1-30", "--timeout-ms", "20", "--baud", "9600", "--parity", "none"]
+    found = subprocess.run(
+        [latchd_binary(), "scan", str(near), *arguments], stdout=subprocess.PIPE, stderr=terminal, timeout=60
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while piece := os.read(master, 65536):
+            seen += piece
+    except OSError:
+        pass  # Nobody holds the other end any more.
+    terminate(link)
+    done = [int(position) for position in re.findall(rb"(\d+)/30", seen)]
+    assert found.returncode == 1 and len(set(done)) > 3 and done == sorted(done), seen
+    assert b"9600 8N1" in seen
 
 
 def test_a_port_that_is_not_there_is_named():

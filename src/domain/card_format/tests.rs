@@ -127,6 +127,38 @@ fn every_parity_bit_covers_what_its_published_drawing_says() {
     }
 }
 
+/// One card read as both formats of 37 bits: github.com/flipperdevices/flipperzero-firmware, issue 1029, there decoded by
+/// the Proxmark3 client (`raw: 000000000000000584a2b940`, parity ok in both).
+#[test]
+fn a_published_card_of_thirty_seven_bits_is_read_as_both_and_ambiguous() {
+    let formats = CardFormats::built_in();
+    let card = RawCard { bits: 37, value: 0x05_84a2_b940 };
+    let texts = ["h10302:11850046624", "h10304:22602:89248"];
+    let reading = formats.read(card);
+    assert_eq!(reading.texts()[..2], texts);
+    let evidence = reading.evidence();
+    assert!(evidence.parity_ok && evidence.ambiguous, "{evidence:?}");
+    assert_eq!(texts.map(|text| formats.encode(text)), [Some(card); 2]);
+}
+
+/// What sellers and readers publish of cards that they have, each in bytes and as the number that a reader made of them:
+/// buysmartcard.blog, "Understanding MIFARE unique identifier" (bytes E4 3A C9 D2, little endian 3536403172);
+/// mifare.net, forum, "Mifare 7 Byte UID to 4 Byte UID Conversion" (AE B3 D6 E5 ED DD 6D, 49174381509598573).
+#[test]
+fn published_serial_numbers_are_read_in_either_order_of_bytes() {
+    let built_in = CardFormats::built_in();
+    assert_eq!(built_in.read(RawCard { bits: 32, value: 0xe43a_c9d2 }).texts()[0], "uid4:e43ac9d2");
+    let seven = RawCard { bits: 56, value: 49_174_381_509_598_573 };
+    assert_eq!(built_in.read(seven).texts()[0], "uid7:aeb3d6e5eddd6d");
+    let turned = |bits: u16| json!({ "bits": bits, "notation": "hex", "number": { "first": 0, "bits": bits, "byte_order": "lsb_first" } });
+    let turned = CardFormats::new(&formats(json!({ "uid4": turned(32), "uid7": turned(56), "uid10": turned(80) })));
+    assert_eq!(turned.read(RawCard { bits: 32, value: 3_536_403_172 }).texts()[0], "uid4:e43ac9d2");
+    let text = "uid7:6dddede5d6b3ae";
+    assert_eq!((turned.read(seven).texts()[0].as_str(), turned.encode(text)), (text, Some(seven)));
+    let ten = RawCard { bits: 80, value: 0x0011_2233_4455_6677_8899 };
+    assert_eq!(turned.read(ten).texts()[0], "uid10:99887766554433221100");
+}
+
 #[test]
 fn every_flipped_bit_of_a_built_in_format_is_noticed() {
     for text in ["h10301:123:4567", "h10306:31337:1", "corporate1000_35:118:1603", "h10304:1:1", "corporate1000_48:9:9"]

@@ -285,8 +285,9 @@ impl Board {
     pub fn next_deadline(&self, now: Mono) -> Option<Mono> {
         let ready = self.is_ready(now);
         let up = self.link == Link::Up;
+        let driven = up && ready && !self.is_arming();
         let outputs = self.outputs.iter().filter_map(|output| {
-            let at = output.next_deadline(now, up && ready)?;
+            let at = output.next_deadline(now, driven)?;
             // What it wishes by now, and does not get, is a read-back that has to wait.
             let (table, _) = output_point(output.point().address);
             Some(if at <= now { at.max(self.late_until(table)) } else { at })
@@ -319,6 +320,10 @@ impl Board {
         poll.scanned = true;
         poll.failing_since = None;
         let was_up = self.link == Link::Up;
+        if let Some(detail) = self.guard.as_mut().filter(|_| was_up).and_then(Guard::board_lives) {
+            let detail = format!("{detail}; its watchdog is not armed");
+            out.push(BusReport::BoardDegraded { board: self.config.board, detail });
+        }
         if !was_up && self.polls.iter().all(|poll| poll.scanned) {
             self.link = Link::Up;
             self.guard.iter_mut().for_each(Guard::board_up);
@@ -419,6 +424,11 @@ impl Board {
     pub fn guard_written(&mut self, now: Mono) {
         self.answered(now);
         self.guard.iter_mut().for_each(|guard| guard.written(now));
+    }
+
+    /// No answer, or that it is busy.
+    pub fn guard_not_written(&mut self, request: &Request, fault: &BusFault) {
+        self.guard.iter_mut().for_each(|guard| guard.not_written(format!("{request}: {fault}")));
     }
 
     /// The board lives, and has no such watchdog.

@@ -24,6 +24,9 @@ const URGENT_RUN_MAX: u32 = 16;
 const PROBE_PATIENCE_MIN: Duration = Duration::from_millis(50);
 /// One in so many of its probes waits as long as any board may take, should it be a slow one.
 const PATIENT_PROBE_EVERY: u32 = 4;
+/// Exceptions that refuse nothing.
+const ACKNOWLEDGE: u8 = 5;
+const DEVICE_BUSY: u8 = 6;
 
 #[derive(Clone, Debug)]
 pub struct Bus {
@@ -281,6 +284,9 @@ fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: 
             BusFault::Exception(1..=3) if output.sets_timer() => {
                 output.timer_unknown(now, &format!("{}: {fault}", flight.request), out);
             }
+            // It goes on to do it, or was busy with something else: what became of it is read back.
+            BusFault::Exception(ACKNOWLEDGE | DEVICE_BUSY) if output.point().reads_back => output.write_unknown(),
+            BusFault::Exception(ACKNOWLEDGE) => output.write_answered(now, out),
             _ if refused => output.write_refused(now, &format!("{}: {fault}", flight.request), out),
             _ => output.write_unknown(),
         }
@@ -288,6 +294,11 @@ fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: 
     match flight.errand {
         _ if *fault == BusFault::TooLate => {}
         Errand::Write(_) if refused => board.answered(now),
+        Errand::Guard if *fault == BusFault::Exception(ACKNOWLEDGE) => board.guard_written(now),
+        Errand::Guard if *fault == BusFault::Exception(DEVICE_BUSY) => {
+            board.answered(now);
+            board.guard_not_written(&flight.request, fault);
+        }
         Errand::Guard if refused => board.guard_refused(now, &format!("{}: {fault}", flight.request), out),
         Errand::Poll(poll) if refused && board.is_probe(poll) => board.poll_answered(now, poll, &Reply::Written, out),
         Errand::Poll(poll) if refused => board.poll_refused((flight.started, now), poll, fault, plan.timeout),
@@ -298,6 +309,10 @@ fn failed(board: &mut Board, flight: Flight, now: Mono, fault: &BusFault, plan: 
                 board.unanswered(flight.started, now, fault, plan.timeout);
             }
             board.clear_tried(now, card);
+        }
+        Errand::Guard => {
+            board.unanswered(flight.started, now, fault, plan.timeout);
+            board.guard_not_written(&flight.request, fault);
         }
         _ => board.unanswered(flight.started, now, fault, plan.timeout),
     }

@@ -1,6 +1,6 @@
 //! The watchdog of one board: armed when the board comes, before any output is written, and fed from then on.
 //! Owns what is to be written when; must never hold up an output for longer than the arming takes. Invariant:
-//! a board that refuses is told of once and used without, until it is lost.
+//! a board that refuses, or says nothing to this alone, is told of once and used without, until it is lost.
 //!
 //! ```text
 //!            BoardUp            all written              refused
@@ -25,7 +25,14 @@ pub struct Guard {
     timeout: Duration,
     state: State,
     turn: bool,
+    /// It was not written, and why: first the board is to show that it lives.
+    doubted: Option<String>,
+    /// So often in a row.
+    untaken: u32,
 }
+
+/// Cheap boards say nothing to what they do not know: after so many tries in a row, the board answering in between.
+const TRIES_MAX: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -49,7 +56,7 @@ impl Guard {
         let count = watchdog.count(*timeout);
         let arm = watchdog.arm.iter().map(|write| request(write, count, true));
         let (arm, feed) = (safe.chain(arm).collect(), watchdog.feed);
-        Some(Guard { arm, feed, timeout: *timeout, state: State::Asleep, turn: false })
+        Some(Guard { arm, feed, timeout: *timeout, state: State::Asleep, turn: false, doubted: None, untaken: 0 })
     }
 
     pub fn board_up(&mut self) {
@@ -58,6 +65,7 @@ impl Guard {
 
     pub fn board_lost(&mut self) {
         self.state = State::Asleep;
+        (self.doubted, self.untaken) = (None, 0);
     }
 
     /// Outputs wait: a board whose watchdog struck takes no write before it is armed anew.
@@ -67,6 +75,9 @@ impl Guard {
 
     /// Since when what is due. While it is armed, before everything else.
     pub fn due(&self) -> Option<Mono> {
+        if self.doubted.is_some() {
+            return None;
+        }
         match self.state {
             State::Arming(_) => Some(Mono::ZERO),
             State::Fed { next } => self.feed.map(|_| next),
@@ -82,7 +93,24 @@ impl Guard {
         }
     }
 
+    /// No answer, or that it is busy: tried again when the board has answered something else.
+    pub fn not_written(&mut self, why: String) {
+        self.untaken += 1;
+        self.doubted = Some(why);
+    }
+
+    /// It has answered something else. Why it is used without its watchdog, if so from now on.
+    pub fn board_lives(&mut self) -> Option<String> {
+        let why = self.doubted.take()?;
+        if self.untaken < TRIES_MAX {
+            return None;
+        }
+        self.state = State::Refused;
+        Some(why)
+    }
+
     pub fn written(&mut self, now: Mono) {
+        self.untaken = 0;
         self.turn = !self.turn;
         self.state = match self.state {
             State::Arming(at) if at + 1 < self.arm.len() => State::Arming(at + 1),

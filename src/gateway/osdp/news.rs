@@ -9,6 +9,8 @@ use crate::wire::osdp::reply::{Capability, Card, Identity, Nak};
 pub enum News {
     /// It answers, and proves its key unless it may speak plainly.
     Online,
+    /// It began anew without having been lost: what it was told to show it may have forgotten.
+    Renewed,
     Lost {
         detail: String,
     },

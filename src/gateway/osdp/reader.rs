@@ -24,7 +24,7 @@ use super::{
     points::Points,
 };
 use crate::{
-    domain::{fieldbus::ReaderPoints, time::Mono},
+    domain::{bucket::Bucket, fieldbus::ReaderPoints, time::Mono},
     wire::osdp::{
         command::Command,
         frame::{Check, Frame, SecurityBlock, TooLong, Way},
@@ -50,8 +50,10 @@ const WISHES_MAX: usize = 24;
 /// After so many wishes in a row a poll: cards come as answers to polls only. Outputs may take more turns.
 const WISH_RUN_MAX: u32 = 2;
 const URGENT_RUN_MAX: u32 = 8;
-/// The same security news of a reader is told again no sooner.
+/// The same security news of a reader is told again no sooner; of a reader that has good moments in between, so many at
+/// once and then one in so long.
 const SECURITY_AGAIN: Duration = Duration::from_secs(60);
+const SECURITY_BURST: u32 = 5;
 
 /// How long a reader that is there gets to answer (the standard's limit), and one that is away.
 pub const REPLY_WITHIN: Duration = Duration::from_millis(200);
@@ -140,11 +142,17 @@ pub struct Conversation {
     trouble: &'static str,
     local: Option<(bool, bool)>,
     covers_open: bool,
+    /// It has said how its covers are: it may tell that only when asked.
+    tells_covers: bool,
     tamper_told: Option<bool>,
     points: Option<Points>,
     line_change: Option<LineChange>,
     odd: u64,
     security_told: Option<(Mono, String)>,
+    security_budget: Bucket,
+    security_untold: u64,
+    /// It has begun anew, and that is told with the first answer that is more than that it is busy.
+    unannounced: bool,
 }
 
 impl Conversation {
@@ -171,8 +179,12 @@ impl Conversation {
             trouble: "it does not answer",
             local: None,
             covers_open: false,
+            tells_covers: false,
             tamper_told: None,
             security_told: None,
+            security_budget: Bucket::new(SECURITY_BURST, SECURITY_AGAIN, now),
+            security_untold: 0,
+            unannounced: false,
         }
     }
 
@@ -432,6 +444,7 @@ impl Conversation {
             return;
         }
         self.told = Told::Lost;
+        self.unannounced = self.busy;
         self.tamper_told = None;
         if let Some(points) = &mut self.points {
             points.lost(self.trouble);
@@ -480,7 +493,10 @@ impl Conversation {
             return self.away(now, PROBE_AFTER);
         }
         self.phase = match &self.plan.protection {
-            Protection::Plain => Phase::Online(Channel::Plain),
+            Protection::Plain => {
+                self.unannounced = true;
+                Phase::Online(Channel::Plain)
+            }
             Protection::Secure(_) => Phase::Begin,
         };
     }
@@ -500,6 +516,14 @@ impl Conversation {
             return;
         }
         self.security_told = Some((now, detail.clone()));
+        if !self.security_budget.take(now) {
+            self.security_untold += 1;
+            return;
+        }
+        let detail = match std::mem::take(&mut self.security_untold) {
+            0 => detail,
+            more => format!("{detail} (and {more} times what was not told)"),
+        };
         out.push(News::Security { detail });
     }
 }

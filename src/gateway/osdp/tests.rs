@@ -2,6 +2,7 @@
 //! other panels has its sentence here.
 
 mod faults;
+mod hostile;
 mod line;
 mod odd;
 mod plain;

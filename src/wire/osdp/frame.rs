@@ -89,6 +89,11 @@ impl Frame {
         Ok(out)
     }
 
+    /// Whether its data is for the two sides of its session alone: SCS_17 or SCS_18.
+    pub fn is_encrypted(&self) -> bool {
+        self.security.as_ref().is_some_and(|block| matches!(block.kind, 0x17 | 0x18))
+    }
+
     /// The whole frame, its check at the end.
     pub fn encode(&self) -> Result<Vec<u8>, TooLong> {
         Ok(finish(self.head(0)?, self.check))

@@ -99,27 +99,27 @@ pub struct Card {
 }
 
 impl Card {
-    /// The bits right-aligned; `None` for more than 128.
-    pub fn value(&self) -> Option<u128> {
-        if !(1..=128).contains(&self.bits) {
-            return None;
-        }
+    /// The bits right-aligned; of more than 128 the last, which no format takes for a card.
+    pub fn value(&self) -> u128 {
         let bytes = usize::from(self.bits).div_ceil(8);
-        let value = self.data.get(..bytes)?.iter().fold(0u128, |value, byte| (value << 8) | u128::from(*byte));
         let spare = bytes * 8 - usize::from(self.bits);
-        Some(value >> spare)
+        let data = self.data.get(..bytes).unwrap_or(&self.data);
+        let (last, before) = data.split_last().unwrap_or((&0, &[]));
+        let value = before.iter().fold(0u128, |value, byte| (value << 8) | u128::from(*byte));
+        // A shift of 8 at most: the last byte comes in with what of it counts.
+        (value << (8 - spare)) | u128::from(*last) >> spare
     }
 }
 
 /// The bits of a card that the reader has turned into characters: 4 for each if all of them are hex digits, else 8.
-/// `None`: none, or more than 128.
+/// `None`: none. Of more than 128 the last.
 pub fn formatted_card(text: &[u8]) -> Option<(u16, u128)> {
     let hex = |value: u128, byte: &u8| Some(value << 4 | u128::from(char::from(*byte).to_digit(16)?));
     let (each, value) = match text.iter().try_fold(0, hex) {
         Some(value) => (4, value),
         None => (8, text.iter().fold(0, |value, byte| value << 8 | u128::from(*byte))),
     };
-    let bits = u16::try_from(text.len()).ok()?.checked_mul(each).filter(|bits| (1..=128).contains(bits))?;
+    let bits = u16::try_from(text.len()).ok()?.checked_mul(each).filter(|bits| *bits > 0)?;
     Some((bits, value))
 }
 
@@ -232,14 +232,21 @@ mod tests {
     fn a_card_keeps_its_bits_right_aligned() {
         let reply = Reply::parse(0x50, &[0, 1, 26, 0, 0xBD, 0x88, 0xEB, 0x80]).unwrap();
         let Reply::Card(card) = reply else { panic!("{reply:?}") };
-        assert_eq!((card.bits, card.value()), (26, Some(0x2f6_23ae)));
+        assert_eq!((card.bits, card.value()), (26, 0x2f6_23ae));
     }
 
     #[test]
     fn a_card_that_says_more_bits_than_it_has_is_no_card() {
         assert!(Reply::parse(0x50, &[0, 1, 26, 0, 0xBD, 0x88]).is_err());
-        let long = Card { reader: 0, format: 0, bits: 129, data: vec![0; 17] };
-        assert_eq!(long.value(), None);
+    }
+
+    #[test]
+    fn of_a_card_that_is_longer_than_any_the_last_bits_are_kept() {
+        let card = |bits, data| Card { reader: 0, format: 0, bits, data };
+        assert_eq!(card(200, (1..=25).collect()).value(), 0x0A0B_0C0D_0E0F_1011_1213_1415_1617_1819);
+        assert_eq!(card(129, vec![0xFF; 17]).value(), u128::MAX);
+        assert_eq!(card(128, vec![0xA5; 16]).value(), 0xA5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5);
+        assert_eq!(card(0, Vec::new()).value(), 0);
     }
 
     #[test]
@@ -268,7 +275,8 @@ mod tests {
         assert_eq!(formatted_card(b"2F623AE"), Some((28, 0x2f6_23ae)));
         assert_eq!(formatted_card(b"AX"), Some((16, 0x4158)));
         assert_eq!(formatted_card(&[b'f'; 32]), Some((128, u128::MAX)));
-        assert_eq!((formatted_card(b""), formatted_card(&[b'f'; 33]), formatted_card(&[b'x'; 17])), (None, None, None));
+        assert_eq!((formatted_card(b""), formatted_card(&[b'f'; 33])), (None, Some((132, u128::MAX))));
+        assert_eq!(formatted_card(&[b'x'; 17]).map(|(bits, _)| bits), Some(136));
     }
 
     #[test]

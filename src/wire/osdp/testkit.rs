@@ -140,7 +140,16 @@ impl SecureReader {
             }
         }
         let kind = if data.is_empty() { 0x16 } else { 0x18 };
-        let frame = frame(to, Some(SecurityBlock { kind, data: Vec::new() }), code, sealed);
+        self.prove(to, kind, code, sealed)
+    }
+
+    /// With a MAC, and readable by everybody.
+    pub fn say_bare(&mut self, to: &Received, code: u8, data: Vec<u8>) -> Vec<u8> {
+        self.prove(to, 0x16, code, data)
+    }
+
+    fn prove(&mut self, to: &Received, kind: u8, code: u8, data: Vec<u8>) -> Vec<u8> {
+        let frame = frame(to, Some(SecurityBlock { kind, data: Vec::new() }), code, data);
         let mut bytes = frame.head(4).unwrap();
         self.of_replies = self.mac(self.of_commands, &bytes);
         bytes.extend(&self.of_replies[..4]);

@@ -289,6 +289,43 @@ fn an_arming_that_got_no_answer_is_repeated_until_it_has_one() {
     assert_eq!(writes.last(), Some(&OUTPUT));
 }
 
+/// Cheap boards say nothing to what they do not know.
+#[test]
+fn a_board_that_says_nothing_to_its_watchdog_is_told_of_once_and_used_without() {
+    let mut rig = watched(true);
+    rig.board().silent_about.insert(TIMEOUT_AT);
+    rig.run(20_000);
+    let told: Vec<BusReport> =
+        rig.reported().into_iter().filter(|report| !matches!(report, BusReport::Input { .. })).collect();
+    let count = |wanted: fn(&BusReport) -> bool| told.iter().filter(|report| wanted(report)).count();
+    assert_eq!(count(|report| matches!(report, BusReport::BoardDegraded { .. })), 1, "{told:?}");
+    assert_eq!(count(|report| matches!(report, BusReport::BoardLost { .. })), 0, "{told:?}");
+    assert!(rig.coil(0, 1));
+}
+
+#[test]
+fn a_board_that_says_nothing_to_the_trigger_of_its_watchdog_any_more_is_told_of_and_stays() {
+    let mut rig = watched(true);
+    rig.run(1_000);
+    rig.board().silent_about.insert(TRIGGER);
+    rig.reports.clear();
+    rig.run(60_000);
+    let told = rig.reported();
+    assert!(matches!(told[..], [BusReport::BoardDegraded { .. }]), "{told:?}");
+}
+
+#[test]
+fn a_board_that_is_too_busy_to_be_armed_is_armed_a_little_later() {
+    let mut rig = watched(false);
+    rig.run(60);
+    rig.board().moods = vec![Mood::Exception(6); 2];
+    rig.run(2000);
+    let mut writes = written(&mut rig);
+    writes.dedup();
+    assert_eq!(writes, [&ARMED[..], &[OUTPUT]].concat());
+    assert!(!rig.reported().iter().any(|report| matches!(report, BusReport::BoardDegraded { .. })));
+}
+
 // ---- supervised lines ----
 
 fn line() -> Rig {

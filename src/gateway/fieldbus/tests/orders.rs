@@ -186,6 +186,36 @@ fn an_exception_fails_the_order_and_nothing_more_is_written_for_it() {
     }
 }
 
+/// Modbus Application Protocol V1.1b3, section 7: 5 has accepted it and goes on to do it, 6 is busy with something else.
+#[test]
+fn an_order_that_a_board_is_slow_or_busy_about_is_read_back_instead_of_called_failed() {
+    for mood in [Mood::Acknowledges, Mood::Exception(6)] {
+        let mut rig = Rig::up(1);
+        rig.desire(level(LOCK, Released));
+        rig.run(100);
+        rig.reports.clear();
+        rig.board().moods = vec![mood];
+        rig.desire(order(LOCK, Energised, 1, soon(&rig)));
+        rig.run(600);
+        assert_eq!(rig.reported(), [confirmed(LOCK, Energised, Some(1))], "{mood:?}");
+        assert!(rig.coil(0, 0));
+    }
+    // One that is busy for ever has not done it, and says so in time.
+    let mut rig = Rig::up(1);
+    rig.desire(level(LOCK, Released));
+    rig.run(100);
+    rig.reports.clear();
+    rig.board().busy_to_write = true;
+    rig.desire(order(LOCK, Energised, 1, soon(&rig)));
+    rig.run(2_000);
+    let told = rig.reported();
+    let stays = BusReport::OutputMismatch { output: LOCK, level: Released };
+    assert!(
+        matches!(&told[..], [first, BusReport::OrderFailed { ticket: Ticket(1), .. }] if *first == stays),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn an_order_under_way_when_the_board_is_lost_ends_as_unknown() {
     let mut rig = Rig::up(1);

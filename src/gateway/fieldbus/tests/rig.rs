@@ -35,6 +35,8 @@ pub enum Mood {
     Silent,
     /// Hears and acts, but the answer is lost.
     Mute,
+    /// Acts, and says that it takes its time (exception 5).
+    Acknowledges,
     Exception(u8),
     Garbage,
     Unreachable,
@@ -52,6 +54,10 @@ pub struct FakeBoard {
     pub timers: BTreeMap<u16, (u16, bool)>,
     /// Answers exceptions to whatever touches these.
     pub missing: BTreeSet<(Table, u16)>,
+    /// Says nothing to a write of these registers.
+    pub silent_about: BTreeSet<u16>,
+    /// Answers every write of a coil by exception 6.
+    pub busy_to_write: bool,
 }
 
 impl FakeBoard {
@@ -66,7 +72,7 @@ impl FakeBoard {
             Mood::Silent => return Err(BusFault::Timeout),
             Mood::Exception(code) => return Err(BusFault::Exception(code)),
             Mood::Unreachable => return Err(BusFault::Unreachable("refused".to_owned())),
-            Mood::Well | Mood::Mute | Mood::Garbage => {}
+            Mood::Well | Mood::Mute | Mood::Garbage | Mood::Acknowledges => {}
         }
         let reply = match request {
             Request::Read { table, address, count } => {
@@ -83,6 +89,7 @@ impl FakeBoard {
             Request::WriteCoil { address, .. } if address >= 0x80 && self.missing.contains(&(Table::Coil, address)) => {
                 return Err(BusFault::Exception(2));
             }
+            Request::WriteCoil { .. } if self.busy_to_write => return Err(BusFault::Exception(6)),
             Request::WriteCoil { address, on } => {
                 if !self.stuck.contains(&address) {
                     self.bits.insert((Table::Coil, address), on);
@@ -99,6 +106,9 @@ impl FakeBoard {
                 self.timers.insert(coil, (count, !level));
                 Reply::Written
             }
+            Request::WriteRegister { address, .. } if self.silent_about.contains(&address) => {
+                return Err(BusFault::Timeout);
+            }
             Request::WriteRegister { address, value } => {
                 if !self.stuck.contains(&address) {
                     self.words.insert((Table::HoldingRegister, address), value);
@@ -112,6 +122,7 @@ impl FakeBoard {
         match mood {
             Mood::Mute => Err(BusFault::Timeout),
             Mood::Garbage => Err(BusFault::Garbage("noise".to_owned())),
+            Mood::Acknowledges => Err(BusFault::Exception(5)),
             _ => Ok(reply),
         }
     }

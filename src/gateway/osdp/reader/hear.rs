@@ -1,7 +1,10 @@
 //! What a reader answers. Owns which answers are believed; must never take one in the clear for more than a sign
 //! of life where a session is due. Invariant: an answer that is not to what was asked leaves the question standing.
 
-use super::{BUSY_PAUSE, Channel, Conversation, InFlight, PROBE_AFTER, PROBE_AFTER_MAX, Phase, REFUSALS_MIN, Told};
+use super::{
+    BUSY_PAUSE, Channel, Conversation, InFlight, PROBE_AFTER, PROBE_AFTER_MAX, Phase, REFUSALS_MIN, Told, WISHES_MAX,
+    same_thing,
+};
 use crate::{
     domain::time::Mono,
     gateway::osdp::{
@@ -172,7 +175,9 @@ impl Conversation {
             }
             self.attempt = 0;
         }
-        self.online(now, out);
+        if !self.unannounced {
+            self.online(now, out);
+        }
     }
 
     fn hear_online(&mut self, now: Mono, received: &Received, asked: InFlight, out: &mut Vec<News>) {
@@ -184,8 +189,26 @@ impl Conversation {
             Ok(Reply::Nak(nak)) => self.refused(now, asked, nak, out),
             // Everybody has the default key: it is good for taking another one, and for nothing else.
             Ok(reply) if !self.is_online() && reply != Reply::Ack => self.believed(now),
+            // It is there, and nothing is to be had of it: as if it had said so outside of the session.
+            Ok(Reply::Busy) => {
+                let heard = self.heard;
+                self.believed(now);
+                (self.heard, self.busy) = (heard, true);
+                self.put_off(now, &asked.command);
+                self.left_open(&asked.command);
+            }
+            // The MAC proves it, and everybody on the line can read it.
+            Ok(Reply::Card(_) | Reply::Formatted { .. } | Reply::Keypad { .. }) if self.is_bare(received) => {
+                self.believed(now);
+                let detail = "a card or key that is proven but not encrypted (SCS_16): not taken";
+                self.security(now, detail.to_owned(), out);
+                self.left_open(&asked.command);
+            }
             Ok(reply) => {
                 self.believed(now);
+                if self.is_online() && std::mem::take(&mut self.unannounced) {
+                    self.online(now, out);
+                }
                 self.told(now, &asked.command, reply, out);
                 self.left_open(&asked.command);
             }
@@ -199,6 +222,10 @@ impl Conversation {
                 self.anew(now);
             }
         }
+    }
+
+    fn is_bare(&self, received: &Received) -> bool {
+        matches!(self.phase, Phase::Online(Channel::Secure(..))) && !received.frame.is_encrypted()
     }
 
     /// Whatever it answered: an OUT that it did not take by that may have been carried out, or not.
@@ -257,7 +284,6 @@ impl Conversation {
                     self.anew(now);
                 }
             }
-            Reply::Busy => self.put_off(now, asked),
             Reply::Id(identity) => out.push(News::Identified(identity)),
             Reply::Capabilities(capabilities) => {
                 out.push(News::Capable(capabilities));
@@ -272,8 +298,12 @@ impl Conversation {
                     out.push(News::Power { failed: power_failure });
                 }
                 self.tamper(out);
+                if *asked == Command::LocalStatus && self.tells_covers {
+                    self.wish(Command::ReaderStatus);
+                }
             }
             Reply::ReaderStatus(readers) => {
+                self.tells_covers = true;
                 self.covers_open = readers.contains(&TAMPERED);
                 self.tamper(out);
             }
@@ -293,7 +323,7 @@ impl Conversation {
                 out.extend(self.odd().map(|count| News::Manufacturer { vendor, bytes, count }));
             }
             Reply::Other { code } => out.extend(self.odd().map(|count| News::Unhandled { code, count })),
-            Reply::Nak(_) | Reply::ClientCryptogram { .. } | Reply::InitialMac(_) => {}
+            Reply::Busy | Reply::Nak(_) | Reply::ClientCryptogram { .. } | Reply::InitialMac(_) => {}
         }
     }
 
@@ -307,13 +337,14 @@ impl Conversation {
     fn put_off(&mut self, now: Mono, asked: &Command) {
         match (asked, &mut self.points) {
             (Command::Output(_), Some(points)) => points.put_off(now),
-            // Asked for again in its time.
-            (Command::InputStatus | Command::OutputStatus, _) => {}
+            // Said again in its time; and a key only while it may be.
+            (Command::InputStatus | Command::OutputStatus | Command::Poll | Command::KeySet(_), _) => {}
             (Command::ComSet { .. }, _) => {
                 if let Some(change) = &mut self.line_change {
                     change.sent = false;
                 }
             }
+            _ if self.wishes.len() >= WISHES_MAX || self.wishes.iter().any(|newer| same_thing(newer, asked)) => {}
             _ => self.wishes.push_front(asked.clone()),
         }
     }
@@ -362,9 +393,13 @@ impl Conversation {
                 News::LineNotSet { detail: "it did not answer, and is where it was".to_owned() }
             });
         }
-        if was != Told::Online {
-            self.local = None;
-            out.push(News::Online);
+        let is_new = was != Told::Online;
+        if is_new {
+            (self.local, self.covers_open, self.tells_covers) = (None, false, false);
+        }
+        out.push(if is_new { News::Online } else { News::Renewed });
+        // In the clear it may be another one at the same address.
+        if is_new || self.plan.protection == Protection::Plain {
             self.wish(Command::Id);
             self.wish(Command::Capabilities);
         }

@@ -57,7 +57,25 @@ pub struct Reader {
     pub ignorant: Vec<u8>,
     /// Takes another address, and says nothing.
     pub moves_silently: bool,
+    /// What it says in place of the right reply to this command, within its session where it has one.
+    pub says: fn(u8) -> Option<(u8, Vec<u8>)>,
+    /// Proves its replies and encrypts none of them (SCS_16).
+    pub bare: bool,
+    /// The last word on what goes on the line.
+    pub twist: Twist,
     pub now: Mono,
+}
+
+/// The command, and the answer: what is sent in its place.
+#[derive(Default)]
+pub struct Twist(pub Option<Box<Twisting>>);
+
+type Twisting = dyn FnMut(&Received, Vec<u8>) -> Vec<u8>;
+
+impl std::fmt::Debug for Twist {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Twist(..)" } else { "Twist" })
+    }
 }
 
 /// One output: what lasts, what passes, and when it moved.
@@ -115,6 +133,9 @@ impl Reader {
             outputs: vec![Relay::default()],
             ignorant: Vec::new(),
             moves_silently: false,
+            says: |_| None,
+            bare: false,
+            twist: Twist::default(),
             now: Mono::ZERO,
         }
     }
@@ -172,6 +193,9 @@ impl Reader {
         if self.address != address && self.moves_silently {
             return None;
         }
+        if let Twist(Some(twist)) = &mut self.twist {
+            answer = twist(&received, answer);
+        }
         match &mut self.manner {
             Manner::Mute(left) if *left > 0 => {
                 *left -= 1;
@@ -227,12 +251,16 @@ impl Reader {
         }
         let Some(data) = secure.hear(received) else { return reply(received, None, 0x41, vec![6]) };
         let (answer, content) = self.content(code, &data);
+        let takes_key = code == 0x75 && answer == 0x40;
         let Some(secure) = &mut self.secure else { unreachable!() };
-        let mut answer = secure.say(received, answer, &content);
+        let mut answer = match self.bare {
+            true => secure.say_bare(received, answer, content),
+            false => secure.say(received, answer, &content),
+        };
         if code == 0x75 && self.manner == Manner::Forgetful {
             answer = reply(received, None, 0x40, Vec::new());
         }
-        if code == 0x75 {
+        if takes_key {
             self.key = data[2..18].try_into().unwrap();
             *secure = SecureReader::new(self.key);
         }
@@ -242,6 +270,9 @@ impl Reader {
     fn content(&mut self, code: u8, data: &[u8]) -> (u8, Vec<u8>) {
         if self.ignorant.contains(&code) {
             return (0x41, vec![3]);
+        }
+        if let Some(answer) = (self.says)(code) {
+            return answer;
         }
         let now = self.now;
         match code {
@@ -309,7 +340,11 @@ impl Line {
     }
 
     pub fn with(plans: Vec<ReaderPlan>, readers: Vec<Reader>) -> Line {
-        let line = LinePlan { baud: 115_200, bits_per_character: 10 };
+        Line::at(115_200, plans, readers)
+    }
+
+    pub fn at(baud: u32, plans: Vec<ReaderPlan>, readers: Vec<Reader>) -> Line {
+        let line = LinePlan { baud, bits_per_character: 10 };
         let now = Mono::from_millis(1_000);
         Line {
             panel: Panel::new(line, plans, now),
