@@ -68,6 +68,11 @@ impl Scope {
         }
     }
 
+    /// Of somebody who is in these partitions the first, if none of them is in this scope.
+    pub fn foreign_partition<'p>(&self, partitions: &'p [Id]) -> Option<&'p Id> {
+        partitions.first().filter(|_| !partitions.iter().any(|partition| self.has_partition(partition)))
+    }
+
     pub fn has_unit(&self, unit: &str) -> bool {
         match self {
             Scope::Everything => true,

@@ -219,6 +219,26 @@ impl Scene {
         }
     }
 
+    /// All that a set would hold.
+    pub fn records(&self) -> Vec<(Id, Record)> {
+        let Directory { groups, access_rules, schedules, holidays, operators, roles, site } = &self.directory;
+        let mut records: Vec<(Id, Record)> =
+            self.credentials.iter().map(|(id, record)| (id.clone(), record.clone())).collect();
+        macro_rules! of {
+            ($($kind:ident: $table:expr),* $(,)?) => {
+                $(records.extend($table.iter().map(|(id, body)| (id.clone(), Record::$kind(body.clone()))));)*
+            };
+        }
+        of!(
+            Person: self.persons.0, Group: groups, AccessRule: access_rules, Schedule: schedules, Holiday: holidays,
+            Operator: operators, Role: roles, AutoOpen: site.auto_opens, SystemEvent: site.system_events,
+            Partition: site.partitions, OrganisationUnit: site.organisation_units, Area: site.areas,
+            FloorGroup: site.floor_groups, Interlock: site.interlocks, EmergencyCard: site.emergency_cards,
+            CardFormat: site.card_formats, DoorPolicy: site.door_policies, LockerContract: site.locker_contracts,
+        );
+        records
+    }
+
     pub fn world(&self) -> World<'_> {
         World { directory: &self.directory, people: &self.persons, topology: &self.topology }
     }
