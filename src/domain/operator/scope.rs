@@ -46,14 +46,6 @@ impl Scope {
         }
     }
 
-    /// The doors, if they can be told one by one.
-    pub fn doors(&self) -> Option<&BTreeSet<Id>> {
-        match self {
-            Scope::Everything => None,
-            Scope::Limited(limits) => Some(&limits.doors),
-        }
-    }
-
     pub fn has_floor_group(&self, floor_group: &str) -> bool {
         match self {
             Scope::Everything => true,
