@@ -43,7 +43,7 @@ enum What {
         /// As in the site file
         reader: Id,
         /// 0 to 126, and nobody else's on its line
-        #[arg(long, required_unless_present = "baud")]
+        #[arg(long, required_unless_present = "baud", value_parser = clap::value_parser!(u8).range(0..=126))]
         address: Option<u8>,
         /// For the whole line: the bus's own is set in the site file, once every reader of it has been told
         #[arg(long)]

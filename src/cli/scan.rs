@@ -117,13 +117,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     out.write_all(told(&scan, &buses).as_bytes()).and_then(|()| out.flush())?;
     match fault {
-        Some(fault) => bail!("{fault}\n{HELD}"),
+        Some(fault) if buses.iter().any(|bus| matches!(bus.line, Line::Tcp { .. })) => bail!("{fault}\n{HELD}"),
+        Some(fault) => bail!("{fault}"),
         None => Ok(!scan.devices().is_empty()),
     }
 }
 
-const HELD: &str =
-    "If latchd runs, it holds the line: `systemctl stop latchd` first; its doors go to their safe state meanwhile.";
+/// A serial port says so itself when it is opened.
+const HELD: &str = "If latchd runs, it may hold the only connection that the board takes: `systemctl stop latchd` first; \
+                    its doors go to their safe state meanwhile.";
 
 /// Why it could not go on, if so.
 async fn ask(scan: &mut Scan, buses: &[Bus], bar: &ProgressBar) -> Option<BusFault> {
@@ -273,10 +275,10 @@ fn told(scan: &Scan, buses: &[Bus]) -> String {
         }
     }
     let (asked, all) = scan.progress();
-    if scan.devices().is_empty() {
+    if scan.devices().is_empty() && asked > 0 {
         text += "nothing answered; look at power, A and B, the termination, and whether the board speaks Modbus\n";
     }
-    if asked < all {
+    if (1..all).contains(&asked) {
         text += &format!("ended early: {asked} of {all} addresses asked\n");
     }
     text

@@ -1,19 +1,33 @@
-//! What happened. Owns the closed list of event types and denial reasons of the contract; must never
-//! decide anything. Invariant: an event says all that a security manager asks of it (who, where,
-//! why, by which rule and generation), without looking anything up again.
+//! What happened. Owns the closed list of event types of the contract; must never decide anything. Invariant: an event
+//! says all that a security manager asks of it (who, where, why, by which rule and generation), without looking anything
+//! up again.
+//!
+//! [`EventBody`] is one long table on purpose: it is the published list, a variant for each type, in the order in which
+//! the schema shows them. The words that its members are made of live beside it, by what they speak of.
 
 mod access;
+mod actor;
+mod alarm;
+mod command;
+mod doors;
+mod node;
 
-pub use access::{Denied, Granted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    access::{CardEvidence, DenialReason, Denied, Granted, PassageWay},
+    actor::Actor,
+    alarm::AlarmSource,
+    command::{ConflictedEdit, EditChange, EditFate, EditMade, Refusal},
+    doors::{AutoOpenEnd, Fallback, FlappingInput},
+    node::{InstallerModeEnd, RollbackCause},
+};
 use super::{
     door::{Alarm, Hold, Mode},
     elevator::FailPolicy,
     fieldbus::LineTrouble,
     ids::Id,
-    record::{ClockFallback, WhenStale},
     time::{ClockTrust, Wall},
 };
 
@@ -25,214 +39,6 @@ pub struct Event {
     pub generation: u64,
     #[serde(flatten)]
     pub body: EventBody,
-}
-
-/// Why a credential was refused: the closed list of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DenialReason {
-    UnknownCredential,
-    NoRule,
-    ExplicitDeny,
-    OutsideSchedule,
-    NotYetActive,
-    Expired,
-    Suspended,
-    Lost,
-    Stolen,
-    WrongPin,
-    PinRequired,
-    PinLockedOut,
-    SecondPersonRequired,
-    ApbViolation,
-    AreaFull,
-    Interlock,
-    Dnd,
-    LockedDown,
-    Forced,
-    StalePermissions,
-    ClockUntrusted,
-    EmergencyOnly,
-    BadFormat,
-}
-
-/// What a reader delivered, kept whatever becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CardEvidence {
-    /// Number of bits that the reader sent.
-    pub bits: u16,
-    /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
-    pub raw: String,
-    /// The card formats that fit, in the order in which they are asked about; last `raw`, the bits themselves,
-    /// which is all there is where none fits.
-    pub formats: Vec<Id>,
-    /// False where no format fits and one of this length has parity bits that say so.
-    pub parity_ok: bool,
-    /// Several formats fit: the first of them under which the set knows a credential is what was meant.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ambiguous: bool,
-}
-
-/// Why a site file that came by command is no longer in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RollbackCause {
-    /// Nobody confirmed it in time.
-    NotConfirmed,
-    /// The daemon died during the trial.
-    Crashed,
-    /// The daemon could not run with it; `detail` says why.
-    Failed,
-    /// The installer's file was changed: it wins.
-    InstallerEdited,
-    /// It, or what it names, cannot be read any more; `detail` says why.
-    Damaged,
-    /// The key that signed the command was revoked during the trial.
-    KeyRevoked,
-}
-
-impl RollbackCause {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RollbackCause::NotConfirmed => "not confirmed in time",
-            RollbackCause::Crashed => "the daemon died during the trial",
-            RollbackCause::Failed => "the daemon could not run with it",
-            RollbackCause::InstallerEdited => "the installer's file was changed",
-            RollbackCause::Damaged => "it cannot be read any more",
-            RollbackCause::KeyRevoked => "the key that signed the command was revoked",
-        }
-    }
-}
-
-/// Who caused a change of a door's mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "by", rename_all = "snake_case")]
-pub enum Actor {
-    /// An operator's command.
-    Operator { operator: Id, jti: Id },
-    /// A system event, acting for its author; without one for the cloud itself.
-    SystemEvent {
-        system_event: Id,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        author: Option<Id>,
-    },
-    /// A credential that was granted.
-    Person { person: Id, credential: Id },
-    /// An emergency card.
-    EmergencyCard { emergency_card: Id },
-    /// What a schedule unlocks.
-    AutoOpen { auto_open: Id },
-    /// A door that must not be open together with another one.
-    Interlock { interlock: Id },
-    /// Request to exit.
-    Rex,
-    /// The fire input.
-    Fire,
-    /// A timer of the door, its contact or its board.
-    Door,
-    /// The same of a floor group.
-    FloorGroup,
-    /// A code of a key locker's contract.
-    Contract {
-        contract: Id,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        person: Option<Id>,
-    },
-    /// A schedule under which floors are public.
-    PublicFloors,
-    /// Somebody at the node with `latchd io`, by the user that they were there.
-    Installer { uid: u32 },
-    /// The node itself: start, stop.
-    Node,
-}
-
-/// Why installer mode ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InstallerModeEnd {
-    /// By whoever began it, or with the daemon.
-    Ended,
-    /// Its time.
-    Over,
-}
-
-/// What flaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FlappingInput {
-    /// The contact of `door`.
-    Contact,
-    /// The exit button of `door`.
-    Rex,
-    /// `input`.
-    Input,
-    /// A supervised line, `input` as its board names it.
-    Line,
-}
-
-/// What raised an alarm that stands until it is acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "of", rename_all = "snake_case")]
-pub enum AlarmSource {
-    SystemEvent {
-        system_event: Id,
-        /// Where its trigger was, if that was at a door.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-    },
-    EmergencyCard {
-        emergency_card: Id,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-    },
-    /// A supervised line of this board is short, cut or faulty.
-    Line { board: Id, input: Id, trouble: LineTrouble },
-    /// Outputs of this board stay as they are when the daemon dies.
-    Board { board: Id },
-    /// Somebody said by their PIN that they are being forced.
-    Duress {
-        person: Id,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        door: Option<Id>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        floor_group: Option<Id>,
-    },
-    /// A set or key set contradicts one that was seen under the same number: somebody else may sign with the cloud's
-    /// keys.
-    Rollback {},
-    /// This store cannot be opened: the node does without what it keeps there. It stands until it can, also when
-    /// somebody has acknowledged it.
-    Storage { store: String },
-    /// The configuration gives up a secure default: of this reader, or (absent) of the link to the cloud. It stands
-    /// until the configuration no longer does, also when somebody has acknowledged it.
-    Weakened {
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        reader: Option<Id>,
-    },
-}
-
-impl Actor {
-    /// The command's id, or the system event.
-    pub fn cause(&self) -> Option<&Id> {
-        match self {
-            Actor::Operator { jti, .. } => Some(jti),
-            Actor::SystemEvent { system_event, .. } => Some(system_event),
-            Actor::Person { .. }
-            | Actor::EmergencyCard { .. }
-            | Actor::AutoOpen { .. }
-            | Actor::Interlock { .. }
-            | Actor::Contract { .. } => None,
-            Actor::Rex
-            | Actor::Fire
-            | Actor::Door
-            | Actor::FloorGroup
-            | Actor::PublicFloors
-            | Actor::Installer { .. }
-            | Actor::Node => None,
-        }
-    }
 }
 
 /// One body for each type; `type` on the wire is dotted, past tense, grouped by what it is about.
@@ -715,102 +521,4 @@ pub enum EventBody {
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-/// An edit by command that stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct EditMade {
-    pub operator: Id,
-    pub jti: Id,
-    pub kind: Id,
-    pub id: Id,
-    pub change: EditChange,
-    /// Of the overlay with it.
-    pub revision: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EditChange {
-    Put,
-    Delete,
-}
-
-/// An edit by command that a later set did not absorb and says otherwise than.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConflictedEdit {
-    pub jti: Id,
-    pub operator: Id,
-    pub kind: Id,
-    pub id: Id,
-    pub fate: EditFate,
-    pub reason: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EditFate {
-    /// It no longer stands.
-    SetAside,
-    /// Only what it takes away still stands.
-    Reduced,
-    /// It stands, and what the set says of the same members does not.
-    Disputed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PassageWay {
-    Entry,
-    Exit,
-}
-
-/// What a door falls back to when the node is left alone, as its policy says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "cause", content = "then", rename_all = "snake_case")]
-pub enum Fallback {
-    /// The cloud has not confirmed the permission set for too long.
-    Stale(WhenStale),
-    ClockUntrusted(ClockFallback),
-    /// Emergency cards are accepted from here on.
-    EmergencyCards,
-}
-
-/// Why an auto open no longer unlocks a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AutoOpenEnd {
-    /// Its time is over, or a holiday began.
-    Schedule,
-    /// An auto open that denies began.
-    Deny,
-    /// The permission set no longer has it for this door.
-    Removed,
-    /// Nobody knows what time it is.
-    ClockUntrusted,
-}
-
-/// Why a command was refused: the closed list of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    Malformed,
-    WrongAudience,
-    WrongIssuer,
-    NotYetValid,
-    LifetimeTooLong,
-    ClockUntrusted,
-    Retained,
-    UnknownOperator,
-    OperatorPending,
-    OperatorExpired,
-    OperatorSuspended,
-    Forbidden,
-    OutOfScope,
-    UnknownTarget,
-    Conflict,
-    Overloaded,
-    Unsupported,
-    BusDown,
 }

@@ -413,7 +413,7 @@ fn with_mirror_and_copy_withheld_emergency_cards_open_and_nobody_else_does_until
     world.coil(&front, true);
     world.coil(&front, false);
     directories.iter().for_each(|directory| give_back(directory));
-    world.logged(1, &["the permission mirror's store is back"]);
+    world.logged(2, &["a permission set is in force", "generation=3"]);
     world.ada_passes();
     world.site.broker.start_again().unwrap();
     world.applied(3);

@@ -245,8 +245,11 @@ impl World {
         assert!(reached.is_ok(), "the relay did not become {}", if on { "energised" } else { "released" });
     }
 
-    /// A card at the front door.
+    /// A card at the front door; where a daemon runs, one that sees it.
     pub fn card(&self, number: u16) {
+        if self.daemon.is_some() {
+            self.ready();
+        }
         self.site.field.front.present_card(26, card(number));
     }
 

@@ -29,10 +29,10 @@ pub fn open_port(port: &SerialPort) -> Result<SerialStream, String> {
             tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => "; is the adapter plugged in, is the name right?",
             tokio_serial::ErrorKind::NoDevice if is_held(&error.description) => {
                 "; another program or another bus holds it, perhaps under another name of the same port. A running latchd \
-                 holds the ports of its buses until it is stopped; `fuser -v` on the port names who else does"
+                 holds the ports of its buses until `systemctl stop latchd` (its doors go to their safe state meanwhile); \
+                 `fuser -v` on the port names who else does"
             }
-            tokio_serial::ErrorKind::NoDevice => "; is it a serial port?",
-            _ => "",
+            _ => "; is it a serial port?",
         };
         format!("cannot open {path}: {error}{hint}")
     })

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, io::Write as _, time::Duration};
 use anyhow::{anyhow, bail};
 use indicatif::ProgressBar;
 
-use super::{Arguments, HELD, bar, settings};
+use super::{Arguments, bar, settings};
 use crate::{
     adapters::field::osdp_port::OsdpPort,
     config::site::{Line, Parity, SerialPort},
@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments, ports: &[SerialPort]) -> anyhow::Result<bool> 
     let mut out = std::io::stdout().lock();
     out.write_all(told(&scan, ports).as_bytes()).and_then(|()| out.flush())?;
     match fault {
-        Some(fault) => bail!("{fault}\n{HELD}"),
+        Some(fault) => Err(fault),
         None => Ok(!scan.found().is_empty()),
     }
 }
@@ -123,10 +123,10 @@ fn told(scan: &Scan, ports: &[SerialPort]) -> String {
         }
     }
     let (asked, all) = scan.progress();
-    if scan.found().is_empty() {
+    if scan.found().is_empty() && asked > 0 {
         text += "no reader answered; look at power, A and B, the termination, and whether it speaks OSDP at all\n";
     }
-    if asked < all {
+    if (1..all).contains(&asked) {
         text += &format!("ended early: {asked} of {all} addresses asked\n");
     }
     text

@@ -1,11 +1,65 @@
-//! What is told of an attempt to pass. Owns the shapes of `access.granted` and `access.denied`; must never
-//! hold a digit that was typed. Invariant: whatever was presented, by whom, where and why it ended so is in it.
+//! What is told of an attempt to pass. Owns the shapes of `access.granted` and `access.denied`, what was presented and
+//! why it was refused; must never hold a digit that was typed. Invariant: whatever was presented, by whom, where and why
+//! it ended so is in it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, CardEvidence, DenialReason};
+use super::Actor;
 use crate::domain::ids::Id;
+
+/// Why a credential was refused: the closed list of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialReason {
+    UnknownCredential,
+    NoRule,
+    ExplicitDeny,
+    OutsideSchedule,
+    NotYetActive,
+    Expired,
+    Suspended,
+    Lost,
+    Stolen,
+    WrongPin,
+    PinRequired,
+    PinLockedOut,
+    SecondPersonRequired,
+    ApbViolation,
+    AreaFull,
+    Interlock,
+    Dnd,
+    LockedDown,
+    Forced,
+    StalePermissions,
+    ClockUntrusted,
+    EmergencyOnly,
+    BadFormat,
+}
+
+/// What a reader delivered, kept whatever becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CardEvidence {
+    /// Number of bits that the reader sent.
+    pub bits: u16,
+    /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
+    pub raw: String,
+    /// The card formats that fit, in the order in which they are asked about; last `raw`, the bits themselves,
+    /// which is all there is where none fits.
+    pub formats: Vec<Id>,
+    /// False where no format fits and one of this length has parity bits that say so.
+    pub parity_ok: bool,
+    /// Several formats fit: the first of them under which the set knows a credential is what was meant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageWay {
+    Entry,
+    Exit,
+}
 
 /// At a door or compartment, or, in a cab, for the floors of a floor group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

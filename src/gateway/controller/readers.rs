@@ -2,7 +2,7 @@
 //! last of each; must never look at what is presented to them. Invariant: each beginning has one event, and each
 //! end another, however often the node starts between them.
 
-use super::{Controller, changed, step::Step};
+use super::{Controller, step::Step};
 use crate::domain::{
     event::EventBody,
     ids::{Id, ReaderIx},
@@ -44,7 +44,7 @@ impl Controller {
         if was == lost.is_some() && !(from_before && lost.is_none()) {
             return;
         }
-        changed(step, Thing::Reader(reader));
+        step.name(Thing::Reader(reader));
         let reader = id;
         let body = match lost {
             Some(detail) => EventBody::ReaderLost { reader, detail: detail.to_owned() },

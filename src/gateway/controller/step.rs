@@ -39,3 +39,11 @@ impl Step {
             && self.answers.is_empty()
     }
 }
+
+impl Step {
+    pub(super) fn name(&mut self, thing: Thing) {
+        if !self.changed.contains(&thing) {
+            self.changed.push(thing);
+        }
+    }
+}

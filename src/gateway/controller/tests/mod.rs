@@ -19,24 +19,31 @@ mod system_events;
 
 use std::time::Duration;
 
-use super::*;
+use super::{
+    machine::{Deed, Deeds, View},
+    *,
+};
 use crate::{
     domain::{
         card_format::CardFormats,
-        door::{Contact, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
-        event::Actor,
+        door::{Contact, ContactState, DoorConfig, Fire, FireReset, Relock, Rex, StartPolicy, StopPolicy},
+        event::{Actor, Event, EventBody},
         field::FieldConfig,
         fieldbus::{
-            CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile, RawCard,
-            RegisterTable,
+            BoardConfig, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
+            RawCard, RegisterTable,
         },
-        ids::OutputRef,
-        order::DoorAction,
-        outputs::Level,
+        ids::{BoardIx, InputRef, OutputRef},
+        kept::Kept,
+        order::{DoorAction, OrderReport},
+        outputs::{Level, Ticket},
         permission::SetVersion,
         record::{AccessRule, Credential, Effect as RuleEffect, Person, Record, Token},
+        status::{Status, Thing},
         time::{ClockTrust, Wall},
+        topology::ReaderAt,
     },
+    gateway::step::{Effect, LedgerWrite},
     wire::token::token,
 };
 
