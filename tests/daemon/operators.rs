@@ -171,6 +171,8 @@ fn with_mia(more: &[Told<'_>]) -> House {
         ("area", "vault", json!({ "entry_readers": ["store-in"] })),
         // Whoever of them is let in anywhere has the store opened.
         ("group", "porters", json!({})),
+        ("group", "helpers", json!({})),
+        ("person", "pia", json!({ "groups": ["porters", "helpers"] })),
         (
             "system_event",
             "delivery",
@@ -212,6 +214,12 @@ fn a_manager_who_edits_a_group_a_rule_a_credential_or_an_operator_to_reach_furth
             "access_rule.put",
             "porters-lab",
             json!({ "effect": "allow", "groups": ["porters"], "doors": ["lab"] }),
+            OutOfScope,
+        ),
+        (
+            "access_rule.put",
+            "helpers-lab",
+            json!({ "effect": "allow", "groups": ["helpers"], "doors": ["lab"] }),
             OutOfScope,
         ),
         ("access_rule.put", "guards-store", rule(json!(["lab"])), OutOfScope),

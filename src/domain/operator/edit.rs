@@ -7,7 +7,7 @@
 
 use super::{
     authority::{Authority, Refused},
-    reach::World,
+    reach::{World, of_rule},
     scope::Scope,
     table::{capability_name, requirement},
 };
@@ -252,6 +252,8 @@ impl Authority {
                     || reach.meets(&self.scope)
                     || (partitions.is_empty() && reach.is_nowhere())
             }
+            // What it sets off elsewhere shows it to nobody, and would take a look at all people.
+            Record::AccessRule(rule) => of_rule(rule).meets(&self.scope),
             Record::Partition(_) => self.scope.has_partition(id),
             Record::OrganisationUnit(_) => self.scope.has_unit(id),
             Record::Operator(_) => id == own_id || world.of(id, record).meets(&self.scope),

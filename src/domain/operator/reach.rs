@@ -137,7 +137,7 @@ impl World<'_> {
     }
 
     /// Whether somebody whom a rule names, or one of their groups, sets off a system event by being granted where the
-    /// rule admits. (Whether two groups have members in common is not looked at: that would be all people.)
+    /// rule admits.
     fn is_set_off_by(&self, event: &SystemEvent, rule: &AccessRule) -> bool {
         let (doors, groups, persons) = match &event.when {
             Trigger::Granted { doors, groups, persons } => (doors, groups.as_slice(), persons.as_slice()),
@@ -151,7 +151,8 @@ impl World<'_> {
             && (any(groups, &rule.groups)
                 || any(persons, &rule.persons)
                 || rule.persons.iter().any(|person| belong(person, groups))
-                || persons.iter().any(|person| belong(person, &rule.groups)))
+                || persons.iter().any(|person| belong(person, &rule.groups))
+                || (!groups.is_empty() && !rule.groups.is_empty() && self.people.share_a_member(groups, &rule.groups)))
     }
 
     /// Somebody whom a record names; one who does not exist may reach anything tomorrow.
@@ -380,7 +381,8 @@ impl Field<'_> {
     }
 }
 
-fn of_rule(rule: &AccessRule) -> Scope {
+/// Where it admits or keeps out.
+pub(super) fn of_rule(rule: &AccessRule) -> Scope {
     let mut scope = Scope::of_doors(&rule.doors);
     rule.floors.iter().for_each(|grant| scope.add_floor_group(&grant.floor_group));
     scope

@@ -465,6 +465,10 @@ fn schedules_holidays_and_members_are_looked_up_by_name() {
     assert!(set.is_member(&id("ada"), &id("staff")) && !set.is_member(&id("ada"), &id("guests")));
     assert!(!set.is_member(&id("eve"), &id("staff")) && !set.is_member(&id("bob"), &id("crew")));
     assert_eq!(set.people(), (2, 1));
+    let groups = |names: &[&str]| names.iter().map(|name| id(name)).collect::<Vec<_>>();
+    let share = |these: &[&str], those: &[&str]| set.share_a_member(&groups(these), &groups(those));
+    assert!(share(&["staff"], &["guests", "staff"]));
+    assert!(!share(&["staff"], &["guests"]) && !share(&["staff"], &["crew"]) && !share(&[], &["staff"]));
 }
 
 #[test]

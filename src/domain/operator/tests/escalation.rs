@@ -105,6 +105,14 @@ fn a_manager_lets_nobody_in_at_their_own_door_who_sets_something_off_at_another(
         }
         assert_eq!(scene.edit("mia", "access_rule", "new", &vip(json!({"groups": ["staff"]}))), Ok(()), "{when}");
     }
+    // By another group that somebody of them is in as well.
+    let when = json!({"trigger": "granted", "groups": ["idle"]});
+    scene.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));
+    scene.put("person", "ola", json!({"groups": ["idle", "west-only"]}));
+    let rule = vip(json!({"groups": ["west-only"]}));
+    refused(scene.edit("mia", "access_rule", "new", &rule), OutOfScope, "door vault");
+    scene.put("person", "ola", json!({"groups": ["west-only"]}));
+    assert_eq!(scene.edit("mia", "access_rule", "new", &rule), Ok(()));
     // What happens at other doors only is set off by nobody who is let in at this one.
     let when = json!({"trigger": "granted", "doors": ["glass"], "groups": ["idle"]});
     scene.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));

@@ -39,6 +39,11 @@ impl People for Persons {
     fn person(&self, id: &Id) -> Option<Person> {
         self.0.get(id).cloned()
     }
+
+    fn share_a_member(&self, these: &[Id], those: &[Id]) -> bool {
+        let any = |person: &Person, of: &[Id]| person.groups.iter().any(|group| of.contains(group));
+        self.0.values().any(|person| any(person, these) && any(person, those))
+    }
 }
 
 pub struct Scene {
