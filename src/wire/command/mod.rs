@@ -2,15 +2,17 @@
 //! authority or state (that is the desk's). Invariant: a [`Command`] is complete and well-formed, is for
 //! this node, and names its operator; nothing in it was guessed.
 //!
-//! The commands and their arguments are in `body`.
+//! The commands are in `body`, their arguments in `args`, and how those are read in `read`.
 
+mod args;
 mod body;
+mod read;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-pub use self::body::*;
+pub use self::{args::*, body::CommandBody};
 use super::{
     canonical::{parse_strict, sha256},
     jws::Verified,
