@@ -104,6 +104,13 @@ struct Answer {
     look_again: Option<Wall>,
 }
 
+impl Answer {
+    /// As far as can be told it is the same until then.
+    fn lasts_until(&self) -> Wall {
+        self.next.or(self.look_again).unwrap_or(Wall::MAX)
+    }
+}
+
 /// Asked of each schedule and its holidays once for all doors.
 struct Answers<'a> {
     permissions: &'a Permissions,
@@ -171,8 +178,7 @@ impl AutoOpens {
                 || record.first_person_groups.iter().any(|group| permissions.is_member(person, group));
             let waits = record.first_person_in && record.effect == Effect::Allow && !plan.memory.came.contains_key(id);
             if waits && counts && plan.memory.holding.contains(id) {
-                let answer = answers.of(record);
-                came.push((id.clone(), answer.next.or(answer.look_again).unwrap_or(Wall::MAX)));
+                came.push((id.clone(), answers.of(record).lasts_until()));
             }
         }
         for (auto_open, until) in came {
@@ -231,6 +237,12 @@ impl DoorPlan {
             let answer = answers.of(record);
             if answer.holds {
                 holding.insert(id.clone());
+            }
+            // That it was looked at again is no boundary: whoever came need not come once more.
+            if let Some(until) = self.memory.came.get_mut(id).filter(|until| answer.holds && **until <= now.wall)
+                && answers.held_since(record, *until)
+            {
+                *until = answer.lasts_until();
             }
             next = earlier(next, answer.next);
             look_again = earlier(look_again, answer.look_again);
@@ -322,6 +334,12 @@ impl Answers<'_> {
     fn holds(&self, record: &AutoOpen, at: Wall) -> bool {
         let holiday = |holiday: &Id| self.permissions.holiday_on(holiday, at) == Some(true);
         self.permissions.schedule_holds(&record.schedule, at) == Some(true) && !record.holidays.iter().any(holiday)
+    }
+
+    /// Whether it held then, and without a break until now.
+    fn held_since(&self, record: &AutoOpen, then: Wall) -> bool {
+        let then = Answers { permissions: self.permissions, at: then, known: BTreeMap::new() }.work_out(record);
+        then.holds && then.lasts_until() > self.at
     }
 
     fn work_out(&self, record: &AutoOpen) -> Answer {

@@ -17,7 +17,7 @@ const WORD_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilter {
-    /// Doors that the event names, or whose reader it names.
+    /// Doors and compartments, and floor groups by their ids, that the event names, or whose reader it names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub doors: Vec<Id>,

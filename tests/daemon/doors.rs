@@ -304,3 +304,56 @@ fn a_release_by_fire_that_is_reset_by_hand_outlives_its_input_and_sigkill() {
     world.lock_state("front", "LockedDown");
     world.event_of("fire.reset", "door", "front");
 }
+
+#[test]
+fn what_lies_over_each_other_at_a_door_comes_off_in_its_order_and_a_kill_takes_none_of_it_away() {
+    let mut world = World::running();
+    let front = world.site.field.front.clone();
+    let args = |more: Value| crate::story::with(json!({"door": "front"}), more);
+    // Promised first; what comes after it is neither lifted by it nor takes it back.
+    let promised = order(&world, "door.open_with_delay", args(json!({"delay_ms": 600_000})));
+    world.stage(&promised, Stage::Scheduled);
+    let pending = |world: &World, what: &str, mode: &str| {
+        state(world, "front", what, |status| {
+            status["mode"] == mode && status["delays"][0]["jti"] == json!(promised.as_str())
+        });
+    };
+    done(&world, "door.dnd", args(json!({"set": "on"})));
+    done(&world, "door.force", args(json!({"state": "open"})));
+    world.coil(&front, true);
+    pending(&world, "forced open over DND", "LockedOpen");
+    done(&world, "lockdown.set", json!({"doors": ["front"]}));
+    world.coil(&front, false);
+    for (cmd, more) in [
+        ("door.open", json!({})),
+        ("door.open_and_close", json!({"dwell_ms": 100})),
+        ("door.force", json!({"state": "open"})),
+        ("door.force_toggle", json!({"expect_mode": "LockedDown"})),
+        ("door.dnd", json!({"set": "toggle", "expect_mode": "LockedOpen"})),
+    ] {
+        let refused = order(&world, cmd, args(more));
+        world.refused(&refused, Refusal::Conflict);
+    }
+    front.take_writes();
+    world.restart();
+    pending(&world, "locked down, with all that lies beneath", "LockedDown");
+    denied(&world, "locked_down");
+    assert!(!front.coil(LOCK_COIL) && crate::world::unlockings(&front) == 0, "no pulse on the way");
+
+    done(&world, "lockdown.clear", json!({"doors": ["front"]}));
+    world.coil(&front, true);
+    pending(&world, "forced open again", "LockedOpen");
+    denied(&world, "forced");
+    world.restart();
+    world.lock_state("front", "LockedOpen");
+    done(&world, "door.force", args(json!({"state": "released"})));
+    world.coil(&front, false);
+    pending(&world, "not to be disturbed", "Blocked");
+    denied(&world, "dnd");
+    done(&world, "door.dnd", args(json!({"set": "off"})));
+    pending(&world, "locked, and still promised", "Locked");
+    let close = order(&world, "door.close", args(json!({})));
+    world.stage(&close, Stage::Actuated);
+    world.stage(&promised, Stage::Cancelled);
+    world.ada_passes();
+}

@@ -177,6 +177,15 @@ fn floors_are_ordered_by_whoever_has_the_elevator_and_public_ones_are_a_matter_o
     let open = world.by("op-lia", "floor.open", floor());
     world.stage(&open, Stage::Actuated);
     assert!(cellar.lift.coil(1));
+    // Who has it is told of it as well, and nobody else who is limited.
+    world.event("floor.enabled", |json| json["actor"]["operator"] == "op-lia");
+    for (operator, sees) in [("op-lia", true), ("op-max", false)] {
+        let jti = world.by(operator, "reports.query", json!({ "filter": { "types": ["floor.enabled"] } }));
+        let told = world.stage(&jti, Stage::Done).detail.unwrap()["report"]["events"].clone();
+        let told = told.as_array().unwrap();
+        assert_eq!(told.iter().any(|event| event["actor"]["operator"] == "op-lia"), sees, "{operator}: {told:?}");
+        assert!(sees || told.is_empty(), "{told:?}");
+    }
     let put = world.by("op-lia", "floor_group.put", public);
     world.stage(&put, Stage::Done);
     cellar.coil(&cellar.lift, 0, true);

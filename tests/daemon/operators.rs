@@ -169,6 +169,15 @@ fn with_mia(more: &[Told<'_>]) -> House {
         ("access_rule", "crew-nights", crew_rule(json!({ "doors": ["store"], "schedule": "nights" }))),
         ("auto_open", "store-open", json!({ "doors": ["store"], "schedule": "nights" })),
         ("area", "vault", json!({ "entry_readers": ["store-in"] })),
+        // Whoever of them is let in anywhere has the store opened.
+        ("group", "porters", json!({})),
+        ("group", "helpers", json!({})),
+        ("person", "pia", json!({ "groups": ["porters", "helpers"] })),
+        (
+            "system_event",
+            "delivery",
+            json!({ "when": { "trigger": "granted", "groups": ["porters"] }, "do": [{ "action": "door_open", "doors": ["store"] }] }),
+        ),
     ];
     House::running(&[&records, more].concat())
 }
@@ -201,6 +210,18 @@ fn a_manager_who_edits_a_group_a_rule_a_credential_or_an_operator_to_reach_furth
         ("access_rule.put", "visitors-store", rule(json!(["store"])), OutOfScope),
         ("access_rule.put", "visitors-both", rule(json!(["lab", "store"])), OutOfScope),
         ("access_rule.put", "crew-lab", crew_rule(json!({ "doors": ["lab"] })), OutOfScope),
+        (
+            "access_rule.put",
+            "porters-lab",
+            json!({ "effect": "allow", "groups": ["porters"], "doors": ["lab"] }),
+            OutOfScope,
+        ),
+        (
+            "access_rule.put",
+            "helpers-lab",
+            json!({ "effect": "allow", "groups": ["helpers"], "doors": ["lab"] }),
+            OutOfScope,
+        ),
         ("access_rule.put", "guards-store", rule(json!(["lab"])), OutOfScope),
         ("access_rule.delete", "no-eve", Value::Null, OutOfScope),
         (

@@ -230,7 +230,10 @@ fn a_virtual_read_is_judged_like_a_card_names_its_operator_and_reaches_no_furthe
         ("operator", "op-dina", dina),
         ("person", "fay", json!({ "groups": [] })),
         ("credential", "fay-card", card_of("fay", 2009)),
-        ("access_rule", "fay-lab", json!({ "effect": "allow", "persons": ["fay"], "doors": ["lab"] })),
+        ("access_rule", "fay-lab", json!({ "effect": "allow", "persons": ["fay", "kim"], "doors": ["lab"] })),
+        // Somebody else's, though she may pass no other door.
+        ("partition", "tower", json!({ "doors": ["store"] })),
+        ("person", "kim", json!({ "partitions": ["tower"] })),
     ]);
     let read = |person: &str| json!({ "door": "lab", "person": person });
     let jti = house.order("door.virtual_read", read("cleo"));
@@ -241,6 +244,7 @@ fn a_virtual_read_is_judged_like_a_card_names_its_operator_and_reaches_no_furthe
 
     // A manager of this door over somebody whose rules reach further than it.
     house.refuses("op-dina", "door.virtual_read", read("cleo"), Refusal::OutOfScope);
+    house.refuses("op-dina", "door.virtual_read", read("kim"), Refusal::OutOfScope);
     let jti = house.by("op-dina", "door.virtual_read", read("fay"));
     house.stage(&jti, latchd::wire::outcome::Stage::Actuated);
     house.walks_through("lab");

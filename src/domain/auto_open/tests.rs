@@ -220,6 +220,25 @@ fn it_waits_for_the_first_person_of_its_groups_within_each_interval() {
 }
 
 #[test]
+fn where_it_never_closes_but_on_holidays_whoever_came_first_need_not_come_again_before_one() {
+    let first = json!({ "schedule": "always", "first_person_in": true, "holidays": ["feast"] });
+    let records = [("always", daily("00:00", "24:00")), ("hours", auto_open(first))];
+    let mut bench = Bench::new("2026-01-10T09:00", &records);
+    assert_eq!(bench.granted("ada"), [came("hours", "ada"), started("hours")]);
+    assert_eq!(bench.until("2026-07-01T09:00"), []);
+    let resumed = Turn::Resumed { door: FRONT, auto_open: id("hours") };
+    assert_eq!(bench.restart("2026-07-01T10:00", ClockTrust::Trusted).last(), Some(&resumed));
+    let over = [boundary("2026-12-25T00:00", "hours"), ended("hours", AutoOpenEnd::Schedule)];
+    assert_eq!(bench.until("2026-12-25T09:00"), over);
+    assert_eq!(bench.until("2026-12-26T09:00"), [boundary("2026-12-26T00:00", "hours")]);
+    assert!(!bench.unlocked, "after the holiday somebody has to come first again");
+    // Off for longer than it looks ahead, with a holiday in between.
+    bench.granted("ada");
+    let turns = bench.restart("2028-01-10T09:00", ClockTrust::Trusted);
+    assert_eq!(turns.last(), Some(&ended("hours", AutoOpenEnd::Schedule)));
+}
+
+#[test]
 fn a_restart_within_the_interval_goes_on_without_an_event_and_remembers_who_came() {
     let first = json!({ "schedule": "day", "first_person_in": true });
     let mut bench = Bench::new("2026-11-23T09:00", &[("hours", auto_open(first))]);

@@ -55,6 +55,8 @@ impl<'a> Targets<'a> {
 pub trait Reaches {
     fn partition(&self, partition: &Id) -> Option<Scope>;
     fn person(&self, person: &Id) -> Option<Scope>;
+    /// Whose they are; none: everybody's who reaches as far as they do.
+    fn partitions_of(&self, person: &Id) -> Vec<Id>;
     fn area(&self, area: &Id) -> Option<Scope>;
 }
 
@@ -131,6 +133,12 @@ impl Authority {
                 }
                 if let Some(group) = targets.floor_group.filter(|group| !limits.floor_groups.contains(*group)) {
                     return out(format!("floor group {group}"));
+                }
+                if let Some(person) = targets.person {
+                    let partitions = reaches.partitions_of(person);
+                    if let Some(partition) = self.scope.foreign_partition(&partitions) {
+                        return out(format!("person {person}, who is in partition {partition},"));
+                    }
                 }
                 let named = [
                     ("partition", targets.partition, targets.partition.map(|id| reaches.partition(id))),

@@ -24,6 +24,8 @@ pub struct Directory {
 /// People are too many to be held here as well.
 pub trait People {
     fn person(&self, id: &Id) -> Option<Person>;
+    /// Whether anybody is in one of these groups and in one of those; in doubt somebody is.
+    fn share_a_member(&self, these: &[Id], those: &[Id]) -> bool;
 }
 
 impl Directory {

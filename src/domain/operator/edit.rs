@@ -7,7 +7,7 @@
 
 use super::{
     authority::{Authority, Refused},
-    reach::World,
+    reach::{World, of_rule},
     scope::Scope,
     table::{capability_name, requirement},
 };
@@ -69,6 +69,9 @@ impl RecordEdit<'_> {
         self.stays_in_partitions(editor, worlds)?;
         for (record, world) in [(self.old, &worlds.before), (self.new, &worlds.after)] {
             let Some(record) = record else { continue };
+            if let Record::SystemEvent(event) = record {
+                acts_for_own_people(editor, event, world)?;
+            }
             let mut reach = world.of(self.id, record);
             if self.old.is_none() {
                 // What is only being made is nobody's yet.
@@ -91,10 +94,7 @@ impl RecordEdit<'_> {
         };
         let (old, new) = (partitions(self.old, &worlds.before), partitions(self.new, &worlds.after));
         for partitions in [&old, &new].into_iter().flatten() {
-            if let Some(first) = partitions.first()
-                && self.keeps_its_partitions()
-                && !partitions.iter().any(|partition| editor.scope.has_partition(partition))
-            {
+            if let Some(first) = editor.scope.foreign_partition(partitions).filter(|_| self.keeps_its_partitions()) {
                 return not_own("partition", first);
             }
         }
@@ -188,6 +188,18 @@ fn may_act(editor: &Authority, event: &SystemEvent) -> Result<(), Refused> {
     commands.filter_map(requirement).try_for_each(|(capability, _)| has_too(editor, capability))
 }
 
+/// Whoever may not touch a person has no system event act as them either.
+fn acts_for_own_people(editor: &Authority, event: &SystemEvent, world: &World<'_>) -> Result<(), Refused> {
+    for person in event.actions.iter().filter_map(SystemAction::person) {
+        let partitions = world.people.person(person).map(|body| body.partitions).unwrap_or_default();
+        if let Some(partition) = editor.scope.foreign_partition(&partitions) {
+            let why = format!("person {person} is in partition {partition}, which is not assigned to this operator");
+            return Err((Refusal::OutOfScope, why));
+        }
+    }
+    Ok(())
+}
+
 /// By command an operator becomes active through an invitation that is still good, or out of a suspension.
 ///
 /// ```text
@@ -240,6 +252,8 @@ impl Authority {
                     || reach.meets(&self.scope)
                     || (partitions.is_empty() && reach.is_nowhere())
             }
+            // What it sets off elsewhere shows it to nobody, and would take a look at all people.
+            Record::AccessRule(rule) => of_rule(rule).meets(&self.scope),
             Record::Partition(_) => self.scope.has_partition(id),
             Record::OrganisationUnit(_) => self.scope.has_unit(id),
             Record::Operator(_) => id == own_id || world.of(id, record).meets(&self.scope),

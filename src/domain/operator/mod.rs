@@ -20,6 +20,6 @@ pub use authority::{Authority, OperatorIndex, Reaches, Refused, Targets};
 pub use catalogue::{BUILT_IN_ROLES, CATALOGUE_A, CATALOGUE_B, built_in};
 pub use directory::{Directory, People};
 pub use edit::{RecordEdit, Worlds};
-pub use reach::World;
+pub use reach::{Field, World};
 pub use scope::{Limits, Places, Scope, of_partition};
 pub use table::{COMMANDS, EDITS, KINDS, Reach, WITHOUT_COMMAND, capability_name, requirement, table};

@@ -8,7 +8,7 @@
 //! | `group` | the places of every rule that names it, the doors of auto opens that wait for it, the lockers and system events that its members set off |
 //! | `person` | the same of each of their groups and of themselves; their locker contracts |
 //! | `credential` | its person's |
-//! | `access_rule` | its doors and floor groups |
+//! | `access_rule` | its doors and floor groups; what those whom it names set off by being granted there |
 //! | `schedule` | every rule, auto open, system event and public floor that it governs |
 //! | `holiday` | every schedule and auto open that names it |
 //! | `auto_open` `interlock` `door_policy` | its doors |
@@ -32,7 +32,8 @@ use super::{
 };
 use crate::domain::{
     ids::Id,
-    record::{AccessRule, Person, Record, SystemAction, SystemEvent, Trigger},
+    permission::SiteRecords,
+    record::{AccessRule, Area, Person, Record, SystemAction, SystemEvent, Trigger},
     topology::{ReaderAt, Topology},
 };
 
@@ -44,7 +45,18 @@ pub struct World<'a> {
     pub topology: &'a Topology,
 }
 
+/// The records that are not about people, and the hardware that they name.
+#[derive(Clone, Copy)]
+pub struct Field<'a> {
+    pub site: &'a SiteRecords,
+    pub topology: &'a Topology,
+}
+
 impl World<'_> {
+    fn field(&self) -> Field<'_> {
+        Field { site: &self.directory.site, topology: self.topology }
+    }
+
     pub fn of(&self, id: &Id, record: &Record) -> Scope {
         match record {
             Record::Person(person) => self.of_person(id, person),
@@ -53,7 +65,12 @@ impl World<'_> {
                 person.map_or(Scope::nothing(), |person| self.of_person(&credential.person, &person))
             }
             Record::Group(_) => self.of_groups(&BTreeSet::from([id])),
-            Record::AccessRule(rule) => of_rule(rule),
+            Record::AccessRule(rule) => {
+                let mut scope = of_rule(rule);
+                let events = self.directory.site.system_events.values();
+                events.filter(|event| self.is_set_off_by(event, rule)).for_each(|e| scope.add(self.field().set_off(e)));
+                scope
+            }
             Record::Schedule(_) => self.of_schedule(id),
             Record::Holiday(_) => self.of_holiday(id),
             Record::AutoOpen(body) => Scope::of_doors(&body.doors),
@@ -68,7 +85,7 @@ impl World<'_> {
                 }));
                 scope
             }
-            Record::Area(area) => self.of_readers(area.entry_readers.iter().chain(&area.exit_readers)),
+            Record::Area(area) => self.field().of_area(area),
             Record::FloorGroup(_) => {
                 let mut scope = Scope::nothing();
                 scope.add_floor_group(id);
@@ -115,12 +132,27 @@ impl World<'_> {
         rules.for_each(|rule| scope.add(of_rule(rule)));
         let contracts = site.locker_contracts.values().filter(|contract| contract.person.as_ref() == Some(id));
         contracts.for_each(|contract| scope.add_doors([&contract.locker]));
-        for event in site.system_events.values() {
-            if matches!(&event.when, Trigger::Granted { persons, .. } if persons.contains(id)) {
-                scope.add(self.set_off(event));
-            }
-        }
+        scope.add(self.field().set_off_as(|named| named == id, |_| false));
         scope
+    }
+
+    /// Whether somebody whom a rule names, or one of their groups, sets off a system event by being granted where the
+    /// rule admits.
+    fn is_set_off_by(&self, event: &SystemEvent, rule: &AccessRule) -> bool {
+        let (doors, groups, persons) = match &event.when {
+            Trigger::Granted { doors, groups, persons } => (doors, groups.as_slice(), persons.as_slice()),
+            Trigger::MultiSwipe { doors, groups, .. } => (doors, groups.as_slice(), &[][..]),
+            _ => return false,
+        };
+        let there = doors.is_empty() || doors.iter().any(|door| rule.doors.contains(door));
+        let any = |some: &[Id], of: &[Id]| some.iter().any(|one| of.contains(one));
+        let belong = |person: &Id, of: &[Id]| self.people.person(person).is_some_and(|body| any(&body.groups, of));
+        there
+            && (any(groups, &rule.groups)
+                || any(persons, &rule.persons)
+                || rule.persons.iter().any(|person| belong(person, groups))
+                || persons.iter().any(|person| belong(person, &rule.groups))
+                || (!groups.is_empty() && !rule.groups.is_empty() && self.people.share_a_member(groups, &rule.groups)))
     }
 
     /// Somebody whom a record names; one who does not exist may reach anything tomorrow.
@@ -133,16 +165,7 @@ impl World<'_> {
         let any = |names: &[Id]| names.iter().any(|name| groups.contains(name));
         let rules = self.directory.access_rules.values().filter(|rule| any(&rule.groups));
         rules.for_each(|rule| scope.add(of_rule(rule)));
-        for auto_open in self.directory.site.auto_opens.values().filter(|body| any(&body.first_person_groups)) {
-            scope.add_doors(&auto_open.doors);
-        }
-        for event in self.directory.site.system_events.values() {
-            if let Trigger::Granted { groups, .. } | Trigger::MultiSwipe { groups, .. } = &event.when
-                && any(groups)
-            {
-                scope.add(self.set_off(event));
-            }
-        }
+        scope.add(self.field().set_off_as(|_| false, |group| groups.contains(group)));
         scope
     }
 
@@ -203,7 +226,7 @@ impl World<'_> {
                 if readers.is_empty() {
                     Scope::Everything
                 } else {
-                    self.of_readers(readers)
+                    self.field().of_readers(readers)
                 }
             }
             // Of the node as a whole, or of hardware that serves many doors.
@@ -230,84 +253,7 @@ impl World<'_> {
 
     /// Where one action moves something.
     pub fn of_action(&self, action: &SystemAction) -> Scope {
-        match action {
-            SystemAction::DoorVirtualRead { door, person, .. } => {
-                let mut scope = Scope::of_doors([door]);
-                scope.add(self.of_named_person(person));
-                scope
-            }
-            SystemAction::ApbClear { person: None, area: None } => Scope::Everything,
-            SystemAction::ApbClear { person, area } => {
-                let mut scope = person.as_ref().map_or(Scope::nothing(), |person| self.of_named_person(person));
-                if let Some(area) = area {
-                    let body = self.directory.site.areas.get(area);
-                    scope.add(body.map_or(Scope::Everything, |body| self.of(area, &Record::Area(body.clone()))));
-                }
-                scope
-            }
-            SystemAction::FloorOpen { floor_group, .. }
-            | SystemAction::FloorClose { floor_group, .. }
-            | SystemAction::FloorOpenAndClose { floor_group, .. } => {
-                let mut scope = Scope::nothing();
-                scope.add_floor_group(floor_group);
-                scope
-            }
-            SystemAction::LockdownSet { node: true, .. } | SystemAction::LockdownClear { node: true, .. } => {
-                Scope::Everything
-            }
-            SystemAction::LockdownSet { doors, partition, .. }
-            | SystemAction::LockdownClear { doors, partition, .. } => {
-                let mut scope = Scope::of_doors(doors);
-                if let Some(partition) = partition {
-                    scope.add(self.directory.places().of_partition(partition).unwrap_or(Scope::Everything));
-                }
-                scope
-            }
-            SystemAction::OutputPulse { .. } | SystemAction::OutputSet { .. } => Scope::Everything,
-            SystemAction::DoorOpen { doors }
-            | SystemAction::DoorClose { doors }
-            | SystemAction::DoorOpenAndClose { doors, .. }
-            | SystemAction::DoorOpenWithDelay { doors, .. }
-            | SystemAction::DoorCloseWithDelay { doors, .. }
-            | SystemAction::DoorCancelDelay { doors }
-            | SystemAction::DoorDnd { doors, .. }
-            | SystemAction::DoorDndToggle { doors }
-            | SystemAction::DoorForce { doors, .. }
-            | SystemAction::DoorForceToggle { doors }
-            | SystemAction::AlarmAcknowledge { doors } => Scope::of_doors(doors),
-            SystemAction::Alarm { .. } | SystemAction::Notify { .. } => Scope::nothing(),
-        }
-    }
-
-    /// What people set off by being granted somewhere. Whoever an action names in turn is that action's
-    /// author's affair, who had to reach them; and the way would not end if two named each other.
-    fn set_off(&self, event: &SystemEvent) -> Scope {
-        let mut scope = Scope::nothing();
-        for action in &event.actions {
-            match action {
-                SystemAction::DoorVirtualRead { door, .. } => scope.add_doors([door]),
-                SystemAction::ApbClear { person: Some(_), .. } => {}
-                _ => scope.add(self.of_action(action)),
-            }
-        }
-        scope
-    }
-
-    /// What a reader serves. One that the node does not have may be anywhere tomorrow.
-    fn of_readers<'r>(&self, readers: impl IntoIterator<Item = &'r Id>) -> Scope {
-        let mut scope = Scope::nothing();
-        for reader in readers {
-            let at = self.topology.readers.iter().find(|(id, _)| id == reader).map(|(_, at)| at);
-            match at {
-                Some(ReaderAt::Door(door)) => scope.add_doors(self.topology.door_id(*door)),
-                Some(ReaderAt::Cab(cab)) => {
-                    let group = self.topology.floor_groups.get(usize::from(*cab));
-                    group.into_iter().for_each(|group| scope.add_floor_group(&group.id));
-                }
-                Some(ReaderAt::Cabinet(_)) | None => scope.add(Scope::Everything),
-            }
-        }
-        scope
+        self.field().of_action(action, &|person| self.of_named_person(person))
     }
 
     pub fn of_operator(&self, operator: &crate::domain::record::Operator) -> Result<Scope, String> {
@@ -328,7 +274,115 @@ impl World<'_> {
     }
 }
 
-fn of_rule(rule: &AccessRule) -> Scope {
+impl Field<'_> {
+    /// Where one action moves something, if people reach as they are said to.
+    fn of_action(&self, action: &SystemAction, of_person: &dyn Fn(&Id) -> Scope) -> Scope {
+        match action {
+            SystemAction::DoorVirtualRead { door, person, .. } => {
+                let mut scope = Scope::of_doors([door]);
+                scope.add(of_person(person));
+                scope
+            }
+            SystemAction::ApbClear { person: None, area: None } => Scope::Everything,
+            SystemAction::ApbClear { person, area } => {
+                let mut scope = person.as_ref().map_or(Scope::nothing(), of_person);
+                if let Some(area) = area {
+                    scope.add(self.site.areas.get(area).map_or(Scope::Everything, |body| self.of_area(body)));
+                }
+                scope
+            }
+            SystemAction::FloorOpen { floor_group, .. }
+            | SystemAction::FloorClose { floor_group, .. }
+            | SystemAction::FloorOpenAndClose { floor_group, .. } => {
+                let mut scope = Scope::nothing();
+                scope.add_floor_group(floor_group);
+                scope
+            }
+            SystemAction::LockdownSet { node: true, .. } | SystemAction::LockdownClear { node: true, .. } => {
+                Scope::Everything
+            }
+            SystemAction::LockdownSet { doors, partition, .. }
+            | SystemAction::LockdownClear { doors, partition, .. } => {
+                let mut scope = Scope::of_doors(doors);
+                if let Some(partition) = partition {
+                    scope.add(self.site.partitions.get(partition).map_or(Scope::Everything, of_partition));
+                }
+                scope
+            }
+            SystemAction::OutputPulse { .. } | SystemAction::OutputSet { .. } => Scope::Everything,
+            SystemAction::DoorOpen { doors }
+            | SystemAction::DoorClose { doors }
+            | SystemAction::DoorOpenAndClose { doors, .. }
+            | SystemAction::DoorOpenWithDelay { doors, .. }
+            | SystemAction::DoorCloseWithDelay { doors, .. }
+            | SystemAction::DoorCancelDelay { doors }
+            | SystemAction::DoorDnd { doors, .. }
+            | SystemAction::DoorDndToggle { doors }
+            | SystemAction::DoorForce { doors, .. }
+            | SystemAction::DoorForceToggle { doors }
+            | SystemAction::AlarmAcknowledge { doors } => Scope::of_doors(doors),
+            SystemAction::Alarm { .. } | SystemAction::Notify { .. } => Scope::nothing(),
+        }
+    }
+
+    /// What somebody sets off by being granted somewhere, and the doors that wait for them; `is` tells them by name,
+    /// `belongs` by their groups.
+    pub fn set_off_as(&self, is: impl Fn(&Id) -> bool, belongs: impl Fn(&Id) -> bool) -> Scope {
+        let mut scope = Scope::nothing();
+        for auto_open in self.site.auto_opens.values().filter(|body| body.first_person_groups.iter().any(&belongs)) {
+            scope.add_doors(&auto_open.doors);
+        }
+        for event in self.site.system_events.values() {
+            let sets_off = match &event.when {
+                Trigger::Granted { groups, persons, .. } => persons.iter().any(&is) || groups.iter().any(&belongs),
+                Trigger::MultiSwipe { groups, .. } => groups.iter().any(&belongs),
+                _ => false,
+            };
+            if sets_off {
+                scope.add(self.set_off(event));
+            }
+        }
+        scope
+    }
+
+    /// What people set off by being granted somewhere. Whoever an action names in turn is that action's
+    /// author's affair, who had to reach them; and the way would not end if two named each other.
+    fn set_off(&self, event: &SystemEvent) -> Scope {
+        let mut scope = Scope::nothing();
+        for action in &event.actions {
+            match action {
+                SystemAction::DoorVirtualRead { door, .. } => scope.add_doors([door]),
+                SystemAction::ApbClear { person: Some(_), .. } => {}
+                _ => scope.add(self.of_action(action, &|_| Scope::nothing())),
+            }
+        }
+        scope
+    }
+
+    fn of_area(&self, area: &Area) -> Scope {
+        self.of_readers(area.entry_readers.iter().chain(&area.exit_readers))
+    }
+
+    /// What a reader serves. One that the node does not have may be anywhere tomorrow.
+    fn of_readers<'r>(&self, readers: impl IntoIterator<Item = &'r Id>) -> Scope {
+        let mut scope = Scope::nothing();
+        for reader in readers {
+            let at = self.topology.readers.iter().find(|(id, _)| id == reader).map(|(_, at)| at);
+            match at {
+                Some(ReaderAt::Door(door)) => scope.add_doors(self.topology.door_id(*door)),
+                Some(ReaderAt::Cab(cab)) => {
+                    let group = self.topology.floor_groups.get(usize::from(*cab));
+                    group.into_iter().for_each(|group| scope.add_floor_group(&group.id));
+                }
+                Some(ReaderAt::Cabinet(_)) | None => scope.add(Scope::Everything),
+            }
+        }
+        scope
+    }
+}
+
+/// Where it admits or keeps out.
+pub(super) fn of_rule(rule: &AccessRule) -> Scope {
     let mut scope = Scope::of_doors(&rule.doors);
     rule.floors.iter().for_each(|grant| scope.add_floor_group(&grant.floor_group));
     scope

@@ -46,14 +46,6 @@ impl Scope {
         }
     }
 
-    /// The doors, if they can be told one by one.
-    pub fn doors(&self) -> Option<&BTreeSet<Id>> {
-        match self {
-            Scope::Everything => None,
-            Scope::Limited(limits) => Some(&limits.doors),
-        }
-    }
-
     pub fn has_floor_group(&self, floor_group: &str) -> bool {
         match self {
             Scope::Everything => true,
@@ -66,6 +58,11 @@ impl Scope {
             Scope::Everything => true,
             Scope::Limited(limits) => limits.partitions.contains(partition),
         }
+    }
+
+    /// Of somebody who is in these partitions the first, if none of them is in this scope.
+    pub fn foreign_partition<'p>(&self, partitions: &'p [Id]) -> Option<&'p Id> {
+        partitions.first().filter(|_| !partitions.iter().any(|partition| self.has_partition(partition)))
     }
 
     pub fn has_unit(&self, unit: &str) -> bool {

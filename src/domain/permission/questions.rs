@@ -60,6 +60,15 @@ impl Permissions {
         })
     }
 
+    /// Whether anybody is in one of these groups and in one of those.
+    pub fn share_a_member(&self, these: &[Id], those: &[Id]) -> bool {
+        let places = |names: &[Id]| names.iter().filter_map(|name| self.people.groups.find(name)).collect::<Vec<u32>>();
+        let (these, those) = (places(these), places(those));
+        let any = |groups: &[u32], of: &[u32]| groups.iter().any(|group| of.contains(group));
+        let mut cells = self.people.persons.iter().map(|(_, _, cell)| cell.groups.as_slice());
+        cells.any(|groups| any(groups, &these) && any(groups, &those))
+    }
+
     /// Who needs more time at a door.
     pub fn has_extended_access(&self, person: &Id) -> bool {
         let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));

@@ -5,7 +5,7 @@
 use super::Permissions;
 use crate::domain::{
     ids::Id,
-    operator::{Reaches, Scope, of_partition},
+    operator::{Field, Reaches, Scope, of_partition},
     topology::ReaderAt,
 };
 
@@ -14,7 +14,8 @@ impl Reaches for Permissions {
         self.site.partitions.get(partition).map(of_partition)
     }
 
-    /// The places of every rule that names them or one of their groups, and the compartments of their contracts.
+    /// The places of every rule that names them or one of their groups, the compartments of their contracts, and what
+    /// they set off: as far as whoever edits them has to reach.
     fn person(&self, person: &Id) -> Option<Scope> {
         let at = self.people.persons.find(person)?;
         let groups = self.people.persons.cell(at).map(|cell| cell.groups.as_slice()).unwrap_or_default();
@@ -29,7 +30,13 @@ impl Reaches for Permissions {
         }
         let contracts = self.site.locker_contracts.values().filter(|contract| contract.person.as_ref() == Some(person));
         contracts.for_each(|contract| scope.add_doors([&contract.locker]));
+        let member = |group: &Id| self.is_member(person, group);
+        scope.add(Field { site: &self.site, topology }.set_off_as(|named| named == person, member));
         Some(scope)
+    }
+
+    fn partitions_of(&self, person: &Id) -> Vec<Id> {
+        Permissions::partitions_of(self, person).unwrap_or_default().to_vec()
     }
 
     fn area(&self, area: &Id) -> Option<Scope> {

@@ -10,7 +10,7 @@ use crate::domain::{
     locker::BACKUP_CODES_MAX,
     record::{
         Area, AutoOpen, CardFormat, DoorPolicy, EmergencyCard, FloorGroup, Interlock, LockerContract, OrganisationUnit,
-        Partition, Record, SystemEvent, Trigger,
+        Partition, Record, SystemEvent, Token, Trigger,
     },
     system_event,
 };
@@ -150,6 +150,18 @@ impl SiteRecords {
         card_format::check(&self.card_formats, fault);
         self.check_policies(fault);
         self.check_units(fault);
+        self.check_emergency_cards(fault);
+    }
+
+    /// One card is one record: of two nobody could say whose doors, PIN and uses count.
+    fn check_emergency_cards(&self, fault: &mut dyn FnMut(String)) {
+        let mut known: BTreeMap<&Token, &Id> = BTreeMap::new();
+        for (id, card) in &self.emergency_cards {
+            match known.get(&card.token) {
+                Some(other) => fault(format!("emergency_card {id}: has the same token as emergency_card {other}")),
+                None => drop(known.insert(&card.token, id)),
+            }
+        }
     }
 
     fn check_contracts(&self, fault: &mut dyn FnMut(String)) {

@@ -465,6 +465,27 @@ fn schedules_holidays_and_members_are_looked_up_by_name() {
     assert!(set.is_member(&id("ada"), &id("staff")) && !set.is_member(&id("ada"), &id("guests")));
     assert!(!set.is_member(&id("eve"), &id("staff")) && !set.is_member(&id("bob"), &id("crew")));
     assert_eq!(set.people(), (2, 1));
+    let groups = |names: &[&str]| names.iter().map(|name| id(name)).collect::<Vec<_>>();
+    let share = |these: &[&str], those: &[&str]| set.share_a_member(&groups(these), &groups(those));
+    assert!(share(&["staff"], &["guests", "staff"]));
+    assert!(!share(&["staff"], &["guests"]) && !share(&["staff"], &["crew"]) && !share(&[], &["staff"]));
+}
+
+#[test]
+fn one_card_is_one_emergency_card_so_that_nobody_takes_it_from_the_other_doors() {
+    let card = |name: &str, byte: u8, doors: serde_json::Value| {
+        let mut body = json!({ "token": token(byte) });
+        if !doors.is_null() {
+            body["doors"] = doors;
+        }
+        json!({ "kind": "emergency_card", "id": name, "body": body })
+    };
+    let two = |byte: u8| compile(json!([card("all", 9, json!(null)), card("own", byte, json!(["front"]))]));
+    assert!(two(8).is_ok());
+    assert_eq!(two(9).unwrap_err(), ["emergency_card own: has the same token as emergency_card all"]);
+    let change: Record = serde_json::from_value(card("own", 9, json!(["front"]))).unwrap();
+    let refused = two(8).unwrap().apply([Change::Put(id("own"), Box::new(change))], SetVersion::default()).unwrap_err();
+    assert_eq!(refused, ["emergency_card own: has the same token as emergency_card all"]);
 }
 
 #[test]

@@ -334,6 +334,15 @@ impl SystemAction {
         }
     }
 
+    /// Whom it reads a credential of, or forgets the way of.
+    pub fn person(&self) -> Option<&Id> {
+        match self {
+            SystemAction::DoorVirtualRead { person, .. } => Some(person),
+            SystemAction::ApbClear { person, .. } => person.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it only makes safer or tells: carried out even when nobody knows what time it is.
     pub fn secures(&self) -> bool {
         match self {

@@ -28,7 +28,7 @@ fn args(args: Value) -> SubscribeArgs {
 }
 
 fn doors(doors: &[&str]) -> Scope {
-    Scope { doors: Some(doors.iter().map(|door| id(door)).collect()) }
+    Scope { doors: Some(doors.iter().map(|door| id(door)).collect()), ..Scope::default() }
 }
 
 fn live(head: u64) -> LiveEvents {

@@ -14,6 +14,7 @@ use crate::{
         event::Refusal,
         ids::Id,
         operator::{Authority, Directory, People, RecordEdit, Refused, World, Worlds},
+        permission::Permissions,
         record::{Person, Record},
         time::Now,
     },
@@ -24,12 +25,14 @@ use crate::{
 pub(super) struct StoredPeople<'a, K> {
     table: &'a Table<K>,
     view: View<'a>,
+    /// The same people, as they are in force.
+    in_force: Option<&'a Permissions>,
     problem: RefCell<Option<TableError>>,
 }
 
 impl<'a, K: Kv> StoredPeople<'a, K> {
-    pub(super) fn new(table: &'a Table<K>, view: View<'a>) -> Self {
-        StoredPeople { table, view, problem: RefCell::new(None) }
+    pub(super) fn new(table: &'a Table<K>, view: View<'a>, in_force: Option<&'a Permissions>) -> Self {
+        StoredPeople { table, view, in_force, problem: RefCell::new(None) }
     }
 
     /// Whether everything that was asked for could be read.
@@ -47,6 +50,10 @@ impl<K: Kv> People for StoredPeople<'_, K> {
             *self.problem.borrow_mut() = Some(error);
             None
         })
+    }
+
+    fn share_a_member(&self, these: &[Id], those: &[Id]) -> bool {
+        self.in_force.is_none_or(|permissions| permissions.share_a_member(these, those))
     }
 }
 
@@ -102,6 +109,11 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         Ok(())
     }
 
+    pub(super) fn permissions_in_force(&self) -> Option<&Permissions> {
+        let understood = self.held.as_ref().and_then(|held| held.understood.as_ref());
+        understood.map(|understood| &*understood.permissions)
+    }
+
     /// The operator as they stand; refused where there is none.
     pub(super) fn authority(&self, directory: &Directory, operator: &Id) -> Result<Authority, Refused> {
         let unknown = || (Refusal::UnknownOperator, format!("{operator} is no operator of this node"));
@@ -122,7 +134,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             Ok(authority) => authority,
             Err(refused) => return Ok(Err(refused)),
         };
-        let people = StoredPeople::new(&self.table, View::STORED.with_layer(&self.layer));
+        let people = StoredPeople::new(&self.table, View::STORED.with_layer(&self.layer), self.permissions_in_force());
         let before = World { directory, people: &people, topology: &self.config.topology };
         let verdict = if Directory::keeps(edit.kind) {
             let mut after = directory.clone();

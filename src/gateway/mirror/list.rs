@@ -74,7 +74,7 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
             Err((refusal, why)) => return Ok(Answer::Refused(refusal, vec![why])),
         };
         let view = View::STORED.with_layer(&self.layer);
-        let people = StoredPeople::new(&self.table, view);
+        let people = StoredPeople::new(&self.table, view, self.permissions_in_force());
         let world = World { directory, people: &people, topology: &self.config.topology };
         let (version, revision) = (self.held_version(), self.overlay.revision());
         let mut page = ListPage {

@@ -1,6 +1,6 @@
 //! Which events fit a question, and which an operator may see. Owns what an event is about; must never
-//! guess a door: an event that names none belongs to the whole node. Invariant: to an operator who is limited to doors an event
-//! is shown only if it names a door, and none beyond theirs.
+//! guess a place: an event that names none belongs to the whole node. Invariant: to an operator who is limited to places an
+//! event is shown only if it names a door (or compartment) or a floor group, and none beyond theirs.
 //!
 //! Events are read as JSON, not as this version's types: the log may hold what another version wrote.
 
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         ids::Id,
+        operator,
         permission::Permissions,
         time::Wall,
         topology::{ReaderAt, Topology},
@@ -24,10 +25,11 @@ use crate::{
 /// Objects and lists within each other that are looked through.
 const DEPTH_MAX: usize = 8;
 
-/// Which door a reader belongs to.
+/// Which door a reader belongs to, or which floor group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pub readers: BTreeMap<Id, Id>,
+    pub cabs: BTreeMap<Id, Id>,
 }
 
 impl Places {
@@ -36,21 +38,29 @@ impl Places {
             ReaderAt::Door(door) => Some((reader.clone(), topology.door_id(*door)?.clone())),
             ReaderAt::Cab(_) | ReaderAt::Cabinet(_) => None,
         };
-        Places { readers: topology.readers.iter().filter_map(at_door).collect() }
+        let in_cab = |(reader, at): &(Id, ReaderAt)| match at {
+            ReaderAt::Cab(cab) => Some((reader.clone(), topology.floor_groups.get(usize::from(*cab))?.id.clone())),
+            ReaderAt::Door(_) | ReaderAt::Cabinet(_) => None,
+        };
+        let readers = topology.readers.iter();
+        Places { readers: readers.clone().filter_map(at_door).collect(), cabs: readers.filter_map(in_cab).collect() }
     }
 }
 
-/// What an operator may see: `None` is everything.
+/// What an operator may see: without `doors` everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub doors: Option<BTreeSet<Id>>,
+    pub floor_groups: BTreeSet<Id>,
 }
 
 /// An event, and whom and what it names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     pub event: Map<String, Value>,
+    /// Compartments are doors too.
     pub doors: Vec<String>,
+    pub floor_groups: Vec<String>,
     pub persons: Vec<String>,
     pub credentials: Vec<String>,
     pub operators: Vec<String>,
@@ -64,15 +74,19 @@ impl Seen {
         let mut seen = Seen {
             event: Map::new(),
             doors: Vec::new(),
+            floor_groups: Vec::new(),
             persons: Vec::new(),
             credentials: Vec::new(),
             operators: Vec::new(),
             readers: Vec::new(),
         };
         seen.look_through(&event, 0);
-        if seen.doors.is_empty() {
-            let doors = seen.readers.iter().filter_map(|reader| places.readers.get(reader.as_str()));
-            seen.doors = doors.map(ToString::to_string).collect();
+        if seen.doors.is_empty() && seen.floor_groups.is_empty() {
+            let of = |places: &BTreeMap<Id, Id>| {
+                let found = seen.readers.iter().filter_map(|reader| places.get(reader.as_str()));
+                found.map(ToString::to_string).collect()
+            };
+            (seen.doors, seen.floor_groups) = (of(&places.readers), of(&places.cabs));
         }
         seen.event = event;
         Some(seen)
@@ -85,7 +99,8 @@ impl Seen {
     fn look_through(&mut self, members: &Map<String, Value>, depth: usize) {
         for (name, value) in members {
             let named = match name.as_str() {
-                "door" | "doors" => Some(&mut self.doors),
+                "door" | "doors" | "locker" => Some(&mut self.doors),
+                "floor_group" => Some(&mut self.floor_groups),
                 "person" | "persons" => Some(&mut self.persons),
                 "credential" | "credentials" => Some(&mut self.credentials),
                 "operator" | "operators" => Some(&mut self.operators),
@@ -155,7 +170,7 @@ impl Filter {
         self.scope.shows(seen)
             && (self.types.is_empty() || self.types.iter().any(|pattern| pattern.fits(seen.member("type"))))
             && (self.reasons.is_empty() || self.reasons.contains(seen.member("reason")))
-            && among(&self.doors, &seen.doors)
+            && (among(&self.doors, &seen.doors) || among(&self.doors, &seen.floor_groups))
             && among(&self.persons, &seen.persons)
             && among(&self.credentials, &seen.credentials)
             && among(&self.operators, &seen.operators)
@@ -183,14 +198,19 @@ fn among(wanted: &Names, named: &[String]) -> bool {
 impl Scope {
     /// Of an operator who is authorised; of anybody else: nothing.
     pub fn of(permissions: &Permissions, operator: &Id) -> Scope {
-        let nothing = || Some(BTreeSet::new());
-        Scope {
-            doors: permissions.operator(operator).map_or_else(nothing, |authority| authority.scope.doors().cloned()),
-        }
+        let limits = match permissions.operator(operator).map(|authority| &authority.scope) {
+            Some(operator::Scope::Everything) => return Scope::default(),
+            Some(operator::Scope::Limited(limits)) => limits.clone(),
+            None => operator::Limits::default(),
+        };
+        Scope { doors: Some(limits.doors), floor_groups: limits.floor_groups }
     }
 
     pub fn shows(&self, seen: &Seen) -> bool {
         let Some(own) = &self.doors else { return true };
-        !seen.doors.is_empty() && seen.doors.iter().all(|door| own.contains(door.as_str()))
+        let names_a_place = !seen.doors.is_empty() || !seen.floor_groups.is_empty();
+        names_a_place
+            && seen.doors.iter().all(|door| own.contains(door.as_str()))
+            && seen.floor_groups.iter().all(|group| self.floor_groups.contains(group.as_str()))
     }
 }

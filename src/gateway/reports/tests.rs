@@ -79,7 +79,10 @@ struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     fn new(log: &'a Log, args: Value) -> Reporter<'a> {
-        let places = Places { readers: [(id("front-in"), id("front")), (id("back-in"), id("back"))].into() };
+        let places = Places {
+            readers: [(id("front-in"), id("front")), (id("back-in"), id("back"))].into(),
+            cabs: [(id("cab"), id("lift"))].into(),
+        };
         let read: ReportArgs = serde_json::from_value(args.clone()).unwrap();
         read.check(args.as_object().unwrap()).unwrap();
         let args = read;
@@ -87,7 +90,7 @@ impl<'a> Reporter<'a> {
     }
 
     fn only(mut self, doors: &[&str]) -> Reporter<'a> {
-        self.scope = Scope { doors: Some(doors.iter().map(|door| id(door)).collect()) };
+        self.scope.doors = Some(doors.iter().map(|door| id(door)).collect());
         self
     }
 
@@ -185,6 +188,29 @@ fn an_operator_with_doors_sees_events_of_these_doors_and_no_others() {
     assert_eq!(Reporter::new(&log, json!({})).only(&["front"]).all(), [7, 4, 1]);
     assert_eq!(Reporter::new(&log, json!({"filter": {"doors": ["back"]}})).only(&["front"]).all(), [0u64; 0]);
     assert_eq!(Reporter::new(&log, json!({})).only(&[]).all(), [0u64; 0]);
+}
+
+#[test]
+fn an_operator_with_an_elevator_or_a_compartment_sees_what_happens_there_and_in_no_other() {
+    let log = Log::of([
+        json!({"type": "floor.enabled", "occurred_at": at(0), "floor_group": "lift", "floors": ["1"]}),
+        json!({"type": "floor.enabled", "occurred_at": at(0), "floor_group": "freight", "floors": ["1"]}),
+        json!({"type": "reader.lost", "occurred_at": at(1), "reader": "cab"}),
+        json!({"type": "contract.refused", "occurred_at": at(1), "contract": "c", "locker": "box-1", "reason": "late"}),
+        json!({"type": "lockdown.set", "occurred_at": at(2), "doors": ["front"], "floor_group": "lift"}),
+        denied("front", "ada", 3),
+        // A door of the same name is another thing.
+        denied("lift", "ada", 4),
+    ]);
+    let with = |doors: &[&str], args: Value| {
+        let mut reporter = Reporter::new(&log, args).only(doors);
+        reporter.scope.floor_groups = [id("lift")].into();
+        reporter.all()
+    };
+    assert_eq!(with(&[], json!({})), [3, 1]);
+    assert_eq!(with(&["box-1"], json!({})), [4, 3, 1]);
+    assert_eq!(with(&["front"], json!({"filter": {"doors": ["lift"]}})), [5, 3, 1]);
+    assert_eq!(with(&["front"], json!({"filter": {"doors": ["freight"]}})), [0u64; 0]);
 }
 
 #[test]

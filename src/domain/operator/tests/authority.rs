@@ -1,5 +1,6 @@
 //! Who is in office, and where a command may reach.
 
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
 use crate::domain::{
     event::Refusal,
     ids::Id,
+    permission::{Permissions, SetVersion},
     record::Operator,
     time::{ClockTrust, Now, Wall},
 };
@@ -22,6 +24,9 @@ impl Reaches for Site {
     fn person(&self, person: &Id) -> Option<Scope> {
         let world = self.0.world();
         world.people.person(person).map(|body| world.of_person(person, &body))
+    }
+    fn partitions_of(&self, person: &Id) -> Vec<Id> {
+        self.0.persons.person(person).map(|body| body.partitions).unwrap_or_default()
     }
     fn area(&self, area: &Id) -> Option<Scope> {
         let area = crate::domain::record::Record::Area(self.0.directory.site.areas.get(area)?.clone());
@@ -159,6 +164,60 @@ fn a_virtual_read_needs_scope_over_both_door_and_person() {
     refused(read("vault", "nia"), Refusal::OutOfScope, "door vault");
     for person in ["sam", "bea", "stranger"] {
         refused(read("front", person), Refusal::OutOfScope, person);
+    }
+}
+
+#[test]
+fn somebody_who_is_in_anothers_partition_is_out_of_scope_however_little_they_may() {
+    let mut scene = Scene::new();
+    for (name, partitions) in [("guest", json!(["east"])), ("commuter", json!(["east", "west"]))] {
+        scene.put("person", name, json!({"groups": ["staff"], "partitions": partitions}));
+    }
+    let (mia, boss) = (scene.authority("mia"), scene.authority("boss"));
+    let site = Site(scene);
+    let ask = |who: &Authority, command: &str, person: &str| {
+        let (person, front) = (id(person), id("front"));
+        let at = if command == "apb.clear" { Targets::default() } else { Targets::door(&front) };
+        who.authorise(command, &Targets { person: Some(&person), ..at }, &site, now())
+    };
+    for command in ["door.virtual_read", "apb.clear"] {
+        refused(ask(&mia, command, "guest"), Refusal::OutOfScope, "partition east");
+        assert_eq!(ask(&mia, command, "commuter"), Ok(()), "{command}");
+        assert_eq!(ask(&boss, command, "guest"), Ok(()), "{command}");
+    }
+    for action in [
+        json!({"action": "door_virtual_read", "door": "front", "person": "guest"}),
+        json!({"action": "apb_clear", "person": "guest"}),
+    ] {
+        let when = json!({"trigger": "rex", "doors": ["front"]});
+        let event = json!({"when": when, "do": [action], "author": "dan"});
+        refused(site.0.edit("dan", "system_event", "new", &event), Refusal::OutOfScope, "partition east");
+    }
+}
+
+#[test]
+fn a_person_reaches_as_far_for_a_command_as_for_an_edit() {
+    let mut scene = Scene::new();
+    let opens = json!([{"action": "door_open", "doors": ["vault"]}]);
+    for (name, when) in [
+        ("for-nia", json!({"trigger": "granted", "persons": ["nia"]})),
+        ("twice", json!({"trigger": "multi_swipe", "swipes": 2, "groups": ["staff"]})),
+    ] {
+        scene.put("system_event", name, json!({"when": when, "do": opens, "author": "root"}));
+    }
+    scene.put("person", "ned", json!({"groups": ["idle"]}));
+    let waits = json!({"doors": ["glass"], "schedule": "office", "first_person_in": true, "first_person_groups": ["west-only"]});
+    scene.put("auto_open", "glass-days", waits);
+    scene.put("person", "wes", json!({"groups": ["west-only"], "partitions": ["west"]}));
+    let permissions = Permissions::compile(scene.records(), &scene.topology, &TimeZone::UTC, SetVersion::default());
+    let permissions = permissions.unwrap();
+    for (name, beyond) in [("nia", "vault"), ("pat", "vault"), ("ned", "vault"), ("wes", "glass"), ("eli", "box-2")] {
+        let name = id(name);
+        let person = scene.persons.person(&name).unwrap();
+        let reach = Reaches::person(&permissions, &name).unwrap();
+        assert!(reach.has_door(beyond), "{name}: {reach:?}");
+        assert_eq!(reach, scene.world().of_person(&name, &person), "{name}");
+        assert_eq!(Reaches::partitions_of(&permissions, &name), person.partitions, "{name}");
     }
 }
 

@@ -119,6 +119,9 @@ impl Reaches for Nowhere {
     fn person(&self, _: &Id) -> Option<Scope> {
         None
     }
+    fn partitions_of(&self, _: &Id) -> Vec<Id> {
+        Vec::new()
+    }
     fn area(&self, _: &Id) -> Option<Scope> {
         None
     }

@@ -78,6 +78,48 @@ fn a_manager_reaches_no_further_by_a_rule() {
 }
 
 #[test]
+fn a_manager_lets_nobody_in_at_their_own_door_who_sets_something_off_at_another() {
+    let mut scene = Scene::new();
+    scene.put("person", "ned", json!({"groups": ["idle"]}));
+    let vip = |body: Value| {
+        let mut rule = json!({"effect": "allow", "doors": ["front"]});
+        rule.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        rule
+    };
+    let opens = json!([{"action": "door_open", "doors": ["vault"]}]);
+    for when in [
+        json!({"trigger": "granted", "groups": ["idle"]}),
+        json!({"trigger": "granted", "doors": ["front"], "persons": ["ned"]}),
+        json!({"trigger": "multi_swipe", "swipes": 2, "groups": ["idle"]}),
+    ] {
+        scene.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));
+        for rule in [vip(json!({"groups": ["idle"]})), vip(json!({"persons": ["ned"]}))] {
+            refused(scene.edit("mia", "access_rule", "new", &rule), OutOfScope, "door vault");
+            assert_eq!(scene.edit("boss", "access_rule", "new", &rule), Ok(()), "{when}");
+            // Nor is the rule taken from them that lets them set it off.
+            let mut there = Scene::new();
+            there.put("person", "ned", json!({"groups": ["idle"]}));
+            there.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));
+            there.put("access_rule", "new", rule);
+            refused(there.edit("mia", "access_rule", "new", &Value::Null), OutOfScope, "door vault");
+        }
+        assert_eq!(scene.edit("mia", "access_rule", "new", &vip(json!({"groups": ["staff"]}))), Ok(()), "{when}");
+    }
+    // By another group that somebody of them is in as well.
+    let when = json!({"trigger": "granted", "groups": ["idle"]});
+    scene.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));
+    scene.put("person", "ola", json!({"groups": ["idle", "west-only"]}));
+    let rule = vip(json!({"groups": ["west-only"]}));
+    refused(scene.edit("mia", "access_rule", "new", &rule), OutOfScope, "door vault");
+    scene.put("person", "ola", json!({"groups": ["west-only"]}));
+    assert_eq!(scene.edit("mia", "access_rule", "new", &rule), Ok(()));
+    // What happens at other doors only is set off by nobody who is let in at this one.
+    let when = json!({"trigger": "granted", "doors": ["glass"], "groups": ["idle"]});
+    scene.put("system_event", "run", json!({"when": when, "do": opens, "author": "root"}));
+    assert_eq!(scene.edit("mia", "access_rule", "new", &vip(json!({"groups": ["idle"]}))), Ok(()));
+}
+
+#[test]
 fn a_manager_reaches_no_further_by_a_credential() {
     let card = |person: &str| json!({"person": person, "token": token(9)});
     beyond_mia("credential", "new", card("sam"), "door vault");

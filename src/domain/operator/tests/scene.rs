@@ -39,6 +39,11 @@ impl People for Persons {
     fn person(&self, id: &Id) -> Option<Person> {
         self.0.get(id).cloned()
     }
+
+    fn share_a_member(&self, these: &[Id], those: &[Id]) -> bool {
+        let any = |person: &Person, of: &[Id]| person.groups.iter().any(|group| of.contains(group));
+        self.0.values().any(|person| any(person, these) && any(person, those))
+    }
 }
 
 pub struct Scene {
@@ -217,6 +222,26 @@ impl Scene {
             "credential" => drop(self.credentials.remove(name)),
             _ => self.directory.remove(kind, &id(name)),
         }
+    }
+
+    /// All that a set would hold.
+    pub fn records(&self) -> Vec<(Id, Record)> {
+        let Directory { groups, access_rules, schedules, holidays, operators, roles, site } = &self.directory;
+        let mut records: Vec<(Id, Record)> =
+            self.credentials.iter().map(|(id, record)| (id.clone(), record.clone())).collect();
+        macro_rules! of {
+            ($($kind:ident: $table:expr),* $(,)?) => {
+                $(records.extend($table.iter().map(|(id, body)| (id.clone(), Record::$kind(body.clone()))));)*
+            };
+        }
+        of!(
+            Person: self.persons.0, Group: groups, AccessRule: access_rules, Schedule: schedules, Holiday: holidays,
+            Operator: operators, Role: roles, AutoOpen: site.auto_opens, SystemEvent: site.system_events,
+            Partition: site.partitions, OrganisationUnit: site.organisation_units, Area: site.areas,
+            FloorGroup: site.floor_groups, Interlock: site.interlocks, EmergencyCard: site.emergency_cards,
+            CardFormat: site.card_formats, DoorPolicy: site.door_policies, LockerContract: site.locker_contracts,
+        );
+        records
     }
 
     pub fn world(&self) -> World<'_> {
