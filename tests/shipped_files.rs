@@ -28,6 +28,16 @@ fn the_example_site_passes_check() {
     assert_eq!(status, 0);
 }
 
+#[test]
+fn the_example_site_has_a_cabinet_of_thirty_keys_an_elevator_and_doors() {
+    let path = shipped("config/site.toml");
+    let loaded = config::load_from(&config::Disk, &path, &Environment::default(), Purpose::CheckWithoutFiles);
+    let site = loaded.site.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+    let cabinets: Vec<usize> = site.field.cabinets.iter().map(|cabinet| cabinet.compartments.len()).collect();
+    assert_eq!((cabinets, site.field.floor_groups.len()), (vec![30], 1));
+    assert_eq!(site.doors.len(), 2 + 30, "each compartment is a door that opens for a moment");
+}
+
 /// A site in memory with one profile, so that any of its keys can be changed.
 struct Memory {
     site: String,
