@@ -1,5 +1,7 @@
 //! Edits by command: over the set, beside it, and after it.
 
+use std::collections::BTreeSet;
+
 use latchd::{
     domain::{
         event::{EditFate, Refusal},
@@ -514,6 +516,36 @@ fn a_listing_in_pages_shows_every_record_once_and_the_edits_with_them() {
     assert_eq!(count("access_rule", ListArgs { group: Some(id("staff")), ..ListArgs::default() }), 1);
     for (name, there) in [("p-7", 1), ("p-5", 0), ("nobody", 0)] {
         assert_eq!(count("person", ListArgs { id: Some(id(name)), ..ListArgs::default() }), there, "{name}");
+    }
+}
+
+#[test]
+fn a_cursor_names_no_record_that_its_reader_may_not_see() {
+    let mut cloud = cloud_with(&[]);
+    let west = || json!({"name": "Mia", "role": "manager", "status": {"state": "active"}, "partitions": ["west"]});
+    cloud.change(vec![put("partition", "west", json!({"doors": []})), put("operator", "mia", west())]);
+    // So many and so large that a page ends before it has looked at all of them.
+    for n in 0..100 {
+        let partitions = if n % 25 == 0 { json!(["west"]) } else { json!(["east"]) };
+        let body = json!({"name": "x".repeat(30_000), "partitions": partitions});
+        cloud.change(vec![put("person", &format!("secret-{n}"), body)]);
+    }
+    let mut node = Node::synced(&cloud);
+    for limit in [None, Some(1), Some(3)] {
+        let mut args = ListArgs { limit, ..ListArgs::default() };
+        let (mut seen, mut pages) = (BTreeSet::new(), 0);
+        loop {
+            let page = node.list(list_by("mia", "person", args.clone()));
+            for listed in &page.records {
+                assert!(seen.insert(listed.id.to_string()), "{} again", listed.id);
+            }
+            pages += 1;
+            let Some(next) = page.next else { break };
+            assert!(next.starts_with('#') || seen.contains(next.trim_start_matches("person/")), "{next}");
+            args.after = Some(next);
+        }
+        let own = [0, 25, 50, 75].map(|n| format!("secret-{n}"));
+        assert_eq!((seen, pages > 1), (own.into(), true), "{limit:?}");
     }
 }
 

@@ -1,6 +1,14 @@
 //! The simulated world on the command line: one seed or many, a planted mistake or none.
 
-use std::{ops::RangeInclusive, process::ExitCode};
+use std::{
+    num::NonZero,
+    ops::RangeInclusive,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use clap::Parser;
 use latchd_sim::world::{self, EVENTS_DEFAULT, Failure, Mistake, Options};
@@ -86,16 +94,23 @@ fn tell(failure: &Failure, arguments: &Arguments) {
     println!("replay: cargo run --release -p latchd-sim -- --seed {seed} --events {events}{mistake} --trace");
 }
 
+/// As many at a time as there are processors: each world is one thread's.
 fn mistakes() -> ExitCode {
-    let mut status = ExitCode::SUCCESS;
-    for mistake in Mistake::all() {
-        match world::catch(mistake) {
-            Ok(seed) => println!("{}: caught with seed {seed}", mistake.name()),
-            Err(uncaught) => {
-                println!("FAILED: {uncaught}");
-                status = ExitCode::FAILURE;
+    let left = Mutex::new(Mistake::all());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let failed = AtomicBool::new(false);
+    let work = || {
+        while let Some(mistake) = next() {
+            match world::catch(mistake) {
+                Ok(seed) => println!("{}: caught with seed {seed}", mistake.name()),
+                Err(uncaught) => {
+                    println!("FAILED: {uncaught}");
+                    failed.store(true, Ordering::Relaxed);
+                }
             }
         }
-    }
-    status
+    };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(work))));
+    if failed.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

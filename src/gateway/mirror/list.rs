@@ -1,6 +1,6 @@
 //! Records as an operator sees them, in pages. Owns the order of a listing and its bounds; must never show
-//! what the view that is in force does not hold. Invariant: whoever follows the cursor to its end has seen
-//! every record that was there all the while exactly once.
+//! what the view that is in force does not hold, nor name in a cursor what its reader may not see. Invariant: whoever
+//! follows the cursor to its end has seen every record that was there all the while exactly once.
 //!
 //! The order is the store's (by bucket), not the alphabet's: a page then costs what it holds, and one
 //! listing keeps nothing back between its pages.
@@ -24,7 +24,7 @@ use crate::{
     },
     gateway::kv::Kv,
     wire::{
-        command::{LIST_RECORDS_MAX, parse_cursor},
+        command::{LIST_RECORDS_MAX, ListCursor},
         edit::{ListPage, Listed},
         set::Bucket,
     },
@@ -115,38 +115,37 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
         let most = request.args.limit.unwrap_or(LIST_RECORDS_MAX).clamp(1, LIST_RECORDS_MAX) as usize;
         let Candidates { rows, stopped_at } = self.candidates(request, view)?;
         let mut bytes = 0;
-        let mut last: Option<&str> = None;
         for (id, body) in &rows {
             if page.records.len() == most || (bytes > 0 && bytes + body.len() > PAGE_BYTES_MAX) {
-                page.next = last.map(|id| format!("{}/{id}", request.kind));
+                let last = page.records.last().map(|listed| ListCursor::After(request.kind.clone(), listed.id.clone()));
+                page.next = last.map(|last| last.to_string());
                 return Ok(());
             }
-            last = Some(id);
             let row = Row { bucket: Bucket::of(&request.kind, id), kind: &request.kind, id, body };
             if let Some(listed) = shown(request, &row, &sees)? {
                 bytes += body.len();
                 page.records.push(listed);
             }
         }
-        page.next = stopped_at;
+        page.next = stopped_at.map(|bucket| ListCursor::From(bucket).to_string());
         Ok(())
     }
 
     /// Rows that may belong on the page. Looking into them asks the store again, which a scan must not.
     fn candidates(&self, request: &ListRequest, view: View<'_>) -> Result<Candidates, TableError> {
-        let after = request.args.after.as_deref().and_then(parse_cursor);
-        let after = after.as_ref().map(|(kind, id)| (kind.as_str(), id.as_str()));
+        let cursor = request.args.after.as_deref().and_then(ListCursor::parse);
         let mut candidates = Candidates::default();
         let (mut visits, mut bytes) = (0, 0);
-        let mut last: Option<String> = None;
-        self.table.rows_after(after, view, &mut |row| {
-            let enough = candidates.rows.len() == CANDIDATES_MAX || bytes > CANDIDATES_BYTES_MAX;
-            if enough || visits == VISITS_MAX {
-                candidates.stopped_at = last.take();
+        let mut bucket: Option<Bucket> = None;
+        self.table.rows_from(cursor.as_ref(), view, &mut |row| {
+            let enough = candidates.rows.len() >= CANDIDATES_MAX || bytes > CANDIDATES_BYTES_MAX;
+            // A bucket, of which there are a thousand, is looked at to its end.
+            if (enough || visits >= VISITS_MAX) && bucket.is_some_and(|bucket| bucket != row.bucket) {
+                candidates.stopped_at = Some(row.bucket);
                 return ControlFlow::Break(());
             }
             visits += 1;
-            last = Some(format!("{}/{}", row.kind, row.id));
+            bucket = Some(row.bucket);
             if fits(request, &row) {
                 bytes += row.body.len();
                 candidates.rows.push((row.id.to_owned(), row.body.to_vec()));
@@ -161,8 +160,8 @@ impl<K: Kv, C: SecondCopy> Mirror<K, C> {
 #[derive(Default)]
 struct Candidates {
     rows: Vec<(String, Vec<u8>)>,
-    /// The last record that was passed, where more may follow.
-    stopped_at: Option<String>,
+    /// What comes next, where more may follow.
+    stopped_at: Option<Bucket>,
 }
 
 /// What can be told without reading the body.

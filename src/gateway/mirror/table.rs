@@ -27,6 +27,7 @@ use crate::{
         step::Durable,
     },
     wire::{
+        command::ListCursor,
         set::{Bucket, Digest, Summary, chunk::ChunkHasher},
         stored::{frame, unframe},
     },
@@ -263,15 +264,19 @@ impl<K: Kv> Table<K> {
         })
     }
 
-    /// The records after one that need not exist any more, or all, until `visit` breaks.
-    pub fn rows_after(
+    /// The records after one that need not exist any more, or from a bucket on, or all, until `visit` breaks.
+    pub fn rows_from(
         &self,
-        after: Option<(&str, &str)>,
+        cursor: Option<&ListCursor>,
         view: View<'_>,
         visit: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
     ) -> Result<(), TableError> {
-        // No id holds a zero byte, so nothing lies between a key and itself with one.
-        let from = after.map_or(b"r".to_vec(), |(kind, id)| [key_of(kind, id), vec![0]].concat());
+        let from = match cursor {
+            None => b"r".to_vec(),
+            Some(ListCursor::From(bucket)) => [b"r".as_slice(), &bucket.number().to_be_bytes()].concat(),
+            // No id holds a zero byte, so nothing lies between a key and itself with one.
+            Some(ListCursor::After(kind, id)) => [key_of(kind, id), vec![0]].concat(),
+        };
         self.range(&from, b"s", view, visit)
     }
 

@@ -201,7 +201,7 @@ impl Args<'_> {
                     _ => {
                         let args: ListArgs = self.read_or_default("id, prefix, person, group, after, limit")?;
                         within("limit", args.limit, 1, LIST_RECORDS_MAX)?;
-                        if args.after.as_ref().is_some_and(|after| parse_cursor(after).is_none()) {
+                        if args.after.as_ref().is_some_and(|after| ListCursor::parse(after).is_none()) {
                             return Err("args.after: expected `next` of the page before".to_owned());
                         }
                         Ok(CommandBody::List { kind, args })

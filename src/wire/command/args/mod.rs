@@ -4,13 +4,13 @@
 mod node;
 mod site;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{node::*, site::*};
-use crate::domain::ids::Id;
+use crate::{domain::ids::Id, wire::set::Bucket};
 
 pub const DWELL_MS_MIN: u32 = 100;
 pub const DWELL_MS_MAX: u32 = 540_000;
@@ -22,10 +22,32 @@ pub const DELAY_MS_MAX: u32 = 24 * 3600 * 1000;
 /// In one page.
 pub const LIST_RECORDS_MAX: u32 = 500;
 
-/// Kind and id of the record after which a page begins, from the cursor that the page before gave.
-pub fn parse_cursor(cursor: &str) -> Option<(Id, Id)> {
-    let (kind, id) = cursor.split_once('/')?;
-    Some((Id::new(kind).ok()?, Id::new(id).ok()?))
+/// Where a page begins. It names no record but one that the page before has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListCursor {
+    /// `KIND/ID`
+    After(Id, Id),
+    /// `#NUMBER`
+    From(Bucket),
+}
+
+impl ListCursor {
+    pub fn parse(text: &str) -> Option<ListCursor> {
+        if let Some(number) = text.strip_prefix('#') {
+            return Some(ListCursor::From(Bucket::new(number.parse().ok()?)?));
+        }
+        let (kind, id) = text.split_once('/')?;
+        Some(ListCursor::After(Id::new(kind).ok()?, Id::new(id).ok()?))
+    }
+}
+
+impl fmt::Display for ListCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListCursor::After(kind, id) => write!(f, "{kind}/{id}"),
+            ListCursor::From(bucket) => write!(f, "#{}", bucket.number()),
+        }
+    }
 }
 
 /// Everything of which all fields may be absent takes `args` that are absent.
