@@ -13,11 +13,11 @@ mod set;
 use std::hint::black_box;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use latchd::domain::permission::{Decision, Permissions, Request, SetVersion};
+use latchd::domain::permission::{Decision, Permissions, SetVersion};
 
 use self::{
-    kinds::{every_kind, request},
-    set::{FULL, Question, Site, compile, records, topology, zone},
+    kinds::{asked, every_kind},
+    set::{Asked, FULL, Site, compile, records, topology, zone},
 };
 
 #[global_allocator]
@@ -31,7 +31,7 @@ fn throughput(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
         for question in &questions {
-            black_box(set.decide(black_box(&question.card), question.door, question.now));
+            black_box(set.judge(black_box(&Asked::card(question).request())).cloned());
         }
     });
 }
@@ -41,7 +41,7 @@ fn throughput_borrowed(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
         for question in &questions {
-            black_box(set.judge(black_box(&question.request())));
+            black_box(set.judge(black_box(&Asked::card(question).request())));
         }
     });
 }
@@ -69,10 +69,9 @@ fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
 #[divan::bench]
 fn judge_65536_with_every_kind_of_rule_at_100k_people_500_doors(bencher: Bencher) {
     let (set, questions) = (every_kind(FULL), set::questions(FULL, QUESTIONS));
-    let requests: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, FULL)).collect();
-    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
-        for request in &requests {
-            black_box(set.judge(black_box(request)));
+    bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
+        for at in 0..questions.len() {
+            black_box(set.judge(black_box(&asked(&questions, at, FULL).request())));
         }
     });
 }
@@ -85,18 +84,19 @@ fn compile_10k_people_100_doors(bencher: Bencher) {
         .bench_local_values(|records| Permissions::compile(records, &topology, &zone, SetVersion::default()));
 }
 
-fn tell(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
+fn tell(what: &str, site: Site, set: &Permissions, asked: impl Fn(usize) -> Asked) {
     let of = format!("{:>7} people {:>4} doors {:>5} rules, {what}", site.people, site.doors, site.rules);
-    let (median, best) = measure::sustained(set, requests);
+    let (median, best) = measure::sustained(set, QUESTIONS, &asked);
     let [median, best] = [median, best].map(|a_second| a_second / 1e6);
     println!("{of}: {median:.2} million decisions a second of processor time (best round {best:.2})");
     let clock = measure::clock_cost();
-    let calls = measure::latencies(set, requests, clock);
+    let calls = measure::latencies(set, QUESTIONS, &asked, clock);
     let [p50, p99, p999, most] = [0.5, 0.99, 0.999, 1.0].map(|q| measure::quantile(&calls, q).as_nanos());
-    let granted = requests.iter().filter(|request| matches!(set.judge(request), Decision::Granted { .. })).count();
+    let is_granted = |at: &usize| matches!(set.judge(&asked(*at).request()), Decision::Granted { .. });
+    let granted = (0..QUESTIONS).filter(is_granted).count();
     println!(
         "{of}: p50 {p50} ns, p99 {p99} ns, p99.9 {p999} ns, max {most} ns ({}% granted, clock {} ns taken off)",
-        granted * 100 / requests.len(),
+        granted * 100 / QUESTIONS,
         clock.as_nanos(),
     );
 }
@@ -108,12 +108,8 @@ fn main() {
         println!("\nthroughput, and latency of single decisions, caches as they come:");
         for site in [NORMAL, FULL] {
             let questions = set::questions(site, QUESTIONS);
-            let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
-            let set = compile(site);
-            tell("plain", site, &set, &plain);
-            let all: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, site)).collect();
-            let set = every_kind(site);
-            tell("every kind", site, &set, &all);
+            tell("plain", site, &compile(site), |at| Asked::card(&questions[at]));
+            tell("every kind", site, &every_kind(site), |at| asked(&questions, at, site));
         }
     }
 }
