@@ -19,6 +19,7 @@ use crate::{
     adapters::{control::Conversation, store::second_copy::SecondCopyFiles},
     config::{self, site::Site},
     domain::{
+        card_bits::CardBits,
         card_format::Fit,
         fieldbus::RawCard,
         ids::Id,
@@ -183,7 +184,7 @@ fn explain(
 fn raw_card(text: &str) -> anyhow::Result<RawCard> {
     let parsed = text
         .split_once(':')
-        .and_then(|(bits, hex)| Some(RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(hex, 16).ok()? }));
+        .and_then(|(bits, hex)| Some(RawCard::of(bits.parse().ok()?, CardBits::from_digits(hex, 16)?)));
     parsed.with_context(|| format!("{text:?}: expected BITS:HEX, such as 26:2f623ae"))
 }
 

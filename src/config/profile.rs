@@ -14,8 +14,9 @@ use super::{
     report::{At, Diagnostic, Span},
 };
 use crate::domain::{
+    card_bits::CARD_BITS_MAX,
     fieldbus::{
-        Band, Bands, CARD_BITS_MAX, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint,
+        Band, Bands, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint,
         Profile, RegisterTable,
     },
     ids::Id,

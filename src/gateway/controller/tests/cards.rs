@@ -38,10 +38,10 @@ fn a_refused_card_moves_nothing_and_says_why() {
 #[test]
 fn an_ambiguous_read_says_so_and_one_that_fits_nothing_keeps_its_bits() {
     let mut bench = Bench::new();
-    let denied = only(&bench.present(RawCard { bits: 37, value: 0x10_0004_0000 }));
+    let denied = only(&bench.present(RawCard::new(37, 0x10_0004_0000)));
     assert_eq!((&denied["card"]["ambiguous"], &denied["card"]["raw"]), (&true.into(), &"1000040000".into()));
     assert_eq!(denied["card"]["formats"], serde_json::json!(["h10302", "h10304", "raw"]));
-    let denied = only(&bench.present(RawCard { bits: 29, value: 0x1f }));
+    let denied = only(&bench.present(RawCard::new(29, 0x1f)));
     assert_eq!((&denied["card"]["bits"], &denied["card"]["raw"]), (&29.into(), &"0000001f".into()));
     assert_eq!(denied["card"]["formats"], serde_json::json!(["raw"]));
     assert_eq!(denied["card"].get("ambiguous"), None);
@@ -50,7 +50,7 @@ fn an_ambiguous_read_says_so_and_one_that_fits_nothing_keeps_its_bits() {
 #[test]
 fn an_impossible_read_is_a_bad_format() {
     let mut bench = Bench::new();
-    for card in [RawCard { bits: 0, value: 0 }, RawCard { bits: 26, value: 1 << 26 }, RawCard { bits: 200, value: 1 }] {
+    for card in [RawCard::new(0, 0), RawCard::new(26, 1 << 26), RawCard::new(1025, 1), RawCard { cut: true, ..GOOD }] {
         let step = bench.present(card);
         assert_eq!(only(&step)["reason"], "bad_format", "{card:?}");
     }

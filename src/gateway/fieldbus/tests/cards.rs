@@ -14,7 +14,7 @@ fn set(board: &mut FakeBoard, address: u16, words: &[u16]) {
 }
 
 fn card(block: u16, bits: u16, value: u128) -> BusReport {
-    BusReport::Card { board: BoardIx(0), block, card: RawCard { bits, value } }
+    BusReport::Card { board: BoardIx(0), block, card: RawCard::new(bits, value) }
 }
 
 fn cards(rig: &mut Rig) -> Vec<BusReport> {
