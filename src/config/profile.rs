@@ -16,8 +16,8 @@ use super::{
 use crate::domain::{
     card_bits::CARD_BITS_MAX,
     fieldbus::{
-        Band, Bands, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint,
-        Profile, RegisterTable,
+        Band, Bands, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
+        RegisterTable,
     },
     ids::Id,
 };

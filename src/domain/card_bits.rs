@@ -172,7 +172,8 @@ mod tests {
     use super::*;
 
     fn any_bits() -> impl Strategy<Value = CardBits> {
-        (any::<[u16; 64]>(), 0..=CARD_BITS_MAX).prop_map(|(words, bits)| CardBits::from_last(16, words).extract(0, bits))
+        (any::<[u16; 64]>(), 0..=CARD_BITS_MAX)
+            .prop_map(|(words, bits)| CardBits::from_last(16, words).extract(0, bits))
     }
 
     /// By the bit, so that nothing is shared with what is tested.

@@ -148,9 +148,7 @@ fn card(format: LineFormat, text: &str) -> Option<RawCard> {
             let bits = bits.filter(|bits| (1..=CARD_BITS_MAX).contains(bits))?;
             Some(RawCard::of(bits, CardBits::from_digits(hex, 16)?))
         }
-        LineFormat::Binary => {
-            Some(RawCard::of(u16::try_from(text.len()).ok()?, CardBits::from_digits(text, 2)?))
-        }
+        LineFormat::Binary => Some(RawCard::of(u16::try_from(text.len()).ok()?, CardBits::from_digits(text, 2)?)),
     }
 }
 

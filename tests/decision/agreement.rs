@@ -31,12 +31,10 @@ pub fn reads() -> Vec<CardTokens> {
     };
     // 37 bits are two formats, of which the first that is known is meant.
     let as_three = |first, second, bits| {
-        CardFormats::built_in().read(RawCard::new(37, 0x10_0004_0000)).tokens(|text| {
-            match text.split(':').next() {
-                Some("h10302") => token(first),
-                Some("h10304") => token(second),
-                _ => token(bits),
-            }
+        CardFormats::built_in().read(RawCard::new(37, 0x10_0004_0000)).tokens(|text| match text.split(':').next() {
+            Some("h10302") => token(first),
+            Some("h10304") => token(second),
+            _ => token(bits),
         })
     };
     let mut reads: Vec<CardTokens> = (0..7).map(|n| CardTokens::single(token(n))).collect();

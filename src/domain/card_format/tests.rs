@@ -427,7 +427,8 @@ fn is_sound(record: &CardFormat, facility: CardBits, number: CardBits, step: usi
         let place = record.bits - 1 - bit;
         let covered = record.parity.iter().any(|p| p.bit == place || p.mask.value.has(bit));
         let fixed = record.fixed.iter().any(|f| (f.first..f.first + f.value.bits).contains(&place));
-        let fits = formats.read(flipped).tried().iter().any(|tried| tried.format == id("any") && tried.fit == Fit::Fits);
+        let fits =
+            formats.read(flipped).tried().iter().any(|tried| tried.format == id("any") && tried.fit == Fit::Fits);
         prop_assert_eq!(fits, !covered && !fixed, "bit {} of {:?}", place, record);
     }
     Ok(())
@@ -444,7 +445,7 @@ proptest! {
     }
 
     #[test]
-    fn so_it_does_up_to_the_longest_card(record in any_layout(9), facility in any_number(), number in any_number()) {
+    fn a_format_of_any_width_up_to_the_longest_card_does_so_too(record in any_layout(9), facility in any_number(), number in any_number()) {
         is_sound(&record, facility, number, 7)?;
     }
 

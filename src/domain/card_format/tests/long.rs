@@ -45,7 +45,8 @@ fn the_characters_of_a_fasc_n_have_odd_parity_and_its_lrc_even_columns() {
     assert_eq!(bits(drawn), raw(200, PUBLISHED[0]));
     let formats = CardFormats::new(&fasc_n());
     for bit in 0..200 {
-        let misread = RawCard { value: raw(200, PUBLISHED[0]).value ^ CardBits::new(1) << bit, ..raw(200, PUBLISHED[0]) };
+        let misread =
+            RawCard { value: raw(200, PUBLISHED[0]).value ^ CardBits::new(1) << bit, ..raw(200, PUBLISHED[0]) };
         let evidence = formats.read(misread).evidence();
         assert_eq!(evidence.formats, [id("raw")], "bit {bit}");
         let text = format!("fasc-n:{:050x}", misread.value);
