@@ -579,7 +579,7 @@ fn a_serial_reader_reads_loses_its_port_and_reads_again() {
             let sim = SimReader::start(Some(&path)).expect("a reader");
             assert_eq!(reports.recv().await, Some(ReaderReport::Restored(ReaderIx(4))));
             sim.send(b"noise\r\n").await.expect("sent");
-            sim.present(card.bits, card.value).await.expect("sent");
+            sim.present(26, 0x280_0F0A).await.expect("sent");
             let read = CardRead::bits(ReaderIx(4), card);
             assert_eq!(reports.recv().await, Some(ReaderReport::Card(read)));
             drop(sim);

@@ -100,7 +100,7 @@ id = "front-in"
         world.site.cloud.publish(delta).unwrap();
         world.applied(2);
         world.ready();
-        world.logged(1, &["reader.restored", "reader=front-osdp"]);
+        world.logged(1, &["said who it is", "reader=front-osdp"]);
         Hall { world, converter, reader, _server: server, _line: line }
     }
 
