@@ -315,3 +315,22 @@ fn render_rule(rule: &RuleExplained, out: &mut String) -> std::fmt::Result {
 fn joined(ids: &[Id]) -> String {
     ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_any_length_is_asked_about_by_its_bits_in_hex_digits_alone() {
+        let longest = format!("1024:{}", "f".repeat(256));
+        for (text, bits, hex) in
+            [("26:2f623ae", 26, "2f623ae"), ("200:0D043", 200, "d043"), (&longest, 1024, &longest[5..])]
+        {
+            let card = raw_card(text).unwrap();
+            assert_eq!((card.bits, format!("{:x}", card.value)), (bits, hex.to_owned()));
+        }
+        for text in ["26", "26:", "26:+f", "26:f_f", "26:0xf", "x:f", &format!("1024:1{}", "0".repeat(256))] {
+            assert!(raw_card(text).unwrap_err().to_string().contains("expected BITS:HEX"), "{text}");
+        }
+    }
+}

@@ -66,6 +66,28 @@ fn noise_costs_no_card_and_makes_none() {
 }
 
 #[test]
+fn a_card_of_any_length_that_a_frame_holds_is_heard_in_its_session_at_any_speed() {
+    for baud in [9_600, 115_200] {
+        let (mut panel, readers) = panel(2, baud);
+        // The last is more than any format reads, and still a reply.
+        for bits in [1_u16, 200, 511, 1024, 1025, 8_000] {
+            let data: Vec<u8> = (0..bits.div_ceil(8)).map(|n| (n % 251) as u8 | 0x80).collect();
+            readers[1].present_bits(bits, &data);
+            assert!(
+                panel.run_until(Duration::from_secs(12), |panel| panel.cards(1) == 1),
+                "{bits} bits at {baud} baud"
+            );
+            let card = panel.news.drain(..).find_map(|(_, _, news)| match news {
+                News::Card(card) => Some(card),
+                _ => None,
+            });
+            assert_eq!(card.map(|card| (card.bits, card.data)), Some((bits, data)), "at {baud} baud");
+        }
+        assert!(readers.iter().all(|reader| reader.sessions() == 1), "at {baud} baud");
+    }
+}
+
+#[test]
 fn a_reader_that_is_unplugged_is_told_lost_and_back_and_costs_the_others_less_than_a_tenth() {
     let (mut panel, readers) = panel(8, 115_200);
     let round = |panel: &mut PanelOnLine| {
