@@ -13,7 +13,11 @@ mod set;
 use std::hint::black_box;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use latchd::domain::permission::{Decision, Permissions, SetVersion};
+use latchd::domain::{
+    card_format::CardFormats,
+    permission::{Decision, Permissions, SetVersion},
+    record::Token,
+};
 
 use self::{
     kinds::{asked, every_kind},
@@ -74,6 +78,14 @@ fn judge_65536_with_every_kind_of_rule_at_100k_people_500_doors(bencher: Bencher
             black_box(set.judge(black_box(&asked(&questions, at, FULL).request())));
         }
     });
+}
+
+/// By all formats of its length, up to the texts that tokens are made of.
+#[divan::bench(args = ["h10301:123:4567", "h10304:3:5", "uid7:04801122334455"])]
+fn read_card(bencher: Bencher, text: &str) {
+    let formats = CardFormats::built_in();
+    let card = formats.encode(text).expect("a card");
+    bencher.bench(|| formats.read(black_box(card)).tokens(|text| Token([text.len() as u8; 32])));
 }
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
