@@ -73,20 +73,21 @@ impl<T: Clone + Default> Chunks<T> {
 
     /// Wherever that place is: what lies between the end and there is the default, or nothing.
     pub(crate) fn put(&mut self, at: u32, item: T) {
-        let (branch, leaf, _) = place(at);
+        self.len = self.len.max(at.saturating_add(1));
+        if let Some(place) = self.get_mut(at) {
+            *place = item;
+            return;
+        }
+        let (branch, leaf, place) = place(at);
         if branch >= self.branches.len() {
             let new = self.branches.len()..=branch;
             let grown = self.branches.iter().cloned().chain(new.map(|_| Arc::new([const { None }; BRANCH])));
             self.branches = grown.collect();
         }
-        if let Some(branch) = Arc::make_mut(&mut self.branches).get_mut(branch)
-            && branch[leaf].is_none()
-        {
-            Arc::make_mut(branch)[leaf] = Some(Arc::new(std::array::from_fn(|_| T::default())));
-        }
-        self.len = self.len.max(at.saturating_add(1));
-        if let Some(place) = self.get_mut(at) {
-            *place = item;
+        if let Some(branch) = Arc::make_mut(&mut self.branches).get_mut(branch) {
+            let mut new: [T; LEAF] = std::array::from_fn(|_| T::default());
+            new[place] = item;
+            Arc::make_mut(branch)[leaf] = Some(Arc::new(new));
         }
     }
 }

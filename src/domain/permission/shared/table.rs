@@ -86,8 +86,12 @@ impl<C> Table<C> {
 
     /// Where a name has its place, defined or only referred to.
     pub(crate) fn place(&self, id: &str) -> Option<u32> {
+        self.place_hashed(hash(id), id)
+    }
+
+    fn place_hashed(&self, hash: Hash, id: &str) -> Option<u32> {
         let is_meant = |at: u32| self.name(at).is_some_and(|name| name.as_str() == id);
-        self.by_name.find(hash(id), |held| is_meant(held.number)).map(|held| held.number)
+        self.by_name.find(hash, |held| is_meant(held.number)).map(|held| held.number)
     }
 
     pub(crate) fn is_defined(&self, at: u32) -> bool {
@@ -121,7 +125,8 @@ impl<C> Table<C> {
 impl<C: Clone + Default> Table<C> {
     /// Where a name has its place, which it gets if it has none.
     fn place_for(&mut self, id: &Id) -> u32 {
-        if let Some(at) = self.place(id) {
+        let hash = hash(id);
+        if let Some(at) = self.place_hashed(hash, id) {
             return at;
         }
         let taken = Name { id: id.clone(), place: Place::Taken { refs: 0, defined: false } };
@@ -139,7 +144,7 @@ impl<C: Clone + Default> Table<C> {
                 self.names.push(taken)
             }
         };
-        self.by_name.insert(Numbered::new(hash(id), at));
+        self.by_name.insert(Numbered::new(hash, at));
         at
     }
 
