@@ -116,13 +116,6 @@ impl Shim {
         }
     }
 
-    /// From the mirror to the cloud's loop: the new set, with the operators of the first.
-    pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
-        let version = *permissions.version();
-        let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
-        both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
-    }
-
     /// From the copy outside the mirror to the doors.
     pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
         match self.mistake {

@@ -40,6 +40,7 @@ pub fn is_asked(asked: &Asked, order: &Order) -> bool {
         (Task::Door(at, DoorAction::Delayed(action)), Task::Door(door, DoorAction::Admit(asked))) => {
             at == door && action == asked
         }
+        (Task::Lockdown { on, .. }, Task::Lockdown { on: asked_on, .. }) if asked.partition.is_some() => on == asked_on,
         (task, what) => task == what,
     }
 }
