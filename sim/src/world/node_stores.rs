@@ -252,7 +252,7 @@ impl World {
     }
 
     fn mirror_says(&mut self, mut output: MirrorOutput) {
-        if let MirrorOutput::Answer { ticket, answer } = &output {
+        if let MirrorOutput::Answer { ticket, answer: answer @ (Answer::Listed(_) | Answer::Refused(..)) } = &output {
             let (version, edits) =
                 self.node.as_ref().map(|node| (node.mirror.in_force, node.mirror.edits_in_force)).unwrap_or_default();
             let generation = version.unwrap_or_default().generation;

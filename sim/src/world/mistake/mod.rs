@@ -62,7 +62,7 @@ pub enum Mistake {
     WhereaboutsForgotten,
     /// The doors hear of no limit to the people inside.
     LimitIgnored,
-    /// For the doors a card is enough where the rules ask for a PIN as well.
+    /// For the doors a card is enough at the back where the rules ask for a PIN as well.
     PinIgnored,
     /// For the doors no number of wrong PINs is too many.
     PinLockIgnored,

@@ -26,7 +26,11 @@ fn bent(mistake: Mistake, record: Record) -> Record {
     let rule = |body: &AccessRule, authentication| AccessRule { authentication: Some(authentication), ..body.clone() };
     match (mistake, record) {
         (Mistake::LimitIgnored, Record::Area(body)) => Record::Area(Area { occupancy_max: None, ..body }),
-        (Mistake::PinIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::CardAndPin) => {
+        // Elsewhere another rule may do without.
+        (Mistake::PinIgnored, Record::AccessRule(body))
+            if body.authentication == Some(Authentication::CardAndPin)
+                && body.doors.iter().any(|door| door.as_str() == "back") =>
+        {
             Record::AccessRule(rule(&body, Authentication::Card))
         }
         (Mistake::PinIgnoredInCab, Record::AccessRule(body))
@@ -120,7 +124,7 @@ impl Shim {
     pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
         match self.mistake {
             Some(Mistake::SpareCardsForgotten) => Cards::new(),
-            Some(Mistake::SpareCardsOutdated) => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
+            Some(Mistake::SpareCardsOutdated) if !found.is_empty() => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
             _ => found.clone(),
         }
     }

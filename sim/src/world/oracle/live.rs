@@ -150,10 +150,10 @@ impl Oracle {
             name(*seq).is_some_and(|body| fits(body["type"].as_str().unwrap_or_default()))
                 && self.log.is_shown(site, &own, *seq)
         };
-        let fitting = (first..=newest).filter(is_fitting).count() as u64;
-        if fitting > seqs.len() as u64 + update.missed {
+        let fitting: Vec<u64> = (first..=newest).filter(is_fitting).collect();
+        if fitting.len() as u64 > seqs.len() as u64 + update.missed {
             return wrong(format!(
-                "of events {first} to {newest} there fit {fitting}, shown are {seqs:?}, missed {}",
+                "of events {first} to {newest} there fit {fitting:?}, shown are {seqs:?}, missed {}, to somebody with {own:?}",
                 update.missed
             ));
         }

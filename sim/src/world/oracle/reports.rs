@@ -1,6 +1,8 @@
 //! Reports. Owns the comparison of a page with the log as the oracle has it; must never read the daemon's. Invariant:
 //! a page holds the durable events that fit, unchanged, in order and without a gap, for somebody who may see them.
 
+use std::collections::BTreeSet;
+
 use latchd::{
     domain::ids::Id,
     gateway::{desk::Errand, reports::Scope},
@@ -22,8 +24,15 @@ impl Oracle {
         let may = found.as_ref().is_some_and(|(known, own)| {
             scope::may(&known.role, "reports.query") && own.same_as(scope.doors.as_ref(), &scope.floor_groups)
         });
+        let of_theirs = |own: &Own| {
+            let all = |list: &[Id], set: &BTreeSet<Id>| set.iter().all(|one| own.everything || list.contains(one));
+            scope.doors.as_ref().is_some_and(|doors| all(&own.doors, doors)) && all(&own.cabs, &scope.floor_groups)
+        };
         if !may {
-            self.fail(Invariant::Authorised, format!("{operator} may see {scope:?}, who is {found:?}"));
+            // Too little is kept from them.
+            let too_little = found.as_ref().is_some_and(|(_, own)| of_theirs(own));
+            let invariant = if too_little { Invariant::RefusedRightly } else { Invariant::Authorised };
+            self.fail(invariant, format!("{operator} may see {scope:?}, who is {found:?}"));
         }
     }
 
