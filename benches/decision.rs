@@ -13,11 +13,15 @@ mod set;
 use std::hint::black_box;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use latchd::domain::permission::{Decision, Permissions, Request, SetVersion};
+use latchd::domain::{
+    card_format::CardFormats,
+    permission::{Decision, Permissions, SetVersion},
+    record::Token,
+};
 
 use self::{
-    kinds::{every_kind, request},
-    set::{FULL, Question, Site, compile, records, topology, zone},
+    kinds::{asked, every_kind},
+    set::{Asked, FULL, Site, compile, records, topology, zone},
 };
 
 #[global_allocator]
@@ -31,7 +35,7 @@ fn throughput(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
         for question in &questions {
-            black_box(set.decide(black_box(&question.card), question.door, question.now));
+            black_box(set.judge(black_box(&Asked::card(question).request())).cloned());
         }
     });
 }
@@ -41,7 +45,7 @@ fn throughput_borrowed(bencher: Bencher, site: Site) {
     let (set, questions) = (compile(site), set::questions(site, QUESTIONS));
     bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
         for question in &questions {
-            black_box(set.judge(black_box(&question.request())));
+            black_box(set.judge(black_box(&Asked::card(question).request())));
         }
     });
 }
@@ -69,12 +73,19 @@ fn judge_65536_at_100k_people_500_doors(bencher: Bencher) {
 #[divan::bench]
 fn judge_65536_with_every_kind_of_rule_at_100k_people_500_doors(bencher: Bencher) {
     let (set, questions) = (every_kind(FULL), set::questions(FULL, QUESTIONS));
-    let requests: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, FULL)).collect();
-    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
-        for request in &requests {
-            black_box(set.judge(black_box(request)));
+    bencher.counter(ItemsCount::new(questions.len())).bench_local(|| {
+        for at in 0..questions.len() {
+            black_box(set.judge(black_box(&asked(&questions, at, FULL).request())));
         }
     });
+}
+
+/// By all formats of its length, up to the texts that tokens are made of.
+#[divan::bench(args = ["h10301:123:4567", "h10304:3:5", "uid7:04801122334455"])]
+fn read_card(bencher: Bencher, text: &str) {
+    let formats = CardFormats::built_in();
+    let card = formats.encode(text).expect("a card");
+    bencher.bench(|| formats.read(black_box(card)).tokens(|text| Token([text.len() as u8; 32])));
 }
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
@@ -85,18 +96,19 @@ fn compile_10k_people_100_doors(bencher: Bencher) {
         .bench_local_values(|records| Permissions::compile(records, &topology, &zone, SetVersion::default()));
 }
 
-fn tell(what: &str, site: Site, set: &Permissions, requests: &[Request<'_>]) {
+fn tell(what: &str, site: Site, set: &Permissions, asked: impl Fn(usize) -> Asked) {
     let of = format!("{:>7} people {:>4} doors {:>5} rules, {what}", site.people, site.doors, site.rules);
-    let (median, best) = measure::sustained(set, requests);
+    let (median, best) = measure::sustained(set, QUESTIONS, &asked);
     let [median, best] = [median, best].map(|a_second| a_second / 1e6);
     println!("{of}: {median:.2} million decisions a second of processor time (best round {best:.2})");
     let clock = measure::clock_cost();
-    let calls = measure::latencies(set, requests, clock);
+    let calls = measure::latencies(set, QUESTIONS, &asked, clock);
     let [p50, p99, p999, most] = [0.5, 0.99, 0.999, 1.0].map(|q| measure::quantile(&calls, q).as_nanos());
-    let granted = requests.iter().filter(|request| matches!(set.judge(request), Decision::Granted { .. })).count();
+    let is_granted = |at: &usize| matches!(set.judge(&asked(*at).request()), Decision::Granted { .. });
+    let granted = (0..QUESTIONS).filter(is_granted).count();
     println!(
         "{of}: p50 {p50} ns, p99 {p99} ns, p99.9 {p999} ns, max {most} ns ({}% granted, clock {} ns taken off)",
-        granted * 100 / requests.len(),
+        granted * 100 / QUESTIONS,
         clock.as_nanos(),
     );
 }
@@ -108,12 +120,8 @@ fn main() {
         println!("\nthroughput, and latency of single decisions, caches as they come:");
         for site in [NORMAL, FULL] {
             let questions = set::questions(site, QUESTIONS);
-            let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
-            let set = compile(site);
-            tell("plain", site, &set, &plain);
-            let all: Vec<Request<'_>> = (0..questions.len()).map(|at| request(&questions, at, site)).collect();
-            let set = every_kind(site);
-            tell("every kind", site, &set, &all);
+            tell("plain", site, &compile(site), |at| Asked::card(&questions[at]));
+            tell("every kind", site, &every_kind(site), |at| asked(&questions, at, site));
         }
     }
 }

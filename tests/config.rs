@@ -199,7 +199,7 @@ fn all_errors_of_all_files_are_reported_in_one_run() {
         .replace("parity = \"even\"", "parity = \"evn\"")
         .replace("dwell_ms = 5000", "dwell_ms = 50")
         .replace("door = \"front\"", "door = \"frnt\"");
-    let profile = PROFILE.replace("data_words = 3", "data_words = 30").replace("coil = 0", "coil = -1");
+    let profile = PROFILE.replace("data_words = 3", "data_words = 65").replace("coil = 0", "coil = -1");
     let report = load(&site, &profile, Purpose::CheckWithoutFiles).report;
     let places: Vec<String> =
         report.lines().iter().map(|line| line.split(": ").next().unwrap_or("").to_owned()).collect();

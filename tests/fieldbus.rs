@@ -257,7 +257,7 @@ fn inputs_cards_and_orders_work_over_both_transports() {
 
         board.present_card(26, 0x280_0F0A);
         let card = field.until(|report| matches!(report, BusReport::Card { .. })).await;
-        let raw = RawCard { bits: 26, value: 0x280_0F0A };
+        let raw = RawCard::new(26, 0x280_0F0A);
         assert_eq!(card, BusReport::Card { board: BoardIx(0), block: 0, card: raw });
 
         field.desire(&[order(LOCK, Level::Energised, 1, LIMIT)]);
@@ -574,12 +574,12 @@ fn a_serial_reader_reads_loses_its_port_and_reads_again() {
             Some(ReaderReport::Lost(ReaderIx(4), detail)) => assert!(detail.contains("ttyUSB0"), "{detail}"),
             other => panic!("{other:?}"),
         }
-        let card = RawCard { bits: 26, value: 0x280_0F0A };
+        let card = RawCard::new(26, 0x280_0F0A);
         for _ in 0..2 {
             let sim = SimReader::start(Some(&path)).expect("a reader");
             assert_eq!(reports.recv().await, Some(ReaderReport::Restored(ReaderIx(4))));
             sim.send(b"noise\r\n").await.expect("sent");
-            sim.present(card.bits, card.value).await.expect("sent");
+            sim.present(26, 0x280_0F0A).await.expect("sent");
             let read = CardRead::bits(ReaderIx(4), card);
             assert_eq!(reports.recv().await, Some(ReaderReport::Card(read)));
             drop(sim);

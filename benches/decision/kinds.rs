@@ -3,12 +3,12 @@
 
 use latchd::domain::{
     ids::Id,
-    permission::{Permissions, Request, Restriction, SetVersion, Target},
+    permission::{Permissions, Restriction, SetVersion, Target},
     record::{Authentication, ClockFallback, Effect, FloorGrant, Medium, Record, Token, WhenStale},
     topology::{FloorGroupPlace, Topology},
 };
 
-use super::set::{Question, Site, id, records, token, topology, zone};
+use super::set::{Asked, Question, Site, id, records, token, topology, zone};
 
 const FLOORS: u64 = 40;
 
@@ -65,29 +65,30 @@ pub fn every_kind(site: Site) -> Permissions {
 /// One in four with a PIN, one in eight in a cab, one in eight with somebody before, one in sixteen while the
 /// node is left alone.
 #[allow(dead_code, reason = "the peers know no elevator")]
-pub fn request<'a>(questions: &'a [Question], at: usize, site: Site) -> Request<'a> {
-    let mut request = request_at_door(questions, at, site);
+#[inline]
+pub fn asked(questions: &[Question], at: usize, site: Site) -> Asked {
+    let mut asked = asked_at_door(questions, at, site);
     if at % 8 == 1 {
-        request.target = Target::Cab((at / 8 % 4) as u16);
+        asked.target = Target::Cab((at / 8 % 4) as u16);
     }
-    request
+    asked
 }
 
 /// The same, but in no cab.
-pub fn request_at_door<'a>(questions: &'a [Question], at: usize, site: Site) -> Request<'a> {
+#[inline]
+pub fn asked_at_door(questions: &[Question], at: usize, site: Site) -> Asked {
     let question = &questions[at];
-    let other = &questions[(at + 1) % questions.len()];
-    let mut request = question.request();
+    let mut asked = Asked::card(question);
     if at.is_multiple_of(4) {
         // Mostly the right one; sometimes the one for duress, where there is one; sometimes that of somebody else.
         let typed = [0, 0, site.people, 1][at / 4 % 4];
-        request.pin = Some(pin_of(question.person + typed));
+        asked.pin = Some(pin_of(u64::from(question.person) + typed));
     }
     if at % 8 == 3 {
-        request.companion = Some(&other.card);
+        asked.companion = Some(questions[(at + 1) % questions.len()].card());
     }
     if at % 16 == 5 {
-        request.restriction = Restriction { clock: ClockFallback::IgnoreSchedules, stale: WhenStale::CriticalGroups };
+        asked.restriction = Restriction { clock: ClockFallback::IgnoreSchedules, stale: WhenStale::CriticalGroups };
     }
-    request
+    asked
 }

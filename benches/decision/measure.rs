@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchd::domain::permission::{Permissions, Request};
+use latchd::domain::permission::Permissions;
+
+use super::set::Asked;
 
 const ROUNDS: usize = 101;
 const CALLS: usize = 400_000;
@@ -29,13 +31,13 @@ pub fn quantile(sorted: &[Duration], q: f64) -> Duration {
 }
 
 /// Decisions in a second of processor time, with no clock between them: the median round and the best.
-pub fn sustained(set: &Permissions, requests: &[Request<'_>]) -> (f64, f64) {
+pub fn sustained(set: &Permissions, questions: usize, asked: impl Fn(usize) -> Asked) -> (f64, f64) {
     let round = || {
         let begin = processor_time();
-        for request in requests {
-            black_box(set.judge(black_box(request)));
+        for at in 0..questions {
+            black_box(set.judge(black_box(&asked(at).request())));
         }
-        requests.len() as f64 / (processor_time() - begin).as_secs_f64()
+        questions as f64 / (processor_time() - begin).as_secs_f64()
     };
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
     rounds.sort_by(f64::total_cmp);
@@ -43,17 +45,20 @@ pub fn sustained(set: &Permissions, requests: &[Request<'_>]) -> (f64, f64) {
 }
 
 /// Every call by itself, without what reading the clock costs, in order of length.
-pub fn latencies(set: &Permissions, requests: &[Request<'_>], clock: Duration) -> Vec<Duration> {
-    let mut calls: Vec<Duration> = requests
-        .iter()
-        .cycle()
-        .take(CALLS)
-        .map(|request| {
-            let begin = Instant::now();
-            black_box(set.judge(black_box(request)));
-            begin.elapsed().saturating_sub(clock)
-        })
-        .collect();
+pub fn latencies(
+    set: &Permissions,
+    questions: usize,
+    asked: impl Fn(usize) -> Asked,
+    clock: Duration,
+) -> Vec<Duration> {
+    let one = |at| {
+        let asked = black_box(asked(at));
+        let request = black_box(asked.request());
+        let begin = Instant::now();
+        black_box(set.judge(black_box(&request)));
+        begin.elapsed().saturating_sub(clock)
+    };
+    let mut calls: Vec<Duration> = (0..questions).cycle().take(CALLS).map(one).collect();
     calls.sort_unstable();
     calls
 }

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use latchd::domain::{
     card_format::CardTokens,
     ids::{DoorIx, Id},
-    permission::{Permissions, Request, SetVersion, Target},
+    permission::{Permissions, Request, Restriction, SetVersion, Target},
     record::{
         AccessRule, Credential, CredentialState, DAY_MS, Date, DateInterval, Effect, Group, Holiday, HolidayIntervals,
         Interval, MonthDay, Person, Record, Schedule, TimeOfDay, Token, Weekday, WeeklyInterval,
@@ -180,20 +180,53 @@ pub fn compile(site: Site) -> Permissions {
     Permissions::compile(records(site), &topology(site), &zone(), SetVersion::default()).expect("a set without faults")
 }
 
-/// Who comes where and when.
-#[derive(Clone, Debug)]
+/// Who comes where and when. Small, so that a long list of them does not take up the caches.
+#[derive(Clone, Copy, Debug)]
 pub struct Question {
-    pub card: CardTokens,
+    wall: Wall,
+    card: u32,
     /// The number of its holder; of a stranger's card, of nobody in particular.
     #[allow(dead_code, reason = "not every benchmark types PINs")]
-    pub person: u64,
-    pub door: DoorIx,
-    pub now: Now,
+    pub person: u32,
+    door: DoorIx,
 }
 
 impl Question {
+    #[inline]
+    pub fn card(&self) -> CardTokens {
+        CardTokens::single(token(u64::from(self.card)))
+    }
+}
+
+/// A read as it comes to the decision: worked out a moment ago, and so at hand, whatever lies elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    card: CardTokens,
+    pub target: Target,
+    now: Now,
+    pub pin: Option<Token>,
+    pub companion: Option<CardTokens>,
+    pub restriction: Restriction,
+}
+
+impl Asked {
+    #[inline]
+    pub fn card(question: &Question) -> Asked {
+        Asked {
+            card: question.card(),
+            target: Target::Door(question.door),
+            now: Now { mono: Mono::ZERO, wall: question.wall, trust: ClockTrust::Trusted },
+            pin: None,
+            companion: None,
+            restriction: Restriction::NONE,
+        }
+    }
+
+    #[inline]
     pub fn request(&self) -> Request<'_> {
-        Request::card(&self.card, Target::Door(self.door), self.now)
+        let Asked { card, target, now, pin, companion, restriction } = self;
+        let (target, now, pin, restriction) = (*target, *now, *pin, *restriction);
+        Request { card, target, now, pin, companion: companion.as_ref(), restriction }
     }
 }
 
@@ -211,9 +244,8 @@ pub fn questions(site: Site, count: usize) -> Vec<Question> {
             let (week, day, hours) = (dice.below(51), dice.below(5), dice.below(u64::from(10 * HOUR)));
             let working = (4 + 7 * week + day) * u64::from(DAY_MS) + u64::from(6 * HOUR) + hours;
             let wall = Wall::from_millis(YEAR_BEGINS + if dice.one_in(3) { any } else { working } as i64);
-            let now = Now { mono: Mono::ZERO, wall, trust: ClockTrust::Trusted };
-            let (card, person) = (CardTokens::single(token(card + stranger)), card % site.people);
-            Question { card, person, door: DoorIx(door as u16), now }
+            let (card, person) = ((card + stranger) as u32, (card % site.people) as u32);
+            Question { wall, card, person, door: DoorIx(door as u16) }
         })
         .collect()
 }

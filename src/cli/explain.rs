@@ -19,6 +19,7 @@ use crate::{
     adapters::{control::Conversation, store::second_copy::SecondCopyFiles},
     config::{self, site::Site},
     domain::{
+        card_bits::CardBits,
         card_format::Fit,
         fieldbus::RawCard,
         ids::Id,
@@ -183,7 +184,7 @@ fn explain(
 fn raw_card(text: &str) -> anyhow::Result<RawCard> {
     let parsed = text
         .split_once(':')
-        .and_then(|(bits, hex)| Some(RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(hex, 16).ok()? }));
+        .and_then(|(bits, hex)| Some(RawCard::of(bits.parse().ok()?, CardBits::from_digits(hex, 16)?)));
     parsed.with_context(|| format!("{text:?}: expected BITS:HEX, such as 26:2f623ae"))
 }
 
@@ -313,4 +314,23 @@ fn render_rule(rule: &RuleExplained, out: &mut String) -> std::fmt::Result {
 
 fn joined(ids: &[Id]) -> String {
     ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_any_length_is_asked_about_by_its_bits_in_hex_digits_alone() {
+        let longest = format!("1024:{}", "f".repeat(256));
+        for (text, bits, hex) in
+            [("26:2f623ae", 26, "2f623ae"), ("200:0D043", 200, "d043"), (&longest, 1024, &longest[5..])]
+        {
+            let card = raw_card(text).unwrap();
+            assert_eq!((card.bits, format!("{:x}", card.value)), (bits, hex.to_owned()));
+        }
+        for text in ["26", "26:", "26:+f", "26:f_f", "26:0xf", "x:f", &format!("1024:1{}", "0".repeat(256))] {
+            assert!(raw_card(text).unwrap_err().to_string().contains("expected BITS:HEX"), "{text}");
+        }
+    }
 }

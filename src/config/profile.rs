@@ -14,9 +14,10 @@ use super::{
     report::{At, Diagnostic, Span},
 };
 use crate::domain::{
+    card_bits::CARD_BITS_MAX,
     fieldbus::{
-        Band, Bands, CARD_BITS_MAX, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint,
-        Profile, RegisterTable,
+        Band, Bands, CardBlock, CardHandshake, InputAddress, InputPoint, OutputAddress, OutputPoint, Profile,
+        RegisterTable,
     },
     ids::Id,
 };

@@ -444,7 +444,7 @@ fn reader(table: Table<'_>) -> RawReader {
             ("qr", RawFormat::Text(TextKind::Qr)),
             ("mobile", RawFormat::Text(TextKind::Mobile)),
         ]),
-        bits: table.optional("bits").number(1, u64::from(crate::domain::fieldbus::CARD_BITS_MAX)),
+        bits: table.optional("bits").number(1, u64::from(crate::domain::card_bits::CARD_BITS_MAX)),
         keypad: table.optional("keypad").word(&[
             ("none", RawKeypad::Frames(Keypad::None)),
             ("4-bit", RawKeypad::Frames(Keypad::FourBit)),

@@ -13,6 +13,7 @@ pub use line::{Band, Bands, LineTrouble};
 pub use reader_points::{Bound, READER_POINTS_MAX, ReaderPoints};
 
 use super::{
+    card_bits::CardBits,
     ids::{BoardIx, Id, InputRef, OutputRef, ReaderIx},
     outputs::{Level, Ticket},
 };
@@ -143,14 +144,27 @@ pub enum CardHandshake {
     ClearByWrite,
 }
 
-/// Up to 128 bits as the reader sent them, right-aligned, with their number.
+/// The bits as the reader sent them, right-aligned, with their number; of more than [`CARD_BITS_MAX`] the last.
+///
+/// [`CARD_BITS_MAX`]: super::card_bits::CARD_BITS_MAX
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RawCard {
     pub bits: u16,
-    pub value: u128,
+    pub value: CardBits,
+    /// There was no room for all bits where they were read: no card, whatever it looks like.
+    pub cut: bool,
 }
 
-pub const CARD_BITS_MAX: u16 = 128;
+impl RawCard {
+    /// Of an ordinary card.
+    pub const fn new(bits: u16, value: u128) -> RawCard {
+        RawCard::of(bits, CardBits::new(value))
+    }
+
+    pub const fn of(bits: u16, value: CardBits) -> RawCard {
+        RawCard { bits, value, cut: false }
+    }
+}
 
 /// A credential presented at a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +183,7 @@ impl CardRead {
     }
 
     pub fn text(reader: ReaderIx, text: Box<str>) -> CardRead {
-        CardRead { reader, card: RawCard { bits: 0, value: 0 }, text: Some(text) }
+        CardRead { reader, card: RawCard::new(0, 0), text: Some(text) }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod area;
 pub mod auto_open;
 pub mod bucket;
+pub mod card_bits;
 pub mod card_format;
 pub mod cloud;
 pub mod door;

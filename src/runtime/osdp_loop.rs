@@ -337,16 +337,16 @@ fn reports(member: &Member, news: News, keys: &OsdpKeys) -> Vec<ReaderReport> {
         News::Online => vec![ReaderReport::Restored(reader)],
         News::Renewed => Vec::new(),
         News::Lost { detail } => vec![ReaderReport::Lost(reader, detail)],
-        News::Card(card) => vec![read(RawCard { bits: card.bits, value: card.value() })],
+        News::Card(card) => vec![read(RawCard::of(card.bits, card.value()))],
         News::Formatted { text, .. } => match formatted_card(&text) {
-            Some((bits, value)) => vec![read(RawCard { bits, value })],
+            Some((bits, value)) => vec![read(RawCard::of(bits, value))],
             None => {
                 tracing::warn!(reader = %id, "a formatted card of no characters was not read");
                 Vec::new()
             }
         },
         News::Keys { digits, .. } if member.has_keypad => {
-            digits.iter().filter_map(|key| keypad_frame(*key)).map(|value| read(RawCard { bits: 4, value })).collect()
+            digits.iter().filter_map(|key| keypad_frame(*key)).map(|value| read(RawCard::new(4, value))).collect()
         }
         News::Keys { .. } => {
             tracing::debug!(reader = %id, "a key of a reader that has no `keypad` in the configuration");

@@ -5,7 +5,10 @@
 //! so CR, LF, CRLF and STX…ETX readers all work without a setting. A pause ends nothing: a converter
 //! that stalls in mid-line must not turn half a number into a card.
 
-use crate::domain::fieldbus::{CARD_BITS_MAX, RawCard};
+use crate::domain::{
+    card_bits::{CARD_BITS_MAX, CardBits},
+    fieldbus::RawCard,
+};
 
 /// How a line-framed serial reader writes a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +52,10 @@ pub enum Line {
     Text(Box<str>),
 }
 
-/// Longest line kept: a card of 128 bits in binary.
+/// Longest line kept of a card: in binary.
 pub const LINE_LENGTH_MAX: usize = CARD_BITS_MAX as usize;
+/// And of a text.
+pub const TEXT_LENGTH_MAX: usize = 128;
 
 const STX: u8 = 0x02;
 const ETX: u8 = 0x03;
@@ -59,6 +64,7 @@ const ETX: u8 = 0x03;
 pub struct LineReader {
     format: LineFormat,
     line: Vec<u8>,
+    length_max: usize,
     /// The line is too long already: all up to its end is dropped.
     overlong: bool,
     dropped: u64,
@@ -66,7 +72,11 @@ pub struct LineReader {
 
 impl LineReader {
     pub fn new(format: LineFormat) -> LineReader {
-        LineReader { format, line: Vec::with_capacity(LINE_LENGTH_MAX), overlong: false, dropped: 0 }
+        let length_max = match format {
+            LineFormat::Text(_) => TEXT_LENGTH_MAX,
+            _ => LINE_LENGTH_MAX,
+        };
+        LineReader { format, line: Vec::with_capacity(length_max), length_max, overlong: false, dropped: 0 }
     }
 
     /// Takes bytes as they come; adds the cards that they complete.
@@ -75,7 +85,7 @@ impl LineReader {
             match byte {
                 b'\r' | b'\n' | ETX => self.end(Some(cards)),
                 STX => self.end(None),
-                _ if self.line.len() >= LINE_LENGTH_MAX => self.overlong = true,
+                _ if self.line.len() >= self.length_max => self.overlong = true,
                 _ => self.line.push(byte),
             }
         }
@@ -127,26 +137,19 @@ fn card(format: LineFormat, text: &str) -> Option<RawCard> {
     match format {
         LineFormat::Text(_) => None,
         LineFormat::Hex { bits } => {
-            let value = digits(text, 16)?;
+            let value = CardBits::from_digits(text, 16)?;
             let bits = bits.or_else(|| u16::try_from(text.len() * 4).ok())?;
-            Some(RawCard { bits, value })
+            Some(RawCard::of(bits, value))
         }
-        LineFormat::Decimal { bits } => Some(RawCard { bits, value: digits(text, 10)? }),
+        LineFormat::Decimal { bits } => Some(RawCard::of(bits, CardBits::from_digits(text, 10)?)),
         LineFormat::BitsHex => {
             let (bits, hex) = text.split_once(':')?;
-            let bits = u16::try_from(digits(bits, 10)?).ok().filter(|bits| (1..=CARD_BITS_MAX).contains(bits))?;
-            Some(RawCard { bits, value: digits(hex, 16)? })
+            let bits = u16::try_from(CardBits::from_digits(bits, 10)?.to_u128()?).ok();
+            let bits = bits.filter(|bits| (1..=CARD_BITS_MAX).contains(bits))?;
+            Some(RawCard::of(bits, CardBits::from_digits(hex, 16)?))
         }
-        LineFormat::Binary => Some(RawCard { bits: u16::try_from(text.len()).ok()?, value: digits(text, 2)? }),
+        LineFormat::Binary => Some(RawCard::of(u16::try_from(text.len()).ok()?, CardBits::from_digits(text, 2)?)),
     }
-}
-
-/// Digits only: the standard parser would also take a sign.
-fn digits(text: &str, radix: u32) -> Option<u128> {
-    if !text.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    u128::from_str_radix(text, radix).ok()
 }
 
 #[cfg(test)]
@@ -183,12 +186,12 @@ mod tests {
         ] {
             assert_eq!(lines(LineFormat::Text(kind), bytes), (vec![text(line)], 0));
         }
-        for bytes in [&b"a\tb\x07\n"[..], b"\xff\xfe\n", &[b"x".repeat(LINE_LENGTH_MAX + 1), b"\n".to_vec()].concat()] {
+        for bytes in [&b"a\tb\x07\n"[..], b"\xff\xfe\n", &[b"x".repeat(TEXT_LENGTH_MAX + 1), b"\n".to_vec()].concat()] {
             assert_eq!(lines(LineFormat::Text(TextKind::Qr), bytes), (vec![], 1), "{bytes:?}");
         }
     }
 
-    const CARD: RawCard = RawCard { bits: 26, value: 0x280_0F0A };
+    const CARD: RawCard = RawCard::new(26, 0x280_0F0A);
 
     #[test]
     fn every_usual_terminator_frames_a_line() {
@@ -212,26 +215,32 @@ mod tests {
 
     #[test]
     fn each_format_reads_its_own_way() {
-        assert_eq!(read(LineFormat::Hex { bits: None }, b"2800F0A\n").0, [RawCard { bits: 28, value: 0x280_0F0A }]);
+        assert_eq!(read(LineFormat::Hex { bits: None }, b"2800F0A\n").0, [RawCard::new(28, 0x280_0F0A)]);
         assert_eq!(read(LineFormat::Hex { bits: Some(26) }, b"2800F0A\n").0, [CARD]);
         assert_eq!(read(LineFormat::Decimal { bits: 26 }, b"41946890\n").0, [CARD]);
         assert_eq!(read(LineFormat::Binary, b"10100000000000111100001010\n").0, [CARD]);
-        let longest = [b'1'; 128];
-        let card = RawCard { bits: 128, value: u128::MAX };
+        let longest = [b'1'; 1024];
+        let card = RawCard::of(1024, CardBits::ones(1024));
         assert_eq!(parse(LineFormat::Binary, &longest), Some(Line::Card(card)));
+        assert_eq!(read(LineFormat::Binary, &[&longest[..], b"\n"].concat()), (vec![card], 0));
+        assert_eq!(read(LineFormat::Hex { bits: None }, &[&[b'F'; 256][..], b"\n"].concat()), (vec![card], 0));
+        let in_hex = format!("1024:{}\n", "f".repeat(256));
+        assert_eq!(read(LineFormat::BitsHex, in_hex.as_bytes()), (vec![card], 0));
+        let in_decimal = format!("{}\n", CardBits::ones(1024));
+        assert_eq!(read(LineFormat::Decimal { bits: 1024 }, in_decimal.as_bytes()), (vec![card], 0));
     }
 
     #[test]
     fn what_is_no_card_is_counted_and_the_next_line_is_read() {
-        let bytes = b"hello\n26:+F\n0:0\n129:1\n\xff\xfe\n26:\n26:2800F0A\n";
-        assert_eq!(read(LineFormat::BitsHex, bytes), (vec![CARD], 6));
+        let bytes = b"hello\n26:+F\n0:0\n1025:1\n\xff\xfe\n26:\n26:F_F\n26:2800F0A\n";
+        assert_eq!(read(LineFormat::BitsHex, bytes), (vec![CARD], 7));
     }
 
     #[test]
     fn an_endless_line_is_one_dropped_line() {
         let mut bytes = vec![b'1'; 100_000];
         bytes.extend(b"\n1\n");
-        assert_eq!(read(LineFormat::Binary, &bytes), (vec![RawCard { bits: 1, value: 1 }], 1));
+        assert_eq!(read(LineFormat::Binary, &bytes), (vec![RawCard::new(1, 1)], 1));
     }
 
     #[test]

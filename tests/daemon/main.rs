@@ -22,6 +22,7 @@ mod house;
 mod life;
 mod live;
 mod lockers;
+mod long_cards;
 mod node;
 mod offline;
 mod operators;

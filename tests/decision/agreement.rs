@@ -22,8 +22,8 @@ use crate::{
 
 /// Every card of the set and one stranger, read alone, as two formats of one read, and garbled.
 pub fn reads() -> Vec<CardTokens> {
-    let well_formed = RawCard { bits: 26, value: 0x2f6_23ae };
-    let bad_parity = RawCard { value: well_formed.value ^ 1, ..well_formed };
+    let well_formed = RawCard::new(26, 0x2f6_23ae);
+    let bad_parity = RawCard { value: well_formed.value ^ 1.into(), ..well_formed };
     let as_formats = |raw, number, bits| {
         CardFormats::built_in()
             .read(raw)
@@ -31,19 +31,17 @@ pub fn reads() -> Vec<CardTokens> {
     };
     // 37 bits are two formats, of which the first that is known is meant.
     let as_three = |first, second, bits| {
-        CardFormats::built_in().read(RawCard { bits: 37, value: 0x10_0004_0000 }).tokens(|text| {
-            match text.split(':').next() {
-                Some("h10302") => token(first),
-                Some("h10304") => token(second),
-                _ => token(bits),
-            }
+        CardFormats::built_in().read(RawCard::new(37, 0x10_0004_0000)).tokens(|text| match text.split(':').next() {
+            Some("h10302") => token(first),
+            Some("h10304") => token(second),
+            _ => token(bits),
         })
     };
     let mut reads: Vec<CardTokens> = (0..7).map(|n| CardTokens::single(token(n))).collect();
     reads.extend([(0, 1), (1, 0), (2, 9), (9, 3), (9, 9)].map(|(number, bits)| as_formats(well_formed, number, bits)));
     reads.extend([(0, 1, 9), (9, 1, 0), (2, 9, 3), (1, 3, 2), (9, 9, 9)].map(|(a, b, c)| as_three(a, b, c)));
     reads.extend([4, 9].map(|bits| as_formats(bad_parity, 9, bits)));
-    reads.push(as_formats(RawCard { bits: 0, value: 0 }, 9, 9));
+    reads.push(as_formats(RawCard::new(0, 0), 9, 9));
     reads
 }
 

@@ -9,7 +9,7 @@ use std::{
 use jiff::tz::TimeZone;
 use latchd::domain::{
     card_format::{CardFormats, CardTokens},
-    ids::DoorIx,
+    ids::{DoorIx, Id},
     permission::{Permissions, Request, SetVersion, Target},
     record::Token,
 };
@@ -69,8 +69,21 @@ fn a_decision_neither_allocates_nor_frees() {
 
 #[test]
 fn reading_a_card_by_its_formats_neither_allocates_nor_frees() {
-    let formats = CardFormats::built_in();
-    for text in ["h10301:123:4567", "h10304:65535:524287", "corporate1000_48:4194303:1", "uid10:ffffffffffffffffffff"] {
+    let longest = |notation: &str| {
+        let whole = serde_json::json!({ "bits": 1024, "notation": notation, "number": { "first": 0, "bits": 1024 } });
+        serde_json::from_value(whole).unwrap()
+    };
+    let own = [("longest", longest("decimal")), ("in_hex", longest("hex"))]
+        .map(|(name, format)| (Id::new(name).unwrap(), format));
+    let formats = CardFormats::new(&own.into());
+    let all_ones = format!("in_hex:{}", "f".repeat(256));
+    for text in [
+        "h10301:123:4567",
+        "h10304:65535:524287",
+        "corporate1000_48:4194303:1",
+        "uid10:ffffffffffffffffffff",
+        &all_ones,
+    ] {
         let card = formats.encode(text).unwrap();
         let before = CALLS.get();
         std::hint::black_box(formats.read(card).tokens(|text| Token([text.len() as u8; 32])));

@@ -42,14 +42,17 @@ def say(**message):
 
 
 class Wire(Channel):
-    """libosdp is handed whole frames: it loses halves."""
+    """libosdp is handed whole frames, for it loses halves, unless one is longer than it has room for."""
 
     def __init__(self, reader):
         super().__init__()
         self.reader, self.waiting = reader, []
 
-    def read(self, _max_bytes):
-        return self.waiting.pop(0) if self.waiting else b""
+    def read(self, max_bytes):
+        frame = self.waiting.pop(0) if self.waiting else b""
+        if frame[max_bytes:]:
+            self.waiting.insert(0, frame[max_bytes:])
+        return frame[:max_bytes]
 
     def write(self, buf):
         self.reader.answered(bytes(buf))

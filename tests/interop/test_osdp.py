@@ -19,6 +19,8 @@ import pytest
 from conftest import HERE, Site, latchd_binary, terminate
 
 CARD, PIN_CARD = (12, 345), (12, 346)
+# TIG SCEPACS 2.2, figure 7.
+FASC_N = "d0439458210c2c19a0846d83685a1082108ce73984108ca3fc"
 LOCK = 0
 READERS = 3
 # With the default key of every reader, until it is installed.
@@ -143,6 +145,9 @@ relock = "after_dwell"
         for id, card in (("card-1", CARD), ("card-2", PIN_CARD)):
             token = clouds.token(site.credential_key, f"h10301:{card[0]}:{card[1]}")
             records.put("credential", id, person="ada", token=token)
+        records.put("card_format", "fasc-n", **json.loads((HERE.parent.parent / "docs/fasc-n.json").read_text()))
+        token = clouds.token(site.credential_key, f"fasc-n:{FASC_N}")
+        records.put("credential", "card-piv", person="ada", token=token)
         pin = clouds.token(site.credential_key, "pin:4711")
         records.put("credential", "pin-1", person="ada", token=pin, medium="pin")
         records.put("access_rule", "staff-front", effect="allow", groups=["staff"], doors=["front"], authentication="card_or_pin")
@@ -213,12 +218,30 @@ def test_led_and_buzzer_tell_a_grant_from_a_denial(site):
     site.line.wait_said(mark, lambda said: said.get("command", {}).get("rep_count") == 3, "three beeps")
 
 
-def test_a_card_that_is_longer_than_any_format_is_denied_with_its_last_bits(site):
+def test_a_card_of_200_bits_opens_the_door_and_a_misread_one_is_denied_with_all_of_its_bits(site):
+    before, mark = len(events(site, "access.granted", reader="osdp-0")), site.board.mark()
+    site.line.tell(f"card 0 200 {FASC_N}")
+    site.board.wait_coil(LOCK, True, mark)
+    granted = wait_event(site, before, "access.granted", reader="osdp-0")
+    assert granted["card"] == {"bits": 200, "raw": FASC_N, "formats": ["fasc-n", "raw"], "parity_ok": True}, granted
+    site.board.wait_coil(LOCK, False, mark)
     before = len(events(site, "access.denied", reader="osdp-0"))
-    site.line.tell(f"card 0 200 {bytes(range(1, 26)).hex()}")
+    misread = f"{int(FASC_N, 16) ^ 1 << 100:050x}"
+    site.line.tell(f"card 0 200 {misread}")
     denied = wait_event(site, before, "access.denied", reader="osdp-0")
     assert denied["reason"] == "bad_format", denied
-    assert (denied["card"]["bits"], denied["card"]["raw"]) == (200, bytes(range(10, 26)).hex()), denied
+    assert (denied["card"]["bits"], denied["card"]["raw"]) == (200, misread), denied
+
+
+@pytest.mark.parametrize("bits", [131, 257, 511])
+def test_the_bits_of_a_long_card_are_those_that_the_reader_has(site, bits):
+    """Lengths that are no whole bytes, up to the longest that this PD can hold (64 bytes)."""
+    before = len(events(site, "access.denied", reader="osdp-0"))
+    sent = f"{secrets.randbits(bits) | 1 << bits - 1:0{(bits + 3) // 4}x}"
+    site.line.tell(f"card 0 {bits} {sent}")
+    denied = wait_event(site, before, "access.denied", reader="osdp-0")
+    assert (denied["reason"], denied["card"]["bits"]) == ("unknown_credential", bits), denied
+    assert denied["card"]["raw"] == sent, denied
 
 
 def test_a_new_reader_is_given_a_key_of_its_own_and_is_let_in_only_then(site):

@@ -53,7 +53,7 @@ fn noise_costs_no_card_and_makes_none() {
             panel.run(Duration::from_millis(1_500));
             for (_, reader, news) in panel.news.drain(..) {
                 if let News::Card(card) = news {
-                    let value = card.value() as u64;
+                    let value = card.value().to_u128().unwrap() as u64;
                     assert!(card.bits == 26 && value <= n && value % 4 == reader as u64, "{value} at {reader}");
                     assert!(told.insert(value), "{value} was told twice");
                 }
@@ -62,6 +62,28 @@ fn noise_costs_no_card_and_makes_none() {
         // A session that noise has ended takes the reader's memory of its last answer along.
         let least = if bit_errors == 2_000 { 60 } else { 80 };
         assert!(told.len() >= least, "{} with {bit_errors} of a million bits turned", told.len());
+    }
+}
+
+#[test]
+fn a_card_of_any_length_that_a_frame_holds_is_heard_in_its_session_at_any_speed() {
+    for baud in [9_600, 115_200] {
+        let (mut panel, readers) = panel(2, baud);
+        // The last is more than any format reads, and still a reply.
+        for bits in [1_u16, 200, 511, 1024, 1025, 8_000] {
+            let data: Vec<u8> = (0..bits.div_ceil(8)).map(|n| (n % 251) as u8 | 0x80).collect();
+            readers[1].present_bits(bits, &data);
+            assert!(
+                panel.run_until(Duration::from_secs(12), |panel| panel.cards(1) == 1),
+                "{bits} bits at {baud} baud"
+            );
+            let card = panel.news.drain(..).find_map(|(_, _, news)| match news {
+                News::Card(card) => Some(card),
+                _ => None,
+            });
+            assert_eq!(card.map(|card| (card.bits, card.data)), Some((bits, data)), "at {baud} baud");
+        }
+        assert!(readers.iter().all(|reader| reader.sessions() == 1), "at {baud} baud");
     }
 }
 

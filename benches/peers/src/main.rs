@@ -35,7 +35,7 @@ use latchd::domain::{
 use self::{
     model::{Asked, Local, Model, Peer},
     reference::{Place, Reference},
-    set::{FULL, Question, Site},
+    set::{FULL, Site},
 };
 
 /// Questions to latchd; it is asked all of them several times over.
@@ -88,9 +88,9 @@ fn ask<A>(requests: &[Request<'_>], clock: Duration, mut answer: impl FnMut(usiz
     calls
 }
 
-fn latchd(set: &Permissions, load: Duration, requests: &[Request<'_>], clock: Duration) -> Figures {
-    let (a_second, _) = measure::sustained(set, requests);
-    let calls = measure::latencies(set, requests, clock);
+fn latchd(set: &Permissions, load: Duration, asked: impl Fn(usize) -> set::Asked, clock: Duration) -> Figures {
+    let (a_second, _) = measure::sustained(set, QUESTIONS, &asked);
+    let calls = measure::latencies(set, QUESTIONS, &asked, clock);
     let [p50, p99] = [0.5, 0.99].map(|q| measure::quantile(&calls, q));
     Figures { name: "latchd", helped_by: "", load, asked: calls.len(), a_second, p50, p99 }
 }
@@ -125,10 +125,10 @@ fn site_of_arguments() -> Site {
 fn main() {
     let site = site_of_arguments();
     let questions = set::questions(site, QUESTIONS);
-    let plain: Vec<Request<'_>> = questions.iter().map(Question::request).collect();
-    compare("cards and rules alone", site, &set::records(site), || set::compile(site), &plain);
-    let all: Vec<Request<'_>> = (0..QUESTIONS).map(|at| kinds::request_at_door(&questions, at, site)).collect();
-    compare("every kind of rule", site, &kinds::every_kind_of_record(site), || kinds::every_kind(site), &all);
+    let plain = |at: usize| set::Asked::card(&questions[at]);
+    compare("cards and rules alone", site, &set::records(site), || set::compile(site), plain);
+    let all = |at| kinds::asked_at_door(&questions, at, site);
+    compare("every kind of rule", site, &kinds::every_kind_of_record(site), || kinds::every_kind(site), all);
 }
 
 fn compare(
@@ -136,8 +136,10 @@ fn compare(
     site: Site,
     records: &[(Id, Record)],
     compile: impl FnOnce() -> Permissions,
-    requests: &[Request<'_>],
+    asked: impl Fn(usize) -> set::Asked,
 ) {
+    let at_hand: Vec<set::Asked> = (0..QUESTIONS).map(&asked).collect();
+    let requests: Vec<Request<'_>> = at_hand.iter().map(set::Asked::request).collect();
     let (zone, doors) = (set::zone(), set::doors(site));
     let door = |request: &Request<'_>| match request.target {
         Target::Door(door) => &doors[door.index()],
@@ -147,10 +149,10 @@ fn compare(
     let (compiled, load) = timed(compile);
     let decisions: Vec<Decision> = requests.iter().map(|request| compiled.judge(request).cloned()).collect();
     tell(what, site, &decisions);
-    let mut figures = vec![latchd(&compiled, load, requests, clock)];
+    let mut figures = vec![latchd(&compiled, load, &asked, clock)];
 
     let naive = Reference { records, zone: &zone };
-    let calls = ask(requests, clock, |_, request| {
+    let calls = ask(&requests, clock, |_, request| {
         let asked = reference::Asked {
             place: Place::Door(door(request)),
             now: request.now,
@@ -174,7 +176,7 @@ fn compare(
     let words: Vec<_> = words.collect();
     let mut measure = |make: &dyn Fn() -> Box<dyn Peer>| {
         let (mut peer, load) = timed(make);
-        let calls = ask(requests, clock, |number, request| {
+        let calls = ask(&requests, clock, |number, request| {
             let (token, pin, companion) = &words[number];
             peer.passes(&Asked {
                 token: token.as_deref().unwrap_or_default(),

@@ -83,12 +83,16 @@ impl OsdpReader {
 
     /// A card is held to it: told at its next poll.
     pub fn present(&self, bits: u16, value: u64) {
+        let count = usize::from(bits).div_ceil(8);
+        let shifted = u128::from(value) << (count * 8).saturating_sub(usize::from(bits));
+        let bytes = shifted.to_be_bytes();
+        self.present_bits(bits, bytes.get(bytes.len().saturating_sub(count)..).unwrap_or(&[]));
+    }
+
+    /// The same of any length, with the first bit as the most significant of the first byte.
+    pub fn present_bits(&self, bits: u16, data: &[u8]) {
         let mut state = self.state();
         if state.queue.len() < QUEUE_MAX {
-            let count = usize::from(bits).div_ceil(8);
-            let shifted = u128::from(value) << (count * 8).saturating_sub(usize::from(bits));
-            let bytes = shifted.to_be_bytes();
-            let data = bytes.get(bytes.len().saturating_sub(count)..).unwrap_or(&[]);
             let [low, high] = bits.to_le_bytes();
             state.queue.push_back((RAW, [&[0, 1, low, high][..], data].concat()));
         }

@@ -46,8 +46,10 @@ impl Board {
             return;
         }
         let at = card_counter(block);
+        // Nobody in this world has a longer card.
+        let value = card.value.to_u128().unwrap_or(0);
         for (word, shift) in [(2, 32), (3, 16), (4, 0)] {
-            self.holding.insert(at + word, (card.value >> shift & 0xFFFF) as u16);
+            self.holding.insert(at + word, (value >> shift & 0xFFFF) as u16);
         }
         self.holding.insert(at + 1, card.bits);
         let counter = self.holding.entry(at).or_default();

@@ -19,7 +19,7 @@ const STAR: u128 = 10;
 const HASH: u128 = 11;
 
 fn key(value: u128) -> RawCard {
-    RawCard { bits: 4, value }
+    RawCard::new(4, value)
 }
 
 fn keys(digits: &str) -> impl Iterator<Item = RawCard> {

@@ -120,5 +120,6 @@ fn parity_bit(line: &str) -> Option<ParityBit> {
     let bit = line.find(['E', 'O'])?;
     let parity = if line.contains('E') { Parity::Even } else { Parity::Odd };
     let value = line.chars().fold(0u128, |value, letter| value << 1 | u128::from(letter == 'X'));
-    Some(ParityBit { bit: bit as u16, parity, mask: BitString { bits: line.len() as u16, value } })
+    let mask = BitString { bits: line.len() as u16, value: value.into() };
+    Some(ParityBit { bit: bit as u16, parity, mask })
 }

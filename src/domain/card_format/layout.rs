@@ -5,7 +5,8 @@
 use std::fmt;
 
 use crate::domain::{
-    fieldbus::{CARD_BITS_MAX, RawCard},
+    card_bits::{CARD_BITS_MAX, CardBits},
+    fieldbus::RawCard,
     ids::Id,
     record::{BitField, ByteOrder, CardFormat, Notation, NumberRange, Parity, ParityBit},
 };
@@ -22,30 +23,25 @@ pub(super) struct Layout {
     notation: Notation,
     /// In an order in which they can be computed one after another.
     parity: Box<[ParityCheck]>,
-    fixed_mask: u128,
-    fixed_value: u128,
+    fixed_mask: CardBits,
+    fixed_value: CardBits,
     facility_ranges: Box<[NumberRange]>,
     number_ranges: Box<[NumberRange]>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct ParityCheck {
-    own: u128,
+    own: CardBits,
     /// Its own bit included.
-    mask: u128,
+    mask: CardBits,
     odd: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Field {
-    shift: u32,
-    bits: u32,
+    shift: u16,
+    bits: u16,
     reversed: bool,
-}
-
-/// The lowest `bits` bits.
-fn ones(bits: u32) -> u128 {
-    u128::MAX.checked_shr(u128::BITS.saturating_sub(bits)).unwrap_or(0)
 }
 
 impl Field {
@@ -58,29 +54,33 @@ impl Field {
         if reversed && !field.bits.is_multiple_of(8) {
             return Err(format!("{what}: byte_order needs whole bytes, and {} bits are none", field.bits));
         }
-        Ok(Field { shift: u32::from(bits - end), bits: u32::from(field.bits), reversed })
+        Ok(Field { shift: bits - end, bits: field.bits, reversed })
     }
 
-    fn mask(self) -> u128 {
-        ones(self.bits) << self.shift
+    fn mask(self) -> CardBits {
+        CardBits::ones(self.bits) << self.shift
     }
 
-    fn get(self, value: u128) -> u128 {
-        self.ordered(value >> self.shift & ones(self.bits))
+    fn get(self, value: &CardBits) -> CardBits {
+        self.ordered(value.extract(self.shift, self.bits))
     }
 
     /// `None`: too large.
-    fn put(self, number: u128) -> Option<u128> {
-        (number <= ones(self.bits)).then(|| self.ordered(number) << self.shift)
+    fn put(self, number: CardBits) -> Option<CardBits> {
+        (number.significant_bits() <= self.bits).then(|| self.ordered(number) << self.shift)
     }
 
-    fn ordered(self, number: u128) -> u128 {
-        if self.reversed { number.swap_bytes() >> (u128::BITS - self.bits) } else { number }
+    fn ordered(self, number: CardBits) -> CardBits {
+        if self.reversed { number.with_bytes_reversed(self.bits) } else { number }
     }
 }
 
-fn within(ranges: &[NumberRange], number: u128) -> bool {
-    ranges.is_empty() || ranges.iter().any(|range| (range.from.0..=range.to.0).contains(&number))
+fn within(ranges: &[NumberRange], field: Field, value: &CardBits) -> bool {
+    if ranges.is_empty() {
+        return true;
+    }
+    let number = field.get(value);
+    ranges.iter().any(|range| (range.from.0..=range.to.0).contains(&number))
 }
 
 impl Layout {
@@ -91,17 +91,21 @@ impl Layout {
         }
         let number = Field::new(&record.number, bits, "number")?;
         let facility = record.facility.as_ref().map(|field| Field::new(field, bits, "facility")).transpose()?;
-        let mut taken = Taken(0);
+        let mut taken = Taken(CardBits::ZERO);
         taken.take(number.mask(), "number")?;
         facility.map_or(Ok(()), |facility| taken.take(facility.mask(), "facility"))?;
-        let (mut fixed_mask, mut fixed_value) = (0, 0);
+        if record.notation == Notation::Hex {
+            // A stretch of the card as it is, with whatever is always the same or checked in it.
+            taken = Taken(facility.map_or(CardBits::ZERO, Field::mask));
+        }
+        let (mut fixed_mask, mut fixed_value) = (CardBits::ZERO, CardBits::ZERO);
         for fixed in &record.fixed {
             let end = fixed.first.checked_add(fixed.value.bits).filter(|end| *end <= bits);
             let shift = bits - end.ok_or_else(|| format!("fixed: expected bits from 0 to {}", bits - 1))?;
-            let mask = ones(u32::from(fixed.value.bits)) << shift;
+            let mask = CardBits::ones(fixed.value.bits) << shift;
             taken.take(mask, "fixed")?;
-            fixed_mask |= mask;
-            fixed_value |= fixed.value.value << shift;
+            fixed_mask = fixed_mask | mask;
+            fixed_value = fixed_value | fixed.value.value << shift;
         }
         let mut parity = Vec::with_capacity(record.parity.len());
         for bit in &record.parity {
@@ -127,19 +131,19 @@ impl Layout {
     }
 
     /// Whether these bits, as many as this format has, are a card of it.
-    pub(super) fn fit(&self, value: u128) -> Fit {
-        if value & self.fixed_mask != self.fixed_value {
+    pub(super) fn fit(&self, value: &CardBits) -> Fit {
+        if *value & self.fixed_mask != self.fixed_value {
             return Fit::FixedBits;
         }
         if !self.parity.iter().all(|check| check.holds(value)) {
             return Fit::Parity;
         }
-        let facility_fits = self.facility.is_none_or(|field| within(&self.facility_ranges, field.get(value)));
-        if facility_fits && within(&self.number_ranges, self.number.get(value)) { Fit::Fits } else { Fit::OutOfRange }
+        let facility_fits = self.facility.is_none_or(|field| within(&self.facility_ranges, field, value));
+        if facility_fits && within(&self.number_ranges, self.number, value) { Fit::Fits } else { Fit::OutOfRange }
     }
 
     /// The text that tokens are made of.
-    pub(super) fn text(&self, value: u128, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(super) fn text(&self, value: &CardBits, out: &mut impl fmt::Write) -> fmt::Result {
         write!(out, "{}:", self.id)?;
         if let Some(facility) = self.facility {
             write!(out, "{}:", facility.get(value))?;
@@ -147,7 +151,7 @@ impl Layout {
         let number = self.number.get(value);
         match self.notation {
             Notation::Decimal => write!(out, "{number}"),
-            Notation::Hex => write!(out, "{number:0width$x}", width = self.number.bits.div_ceil(8) as usize * 2),
+            Notation::Hex => write!(out, "{number:0width$x}", width = usize::from(self.number.bits.div_ceil(8)) * 2),
         }
     }
 
@@ -155,24 +159,24 @@ impl Layout {
     pub(super) fn encode(&self, text: &str) -> Option<RawCard> {
         let mut parts = text.split(':').skip(1);
         let facility = match self.facility {
-            Some(field) => field.put(parts.next()?.parse().ok()?)?,
-            None => 0,
+            Some(field) => field.put(CardBits::from_digits(parts.next()?, 10)?)?,
+            None => CardBits::ZERO,
         };
         let digits = parts.next()?;
         let number = match self.notation {
-            Notation::Decimal => digits.parse().ok()?,
-            Notation::Hex => u128::from_str_radix(digits, 16).ok()?,
+            Notation::Decimal => CardBits::from_digits(digits, 10)?,
+            Notation::Hex => CardBits::from_digits(digits, 16)?,
         };
         let mut value = self.fixed_value | facility | self.number.put(number)?;
         for check in &self.parity {
-            if !check.holds(value) {
-                value |= check.own;
+            if !check.holds(&value) {
+                value = value | check.own;
             }
         }
-        // A sign, a leading zero, a further part: the text would not be the one that a reader's card has.
+        // A leading zero, a further part: the text would not be the one that a reader's card has.
         let mut rendered = String::new();
-        let _ = self.text(value, &mut rendered);
-        (rendered == text && self.fit(value) == Fit::Fits).then_some(RawCard { bits: self.bits, value })
+        let _ = self.text(&value, &mut rendered);
+        (rendered == text && self.fit(&value) == Fit::Fits).then_some(RawCard::of(self.bits, value))
     }
 }
 
@@ -184,33 +188,33 @@ impl ParityCheck {
         if record.mask.bits != bits {
             return Err(format!("parity of bit {}: mask has {} digits, not {bits}", record.bit, record.mask.bits));
         }
-        let own = 1u128 << (bits - 1 - record.bit);
-        if record.mask.value & !own == 0 {
+        let own = CardBits::new(1) << (bits - 1 - record.bit);
+        if record.mask.value | own == own {
             return Err(format!("parity of bit {}: mask covers no bit", record.bit));
         }
         Ok(ParityCheck { own, mask: record.mask.value | own, odd: record.parity == Parity::Odd })
     }
 
-    fn holds(self, value: u128) -> bool {
-        ((value & self.mask).count_ones() % 2 == 1) == self.odd
+    fn holds(&self, value: &CardBits) -> bool {
+        value.is_odd_under(&self.mask) == self.odd
     }
 }
 
 /// Which bits have a meaning already.
-struct Taken(u128);
+struct Taken(CardBits);
 
 impl Taken {
-    fn take(&mut self, mask: u128, what: &str) -> Result<(), String> {
-        if self.0 & mask != 0 {
+    fn take(&mut self, mask: CardBits, what: &str) -> Result<(), String> {
+        if !(self.0 & mask).is_zero() {
             return Err(format!("{what}: a bit has two meanings"));
         }
-        self.0 |= mask;
+        self.0 = self.0 | mask;
         Ok(())
     }
 }
 
 fn ranges(ranges: &[NumberRange], field: Option<Field>, what: &str) -> Result<(), String> {
-    let most = field.map(|field| ones(field.bits));
+    let most = field.map(|field| CardBits::ones(field.bits));
     for range in ranges {
         let Some(most) = most else { return Err(format!("{what}: there is no such field")) };
         if range.from > range.to || range.to.0 > most {
@@ -223,11 +227,13 @@ fn ranges(ranges: &[NumberRange], field: Option<Field>, what: &str) -> Result<()
 /// Each after those that it covers.
 fn in_turn(mut left: Vec<ParityCheck>) -> Result<Box<[ParityCheck]>, String> {
     let mut turn = Vec::with_capacity(left.len());
+    let mut waiting = left.iter().fold(CardBits::ZERO, |all, check| all | check.own);
     while !left.is_empty() {
-        let waiting: u128 = left.iter().map(|check| check.own).fold(0, |all, own| all | own);
         let ready = left.iter().position(|check| check.mask & waiting == check.own);
         let Some(ready) = ready else { return Err("parity: bits cover each other in a circle".to_owned()) };
-        turn.push(left.remove(ready));
+        let next = left.remove(ready);
+        waiting = waiting ^ next.own;
+        turn.push(next);
     }
     Ok(turn.into())
 }

@@ -17,7 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use self::layout::Layout;
 pub use self::reading::{CardTokens, FITS_MAX, Fit, Reading, Tried};
 use super::{
-    fieldbus::{CARD_BITS_MAX, RawCard},
+    card_bits::{CARD_BITS_MAX, CardBits},
+    fieldbus::RawCard,
     ids::Id,
     record::CardFormat,
 };
@@ -66,7 +67,7 @@ impl CardFormats {
         let (name, rest) = text.split_once(':')?;
         if name == "raw" {
             let (bits, value) = rest.split_once(':')?;
-            let card = RawCard { bits: bits.parse().ok()?, value: u128::from_str_radix(value, 16).ok()? };
+            let card = RawCard::of(bits.parse().ok()?, CardBits::from_digits(value, 16)?);
             return (self.read(card).texts().last()? == text).then_some(card);
         }
         self.layouts.iter().find(|layout| layout.id.as_str() == name)?.encode(text)

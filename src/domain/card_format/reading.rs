@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    card_bits::{CARD_BITS_MAX, DECIMAL_DIGITS_MAX},
     event::CardEvidence,
-    fieldbus::{CARD_BITS_MAX, RawCard},
+    fieldbus::RawCard,
     ids::{ID_LENGTH_MAX, Id},
     record::Token,
 };
@@ -19,8 +20,9 @@ use super::{CardFormats, layout::Layout};
 /// How many formats one read can fit.
 pub const FITS_MAX: usize = 7;
 
-/// An id and two numbers of 128 bits with colons; longer than any text of raw bits.
-const TEXT_LENGTH_MAX: usize = ID_LENGTH_MAX + 2 * (1 + 39);
+/// An id and two numbers with colons, which have no bit in common and so, in decimal, one digit more than one number
+/// of all bits. Nothing is longer: not in hex, and not the bits themselves.
+const TEXT_LENGTH_MAX: usize = ID_LENGTH_MAX + 2 + DECIMAL_DIGITS_MAX + 1;
 
 /// What became of one format at one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +48,7 @@ pub struct Tried {
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
     raw: RawCard,
-    /// No reader can mean it: no bits, too many, or bits beyond its length.
+    /// No reader can mean it: no bits, too many, bits beyond its length, or some that are missing.
     possible: bool,
     layouts: &'a [Layout],
     /// Which of them fit.
@@ -57,12 +59,13 @@ pub struct Reading<'a> {
 
 impl CardFormats {
     pub fn read(&self, raw: RawCard) -> Reading<'_> {
-        let possible = (1..=CARD_BITS_MAX).contains(&raw.bits) && significant_bits(raw.value) <= raw.bits;
+        let fits_in = raw.value.significant_bits() <= raw.bits;
+        let possible = (1..=CARD_BITS_MAX).contains(&raw.bits) && fits_in && !raw.cut;
         let layouts = if possible { self.of_length(raw.bits) } else { &[] };
         let mut fits = [false; FITS_MAX];
         let mut misread = false;
         for (slot, layout) in fits.iter_mut().zip(layouts) {
-            let fit = layout.fit(raw.value);
+            let fit = layout.fit(&raw.value);
             *slot = fit == Fit::Fits;
             misread |= fit == Fit::Parity;
         }
@@ -88,7 +91,7 @@ impl Reading<'_> {
     pub fn evidence(&self) -> CardEvidence {
         let digits = match self.possible {
             true => self.raw.bits.div_ceil(4),
-            false => self.raw.bits.min(CARD_BITS_MAX).max(significant_bits(self.raw.value)).div_ceil(4),
+            false => self.raw.bits.min(CARD_BITS_MAX).max(self.raw.value.significant_bits()).div_ceil(4),
         };
         let width = usize::from(digits);
         let raw = if width == 0 { String::new() } else { format!("{:0width$x}", self.raw.value) };
@@ -100,7 +103,7 @@ impl Reading<'_> {
 
     /// Every format of this length in its order, and the bits themselves.
     pub fn tried(&self) -> Vec<Tried> {
-        let formats = self.layouts.iter().map(|layout| (&layout.id, layout.fit(self.raw.value)));
+        let formats = self.layouts.iter().map(|layout| (&layout.id, layout.fit(&self.raw.value)));
         let raw = self.raw_name.filter(|_| self.possible).map(|name| (name, Fit::Fits));
         formats.chain(raw).map(|(format, fit)| Tried { format: format.clone(), fit }).collect()
     }
@@ -119,7 +122,7 @@ impl Reading<'_> {
     fn each_text(&self, mut each: impl FnMut(&str)) {
         for layout in self.fitting() {
             let mut text = Text::new();
-            if layout.text(self.raw.value, &mut text).is_ok() {
+            if layout.text(&self.raw.value, &mut text).is_ok() {
                 each(text.as_str());
             }
         }
@@ -131,11 +134,6 @@ impl Reading<'_> {
             }
         }
     }
-}
-
-fn significant_bits(value: u128) -> u16 {
-    // At most 128: no truncation.
-    (u128::BITS - value.leading_zeros()) as u16
 }
 
 /// A text on the stack.

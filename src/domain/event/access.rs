@@ -42,7 +42,8 @@ pub enum DenialReason {
 pub struct CardEvidence {
     /// Number of bits that the reader sent.
     pub bits: u16,
-    /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit.
+    /// The bits as hex digits, most significant first, left-padded with zero bits to a full digit; of more than 1024
+    /// the last, and what there was no room for where they were read as zeros.
     pub raw: String,
     /// The card formats that fit, in the order in which they are asked about; last `raw`, the bits themselves,
     /// which is all there is where none fits.

@@ -34,11 +34,11 @@
 
 use super::{
     Floors, Permissions, Request, Restriction, Target,
+    cells::{Holding, Mark},
     judge::{Factor, Judged, Subject},
-    people::CredentialCell,
 };
 use crate::domain::{
-    card_format::{CardTokens, FITS_MAX},
+    card_format::CardTokens,
     event::DenialReason,
     ids::{DoorIx, Id},
     record::{Authentication, Medium},
@@ -151,13 +151,17 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        // Both are looked for before either is judged: what memory takes to answer passes at once for all of them.
-        let known = self.known(card, request.pin.is_some());
-        let before = request.companion.map(|card| self.known(card, false));
+        // What memory takes to answer then passes at once for both.
+        if let Some(before) = request.companion {
+            self.people.fetch(card);
+            self.people.fetch(before);
+        }
+        let known = self.known(card);
+        let before = request.companion.map(|card| self.known(card));
         let companion = before.and_then(|known| self.judge_companion(known, request));
         let mut granted = None;
-        for credential in known {
-            let decision = self.judge_credential(credential, request, companion);
+        for held in known {
+            let decision = self.judge_holding(held, request, companion);
             if !decision.is_granted() {
                 return decision;
             }
@@ -167,13 +171,11 @@ impl Permissions {
         granted.unwrap_or(Decision::unattributed(unknown))
     }
 
-    /// What a read stands for in the set; `pins`: theirs will be asked for as well.
-    pub(super) fn known(&self, card: &CardTokens, pins: bool) -> impl Iterator<Item = &CredentialCell> {
+    /// What a read stands for in the set.
+    pub(super) fn known(&self, card: &CardTokens) -> impl Iterator<Item = &Holding> {
         let (formats, bits) = card.split();
-        let held: [_; FITS_MAX] =
-            std::array::from_fn(|at| formats.get(at).and_then(|token| self.people.holding(token, pins)));
-        let bits = bits.and_then(|token| self.people.holding(token, pins));
-        held.into_iter().flatten().next().into_iter().chain(bits)
+        let meant = formats.iter().find_map(|token| self.people.holding(token));
+        meant.into_iter().chain(bits.and_then(|token| self.people.holding(token)))
     }
 
     /// As if this person had shown a card that is in order, or this credential of theirs, whatever its medium;
@@ -189,81 +191,70 @@ impl Permissions {
         if !self.present {
             return Decision::unattributed(DenialReason::StalePermissions);
         }
-        let Some(place) = self.people.persons.find(person) else {
+        let place = self.people.persons.find(person);
+        let Some((place, cell)) = place.and_then(|place| Some((place, self.people.persons.cell(place)?))) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
         let held = credential.map(|id| {
             let at = self.people.credentials.find(id)?;
-            let cell = self.people.credentials.cell(at).filter(|cell| cell.person == place)?;
-            Some((cell, self.people.credentials.name(at)?))
+            let held = self.people.credential(at).filter(|held| held.person == place)?;
+            Some((held, self.people.credentials.name(at)?))
         });
-        let (cell, name) = match held {
-            Some(Some((cell, name))) => (Some(cell), Some(name)),
+        let (held, name) = match held {
+            Some(Some((held, name))) => (Some(held), Some(name)),
             Some(None) => return Decision::unattributed(DenialReason::UnknownCredential),
             None => (None, None),
         };
-        let subject = Subject { person: place, factor: Factor::Virtual, target, now, restriction, companion: None };
-        self.answer(&subject, name, self.judge_subject(&subject, cell))
+        let credential = held.map(|held| (held.state, self.people.life_of_credential(held)));
+        let holder = self.people.holder(place, cell);
+        let subject = Subject::virtually(holder, credential, target, now, restriction);
+        self.answer(&subject, name, self.judge_subject(&subject))
     }
 
-    fn judge_credential<'a>(
-        &'a self,
-        credential: &CredentialCell,
-        request: &Request<'_>,
-        companion: Option<u32>,
-    ) -> Decision<&'a Id> {
-        let subject = self.subject(credential, request, companion);
-        let judged = self.judge_subject(&subject, Some(credential));
-        self.answer(&subject, self.people.credentials.name_of_taken(credential.credential), judged)
+    fn judge_holding<'a>(&'a self, held: &Holding, request: &Request<'_>, companion: Option<u32>) -> Decision<&'a Id> {
+        let subject = self.subject(held, request, companion);
+        let judged = self.judge_subject(&subject);
+        self.answer(&subject, self.people.credentials.name_of_taken(held.credential), judged)
     }
 
-    pub(super) fn subject(
-        &self,
-        credential: &CredentialCell,
-        request: &Request<'_>,
-        companion: Option<u32>,
-    ) -> Subject {
-        let person = credential.person;
-        let factor = match credential.medium {
-            Medium::Pin => Factor::PinAlone { duress: credential.duress },
+    pub(super) fn subject(&self, held: &Holding, request: &Request<'_>, companion: Option<u32>) -> Subject<'_> {
+        let factor = match held.medium {
+            Medium::Pin => Factor::PinAlone { duress: held.is(Mark::Duress) },
             Medium::Card | Medium::Mobile | Medium::Plate | Medium::Qr => {
-                Factor::Card(request.pin.map(|pin| self.people.judge_pin(person, &pin)))
+                Factor::Card(request.pin.map(|pin| self.people.judge_pin(held, &pin)))
             }
         };
         let Request { target, now, restriction, .. } = *request;
         // Nobody is one's own second person.
-        let companion = companion.filter(|companion| *companion != person);
-        Subject { person, factor, target, now, restriction, companion }
+        let companion = companion.filter(|companion| *companion != held.person);
+        let [life, life_of_holder] = self.people.lives(held, now);
+        let credential = Some((held.state, life));
+        let holder = self.people.holder_of(held, life_of_holder);
+        Subject { holder, credential, factor, target, now, restriction, companion }
     }
 
     /// The one who came before, if all that this card matches would be let in here as one of two.
     pub(super) fn companion_of(&self, request: &Request<'_>) -> Option<u32> {
-        self.judge_companion(self.known(request.companion?, false), request)
+        self.judge_companion(self.known(request.companion?), request)
     }
 
-    fn judge_companion<'a>(
-        &self,
-        known: impl Iterator<Item = &'a CredentialCell>,
-        request: &Request<'_>,
-    ) -> Option<u32> {
+    fn judge_companion<'a>(&self, known: impl Iterator<Item = &'a Holding>, request: &Request<'_>) -> Option<u32> {
         let mut found = None;
-        for credential in known {
+        for held in known {
             let alone = Request { pin: None, companion: None, ..*request };
-            let subject = self.subject(credential, &alone, None);
-            let judged = self.judge_subject(&subject, Some(credential));
+            let subject = self.subject(held, &alone, None);
+            let judged = self.judge_subject(&subject);
             if !judged.is_one_of_two {
                 return None;
             }
-            found = found.or(Some(credential.person));
+            found = found.or(Some(held.person));
         }
         found
     }
 
-    fn answer<'a>(&'a self, subject: &Subject, credential: Option<&'a Id>, judged: Judged) -> Decision<&'a Id> {
+    fn answer<'a>(&'a self, subject: &Subject<'_>, credential: Option<&'a Id>, judged: Judged) -> Decision<&'a Id> {
         let people = &self.people;
-        let (Some(person), Some(cell)) =
-            (people.persons.name_of_taken(subject.person), people.persons.cell(subject.person))
-        else {
+        let Some(person) = people.persons.name_of_taken(subject.holder.person) else {
             return Decision::unattributed(DenialReason::UnknownCredential);
         };
         let duress = subject.factor.is_duress();
@@ -289,8 +280,8 @@ impl Permissions {
                     authentication: allowed.authentication,
                     companion: companion.and_then(|companion| people.persons.name_of_taken(companion)),
                     floors: allowed.floors,
-                    extended: cell.extended,
-                    apb_exempt: cell.apb_exempt,
+                    extended: subject.holder.extended,
+                    apb_exempt: subject.holder.apb_exempt,
                     duress,
                 }
             }

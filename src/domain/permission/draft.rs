@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Known, Permissions, SetVersion, calendar,
-    people::{GroupCell, Life, Numbers, PersonCell},
+    cells::{GroupCell, Life, PersonCell},
     rules::{Gate, RULES_MAX, RuleBody, Rules},
 };
 use crate::domain::{
@@ -91,7 +91,7 @@ impl Draft {
         match kind {
             "person" => {
                 if let Some((at, cell)) = self.set.people.persons.undefine(id) {
-                    self.let_go_of_groups(cell.groups.as_slice());
+                    self.let_go_of_groups(&cell.groups);
                     self.set.people.set_partitions(at, &[]);
                     self.persons.push(at);
                     self.gone = true;
@@ -137,19 +137,20 @@ impl Draft {
 
     fn put_person(&mut self, id: &Id, body: &record::Person) -> bool {
         let groups = self.refer_groups(&body.groups);
+        let life = Life::new(body.active_from, body.expires_at);
         let cell = PersonCell {
-            life: Life::new(body.active_from, body.expires_at),
-            groups: Numbers::new(&groups),
+            groups: groups.into(),
+            dated: life.is_limited(),
             extended: body.extended_access,
             apb_exempt: body.apb_exempt,
             has_pin: body.pin.is_some(),
             has_duress_pin: body.duress_pin.is_some(),
         };
-        let (at, before) = self.set.people.persons.define(id, cell);
+        let (at, before) = self.set.people.put_person(id, cell, life);
         self.set.people.set_pins(at, body.pin, body.duress_pin);
         self.set.people.set_partitions(at, &body.partitions);
         if let Some(before) = &before {
-            self.let_go_of_groups(before.groups.as_slice());
+            self.let_go_of_groups(&before.groups);
         }
         before.is_none()
     }
@@ -164,15 +165,15 @@ impl Draft {
             self.shared_tokens.push(body.token);
         }
         let before = people.put_credential(id, person, body);
-        if let Some(before) = &before {
-            self.let_go_of_person(before.person);
+        if let Some(before) = before {
+            self.let_go_of_person(before);
         }
         before.is_none()
     }
 
     fn delete_credential(&mut self, id: &Id) {
-        if let Some(cell) = self.set.people.delete_credential(id) {
-            self.let_go_of_person(cell.person);
+        if let Some(person) = self.set.people.delete_credential(id) {
+            self.let_go_of_person(person);
         }
     }
 

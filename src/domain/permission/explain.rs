@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decision, Permissions, Request, Restriction, Target,
-    judge::{Check, Factor, Observer, Outcome, Subject},
-    people::{CredentialCell, Life},
+    cells::{Holding, Life},
+    judge::{Check, Observer, Outcome, Subject},
     rules::{Gate, RuleBody},
 };
 use crate::domain::{
@@ -235,19 +235,19 @@ impl Permissions {
     /// `formats` are those that were tried; the tokens of the read stand for those that fit, in their order.
     pub fn explain(&self, request: &Request<'_>, formats: &[Tried]) -> Explanation {
         let companion = self.companion_of(request);
-        let known = || self.known(request.card, false).filter(|_| self.present);
+        let known = || self.known(request.card).filter(|_| self.present);
         let mut tokens = request.card.as_slice().iter();
         let mut tried = Vec::new();
         let unnamed = formats.is_empty().then(|| ("token".to_owned(), Fit::Fits));
         for (format, fit) in formats.iter().map(|tried| (tried.format.to_string(), tried.fit)).chain(unnamed) {
             let token = if fit == Fit::Fits { tokens.next() } else { None };
-            let found = token.and_then(|token| self.people.holding(token, false)).filter(|_| self.present);
-            let at = found.map(|cell| cell.credential);
+            let found = token.and_then(|token| self.people.holding(token)).filter(|_| self.present);
+            let at = found.map(|held| held.credential);
             let credential = at.and_then(|at| self.people.credentials.name(at)).cloned();
-            let passed_over = at.is_some_and(|at| known().all(|cell| cell.credential != at));
+            let passed_over = at.is_some_and(|at| known().all(|held| held.credential != at));
             tried.push(TriedFormat { format, fit, credential, passed_over });
         }
-        let candidate = |cell| self.candidate(&self.subject(cell, request, companion), Some(cell));
+        let candidate = |held: &Holding| self.candidate(&self.subject(held, request, companion), Some(held));
         let candidates = known().filter_map(candidate).collect();
         self.explained(request.target, request.now, self.judge(request), tried, candidates)
     }
@@ -255,8 +255,10 @@ impl Permissions {
     /// As [`judge_person`](Self::judge_person) decides.
     pub fn explain_person(&self, person: &Id, target: Target, now: Now, restriction: Restriction) -> Explanation {
         let place = self.people.persons.find(person).filter(|_| self.present);
-        let subject = |person| Subject { person, factor: Factor::Virtual, target, now, restriction, companion: None };
-        let candidate = place.and_then(|place| self.candidate(&subject(place), None));
+        let candidate = place.and_then(|person| {
+            let holder = self.people.holder(person, self.people.persons.cell(person)?);
+            self.candidate(&Subject::virtually(holder, None, target, now, restriction), None)
+        });
         let decision = self.judge_person(person, None, target, now, restriction);
         self.explained(target, now, decision, Vec::new(), candidate.into_iter().collect())
     }
@@ -334,22 +336,21 @@ impl Permissions {
         }
     }
 
-    fn candidate(&self, subject: &Subject, credential: Option<&CredentialCell>) -> Option<Candidate> {
+    fn candidate(&self, subject: &Subject<'_>, credential: Option<&Holding>) -> Option<Candidate> {
         let mut recorder = Recorder::default();
-        let judged = self.judge_observed(subject, credential, &mut recorder);
+        let judged = self.judge_observed(subject, &mut recorder);
         let people = &self.people;
-        let cell = people.persons.cell(subject.person)?;
         let groups: Vec<Id> =
-            cell.groups.as_slice().iter().filter_map(|group| people.groups.name(*group)).cloned().collect();
+            subject.holder.groups.as_slice().iter().filter_map(|group| people.groups.name(*group)).cloned().collect();
         let numbered = (0u32..).zip(self.rule_bodies.iter());
         let rules = numbered.map(|(number, (id, body))| {
             let seen = recorder.rules.get(&number).copied();
-            self.rule_explained(id, body, seen, subject, cell.groups.as_slice())
+            self.rule_explained(id, body, seen, subject, subject.holder.groups.as_slice())
         });
         Some(Candidate {
-            person: people.persons.name(subject.person)?.clone(),
-            credential: credential.and_then(|cell| people.credentials.name(cell.credential)).cloned(),
-            medium: credential.map(|cell| cell.medium),
+            person: people.persons.name(subject.holder.person)?.clone(),
+            credential: credential.and_then(|held| people.credentials.name(held.credential)).cloned(),
+            medium: credential.map(|held| held.medium),
             groups,
             rules: rules.collect(),
             rules_left_out: 0,
@@ -364,13 +365,13 @@ impl Permissions {
         id: &Id,
         body: &RuleBody,
         seen: Option<Outcome>,
-        subject: &Subject,
+        subject: &Subject<'_>,
         groups: &[u32],
     ) -> RuleExplained {
         let shared = body.groups.iter().filter(|group| groups.contains(group));
         let mut through: Vec<Id> = shared.filter_map(|group| self.people.groups.name(*group)).cloned().collect();
-        if body.persons.contains(&subject.person) {
-            through.extend(self.people.persons.name(subject.person).cloned());
+        if body.persons.contains(&subject.holder.person) {
+            through.extend(self.people.persons.name(subject.holder.person).cloned());
         }
         let here = match subject.target {
             Target::Door(door) => body.doors.contains(&door),
@@ -449,19 +450,20 @@ impl Permissions {
 
     fn check_hint(&self, candidate: &Candidate, check: &str, reason: DenialReason) -> String {
         let credential = candidate.credential.as_ref();
-        let cell = credential.and_then(|id| self.people.credentials.cell(self.people.credentials.find(id)?));
-        let person = self.people.persons.find(&candidate.person).and_then(|at| self.people.persons.cell(at));
+        let held = credential.and_then(|id| self.people.credential(self.people.credentials.find(id)?));
+        let person = self.people.persons.find(&candidate.person);
+        let holder = person.and_then(|at| Some(self.people.holder(at, self.people.persons.cell(at)?)));
         let name = credential.map(Id::to_string).unwrap_or_default();
         match check {
             "credential_state" => {
-                let state = cell.map_or(CredentialState::Suspended, |cell| cell.state);
+                let state = held.map_or(CredentialState::Suspended, |held| held.state);
                 format!("credential {name} would have to be active; it is {state:?}").to_lowercase()
             }
             "credential_dates" => {
-                format!("credential {name}: {}", dates(cell.map(|cell| &cell.life), reason))
+                format!("credential {name}: {}", dates(held.map(|held| self.people.life_of_credential(held)), reason))
             }
             "person_dates" => {
-                format!("person {}: {}", candidate.person, dates(person.map(|cell| &cell.life), reason))
+                format!("person {}: {}", candidate.person, dates(holder.map(|holder| holder.life), reason))
             }
             _ => match reason {
                 DenialReason::EmergencyOnly => "an emergency card, or the end of the door's fallback".to_owned(),
@@ -489,8 +491,8 @@ impl Outcome {
     }
 }
 
-fn dates(life: Option<&Life>, reason: DenialReason) -> String {
-    let (from, until) = life.map_or((None, None), Life::limits);
+fn dates(life: Option<Life>, reason: DenialReason) -> String {
+    let (from, until) = life.map_or((None, None), |life| life.limits());
     let at = |at: Option<Wall>| at.map(|at| at.to_string()).unwrap_or_default();
     match reason {
         DenialReason::NotYetActive => format!("active from {}; an earlier date, or a later read", at(from)),

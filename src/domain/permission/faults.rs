@@ -79,7 +79,7 @@ impl Draft {
         let people = &self.set.people;
         let mut found: Vec<(&Id, Vec<&Id>)> = Vec::new();
         for (_, id, cell) in people.persons.iter() {
-            let groups = cell.groups.as_slice().iter().filter(|at| missing.groups.contains(at));
+            let groups = cell.groups.iter().filter(|at| missing.groups.contains(at));
             let groups: Vec<&Id> = in_order(groups.filter_map(|at| people.groups.name(*at))).collect();
             if !groups.is_empty() {
                 found.push((id, groups));

@@ -4,7 +4,8 @@
 
 use super::{
     Floors, Permissions, Restriction, Target, Wants,
-    people::{CredentialCell, Life, People, PersonCell},
+    cells::{Holding, Life},
+    people::{Holder, People},
     rules::{Gate, Kind, RuleCell, ScheduleIx},
 };
 use crate::domain::{
@@ -16,14 +17,29 @@ use crate::domain::{
 
 /// Who is judged, with what in hand.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject {
-    pub(super) person: u32,
+pub(super) struct Subject<'a> {
+    pub(super) holder: Holder<'a>,
+    /// Its state and dates.
+    pub(super) credential: Option<(CredentialState, Life)>,
     pub(super) factor: Factor,
     pub(super) target: Target,
     pub(super) now: Now,
     pub(super) restriction: Restriction,
     /// Somebody else, who would be let in as one of two.
     pub(super) companion: Option<u32>,
+}
+
+impl<'a> Subject<'a> {
+    /// Nobody stands there: an operator asks as if somebody did.
+    pub(super) fn virtually(
+        holder: Holder<'a>,
+        credential: Option<(CredentialState, Life)>,
+        target: Target,
+        now: Now,
+        restriction: Restriction,
+    ) -> Subject<'a> {
+        Subject { holder, credential, factor: Factor::Virtual, target, now, restriction, companion: None }
+    }
 }
 
 /// What was presented.
@@ -51,8 +67,8 @@ impl Factor {
 }
 
 impl People {
-    pub(super) fn judge_pin(&self, person: u32, pin: &Token) -> Pin {
-        match self.compare_pin(person, pin) {
+    pub(super) fn judge_pin(&self, held: &Holding, pin: &Token) -> Pin {
+        match self.compare_pin(held, pin) {
             (_, true) => Pin::Duress,
             (true, false) => Pin::Right,
             (false, false) => Pin::Wrong,
@@ -132,26 +148,18 @@ impl Observer for Unobserved {
 }
 
 impl Permissions {
-    pub(super) fn judge_subject(&self, subject: &Subject, credential: Option<&CredentialCell>) -> Judged {
-        self.judge_observed(subject, credential, &mut Unobserved)
+    pub(super) fn judge_subject(&self, subject: &Subject<'_>) -> Judged {
+        self.judge_observed(subject, &mut Unobserved)
     }
 
-    pub(super) fn judge_observed<O: Observer>(
-        &self,
-        subject: &Subject,
-        credential: Option<&CredentialCell>,
-        observer: &mut O,
-    ) -> Judged {
-        let Some(person) = self.people.persons.cell(subject.person) else {
-            return Judged { verdict: Err(DenialReason::UnknownCredential.into()), is_one_of_two: false };
-        };
+    pub(super) fn judge_observed<O: Observer>(&self, subject: &Subject<'_>, observer: &mut O) -> Judged {
         let now = subject.now;
-        let state = credential.map_or(CredentialState::Active, |credential| credential.state);
+        let (state, life) = subject.credential.unwrap_or((CredentialState::Active, Life::OPEN));
         let checks = [
             (Check::CredentialState, state.judge()),
-            (Check::Fallback, self.judge_fallback(subject, person)),
-            (Check::CredentialDates, credential.map_or(Ok(()), |credential| credential.life.judge(now))),
-            (Check::PersonDates, person.life.judge(now)),
+            (Check::Fallback, self.judge_fallback(subject)),
+            (Check::CredentialDates, life.judge(now)),
+            (Check::PersonDates, subject.holder.life.judge(now)),
         ];
         let mut first = Ok(());
         for (check, result) in checks {
@@ -160,31 +168,31 @@ impl Permissions {
         }
         match first {
             Err(reason) if !O::SEES => Judged { verdict: Err(reason.into()), is_one_of_two: false },
-            Ok(()) => self.judge_rules(subject, person, observer),
+            Ok(()) => self.judge_rules(subject, observer),
             Err(reason) => {
                 // What the rules say is told as well.
-                self.judge_rules(subject, person, observer);
+                self.judge_rules(subject, observer);
                 Judged { verdict: Err(reason.into()), is_one_of_two: false }
             }
         }
     }
 
-    fn judge_fallback(&self, subject: &Subject, person: &PersonCell) -> Result<(), DenialReason> {
+    fn judge_fallback(&self, subject: &Subject<'_>) -> Result<(), DenialReason> {
         let Restriction { clock, stale } = subject.restriction;
         if clock == ClockFallback::EmergencyCards && subject.now.trust == ClockTrust::Untrusted {
             return Err(DenialReason::EmergencyOnly);
         }
         match stale {
             WhenStale::Keep => Ok(()),
-            WhenStale::CriticalGroups if self.people.is_critical(person) => Ok(()),
+            WhenStale::CriticalGroups if self.people.is_critical(subject.holder.groups.as_slice()) => Ok(()),
             WhenStale::CriticalGroups | WhenStale::Deny => Err(DenialReason::StalePermissions),
             WhenStale::EmergencyCards => Err(DenialReason::EmergencyOnly),
         }
     }
 
-    fn judge_rules<O: Observer>(&self, subject: &Subject, person: &PersonCell, observer: &mut O) -> Judged {
+    fn judge_rules<O: Observer>(&self, subject: &Subject<'_>, observer: &mut O) -> Judged {
         let mut judge = RuleJudge::new(self, subject);
-        let who = (subject.person, person.groups.as_slice());
+        let who = (subject.holder.person, subject.holder.groups.as_slice());
         let concerning = self.rules.concerning(who, subject.target);
         concerning.each(Kind::Deny, |rule| judge.deny(rule, observer));
         if judge.denied_floors != Floors::DOOR || !matches!(subject.target, Target::Door(_)) || O::SEES {
@@ -195,9 +203,8 @@ impl Permissions {
 }
 
 impl People {
-    pub(super) fn is_critical(&self, person: &PersonCell) -> bool {
-        let groups = person.groups.as_slice().iter();
-        groups.filter_map(|group| self.groups.cell(*group)).any(|group| group.critical)
+    pub(super) fn is_critical(&self, groups: &[u32]) -> bool {
+        groups.iter().filter_map(|group| self.groups.cell(*group)).any(|group| group.critical)
     }
 }
 
@@ -228,7 +235,7 @@ impl Life {
 /// number of each way to decide.
 struct RuleJudge<'a> {
     set: &'a Permissions,
-    subject: &'a Subject,
+    subject: &'a Subject<'a>,
     /// Civil time, once a schedule asked for it.
     local: Option<LocalTime>,
     denied: Option<u32>,
@@ -242,7 +249,7 @@ struct RuleJudge<'a> {
 }
 
 impl<'a> RuleJudge<'a> {
-    fn new(set: &'a Permissions, subject: &'a Subject) -> Self {
+    fn new(set: &'a Permissions, subject: &'a Subject<'a>) -> Self {
         RuleJudge {
             set,
             subject,

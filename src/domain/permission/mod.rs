@@ -8,6 +8,7 @@
 //! lets two generations have in common; `decide` asks it.
 
 mod calendar;
+mod cells;
 mod compile;
 mod decide;
 mod draft;

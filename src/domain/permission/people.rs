@@ -1,18 +1,23 @@
 //! Cardholders, their groups and their credentials, as tables that share structure. Owns the way from a
 //! token to a person; must never hold a rule. Invariant: of a set in force, every number in a cell is the
-//! place of something that is defined.
+//! place of something that is defined, and what lies beside a credential is what the set says of its holder.
 //!
-//! A decision in a large set costs what its cache misses cost. So the token index holds numbers alone, small
-//! enough to stay near, both the credential's and the person's: the cells of both, flat and one cache line each,
-//! are then asked for at once, and so is the line with the person's PINs where one was typed.
+//! A decision in a large set costs what its cache misses cost. So the token leads straight to a cache line with the
+//! credential and a copy of what there is of its holder: one miss where place by place there would be three. PINs and
+//! exact dates, which few decisions ask for, lie elsewhere. The price is paid by edits: who edits a person
+//! edits the copies beside their credentials.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
-use super::shared::{Chunks, Entry, Hash, Index, Table};
+use super::{
+    cells::{GroupCell, Groups, Holding, Life, Mark, PersonCell, Pins, hash},
+    shared::{Chunks, Hash, Index, Table},
+};
 use crate::domain::{
+    card_format::CardTokens,
     ids::Id,
-    record::{self, CredentialState, Medium, Token},
-    time::Wall,
+    record::{self, Token},
+    time::{ClockTrust, Now},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -20,158 +25,174 @@ pub(super) struct People {
     pub(super) groups: Table<GroupCell>,
     /// Credentials and rules refer to them.
     pub(super) persons: Table<PersonCell>,
-    pub(super) credentials: Table<CredentialCell>,
-    tokens: Index<Holder>,
-    /// By the place of the person; what the cell does not speak of is left over from before.
+    pub(super) credentials: Table<Carried>,
+    holdings: Index<Holding>,
+    /// By the place of the person: the first of their credentials.
+    first: Chunks<Option<u32>>,
+    /// By the places of persons and of credentials, and so is what follows; what the cell does not speak of is left
+    /// over from before.
+    person_lives: Chunks<Life>,
+    credential_lives: Chunks<Life>,
     pins: Chunks<Pins>,
     /// By the place of the person; nothing for most.
     partitions: Chunks<Option<Arc<[Id]>>>,
 }
 
-/// Persons and rules refer to it.
+/// Where a credential's holding is to be found, and whose it is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct GroupCell {
-    pub(super) critical: bool,
+pub(super) struct Carried {
+    hash: Hash,
+    pub(super) person: u32,
+    /// Of the same person.
+    next: Option<u32>,
 }
 
-#[derive(Clone, Debug, Default)]
-#[repr(align(64))]
-pub(super) struct PersonCell {
+/// What a decision has to know of somebody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder<'a> {
+    pub(super) person: u32,
+    pub(super) groups: Groups<'a>,
     pub(super) life: Life,
-    pub(super) groups: Numbers,
     pub(super) extended: bool,
     pub(super) apb_exempt: bool,
-    pub(super) has_pin: bool,
-    pub(super) has_duress_pin: bool,
-}
-
-/// One cache line: a comparison looks at both, whichever there are.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-struct Pins {
-    right: Token,
-    duress: Token,
-}
-
-impl Default for Pins {
-    fn default() -> Self {
-        Pins { right: Token([0; 32]), duress: Token([0; 32]) }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(super) struct CredentialCell {
-    pub(super) token: Token,
-    pub(super) life: Life,
-    pub(super) credential: u32,
-    pub(super) person: u32,
-    pub(super) state: CredentialState,
-    pub(super) medium: Medium,
-    pub(super) duress: bool,
-}
-
-/// Nobody's.
-impl Default for CredentialCell {
-    fn default() -> Self {
-        CredentialCell {
-            token: Token([0; 32]),
-            life: Life::OPEN,
-            credential: u32::MAX,
-            person: u32::MAX,
-            state: CredentialState::Suspended,
-            medium: Medium::Card,
-            duress: false,
-        }
-    }
-}
-
-impl CredentialCell {
-    fn new(credential: u32, person: u32, body: &record::Credential) -> CredentialCell {
-        CredentialCell {
-            token: body.token,
-            life: Life::new(body.active_from, body.expires_at),
-            credential,
-            person,
-            state: body.state,
-            medium: body.medium,
-            duress: body.duress,
-        }
-    }
-}
-
-/// Who may hold a token with this hash.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    /// Nothing: nobody.
-    hash: Option<Hash>,
-    credential: u32,
-    person: u32,
-}
-
-impl Entry for Holder {
-    const FREE: Holder = Holder { hash: None, credential: u32::MAX, person: u32::MAX };
-
-    #[inline]
-    fn hash(&self) -> Option<Hash> {
-        self.hash
-    }
 }
 
 impl People {
-    /// Who holds this token, by all of its 32 bytes. What else will be asked of the holder is fetched meanwhile.
+    /// Who holds this token, by all of its 32 bytes.
     #[inline]
-    pub(super) fn holding(&self, token: &Token, pins: bool) -> Option<&CredentialCell> {
-        self.tokens.candidates(hash(token)).find_map(|holder| {
-            self.fetch(holder.person, pins);
-            self.credentials.cell(holder.credential).filter(|cell| cell.token == *token)
-        })
+    pub(super) fn holding(&self, token: &Token) -> Option<&Holding> {
+        self.holdings.find(hash(token), |held| held.token == *token)
     }
 
-    /// Has the processor ask the memory for what there is of a person, without waiting for it.
+    /// Has the processor ask the memory for what a card stands for, without waiting for it.
     #[inline]
-    fn fetch(&self, person: u32, pins: bool) {
-        std::hint::black_box(self.persons.cell(person).map(|cell| cell.has_pin));
-        if pins {
-            std::hint::black_box(self.pins.get(person).map(|pins| pins.right.0[0]));
+    pub(super) fn fetch(&self, card: &CardTokens) {
+        for token in card.as_slice() {
+            std::hint::black_box(self.holdings.nearest(hash(token)).map(|held| held.state));
         }
+    }
+
+    pub(super) fn credential(&self, at: u32) -> Option<&Holding> {
+        let hash = self.credentials.cell(at)?.hash;
+        self.holdings.find(hash, |held| held.credential == at)
     }
 
     /// The credentials with this token: of a set in force, one at most.
     pub(super) fn holders(&self, token: &Token) -> impl Iterator<Item = u32> {
-        let candidates = self.tokens.candidates(hash(token)).map(|holder| holder.credential);
-        candidates.filter(|at| self.credentials.cell(*at).is_some_and(|cell| cell.token == *token))
+        self.holdings.candidates(hash(token)).filter(|held| held.token == *token).map(|held| held.credential)
     }
 
-    /// Defines a credential, or defines it anew: the cell that it had.
-    pub(super) fn put_credential(&mut self, id: &Id, person: u32, body: &record::Credential) -> Option<CredentialCell> {
-        let (credential, before) = self.credentials.define_with(id, |at| CredentialCell::new(at, person, body));
-        if let Some(before) = &before {
-            self.take_holder(before);
+    #[inline]
+    pub(super) fn holder_of<'a>(&'a self, held: &Holding, life: Life) -> Holder<'a> {
+        Holder {
+            person: held.person,
+            groups: held.groups(|| self.persons.cell(held.person).map(|cell| &*cell.groups).unwrap_or_default()),
+            life,
+            extended: held.is(Mark::Extended),
+            apb_exempt: held.is(Mark::ApbExempt),
         }
-        self.tokens.insert(Holder { hash: Some(hash(&body.token)), credential, person });
-        before
     }
 
-    /// The cell that the credential had.
-    pub(super) fn delete_credential(&mut self, id: &Id) -> Option<CredentialCell> {
-        let (at, cell) = self.credentials.undefine(id)?;
-        self.take_holder(&cell);
+    pub(super) fn holder<'a>(&'a self, person: u32, cell: &'a PersonCell) -> Holder<'a> {
+        Holder {
+            person,
+            groups: Groups::Far(&cell.groups),
+            life: self.life_of_person(person, cell.dated),
+            extended: cell.extended,
+            apb_exempt: cell.apb_exempt,
+        }
+    }
+
+    /// The credential's dates and its holder's, in what counts at this instant.
+    #[inline]
+    pub(super) fn lives(&self, held: &Holding, now: Now) -> [Life; 2] {
+        if now.trust == ClockTrust::Trusted && held.is_surely_valid(now.wall) {
+            return [Life::OPEN; 2];
+        }
+        [self.life_of_credential(held), self.life_of_person(held.person, held.is(Mark::HolderDated))]
+    }
+
+    /// Dates that are not there would be over.
+    fn life_of_person(&self, person: u32, dated: bool) -> Life {
+        if dated { self.person_lives.get(person).copied().unwrap_or(Life::NEVER) } else { Life::OPEN }
+    }
+
+    pub(super) fn life_of_credential(&self, held: &Holding) -> Life {
+        let dated = held.is(Mark::Dated);
+        if dated { self.credential_lives.get(held.credential).copied().unwrap_or(Life::NEVER) } else { Life::OPEN }
+    }
+
+    /// Defines a person, or defines them anew: their place, and the cell that they had.
+    pub(super) fn put_person(&mut self, id: &Id, cell: PersonCell, life: Life) -> (u32, Option<PersonCell>) {
+        let (at, before) = self.persons.define(id, cell.clone());
+        if cell.dated {
+            self.person_lives.put(at, life);
+        }
+        let (credentials, credential_lives) = (&self.credentials, &self.credential_lives);
+        let each = iter::successors(self.first_of(at), |at| credentials.cell(*at)?.next);
+        for (credential, carried) in each.filter_map(|at| Some((at, credentials.cell(at)?))) {
+            if let Some(held) = self.holdings.find_mut(carried.hash, |held| held.credential == credential) {
+                let dates = credential_lives.get(credential).filter(|_| held.is(Mark::Dated));
+                held.set_holder(&cell, [dates.copied().unwrap_or_default(), life]);
+            }
+        }
+        (at, before)
+    }
+
+    /// Defines a credential, or defines it anew: the person who had it.
+    pub(super) fn put_credential(&mut self, id: &Id, person: u32, body: &record::Credential) -> Option<u32> {
+        let hash = hash(&body.token);
+        let (at, before) = self.credentials.define(id, Carried { hash, person, next: None });
+        if let Some(before) = &before {
+            self.take_back(at, before);
+        }
+        let next = self.first_of(person);
+        if let Some(carried) = self.credentials.cell_mut(at) {
+            carried.next = next;
+        }
+        self.first.put(person, Some(at));
+        let nobody = PersonCell::default();
+        let holder = self.persons.cell(person).unwrap_or(&nobody);
+        let lives = [Life::new(body.active_from, body.expires_at), self.life_of_person(person, holder.dated)];
+        self.holdings.insert(Holding::new((at, person), body, holder, lives));
+        if lives[0].is_limited() {
+            self.credential_lives.put(at, lives[0]);
+        }
+        before.map(|before| before.person)
+    }
+
+    /// The person who had it.
+    pub(super) fn delete_credential(&mut self, id: &Id) -> Option<u32> {
+        let (at, before) = self.credentials.undefine(id)?;
+        self.take_back(at, &before);
         self.credentials.let_go(at);
-        Some(cell)
+        Some(before.person)
     }
 
-    fn take_holder(&mut self, cell: &CredentialCell) {
-        self.tokens.remove(hash(&cell.token), |holder| holder.credential == cell.credential);
+    /// From the person who carried it.
+    fn take_back(&mut self, at: u32, before: &Carried) {
+        self.holdings.remove(before.hash, |held| held.credential == at);
+        if self.first_of(before.person) == Some(at) {
+            self.first.put(before.person, before.next);
+            return;
+        }
+        let credentials = &self.credentials;
+        let next = |at: &u32| credentials.cell(*at)?.next;
+        let previous = iter::successors(self.first_of(before.person), next).find(|other| next(other) == Some(at));
+        if let Some(previous) = previous.and_then(|previous| self.credentials.cell_mut(previous)) {
+            previous.next = before.next;
+        }
+    }
+
+    fn first_of(&self, person: u32) -> Option<u32> {
+        self.first.get(person).copied().flatten()
     }
 
     /// Both are compared whole: how long it takes tells nothing.
-    pub(super) fn compare_pin(&self, person: u32, pin: &Token) -> (bool, bool) {
-        let (Some(cell), Some(pins)) = (self.persons.cell(person), self.pins.get(person)) else {
-            return (false, false);
-        };
+    pub(super) fn compare_pin(&self, held: &Holding, pin: &Token) -> (bool, bool) {
+        let Some(pins) = self.pins.get(held.person) else { return (false, false) };
         let (right, duress) = (pins.right.matches(pin), pins.duress.matches(pin));
-        (cell.has_pin & right, cell.has_duress_pin & duress)
+        (held.is(Mark::HasPin) & right, held.is(Mark::HasDuressPin) & duress)
     }
 
     /// What is not there any more is left in place: the cell says so.
@@ -189,110 +210,6 @@ impl People {
     pub(super) fn set_partitions(&mut self, person: u32, partitions: &[Id]) {
         if self.partitions(person) != partitions {
             self.partitions.put(person, (!partitions.is_empty()).then(|| partitions.into()));
-        }
-    }
-}
-
-/// A token is an HMAC and so random by itself; both of its ends, so that made-up tokens which only count up
-/// spread as well.
-fn hash(token: &Token) -> Hash {
-    let head = token.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
-    let tail = token.0.last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail));
-    Hash::new(head ^ tail)
-}
-
-/// From when (inclusive) until when (exclusive) something is valid; an end that is open lies outside of
-/// all that [`Wall`] can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Life {
-    from_ms: i64,
-    until_ms: i64,
-}
-
-impl Default for Life {
-    fn default() -> Self {
-        Life::OPEN
-    }
-}
-
-impl Life {
-    const OPEN: Life = Life { from_ms: i64::MIN, until_ms: i64::MAX };
-
-    pub(super) fn new(from: Option<Wall>, until: Option<Wall>) -> Life {
-        Life { from_ms: from.map_or(i64::MIN, Wall::as_millis), until_ms: until.map_or(i64::MAX, Wall::as_millis) }
-    }
-
-    pub(super) fn limits(&self) -> (Option<Wall>, Option<Wall>) {
-        let from = (self.from_ms != i64::MIN).then(|| Wall::from_millis(self.from_ms));
-        (from, (self.until_ms != i64::MAX).then(|| Wall::from_millis(self.until_ms)))
-    }
-
-    pub(super) fn is_limited(&self) -> bool {
-        self.from_ms != i64::MIN || self.until_ms != i64::MAX
-    }
-
-    pub(super) fn has_begun(&self, at: Wall) -> bool {
-        self.from_ms <= at.as_millis()
-    }
-
-    pub(super) fn has_ended(&self, at: Wall) -> bool {
-        self.until_ms <= at.as_millis()
-    }
-}
-
-/// How many numbers fit into a cell.
-const FEW: usize = 8;
-
-/// A few numbers in place, many of them elsewhere.
-#[derive(Clone, Debug)]
-pub(super) enum Numbers {
-    Few { count: u8, numbers: [u32; FEW] },
-    Many(Box<[u32]>),
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        Numbers::Few { count: 0, numbers: [0; FEW] }
-    }
-}
-
-impl Numbers {
-    pub(super) fn new(numbers: &[u32]) -> Numbers {
-        let mut few = [0; FEW];
-        match few.get_mut(..numbers.len()) {
-            Some(place) => {
-                place.copy_from_slice(numbers);
-                Numbers::Few { count: numbers.len() as u8, numbers: few }
-            }
-            None => Numbers::Many(numbers.into()),
-        }
-    }
-
-    #[inline]
-    pub(super) fn as_slice(&self) -> &[u32] {
-        match self {
-            Numbers::Few { count, numbers } => numbers.get(..usize::from(*count)).unwrap_or_default(),
-            Numbers::Many(numbers) => numbers,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_one_cache_line() {
-        assert_eq!(size_of::<PersonCell>(), 64);
-        assert_eq!(size_of::<CredentialCell>(), 64);
-        assert_eq!(size_of::<Pins>(), 64);
-    }
-
-    #[test]
-    fn numbers_are_kept_however_many() {
-        for count in 0..20u32 {
-            let numbers: Vec<u32> = (0..count).map(|n| n * 7).collect();
-            assert_eq!(Numbers::new(&numbers).as_slice(), numbers);
         }
     }
 }

@@ -37,12 +37,12 @@ impl Permissions {
     /// What this credential is presented with: to ask as if it were.
     pub fn token_of(&self, credential: &Id) -> Option<Token> {
         let at = self.people.credentials.find(credential)?;
-        self.people.credentials.cell(at).map(|cell| cell.token)
+        self.people.credential(at).map(|held| held.token)
     }
 
     /// Whose card this is.
     pub fn holder_of(&self, card: &CardTokens) -> Option<&Id> {
-        self.known(card, false).find_map(|cell| self.people.persons.name(cell.person))
+        self.known(card).find_map(|held| self.people.persons.name(held.person))
     }
 
     pub fn person_exists(&self, person: &Id) -> bool {
@@ -56,7 +56,7 @@ impl Permissions {
     pub fn is_member(&self, person: &Id, group: &Id) -> bool {
         let found = self.people.persons.find(person).zip(self.people.groups.find(group));
         found.is_some_and(|(person, group)| {
-            self.people.persons.cell(person).is_some_and(|cell| cell.groups.as_slice().contains(&group))
+            self.people.persons.cell(person).is_some_and(|cell| cell.groups.contains(&group))
         })
     }
 
@@ -65,7 +65,7 @@ impl Permissions {
         let places = |names: &[Id]| names.iter().filter_map(|name| self.people.groups.find(name)).collect::<Vec<u32>>();
         let (these, those) = (places(these), places(those));
         let any = |groups: &[u32], of: &[u32]| groups.iter().any(|group| of.contains(group));
-        let mut cells = self.people.persons.iter().map(|(_, _, cell)| cell.groups.as_slice());
+        let mut cells = self.people.persons.iter().map(|(_, _, cell)| &*cell.groups);
         cells.any(|groups| any(groups, &these) && any(groups, &those))
     }
 
@@ -84,7 +84,7 @@ impl Permissions {
     /// A member of a group that is critical.
     pub fn is_critical(&self, person: &Id) -> bool {
         let cell = self.people.persons.find(person).and_then(|at| self.people.persons.cell(at));
-        cell.is_some_and(|cell| self.people.is_critical(cell))
+        cell.is_some_and(|cell| self.people.is_critical(&cell.groups))
     }
 
     /// The partitions that a person belongs to. `None`: there is no such person.

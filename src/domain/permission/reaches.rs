@@ -18,7 +18,7 @@ impl Reaches for Permissions {
     /// they set off: as far as whoever edits them has to reach.
     fn person(&self, person: &Id) -> Option<Scope> {
         let at = self.people.persons.find(person)?;
-        let groups = self.people.persons.cell(at).map(|cell| cell.groups.as_slice()).unwrap_or_default();
+        let groups = self.people.persons.cell(at).map(|cell| &*cell.groups).unwrap_or_default();
         let topology = self.places.topology();
         let mut scope = Scope::nothing();
         for body in self.rule_bodies.values() {

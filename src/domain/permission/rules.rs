@@ -4,8 +4,9 @@
 //! a set was delivered.
 //!
 //! A door has one bit for each rule; a group, and a person whom rules name, has the words of its bits that
-//! are not empty. What lies in both is looked at. All of it together is small against the people, so it is
-//! worked out anew when a rule or schedule changes: a thousandth of what a whole set takes.
+//! are not empty. What lies in both is looked at. The words are short, for a group has few rules and they are seldom
+//! neighbours: so the lists of all groups stay in the nearest cache. All of it together is small against the people, so
+//! it is worked out anew when a rule or schedule changes: a thousandth of what a whole set takes.
 
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
@@ -161,7 +162,7 @@ impl Rules {
         let mut concerning =
             Concerning { rules: self, groups, direct, here, few: [RuleWord::default(); FEW], found: 0 };
         for word in groups.iter().flat_map(|group| self.by_group.of(*group)).chain(direct) {
-            let bits = here.get(word.at as usize).map_or(0, |here| here & word.bits);
+            let bits = here.get(usize::from(word.at)).map_or(0, |here| here & word.bits);
             if bits != 0 {
                 if let Some(place) = concerning.few.get_mut(concerning.found) {
                     *place = RuleWord { bits, at: word.at };
@@ -181,7 +182,7 @@ pub(super) struct Concerning<'a> {
     rules: &'a Rules,
     groups: &'a [u32],
     direct: &'a [RuleWord],
-    here: &'a [u64],
+    here: &'a [u16],
     few: [RuleWord; FEW],
     found: usize,
 }
@@ -192,7 +193,7 @@ impl Concerning<'_> {
     pub(super) fn each(&self, kind: Kind, mut visit: impl FnMut(u32)) {
         let denying = self.rules.denying.row(0).unwrap_or_default();
         let mut show = |word: &RuleWord| {
-            let denying = denying.get(word.at as usize).copied().unwrap_or_default();
+            let denying = denying.get(usize::from(word.at)).copied().unwrap_or_default();
             let of_kind = match kind {
                 Kind::Deny => denying,
                 Kind::Allow => !denying,
@@ -203,7 +204,7 @@ impl Concerning<'_> {
             return few.iter().for_each(show);
         }
         for word in self.groups.iter().flat_map(|group| self.rules.by_group.of(*group)).chain(self.direct) {
-            let here = self.here.get(word.at as usize).copied().unwrap_or_default();
+            let here = self.here.get(usize::from(word.at)).copied().unwrap_or_default();
             show(&RuleWord { bits: word.bits & here, at: word.at });
         }
     }
@@ -219,25 +220,25 @@ pub(super) enum Kind {
 /// For each row, one bit for each rule.
 #[derive(Debug, Default)]
 struct Rows {
-    words: Box<[u64]>,
+    words: Box<[u16]>,
     /// Words in a row.
     width: usize,
 }
 
 impl Rows {
     fn new(rows: usize, rules: usize, pairs: impl Iterator<Item = (usize, u32)>) -> Rows {
-        let width = rules.div_ceil(64);
+        let width = rules.div_ceil(u16::BITS as usize);
         let mut words = vec![0; rows * width].into_boxed_slice();
         for (row, rule) in pairs {
-            let (word, bit) = place(rule);
-            if let Some(word) = words.get_mut(row * width + word) {
+            let (word, bit) = rule_place(rule);
+            if let Some(word) = words.get_mut(row * width + usize::from(word)) {
                 *word |= bit;
             }
         }
         Rows { words, width }
     }
 
-    fn row(&self, row: usize) -> Option<&[u64]> {
+    fn row(&self, row: usize) -> Option<&[u16]> {
         self.words.get(row * self.width..(row + 1) * self.width)
     }
 }
@@ -252,8 +253,8 @@ struct Lists {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct RuleWord {
-    bits: u64,
-    at: u32,
+    bits: u16,
+    at: u16,
 }
 
 impl Lists {
@@ -261,11 +262,11 @@ impl Lists {
     fn new<I: Iterator<Item = (u32, u32)>>(lists: u32, pairs: impl Fn() -> I) -> Lists {
         let lists = lists as usize;
         let mut starts = vec![0u32; lists + 1].into_boxed_slice();
-        let mut last = vec![u32::MAX; lists].into_boxed_slice();
+        let mut last: Box<[Option<u16>]> = vec![None; lists].into();
         // A word is begun where a list's rule is not in the word of the rule before.
         let mut begins = |list: u32, rule: u32| {
-            let word = place(rule).0 as u32;
-            last.get_mut(list as usize).is_some_and(|last| std::mem::replace(last, word) != word)
+            let (word, _) = rule_place(rule);
+            last.get_mut(list as usize).is_some_and(|last| last.replace(word) != Some(word))
         };
         for (list, rule) in pairs() {
             if begins(list, rule)
@@ -281,15 +282,15 @@ impl Lists {
         }
         let mut words = vec![RuleWord::default(); total as usize].into_boxed_slice();
         let mut next: Box<[u32]> = starts.clone();
-        let mut last = vec![u32::MAX; lists].into_boxed_slice();
+        let mut last: Box<[Option<u16>]> = vec![None; lists].into();
         for (list, rule) in pairs() {
-            let (at, bit) = place(rule);
+            let (at, bit) = rule_place(rule);
             let (Some(next), Some(last)) = (next.get_mut(list as usize), last.get_mut(list as usize)) else { continue };
-            if std::mem::replace(last, at as u32) != at as u32 {
+            if last.replace(at) != Some(at) {
                 *next += 1;
             }
             if let Some(word) = words.get_mut(*next as usize - 1) {
-                word.at = at as u32;
+                word.at = at;
                 word.bits |= bit;
             }
         }
@@ -308,10 +309,10 @@ impl Lists {
 impl RuleWord {
     /// Those of its rules that are also in another word, in order.
     #[inline]
-    fn rules(&self, others: u64, visit: &mut impl FnMut(u32)) {
+    fn rules(&self, others: u16, visit: &mut impl FnMut(u32)) {
         let mut bits = self.bits & others;
         while bits != 0 {
-            visit(self.at * 64 + bits.trailing_zeros());
+            visit(u32::from(self.at) * u16::BITS + bits.trailing_zeros());
             bits &= bits - 1;
         }
     }
@@ -357,6 +358,11 @@ impl NumberSet {
     }
 }
 
+/// Word and bit; there are no more rules than [`RULES_MAX`].
+fn rule_place(rule: u32) -> (u16, u16) {
+    ((rule / u16::BITS) as u16, 1 << (rule % u16::BITS))
+}
+
 fn place(number: u32) -> (usize, u64) {
     ((number / 64) as usize, 1 << (number % 64))
 }
@@ -393,7 +399,7 @@ mod tests {
                     let both = |rule: &u32| rows.contains(&(*rule, row)) && lists.contains(&(*rule, list));
                     let expected: BTreeSet<u32> = (0..500).filter(both).collect();
                     let mut found = Vec::new();
-                    by_list.of(list).iter().for_each(|word| word.rules(table.row(row).unwrap()[word.at as usize], &mut |rule| found.push(rule)));
+                    by_list.of(list).iter().for_each(|word| word.rules(table.row(row).unwrap()[usize::from(word.at)], &mut |rule| found.push(rule)));
                     prop_assert!(found.iter().eq(&expected), "{:?} {:?}", found, expected);
                 }
             }

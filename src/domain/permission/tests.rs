@@ -242,8 +242,8 @@ fn by_letter(raw: RawCard) -> CardTokens {
     CardFormats::built_in().read(raw).tokens(|text| if text.starts_with("h10301") { token(1) } else { token(2) })
 }
 
-const WELL_FORMED: RawCard = RawCard { bits: 26, value: 0x2f6_23ae };
-const BAD_PARITY: RawCard = RawCard { bits: 26, value: 0x2f6_23af };
+const WELL_FORMED: RawCard = RawCard::new(26, 0x2f6_23ae);
+const BAD_PARITY: RawCard = RawCard::new(26, 0x2f6_23af);
 
 #[test]
 fn a_read_with_bad_parity_matches_by_its_bits_and_never_by_its_number() {
@@ -256,7 +256,7 @@ fn a_read_with_bad_parity_matches_by_its_bits_and_never_by_its_number() {
         { "kind": "credential", "id": "bits", "body": { "person": "ada", "token": token(2) } }
     ]));
     assert!(by_bits.decide(&by_letter(BAD_PARITY), FRONT, now(NOON)).is_granted());
-    let impossible = by_bits.decide(&by_letter(RawCard { bits: 0, value: 0 }), FRONT, now(NOON));
+    let impossible = by_bits.decide(&by_letter(RawCard::new(0, 0)), FRONT, now(NOON));
     assert_eq!(impossible, Decision::unattributed(DenialReason::BadFormat));
 }
 
@@ -277,7 +277,7 @@ fn meant(first: serde_json::Value, second: serde_json::Value) -> (Decision, Expl
         }
     }
     let set = set(records);
-    let reading = set.card_formats().read(RawCard { bits: 37, value: 0x10_0004_0000 });
+    let reading = set.card_formats().read(RawCard::new(37, 0x10_0004_0000));
     let tokens = reading.tokens(|text| match text.split(':').next() {
         Some("h10302") => token(5),
         Some("h10304") => token(6),
@@ -308,7 +308,7 @@ fn of_several_formats_the_first_in_their_order_under_which_a_credential_is_known
         "bits": 37, "order": 1, "facility": { "first": 1, "bits": 16 }, "number": { "first": 17, "bits": 19 }
     }}]);
     let set = set(first);
-    let reading = set.card_formats().read(RawCard { bits: 37, value: 0x10_0004_0000 });
+    let reading = set.card_formats().read(RawCard::new(37, 0x10_0004_0000));
     assert_eq!(reading.evidence().formats[0], id("h10304"));
 }
 
@@ -323,7 +323,7 @@ fn a_set_with_a_format_that_cannot_be_is_refused_and_a_delta_brings_and_takes_fo
     let faults = set.apply([put(20)], SetVersion::default()).unwrap_err();
     assert_eq!(faults, ["card_format works: number: expected bits from 0 to 19, and at least one"]);
     let with = set.apply([put(24)], SetVersion::default()).unwrap();
-    let read = |set: &Permissions| set.card_formats().read(RawCard { bits: 24, value: 77 }).texts();
+    let read = |set: &Permissions| set.card_formats().read(RawCard::new(24, 77)).texts();
     assert_eq!(read(&with), ["works:77", "raw:24:00004d"]);
     let without = with.apply([Change::Delete(id("card_format"), id("works"))], SetVersion::default()).unwrap();
     assert_eq!(read(&without), ["raw:24:00004d"]);

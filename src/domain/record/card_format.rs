@@ -5,6 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::card_bits::CardBits;
+
 /// The layout of one card format. What it reads becomes the text that tokens are made of (see `token` of
 /// `credential`): `{id}:{facility}:{number}`, or `{id}:{number}` where there is no facility. A record with
 /// the id of a built-in format (`h10301` `h10306` `h10302` `h10304` `corporate1000_35` `corporate1000_48`
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct CardFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// How many a reader sends, parity included: 1 to 128.
+    /// How many a reader sends, parity included: 1 to 1024.
     pub bits: u16,
     /// Where a read fits several formats, that with the lowest is asked about first; of equal ones the first
     /// by id. Absent: 100. Built-in formats have 1000.
@@ -50,7 +52,8 @@ fn is_usual_order(order: &u16) -> bool {
     *order == usual_order()
 }
 
-/// Consecutive bits that hold a number, the most significant one first.
+/// Consecutive bits that hold a number, the most significant one first. No bit belongs to two fields; fixed and parity
+/// bits may stand within a number that is written in hex, as part of it, and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BitField {
@@ -128,12 +131,12 @@ pub struct NumberRange {
 
 /// In decimal digits, as a string: JSON's numbers lose some of the larger ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CardNumber(pub u128);
+pub struct CardNumber(pub CardBits);
 
-/// 1 to 128 digits `0` and `1`, in the order in which a reader sends them.
+/// 1 to 1024 digits `0` and `1`, in the order in which a reader sends them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BitString {
     pub bits: u16,
     /// Right-aligned.
-    pub value: u128,
+    pub value: CardBits,
 }

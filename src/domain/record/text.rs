@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BitString, CardNumber, Date, MonthDay, TimeOfDay, Token};
-use crate::domain::textual;
+use crate::domain::{
+    card_bits::{CARD_BITS_MAX, CardBits},
+    textual,
+};
 
 macro_rules! textual {
     ($type:ty, $pattern:expr, $parse:expr, $render:expr) => {
@@ -114,21 +117,17 @@ textual!(Token, "^[A-Za-z0-9_-]{43}$", parse_token, |token, f| {
 });
 
 fn parse_card_number(text: &str) -> Result<CardNumber, &'static str> {
-    const EXPECTED: &str = "expected a number below 2^128 in decimal digits";
-    // The parser alone would also take a sign.
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).map(CardNumber).ok_or(EXPECTED)
+    CardBits::from_digits(text, 10).map(CardNumber).ok_or("expected a number below 2^1024 in decimal digits")
 }
 
-textual!(CardNumber, "^[0-9]{1,39}$", parse_card_number, |number, f| write!(f, "{}", number.0));
+textual!(CardNumber, "^[0-9]{1,309}$", parse_card_number, |number, f| write!(f, "{}", number.0));
 
 fn parse_bit_string(text: &str) -> Result<BitString, &'static str> {
-    const EXPECTED: &str = "expected 1 to 128 digits 0 and 1";
-    let digits = text.bytes().all(|b| matches!(b, b'0' | b'1'));
-    let bits = u16::try_from(text.len()).ok().filter(|bits| digits && (1..=128).contains(bits)).ok_or(EXPECTED)?;
-    Ok(BitString { bits, value: u128::from_str_radix(text, 2).map_err(|_| EXPECTED)? })
+    const EXPECTED: &str = "expected 1 to 1024 digits 0 and 1";
+    let bits = u16::try_from(text.len()).ok().filter(|bits| *bits <= CARD_BITS_MAX).ok_or(EXPECTED)?;
+    Ok(BitString { bits, value: CardBits::from_digits(text, 2).ok_or(EXPECTED)? })
 }
 
-textual!(BitString, "^[01]{1,128}$", parse_bit_string, |string, f| {
+textual!(BitString, "^[01]{1,1024}$", parse_bit_string, |string, f| {
     write!(f, "{:0width$b}", string.value, width = usize::from(string.bits))
 });

@@ -75,11 +75,8 @@ impl LocalTime {
     #[inline]
     fn shown(millis: i64) -> LocalTime {
         let day = millis.div_euclid(i64::from(DAY_MS)) as i32;
-        LocalTime {
-            today: Day::numbered(day),
-            yesterday: Day::numbered(day - 1),
-            millis: millis.rem_euclid(i64::from(DAY_MS)) as u32,
-        }
+        let today = Day::numbered(day);
+        LocalTime { today, yesterday: today.before(), millis: millis.rem_euclid(i64::from(DAY_MS)) as u32 }
     }
 }
 

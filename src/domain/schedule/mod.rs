@@ -90,6 +90,13 @@ impl Day {
         }
     }
 
+    /// Most days the month stays what it is, and there is little to compute.
+    #[inline]
+    fn before(self) -> Day {
+        let (number, day, weekday) = (self.number - 1, self.day - 1, (self.weekday + 6) % 7);
+        if day > 0 { Day { number, day, weekday, ..self } } else { Day::numbered(number) }
+    }
+
     fn date(self) -> Option<civil::Date> {
         civil::Date::new(self.year, self.month, self.day).ok()
     }

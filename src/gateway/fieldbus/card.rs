@@ -3,7 +3,10 @@
 //! (`Counter`) or throws away (`ClearByWrite`) what stands there, so that neither a reboot nor an
 //! outage opens a door by a card of earlier.
 
-use crate::domain::fieldbus::{CardBlock, CardHandshake, RawCard};
+use crate::domain::{
+    card_bits::CardBits,
+    fieldbus::{CardBlock, CardHandshake, RawCard},
+};
 
 use super::plan::{Group, Table};
 
@@ -128,13 +131,13 @@ impl Card {
                 let before = std::mem::replace(&mut self.state, State::Counting { last: counter });
                 match before {
                     State::Counting { last } if last != counter && !(disturbed && counter == 0) => {
-                        (card.bits != 0 || card.value != 0).then_some(card)
+                        (card.bits != 0 || !card.value.is_zero()).then_some(card)
                     }
                     _ => None,
                 }
             }
             CardHandshake::ClearByWrite => {
-                let waits = if self.has_bits_register() { card.bits != 0 } else { card.value != 0 };
+                let waits = if self.has_bits_register() { card.bits != 0 } else { !card.value.is_zero() };
                 let before = self.state;
                 self.state = if waits { State::Clearing { taken: card } } else { State::Clear };
                 match before {
@@ -149,12 +152,14 @@ impl Card {
 
     fn card(&self) -> RawCard {
         let data = self.words.get(..self.data_words).unwrap_or(&[]);
-        let value = data.iter().fold(0_u128, |value, &word| (value << 16) | u128::from(word));
+        let value = CardBits::from_last(16, data.iter().rev().copied());
         let bits = if self.has_bits_register() {
             self.words.get(self.data_words).copied().unwrap_or(0)
         } else {
             self.bits_fixed
         };
-        RawCard { bits, value }
+        // Up to 128 bits count with zeros for what is missing, as they always have: somebody may be enrolled so.
+        let room = (self.data_words * 16).max(128);
+        RawCard { cut: usize::from(bits) > room, ..RawCard::of(bits, value) }
     }
 }

@@ -1,6 +1,8 @@
 //! What a reader answers. Owns codes and layouts; must never believe a length that the bytes do not have.
 //! Invariant: a reply of a known code with a wrong layout is an error, never half a reply.
 
+use crate::domain::card_bits::CardBits;
+
 /// Codes that are looked at before the rest is believed.
 pub const NAK: u8 = 0x41;
 pub const CLIENT_CRYPTOGRAM: u8 = 0x76;
@@ -99,25 +101,28 @@ pub struct Card {
 }
 
 impl Card {
-    /// The bits right-aligned; of more than 128 the last, which no format takes for a card.
-    pub fn value(&self) -> u128 {
+    /// The bits right-aligned; of more than any card has the last, which no format takes for a card.
+    pub fn value(&self) -> CardBits {
         let bytes = usize::from(self.bits).div_ceil(8);
         let spare = bytes * 8 - usize::from(self.bits);
         let data = self.data.get(..bytes).unwrap_or(&self.data);
-        let (last, before) = data.split_last().unwrap_or((&0, &[]));
-        let value = before.iter().fold(0u128, |value, byte| (value << 8) | u128::from(*byte));
-        // A shift of 8 at most: the last byte comes in with what of it counts.
-        (value << (8 - spare)) | u128::from(*last) >> spare
+        // The last byte comes in with what of it counts, and so each takes as much over from the one before it.
+        let before = data.iter().rev().skip(1).chain([&0]);
+        let pairs = data.iter().rev().zip(before);
+        CardBits::from_last(8, pairs.map(|(byte, before)| u16::from_be_bytes([*before, *byte]) >> spare & 0xFF))
     }
 }
 
 /// The bits of a card that the reader has turned into characters: 4 for each if all of them are hex digits, else 8.
-/// `None`: none. Of more than 128 the last.
-pub fn formatted_card(text: &[u8]) -> Option<(u16, u128)> {
-    let hex = |value: u128, byte: &u8| Some(value << 4 | u128::from(char::from(*byte).to_digit(16)?));
-    let (each, value) = match text.iter().try_fold(0, hex) {
-        Some(value) => (4, value),
-        None => (8, text.iter().fold(0, |value, byte| value << 8 | u128::from(*byte))),
+/// `None`: none. Of more than any card has the last.
+pub fn formatted_card(text: &[u8]) -> Option<(u16, CardBits)> {
+    let last_first = || text.iter().rev().copied();
+    let (each, value) = if text.iter().all(u8::is_ascii_hexdigit) {
+        // A hex digit is 15 at most: no truncation.
+        let digit = |byte| char::from(byte).to_digit(16).unwrap_or(0) as u16;
+        (4, CardBits::from_last(4, last_first().map(digit)))
+    } else {
+        (8, CardBits::from_last(8, last_first().map(u16::from)))
     };
     let bits = u16::try_from(text.len()).ok()?.checked_mul(each).filter(|bits| *bits > 0)?;
     Some((bits, value))
@@ -232,7 +237,7 @@ mod tests {
     fn a_card_keeps_its_bits_right_aligned() {
         let reply = Reply::parse(0x50, &[0, 1, 26, 0, 0xBD, 0x88, 0xEB, 0x80]).unwrap();
         let Reply::Card(card) = reply else { panic!("{reply:?}") };
-        assert_eq!((card.bits, card.value()), (26, 0x2f6_23ae));
+        assert_eq!((card.bits, card.value()), (26, 0x2f6_23ae.into()));
     }
 
     #[test]
@@ -240,13 +245,41 @@ mod tests {
         assert!(Reply::parse(0x50, &[0, 1, 26, 0, 0xBD, 0x88]).is_err());
     }
 
+    fn read(bits: u16, data: &[u8]) -> CardBits {
+        let [low, high] = bits.to_le_bytes();
+        let reply = Reply::parse(0x50, &[&[0, 1, low, high][..], data].concat()).unwrap();
+        let Reply::Card(card) = reply else { panic!("{reply:?}") };
+        assert_eq!(card.bits, bits);
+        card.value()
+    }
+
     #[test]
-    fn of_a_card_that_is_longer_than_any_the_last_bits_are_kept() {
-        let card = |bits, data| Card { reader: 0, format: 0, bits, data };
-        assert_eq!(card(200, (1..=25).collect()).value(), 0x0A0B_0C0D_0E0F_1011_1213_1415_1617_1819);
-        assert_eq!(card(129, vec![0xFF; 17]).value(), u128::MAX);
-        assert_eq!(card(128, vec![0xA5; 16]).value(), 0xA5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5);
-        assert_eq!(card(0, Vec::new()).value(), 0);
+    fn a_card_is_taken_whole_up_to_the_longest_and_of_one_that_is_longer_the_last_bits_are_kept() {
+        let fasc_n: Vec<u8> = (1..=25).collect();
+        assert_eq!(format!("{:x}", read(200, &fasc_n)), "102030405060708090a0b0c0d0e0f10111213141516171819");
+        assert_eq!(read(128, &[0xA5; 16]), 0xA5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5_A5A5.into());
+        assert_eq!(read(129, &[0xFF; 17]), CardBits::ones(129));
+        assert_eq!(read(1024, &[0xFF; 128]), CardBits::ones(1024));
+        assert_eq!(format!("{:x}", read(1032, &[&[0xFF][..], &[0x5A; 128]].concat())), "5a".repeat(128));
+        // Of 129 bytes: seven spare bits at the end, then one, and what of the first byte still is among the last 1024.
+        assert_eq!(read(1025, &[&[0x80][..], &[0; 127], &[0x80]].concat()), CardBits::new(1));
+        assert_eq!(read(1031, &[&[0xFF][..], &[0; 128]].concat()), CardBits::new(1) << 1023);
+        assert_eq!(read(u16::MAX, &[0xFF; 8192]), CardBits::ones(1024));
+        assert_eq!(read(0, &[]), CardBits::ZERO);
+    }
+
+    proptest! {
+        /// By the bit: the first is the most significant of the first byte, and spare bits are at the end.
+        #[test]
+        fn each_bit_of_a_card_of_any_length_is_where_the_standard_says(data: [[u8; 32]; 5], bits in 0u16..1280) {
+            let data: Vec<u8> = data.concat().into_iter().take(usize::from(bits).div_ceil(8)).collect();
+            let value = read(bits, &data);
+            for from_last in 0..bits.min(1024) {
+                let at = usize::from(bits - 1 - from_last);
+                prop_assert_eq!(value.has(from_last), data[at / 8] >> (7 - at % 8) & 1 == 1, "bit {} of {}", at, bits);
+            }
+            prop_assert!(value.significant_bits() <= bits);
+        }
     }
 
     #[test]
@@ -272,11 +305,16 @@ mod tests {
 
     #[test]
     fn a_formatted_card_has_four_bits_a_hex_digit_and_else_eight_a_character() {
-        assert_eq!(formatted_card(b"2F623AE"), Some((28, 0x2f6_23ae)));
-        assert_eq!(formatted_card(b"AX"), Some((16, 0x4158)));
-        assert_eq!(formatted_card(&[b'f'; 32]), Some((128, u128::MAX)));
-        assert_eq!((formatted_card(b""), formatted_card(&[b'f'; 33])), (None, Some((132, u128::MAX))));
-        assert_eq!(formatted_card(&[b'x'; 17]).map(|(bits, _)| bits), Some(136));
+        let card = |text: &[u8]| formatted_card(text).map(|(bits, value)| (bits, format!("{value:x}")));
+        let told = |bits: u16, hex: &str| Some((bits, hex.to_owned()));
+        assert_eq!(card(b"2F623AE"), told(28, "2f623ae"));
+        assert_eq!(card(b"AX"), told(16, "4158"));
+        assert_eq!((card(b""), card(&[b'f'; 33])), (None, told(132, &"f".repeat(33))));
+        assert_eq!(card(&[b'x'; 17]), told(136, &"78".repeat(17)));
+        // As much as one reply can hold: `length` is one byte.
+        assert_eq!(card(&[b'f'; 255]), told(1020, &"f".repeat(255)));
+        assert_eq!(card(&[b'x'; 128]), told(1024, &"78".repeat(128)));
+        assert_eq!(card(&[&[b'y'][..], &[b'x'; 128]].concat()), told(1032, &"78".repeat(128)));
     }
 
     #[test]

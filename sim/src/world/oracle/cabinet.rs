@@ -119,7 +119,7 @@ impl CabinetWatch {
         let (mut by_pin, mut duress, mut lockouts) = (false, BTreeSet::new(), 0);
         match frame {
             Some(card) if card.bits == 4 => {
-                let entry = self.press(scene, card.value);
+                let entry = self.press(scene, card.value.to_u128().unwrap_or(0));
                 if self.emergency.is_some() {
                     self.emergency_entry(scene, entry.as_deref(), events.clone(), people, &mut lockouts)?;
                 } else if let Some(entry) = entry {

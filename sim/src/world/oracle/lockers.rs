@@ -123,9 +123,9 @@ impl LockerWatch {
         let recent = |at: &Mono| now.since(*at) <= OPENS_WITHIN;
         self.entries.retain(|(at, _)| recent(at));
         self.cards.retain(|(at, _)| recent(at));
-        match (card.bits, card.value) {
-            (4, 11) => self.entries.push((now, std::mem::take(&mut self.typed))),
-            (4, key) => self.typed.push(char::from_digit(key as u32, 16).unwrap_or('?')),
+        match (card.bits, card.value.to_u128()) {
+            (4, Some(11)) => self.entries.push((now, std::mem::take(&mut self.typed))),
+            (4, Some(key)) => self.typed.push(char::from_digit(key as u32, 16).unwrap_or('?')),
             _ => self.cards.push((now, tokens_of(card).0)),
         }
     }

@@ -24,7 +24,7 @@ pub fn zone() -> TimeZone {
 
 /// The card of a person; numbers past the last person's belong to nobody.
 pub fn card_of(person: u64) -> RawCard {
-    RawCard { bits: 32, value: FIRST_CARD + u128::from(person) }
+    RawCard::new(32, FIRST_CARD + u128::from(person))
 }
 
 /// Emergency cards come after those of the people and after the stranger's.

@@ -2,38 +2,34 @@
 //! candidates, and whoever knows the keys looks at them. Invariant: what was put in under a hash is among
 //! that hash's candidates until it is taken out.
 //!
-//! A tree of sixty-four branches at each level, chosen by the hash from its top; at its ends open addressing
-//! by the bottom of the hash, in pieces small enough to be copied. The entries themselves lie in the pieces:
-//! a look-up costs a few pointers, which stay in the cache, and where the entry is a whole record one miss.
+//! A tree of sixteen branches at each level, chosen by the hash from its top. At its ends are pieces small enough
+//! to be copied, and beside each, in the tree itself, eight bits of the hash of every entry in it. The tree stays in
+//! the cache while the entries of a large set do not: a look-up then finds its entry with one cache miss, however
+//! large the entry, and next to never looks at another.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
-/// Thirty-two random bits, never zero: that is kept for free slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hash(NonZeroU32);
+/// Thirty-two random bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hash(u32);
 
-/// What an index holds. An entry knows its hash, and what stands in a free slot.
-pub(crate) trait Entry: Copy {
+/// What an index holds. An entry knows its hash.
+pub(crate) trait Entry: Clone {
+    /// What stands where no entry is.
     const FREE: Self;
-    /// `None` of [`FREE`](Self::FREE) alone.
-    fn hash(&self) -> Option<Hash>;
-
-    fn is_free(&self) -> bool {
-        self.hash().is_none()
-    }
+    fn hash(&self) -> Hash;
 }
 
-const FANOUT: usize = 64;
+const FANOUT: usize = 16;
 
-/// Levels that the hash has bits for, with enough left to choose a slot by. Below, a piece grows as it must.
-const DEPTH_MAX: u32 = 4;
+/// Levels that the hash has bits for, beside the tag. Below, a piece grows as it must.
+const DEPTH_MAX: u32 = 6;
 
-/// Slots of the smallest piece and of the largest that is not divided; both are powers of two.
-const SLOTS_MIN: usize = 4;
-const SLOTS_MAX: usize = 128;
+/// Entries of the largest piece that is not divided.
+const TAGGED: usize = 64;
 
-/// A free slot so near to where it is looked for first is taken without counting how full the piece is.
-const NEAR: usize = 4;
+/// Slots that a piece grows by.
+const STEP: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Index<E>(Node<E>);
@@ -41,36 +37,38 @@ pub(crate) struct Index<E>(Node<E>);
 #[derive(Debug)]
 enum Node<E> {
     Nothing,
-    Piece(Arc<[E]>),
+    Piece(Piece<E>),
     Branches(Arc<[Node<E>; FANOUT]>),
+}
+
+#[derive(Debug)]
+struct Piece<E> {
+    /// Of the first entries, by slot; what lies beyond them is looked at in any case.
+    tags: [u8; TAGGED],
+    held: u32,
+    /// The entries come first.
+    slots: Arc<[E]>,
 }
 
 /// A number that only its hash is known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbered {
-    hash: Option<Hash>,
+    hash: Hash,
     pub(crate) number: u32,
 }
 
 impl Numbered {
     pub(crate) fn new(hash: Hash, number: u32) -> Numbered {
-        Numbered { hash: Some(hash), number }
+        Numbered { hash, number }
     }
 }
 
 impl Entry for Numbered {
-    const FREE: Numbered = Numbered { hash: None, number: 0 };
+    const FREE: Numbered = Numbered { hash: Hash(0), number: 0 };
 
     #[inline]
-    fn hash(&self) -> Option<Hash> {
+    fn hash(&self) -> Hash {
         self.hash
-    }
-}
-
-/// What no name has yet.
-impl Default for Hash {
-    fn default() -> Self {
-        Hash(NonZeroU32::MIN)
     }
 }
 
@@ -78,7 +76,9 @@ impl<E> Clone for Node<E> {
     fn clone(&self) -> Self {
         match self {
             Node::Nothing => Node::Nothing,
-            Node::Piece(slots) => Node::Piece(slots.clone()),
+            Node::Piece(Piece { tags, held, slots }) => {
+                Node::Piece(Piece { tags: *tags, held: *held, slots: slots.clone() })
+            }
             Node::Branches(nodes) => Node::Branches(nodes.clone()),
         }
     }
@@ -99,18 +99,17 @@ impl<E> Default for Index<E> {
 impl Hash {
     #[inline]
     pub(crate) fn new(random: u64) -> Hash {
-        Hash(NonZeroU32::new((random ^ (random >> 32)) as u32).unwrap_or(NonZeroU32::MIN))
+        Hash((random ^ (random >> 32)) as u32)
     }
 
     #[inline]
     fn branch(self, depth: u32) -> usize {
-        (self.0.get() >> (26 - 6 * depth)) as usize % FANOUT
+        (self.0 >> (28 - 4 * depth)) as usize % FANOUT
     }
 
-    /// Every slot once, from the hash's own on. There is a power of two of them.
     #[inline]
-    fn probe(self, slots: usize) -> impl Iterator<Item = usize> {
-        (0..slots).map(move |step| (self.0.get() as usize).wrapping_add(step) & (slots - 1))
+    fn tag(self) -> u8 {
+        self.0 as u8
     }
 }
 
@@ -118,113 +117,166 @@ impl<E: Entry> Index<E> {
     /// What may be meant by this hash.
     #[inline]
     pub(crate) fn candidates(&self, hash: Hash) -> impl Iterator<Item = &E> {
-        let slots = self.piece(hash);
-        let run = hash.probe(slots.len()).filter_map(|at| slots.get(at)).take_while(|slot| slot.hash().is_some());
-        run.filter(move |slot| slot.hash() == Some(hash))
+        self.piece(hash).into_iter().flat_map(move |piece| piece.candidates(hash))
     }
 
     /// The first of the candidates that is meant.
     #[inline]
     pub(crate) fn find(&self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<&E> {
-        let slots = self.piece(hash);
-        for at in hash.probe(slots.len()) {
-            let slot = slots.get(at)?;
-            if slot.hash()? == hash && is_meant(slot) {
-                return Some(slot);
-            }
-        }
-        None
+        self.piece(hash)?.candidates(hash).find(|entry| is_meant(entry))
+    }
+
+    /// An entry that may well be a candidate, told without a look at it.
+    #[inline]
+    pub(crate) fn nearest(&self, hash: Hash) -> Option<&E> {
+        let piece = self.piece(hash)?;
+        piece.slots.get(same(&piece.tags, hash.tag()).trailing_zeros() as usize)
     }
 
     #[inline]
-    fn piece(&self, hash: Hash) -> &[E] {
+    fn piece(&self, hash: Hash) -> Option<&Piece<E>> {
         let (mut node, mut depth) = (&self.0, 0);
         loop {
             match node {
-                Node::Nothing => return &[],
-                Node::Piece(slots) => return slots,
+                Node::Nothing => return None,
+                Node::Piece(piece) => return Some(piece),
                 Node::Branches(nodes) => node = &nodes[hash.branch(depth)],
             }
             depth += 1;
         }
     }
 
-    /// A free slot's entry is no entry.
     pub(crate) fn insert(&mut self, entry: E) {
-        if let Some(hash) = entry.hash() {
-            self.0.insert(0, hash, entry);
+        self.0.insert(0, entry);
+    }
+
+    /// The first candidate that is meant, to be changed; its hash stays what it is.
+    pub(crate) fn find_mut(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<&mut E> {
+        let at = self.piece(hash)?.position(hash, is_meant)?;
+        match self.0.end(hash) {
+            Node::Piece(piece) => Arc::make_mut(&mut piece.slots).get_mut(at),
+            Node::Nothing | Node::Branches(_) => None,
         }
     }
 
     /// Takes the first candidate that is meant out.
     pub(crate) fn remove(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<E> {
-        let goes = self.find(hash, &is_meant).copied()?;
-        self.0.remove(0, hash, &is_meant);
-        Some(goes)
+        let at = self.piece(hash)?.position(hash, is_meant)?;
+        let end = self.0.end(hash);
+        let Node::Piece(piece) = end else { return None };
+        let gone = piece.take(at);
+        if piece.held == 0 {
+            *end = Node::Nothing;
+        }
+        gone
     }
 }
 
 impl<E: Entry> Node<E> {
-    fn insert(&mut self, depth: u32, hash: Hash, new: E) {
+    fn insert(&mut self, depth: u32, new: E) {
         match self {
-            Node::Nothing => *self = piece_of(SLOTS_MIN, [new]),
-            Node::Piece(slots) => {
-                let near = hash.probe(slots.len()).take(NEAR).find(|at| slots.get(*at).is_some_and(E::is_free));
-                if let Some(at) = near {
-                    if let Some(slot) = Arc::make_mut(slots).get_mut(at) {
-                        *slot = new;
-                    }
-                    return;
-                }
-                let used = slots.iter().filter(|slot| slot.hash().is_some()).count();
-                if (used + 1) * 4 <= slots.len() * 3 {
-                    put(Arc::make_mut(slots), hash, new);
-                } else if slots.len() < SLOTS_MAX || depth >= DEPTH_MAX {
-                    *self = piece_of(slots.len() * 2, slots.iter().copied().chain([new]));
-                } else {
-                    let mut divided = Node::Branches(Arc::new([const { Node::Nothing }; FANOUT]));
-                    let held = slots.iter().filter_map(|slot| Some((slot.hash()?, *slot)));
-                    held.for_each(|(hash, slot)| divided.insert(depth, hash, slot));
-                    divided.insert(depth, hash, new);
-                    *self = divided;
-                }
+            Node::Nothing => *self = Node::Piece(Piece::of([new])),
+            Node::Piece(piece) if (piece.held as usize) < TAGGED || depth >= DEPTH_MAX => piece.push(new),
+            Node::Piece(piece) => {
+                let mut divided = Node::Branches(Arc::new([const { Node::Nothing }; FANOUT]));
+                piece.entries().iter().cloned().chain([new]).for_each(|entry| divided.insert(depth, entry));
+                *self = divided;
             }
-            Node::Branches(nodes) => Arc::make_mut(nodes)[hash.branch(depth)].insert(depth + 1, hash, new),
+            Node::Branches(nodes) => Arc::make_mut(nodes)[new.hash().branch(depth)].insert(depth + 1, new),
         }
     }
 
-    /// There is such an entry.
-    fn remove(&mut self, depth: u32, hash: Hash, is_meant: &impl Fn(&E) -> bool) {
-        match self {
-            Node::Nothing => {}
-            Node::Piece(slots) => {
-                let mut order = hash.probe(slots.len());
-                let goes =
-                    order.find(|at| slots.get(*at).is_some_and(|slot| slot.hash() == Some(hash) && is_meant(slot)));
-                let rest = slots.iter().enumerate().filter(|(at, slot)| Some(*at) != goes && slot.hash().is_some());
-                let rest: Vec<_> = rest.map(|(_, slot)| *slot).collect();
-                // The run must not be broken, so the piece is laid out anew.
-                *self = if rest.is_empty() { Node::Nothing } else { piece_of(slots.len(), rest) };
-            }
-            Node::Branches(nodes) => Arc::make_mut(nodes)[hash.branch(depth)].remove(depth + 1, hash, is_meant),
+    /// Where a hash's way ends, as this index's own.
+    fn end(&mut self, hash: Hash) -> &mut Node<E> {
+        let (mut node, mut depth) = (self, 0);
+        while let Node::Branches(nodes) = node {
+            node = &mut Arc::make_mut(nodes)[hash.branch(depth)];
+            depth += 1;
+        }
+        node
+    }
+}
+
+impl<E: Entry> Piece<E> {
+    fn of(entries: impl IntoIterator<Item = E>) -> Piece<E> {
+        let mut piece = Piece { tags: [0; TAGGED], held: 0, slots: Arc::new([]) };
+        entries.into_iter().for_each(|entry| piece.push(entry));
+        piece
+    }
+
+    fn entries(&self) -> &[E] {
+        self.slots.get(..self.held as usize).unwrap_or_default()
+    }
+
+    fn push(&mut self, new: E) {
+        let at = self.held as usize;
+        if at == self.slots.len() {
+            // So many of one hash are a mistake, which must not take long.
+            let more = if at < TAGGED { STEP } else { at };
+            self.slots = self.slots.iter().cloned().chain(std::iter::repeat_n(E::FREE, more)).collect();
+        }
+        if let Some(tag) = self.tags.get_mut(at) {
+            *tag = new.hash().tag();
+        }
+        if let Some(slot) = Arc::make_mut(&mut self.slots).get_mut(at) {
+            *slot = new;
+            self.held += 1;
         }
     }
-}
 
-/// `slots` is a power of two and more than there are entries.
-fn piece_of<E: Entry>(slots: usize, entries: impl IntoIterator<Item = E>) -> Node<E> {
-    let mut piece: Arc<[E]> = std::iter::repeat_n(E::FREE, slots).collect();
-    let room = Arc::make_mut(&mut piece);
-    let held = entries.into_iter().filter_map(|entry| Some((entry.hash()?, entry)));
-    held.for_each(|(hash, entry)| put(room, hash, entry));
-    Node::Piece(piece)
-}
-
-fn put<E: Entry>(slots: &mut [E], hash: Hash, new: E) {
-    let free = hash.probe(slots.len()).find(|at| slots.get(*at).is_some_and(E::is_free));
-    if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
-        *slot = new;
+    /// The last one takes its place.
+    fn take(&mut self, at: usize) -> Option<E> {
+        let last = self.entries().len().checked_sub(1)?;
+        let slots = Arc::make_mut(&mut self.slots);
+        let moved = std::mem::replace(slots.get_mut(last)?, E::FREE);
+        self.held -= 1;
+        let moved_tag = moved.hash().tag();
+        let gone = if at == last { moved } else { std::mem::replace(slots.get_mut(at)?, moved) };
+        if let Some(tag) = self.tags.get_mut(at) {
+            *tag = moved_tag;
+        }
+        if self.slots.len() > last + 2 * STEP {
+            self.slots = self.entries().into();
+        }
+        Some(gone)
     }
+
+    #[inline]
+    fn candidates(&self, hash: Hash) -> impl Iterator<Item = &E> {
+        self.alike(hash).filter_map(|at| self.slots.get(at)).filter(move |entry| entry.hash() == hash)
+    }
+
+    fn position(&self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<usize> {
+        let is_meant = |at: &usize| self.slots.get(*at).is_some_and(|entry| entry.hash() == hash && is_meant(entry));
+        self.alike(hash).find(is_meant)
+    }
+
+    /// The slots whose tag is that of this hash, and those that have none.
+    #[inline]
+    fn alike(&self, hash: Hash) -> impl Iterator<Item = usize> {
+        let held = self.held as usize;
+        let mut tagged = same(&self.tags, hash.tag()) & u64::MAX.unbounded_shr((TAGGED.saturating_sub(held)) as u32);
+        let tagged = std::iter::from_fn(move || {
+            let at = (tagged != 0).then(|| tagged.trailing_zeros() as usize)?;
+            tagged &= tagged - 1;
+            Some(at)
+        });
+        tagged.chain(TAGGED..held)
+    }
+}
+
+/// One bit for each tag that is this one: eight of them at a time.
+#[inline]
+fn same(tags: &[u8; TAGGED], tag: u8) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let sought = u64::from_le_bytes([tag; 8]);
+    let (words, _) = tags.as_chunks::<8>();
+    words.iter().rev().fold(0, |same, word| {
+        let differing = u64::from_le_bytes(*word) ^ sought;
+        // The top bit of each byte that is zero; the product brings these eight bits together.
+        let equal = !(((differing & LOW) + LOW) | differing | LOW) >> 7;
+        same << 8 | equal.wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
 }
 
 #[cfg(test)]
@@ -240,12 +292,8 @@ mod tests {
         prop_oneof![0u64..8, any::<u64>(), (0u64..4096).prop_map(|n| n << 20)]
     }
 
-    fn hash_of(tag: u32) -> Hash {
-        Hash(NonZeroU32::new(tag).unwrap())
-    }
-
     fn entries(model: &BTreeSet<(u32, u32)>, hash: Hash) -> Vec<u32> {
-        model.iter().filter(|(of, _)| *of == hash.0.get()).map(|(_, value)| *value).collect()
+        model.iter().filter(|(of, _)| *of == hash.0).map(|(_, value)| *value).collect()
     }
 
     proptest! {
@@ -259,7 +307,7 @@ mod tests {
             let (mut index, mut model) = (Index::default(), BTreeSet::new());
             for (hash, value) in &first {
                 let hash = Hash::new(*hash);
-                if model.insert((hash.0.get(), *value)) {
+                if model.insert((hash.0, *value)) {
                     index.insert(Numbered::new(hash, *value));
                 }
             }
@@ -270,21 +318,43 @@ mod tests {
                     let entry = *which.get(&model.iter().copied().collect::<Vec<_>>());
                     model.remove(&entry);
                     let is_meant = |held: &Numbered| held.number == entry.1;
-                    prop_assert!(index.remove(hash_of(entry.0), is_meant).is_some_and(|held| is_meant(&held)));
-                    prop_assert!(index.remove(hash_of(entry.0), is_meant).is_none());
-                } else if model.insert((hash.0.get(), value)) {
+                    prop_assert!(index.remove(Hash(entry.0), is_meant).is_some_and(|held| is_meant(&held)));
+                    prop_assert!(index.remove(Hash(entry.0), is_meant).is_none());
+                } else if model.insert((hash.0, value)) {
                     index.insert(Numbered::new(hash, value));
                 }
             }
             for (index, model) in [(before, model_before), (index, model)] {
                 for hash in model.iter().map(|(hash, _)| *hash).chain([1, 2, 77 << 20]) {
-                    let mut found: Vec<u32> = index.candidates(hash_of(hash)).map(|held| held.number).collect();
+                    let mut found: Vec<u32> = index.candidates(Hash(hash)).map(|held| held.number).collect();
                     found.sort_unstable();
-                    let first = index.find(hash_of(hash), |_| true).map(|held| held.number);
+                    let first = index.find(Hash(hash), |_| true).map(|held| held.number);
                     prop_assert_eq!(first.is_some(), !found.is_empty());
                     prop_assert!(first.is_none_or(|first| found.contains(&first)));
-                    prop_assert_eq!(found, entries(&model, hash_of(hash)));
+                    prop_assert_eq!(found, entries(&model, Hash(hash)));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_changed_where_it_lies_and_not_in_a_clone() {
+        let mut index = Index::default();
+        (0..5000u32).for_each(|value| index.insert(Numbered::new(Hash::new(u64::from(value) << 20), value)));
+        let before = index.clone();
+        index.find_mut(Hash::new(777 << 20), |held| held.number == 777).unwrap().number = 9000;
+        assert!(index.find_mut(Hash::new(777 << 20), |held| held.number == 777).is_none());
+        let number = |index: &Index<Numbered>| index.find(Hash::new(777 << 20), |_| true).map(|held| held.number);
+        assert_eq!((number(&index), number(&before)), (Some(9000), Some(777)));
+    }
+
+    proptest! {
+        #[test]
+        fn equal_tags_are_found_and_no_others(tags in any::<[[u8; 32]; 2]>(), few in 1u8..=255, sought in any::<u8>()) {
+            let tags: [u8; TAGGED] = std::array::from_fn(|at| tags[at / 32][at % 32] % few);
+            for sought in [sought, sought % few] {
+                let expected = (0..TAGGED).filter(|at| tags[*at] == sought).fold(0, |all, at| all | 1u64 << at);
+                prop_assert_eq!(same(&tags, sought), expected);
             }
         }
     }

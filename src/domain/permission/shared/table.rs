@@ -145,19 +145,19 @@ impl<C: Clone + Default> Table<C> {
 
     /// Defines a name, or defines it anew: its place, and the cell that it had.
     pub(crate) fn define(&mut self, id: &Id, cell: C) -> (u32, Option<C>) {
-        self.define_with(id, |_| cell)
-    }
-
-    /// With a cell that knows its place.
-    pub(crate) fn define_with(&mut self, id: &Id, cell: impl FnOnce(u32) -> C) -> (u32, Option<C>) {
         let at = self.place_for(id);
-        let before = self.cells.get_mut(at).map(|place| std::mem::replace(place, cell(at)));
+        let before = self.cells.get_mut(at).map(|place| std::mem::replace(place, cell));
         let was_defined = match self.names.get_mut(at).map(|name| &mut name.place) {
             Some(Place::Taken { defined, .. }) => std::mem::replace(defined, true),
             _ => false,
         };
         self.defined += u32::from(!was_defined);
         (at, before.filter(|_| was_defined))
+    }
+
+    /// As [`cell`](Self::cell), to be changed.
+    pub(crate) fn cell_mut(&mut self, at: u32) -> Option<&mut C> {
+        self.cells.get_mut(at)
     }
 
     /// The cell that the name had. Its place remains until it is let go.

@@ -1,7 +1,7 @@
 //! From the card to the door, or to the reason why not.
 
 use super::*;
-use crate::domain::{event::Actor, order::Switch, record::ForceState};
+use crate::domain::{card_bits::CardBits, event::Actor, order::Switch, permission::Change, record::ForceState};
 
 #[test]
 fn a_granted_card_unlocks_its_door_in_the_step_of_its_event() {
@@ -38,10 +38,10 @@ fn a_refused_card_moves_nothing_and_says_why() {
 #[test]
 fn an_ambiguous_read_says_so_and_one_that_fits_nothing_keeps_its_bits() {
     let mut bench = Bench::new();
-    let denied = only(&bench.present(RawCard { bits: 37, value: 0x10_0004_0000 }));
+    let denied = only(&bench.present(RawCard::new(37, 0x10_0004_0000)));
     assert_eq!((&denied["card"]["ambiguous"], &denied["card"]["raw"]), (&true.into(), &"1000040000".into()));
     assert_eq!(denied["card"]["formats"], serde_json::json!(["h10302", "h10304", "raw"]));
-    let denied = only(&bench.present(RawCard { bits: 29, value: 0x1f }));
+    let denied = only(&bench.present(RawCard::new(29, 0x1f)));
     assert_eq!((&denied["card"]["bits"], &denied["card"]["raw"]), (&29.into(), &"0000001f".into()));
     assert_eq!(denied["card"]["formats"], serde_json::json!(["raw"]));
     assert_eq!(denied["card"].get("ambiguous"), None);
@@ -50,7 +50,7 @@ fn an_ambiguous_read_says_so_and_one_that_fits_nothing_keeps_its_bits() {
 #[test]
 fn an_impossible_read_is_a_bad_format() {
     let mut bench = Bench::new();
-    for card in [RawCard { bits: 0, value: 0 }, RawCard { bits: 26, value: 1 << 26 }, RawCard { bits: 200, value: 1 }] {
+    for card in [RawCard::new(0, 0), RawCard::new(26, 1 << 26), RawCard::new(1025, 1), RawCard { cut: true, ..GOOD }] {
         let step = bench.present(card);
         assert_eq!(only(&step)["reason"], "bad_format", "{card:?}");
     }
@@ -110,4 +110,40 @@ fn a_stopping_node_lets_nobody_in() {
     let _ = bench.tell(Input::Stop);
     let step = bench.present(GOOD);
     assert!(step.is_empty() && !bench.unlocked(FRONT));
+}
+
+#[test]
+fn cards_of_any_length_open_by_a_format_of_the_set_and_by_their_bits_and_one_that_is_too_long_is_told() {
+    let fasc_n = CardBits::from_digits("d0439458210c2c19a0846d83685a1082108ce73984108ca3fc", 16).unwrap();
+    let (quarter, longest) = (RawCard::of(256, CardBits::ones(256)), RawCard::of(1024, CardBits::ones(1023) << 1));
+    let format: Record =
+        Record::CardFormat(serde_json::from_str(include_str!("../../../../docs/fasc-n.json")).unwrap());
+    let credential = |text: &str| {
+        Change::Put(id("c-1"), Box::new(Record::Credential(Credential::card(id("p-1"), token(&key(), text)))))
+    };
+    let mut bench = Bench::new();
+    for (card, text, formats) in [
+        (RawCard::of(200, fasc_n), format!("fasc-n:{fasc_n:x}"), vec!["fasc-n", "raw"]),
+        (RawCard::of(200, fasc_n), format!("raw:200:{fasc_n:x}"), vec!["fasc-n", "raw"]),
+        (quarter, format!("raw:256:{}", "f".repeat(64)), vec!["raw"]),
+        (longest, format!("raw:1024:{}e", "f".repeat(255)), vec!["raw"]),
+    ] {
+        let put = [Change::Put(id("fasc-n"), Box::new(format.clone())), credential(&text)];
+        let set = permissions(42, false).apply(put, SetVersion::default()).unwrap();
+        let _ = bench.tell(Input::Permissions(Arc::new(set)));
+        let step = bench.tell(Input::Card(CardRead::bits(ReaderIx(0), card)));
+        let granted = serde_json::to_value(events(&step)[0]).expect("an event");
+        assert_eq!((&granted["type"], &granted["person"]), (&"access.granted".into(), &"p-1".into()), "{text}");
+        assert_eq!((&granted["card"]["bits"], &granted["card"]["formats"]), (&card.bits.into(), &formats.into()));
+        assert!(bench.unlocked(FRONT));
+        let _ = bench.confirm(FRONT);
+        bench.pass(6_000);
+        let _ = bench.tell(Input::Timeout);
+        assert!(!bench.unlocked(FRONT));
+        let _ = bench.confirm(FRONT);
+    }
+    let step = bench.tell(Input::Card(CardRead::bits(ReaderIx(0), RawCard { bits: 1025, ..longest })));
+    let denied = only(&step);
+    assert_eq!((&denied["reason"], &denied["card"]["bits"]), (&"bad_format".into(), &1025.into()));
+    assert_eq!(denied["card"]["raw"], format!("{}e", "f".repeat(255)));
 }

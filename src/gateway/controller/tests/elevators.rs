@@ -241,7 +241,7 @@ fn rider(authentication: &str) -> Vec<Value> {
     [records, ben(), vec![rule("r-1", body)]].concat()
 }
 
-const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
+const BENS: RawCard = RawCard::new(26, 0x15);
 
 fn ben() -> Vec<Value> {
     let text = CardFormats::built_in().read(BENS).texts().first().cloned().expect("a text");
@@ -306,7 +306,7 @@ fn two_people_ride_together_where_a_rule_asks_for_both() {
 
 #[test]
 fn the_fallbacks_of_a_policy_hold_in_the_cab_and_an_emergency_card_rides_with_an_alarm() {
-    let red = RawCard { bits: 26, value: 0x3 };
+    let red = RawCard::new(26, 0x3);
     let text = CardFormats::built_in().read(red).texts().first().cloned().expect("a text");
     let card = json!({"kind": "emergency_card", "id": "red", "body": {"token": hashed(&text), "doors": ["lift"], "uses_max": 1}});
     for (when_stale, reason, rides) in

@@ -256,7 +256,7 @@ fn start(permissions: &Arc<Permissions>, lasting: &Lasting, now: Now) -> (Contro
 }
 
 fn pressed(key: char) -> RawCard {
-    RawCard { bits: 4, value: key.to_digit(10).map_or(if key == '*' { 10 } else { 11 }, u128::from) }
+    RawCard::new(4, key.to_digit(10).map_or(if key == '*' { 10 } else { 11 }, u128::from))
 }
 
 /// The only event, but for what doors and floors say of themselves.

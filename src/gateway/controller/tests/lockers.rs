@@ -300,7 +300,7 @@ proptest! {
     }
 }
 
-const BENS: RawCard = RawCard { bits: 26, value: 0x15 };
+const BENS: RawCard = RawCard::new(26, 0x15);
 
 /// Ada's contract, and a rule of its compartment that asks for more than her card; Ben may come along.
 fn with_rule(authentication: &str) -> Vec<Value> {
@@ -434,7 +434,7 @@ fn a_cabinet_that_is_locked_out_says_so_and_stays_so_through_a_restart() {
 }
 
 /// The card that opens when nothing else may.
-const RED: RawCard = RawCard { bits: 26, value: 0x8ED };
+const RED: RawCard = RawCard::new(26, 0x8ED);
 
 fn red(more: &Value) -> Value {
     let text = CardFormats::built_in().read(RED).texts().first().cloned().expect("a text");

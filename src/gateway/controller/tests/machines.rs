@@ -31,7 +31,7 @@ fn what_is_kept_first_is_told_durable_only_by_its_own_mark_or_a_later_one() {
     let told = Rc::default();
     let machines: Vec<Box<dyn Machine>> = vec![Box::new(Recorder(Rc::clone(&told)))];
     let mut bench = Bench::with(machines, ReaderAt::Cab(0));
-    let read = |bench: &mut Bench, value| bench.present(RawCard { bits: 32, value });
+    let read = |bench: &mut Bench, value| bench.present(RawCard::new(32, value));
     let marks: Vec<Fence> = (1..=3).flat_map(|value| fences(read(&mut bench, value))).collect();
     assert!(marks.is_sorted_by(|a, b| a < b), "{marks:?}");
     let _ = bench.tell(Input::Durable(Fence(marks[0].0 - 1)));

@@ -57,8 +57,8 @@ pub const CONTACT: u16 = 0;
 pub const REX: u16 = 1;
 pub const FIRE: u16 = 2;
 /// The card that opens the front door; any other is unknown.
-pub const GOOD: RawCard = RawCard { bits: 32, value: 0xCAFE_F00D };
-pub const UNKNOWN: RawCard = RawCard { bits: 32, value: 0x1234_5678 };
+pub const GOOD: RawCard = RawCard::new(32, 0xCAFE_F00D);
+pub const UNKNOWN: RawCard = RawCard::new(32, 0x1234_5678);
 
 pub fn id(text: &str) -> Id {
     Id::new(text).expect("a valid id")

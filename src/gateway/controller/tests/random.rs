@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::card_bits::CardBits;
 
 fn board() -> impl Strategy<Value = BoardIx> {
     (0..3u16).prop_map(BoardIx)
@@ -20,7 +21,10 @@ fn card() -> impl Strategy<Value = RawCard> {
     prop_oneof![
         Just(GOOD),
         Just(UNKNOWN),
-        (any::<u16>(), any::<u128>()).prop_map(|(bits, value)| RawCard { bits, value })
+        (any::<u16>(), any::<u128>()).prop_map(|(bits, value)| RawCard::new(bits, value)),
+        (0..1100_u16, any::<[u16; 64]>(), any::<bool>()).prop_map(|(bits, words, cut)| {
+            RawCard { bits, value: CardBits::from_last(16, words).extract(0, bits), cut }
+        })
     ]
 }
 

@@ -1,6 +1,7 @@
 use super::rig::{CLEARED, COUNTER, FakeBoard, Mood, Rig, profile};
 use crate::{
     domain::{
+        card_bits::CardBits,
         fieldbus::{BusReport, RawCard},
         ids::BoardIx,
     },
@@ -13,8 +14,18 @@ fn set(board: &mut FakeBoard, address: u16, words: &[u16]) {
     }
 }
 
+/// The counting block alone, with so many registers of data.
+fn with_words(data_words: u16) -> Rig {
+    let mut profile = profile();
+    profile.card_blocks.truncate(1);
+    profile.card_blocks[0].data_words = data_words;
+    let mut rig = Rig::new(1, &profile);
+    rig.run(1_000);
+    rig
+}
+
 fn card(block: u16, bits: u16, value: u128) -> BusReport {
-    BusReport::Card { board: BoardIx(0), block, card: RawCard { bits, value } }
+    BusReport::Card { board: BoardIx(0), block, card: RawCard::new(bits, value) }
 }
 
 fn cards(rig: &mut Rig) -> Vec<BusReport> {
@@ -146,4 +157,41 @@ fn a_block_that_takes_two_reads_is_believed_when_two_looks_agree() {
     set(rig.board(), COUNTER, &[1, 26, 0x0280, 0x0F0A]);
     rig.run(1_000);
     assert_eq!(cards(&mut rig), [card(0, 26, 0x0280_0F0A)]);
+}
+
+#[test]
+fn a_card_of_200_bits_and_the_longest_come_whole_in_one_read_and_in_several() {
+    // The board of these tests lets 32 registers be read at once.
+    for (bits, words) in [(200, 13), (200, 30), (257, 17), (1024, 64)] {
+        let mut rig = with_words(words);
+        let mut shown = vec![1, bits];
+        shown.extend((0..words).map(|word| 0xA500 | word));
+        // Bits beyond the card's are not the card's.
+        let spare = words * 16 - bits;
+        for word in &mut shown[2..][..usize::from(spare / 16)] {
+            *word = 0;
+        }
+        shown[2 + usize::from(spare / 16)] &= u16::MAX >> (spare % 16);
+        set(rig.board(), COUNTER, &shown);
+        rig.run(2_000);
+        let value = CardBits::from_last(16, shown[2..].iter().rev().copied());
+        let expected = BusReport::Card { board: BoardIx(0), block: 0, card: RawCard::of(bits, value) };
+        assert_eq!(cards(&mut rig), [expected], "{bits} bits in {words} registers");
+        assert!(value.significant_bits() > bits - 16);
+    }
+}
+
+#[test]
+fn a_long_card_that_its_registers_do_not_hold_is_no_card_and_a_short_one_is_as_it_always_was() {
+    for (bits, words, cut) in
+        [(200, 12, true), (129, 2, true), (1025, 64, true), (256, 16, false), (49, 2, false), (128, 3, false)]
+    {
+        let mut rig = with_words(words);
+        set(rig.board(), COUNTER, &[1, bits, 0, 7]);
+        rig.run(2_000);
+        match &cards(&mut rig)[..] {
+            [BusReport::Card { card, .. }] => assert_eq!((card.bits, card.cut), (bits, cut), "in {words} registers"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -234,7 +234,7 @@ fn play_cards(faults: &[(u64, Mood)]) {
             .reported()
             .into_iter()
             .filter_map(|report| match report {
-                BusReport::Card { block, card, .. } => Some((block, card.value)),
+                BusReport::Card { block, card, .. } => Some((block, card.value.to_u128()?)),
                 _ => None,
             })
             .collect();

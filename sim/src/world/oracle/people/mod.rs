@@ -202,7 +202,7 @@ impl PeopleWatch {
         let until = scene.now.mono + self.patience(scene, spot, Wants::Pin);
         let slot = self.readers.entry(reader).or_default();
         let waits_for = slot.waiting.as_ref().map(|waiting| waiting.lacks);
-        match card.value {
+        match card.value.to_u128().unwrap_or(0) {
             10 => slot.typed.clear(),
             11 if slot.typed.is_empty() => {}
             11 => {

@@ -153,7 +153,7 @@ impl Scene {
     }
 
     pub fn card(&mut self, reader: ReaderIx, number: u32) -> Vec<Value> {
-        self.tell(Input::Card(CardRead::bits(reader, RawCard { bits: 32, value: number.into() })))
+        self.tell(Input::Card(CardRead::bits(reader, RawCard::new(32, number.into()))))
     }
 
     /// Keys of the outer reader at the front door: `0` to `9`, `*` and `#`.
@@ -165,7 +165,7 @@ impl Scene {
                 '#' => 11,
                 digit => u128::from(digit.to_digit(10).expect("a digit")),
             };
-            events.extend(self.tell(Input::Card(CardRead::bits(FRONT_IN, RawCard { bits: 4, value }))));
+            events.extend(self.tell(Input::Card(CardRead::bits(FRONT_IN, RawCard::new(4, value)))));
         }
         events
     }

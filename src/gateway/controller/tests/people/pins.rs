@@ -232,7 +232,7 @@ fn whoever_waits_when_the_daemon_begins_anew_is_denied_what_they_lacked() {
 #[test]
 fn what_is_as_short_as_a_key_is_shown_to_nobody() {
     let mut scene = Scene::new(&[staff("card")]);
-    let key = RawCard { bits: 4, value: 7 };
+    let key = RawCard::new(4, 7);
     let events = scene.tell(Input::Card(CardRead::bits(BACK_IN, key)));
     assert_eq!(access(&events), ["access.denied bad_format"]);
     assert_eq!(events[0]["card"], json!({ "bits": 4, "raw": "", "formats": [], "parity_ok": false }));
