@@ -258,6 +258,7 @@ impl World {
             let generation = version.unwrap_or_default().generation;
             self.sets.prepare(generation, edits.revision);
             let in_force = self.sets.in_force(generation, edits.revision).cloned();
+            self.count(if matches!(answer, Answer::Listed(_)) { "lists" } else { "edits and lists refused" });
             self.oracle.mirror_answered(&self.site, &self.sets, in_force.as_deref(), *ticket, answer);
         }
         self.oracle.spares_told(&output);

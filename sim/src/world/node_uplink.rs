@@ -125,7 +125,8 @@ impl World {
             Action::Link(order) => self.order_link(order),
             Action::Commit(commit) => {
                 self.oracle.uplink_commit(&commit);
-                self.oracle.check_refusals(&self.site, &commit);
+                let out_of_scope = self.oracle.check_refusals(&self.site, &commit);
+                (0..out_of_scope).for_each(|_| self.count("commands out of scope"));
                 self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
             }
             Action::Mirror(input) => {

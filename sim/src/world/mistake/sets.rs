@@ -124,7 +124,11 @@ impl Shim {
     pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
         match self.mistake {
             Some(Mistake::SpareCardsForgotten) => Cards::new(),
-            Some(Mistake::SpareCardsOutdated) if !found.is_empty() => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
+            // Those that are found, as they were once.
+            Some(Mistake::SpareCardsOutdated) => {
+                let first = sets.at(1).map(|first| cards_of(first)).unwrap_or_default();
+                first.into_iter().filter(|(id, _)| found.contains_key(id)).collect()
+            }
             _ => found.clone(),
         }
     }

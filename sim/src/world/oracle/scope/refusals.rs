@@ -63,8 +63,9 @@ impl Oracle {
         self.refusals.errands.insert(jti.clone(), (operator, cmd));
     }
 
-    /// The desk writes down what became of commands.
-    pub fn check_refusals(&mut self, site: &Site, commit: &Commit) {
+    /// The desk writes down what became of commands. How many of them are out of scope.
+    pub fn check_refusals(&mut self, site: &Site, commit: &Commit) -> usize {
+        let mut out_of_scope = 0;
         for write in &commit.writes {
             let LedgerWrite::Command(record) = write else { continue };
             let Some(outcome) = record.outcomes.last().filter(|outcome| outcome.stage == Stage::Refused) else {
@@ -73,6 +74,7 @@ impl Oracle {
             let Some(reason) = outcome.reason.filter(|_| self.refusals.judged.insert(record.key.jti.clone())) else {
                 continue;
             };
+            out_of_scope += usize::from(reason == Refusal::OutOfScope);
             let (jti, by) = (&record.key.jti, record.operator.as_str());
             let desk = self.desk.clone();
             let records = records(desk.as_deref());
@@ -91,9 +93,10 @@ impl Oracle {
             if !found.is_empty() && !found.contains(&true) {
                 let known = operator(records, by);
                 let what = format!("{jti} of {by} is refused as {reason:?}, who is {known:?} with {own:?}");
-                return self.fail(Invariant::RefusedRightly, what);
+                self.fail(Invariant::RefusedRightly, what);
             }
         }
+        out_of_scope
     }
 
     /// The desk hands something on to the mirror.
