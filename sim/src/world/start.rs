@@ -192,7 +192,7 @@ impl World {
             mirror_lost: !permissions.is_present(),
         };
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
-        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards, &self.sets));
+        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards));
         let setup = Setup {
             doors: self.site.doors.clone(),
             readers: self.site.readers.clone(),

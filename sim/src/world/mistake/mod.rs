@@ -116,7 +116,7 @@ pub enum Mistake {
     ConflictsUntold,
     /// Without a set the doors know no emergency card.
     SpareCardsForgotten,
-    /// Without a set the doors know the emergency cards of the first set.
+    /// Without a set the doors know the emergency cards of an older set, by which they could be used once.
     SpareCardsOutdated,
     /// Whoever is to be forgiven, all are.
     EverybodyForgiven,

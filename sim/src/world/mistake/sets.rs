@@ -15,11 +15,7 @@ use latchd::{
 };
 
 use super::{Mistake, Shim};
-use crate::world::{
-    oracle::{Cards, cards_of},
-    set::Sets,
-    site::Site,
-};
+use crate::world::{oracle::Cards, set::Sets, site::Site};
 
 /// A record as the doors are made to read it.
 fn bent(mistake: Mistake, record: Record) -> Record {
@@ -121,13 +117,16 @@ impl Shim {
     }
 
     /// From the copy outside the mirror to the doors.
-    pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
+    pub fn spare_cards(&self, found: &Cards) -> Cards {
         match self.mistake {
             Some(Mistake::SpareCardsForgotten) => Cards::new(),
-            // Those that are found, as they were once.
+            // As an older set had them, which let those without PIN be used once.
             Some(Mistake::SpareCardsOutdated) => {
-                let first = sets.at(1).map(|first| cards_of(first)).unwrap_or_default();
-                first.into_iter().filter(|(id, _)| found.contains_key(id)).collect()
+                let once = |card: &EmergencyCard| match card.pin {
+                    None => EmergencyCard { uses_max: Some(1), ..card.clone() },
+                    Some(_) => card.clone(),
+                };
+                found.iter().map(|(id, card)| (id.clone(), once(card))).collect()
             }
             _ => found.clone(),
         }

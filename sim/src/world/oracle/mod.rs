@@ -55,7 +55,7 @@ use latchd::{
     },
 };
 
-pub use self::spares::{Cards, cards_of};
+pub use self::spares::Cards;
 use self::{
     alarms::AlarmWatch,
     areas::AreaWatch,
