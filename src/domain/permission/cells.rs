@@ -87,17 +87,12 @@ impl Surely {
 }
 
 impl Holding {
-    pub(super) fn new(
-        (credential, person): (u32, u32),
-        body: &record::Credential,
-        holder: &PersonCell,
-        lives: [Life; 2],
-    ) -> Holding {
+    /// Of these places, and as yet of a holder without groups.
+    pub(super) fn new((credential, person): (u32, u32), body: &record::Credential) -> Holding {
         let mut held =
             Holding { token: body.token, credential, person, state: body.state, medium: body.medium, ..Holding::FREE };
         held.mark(Mark::Duress, body.duress);
-        held.mark(Mark::Dated, lives[0].is_limited());
-        held.set_holder(holder, lives);
+        held.mark(Mark::Dated, Life::new(body.active_from, body.expires_at).is_limited());
         held
     }
 
@@ -265,7 +260,8 @@ mod tests {
         ];
         for (groups, fit) in cases {
             let holder = PersonCell { groups: groups.as_slice().into(), ..PersonCell::default() };
-            let mut held = Holding::new((1, 2), &body, &holder, [Life::OPEN; 2]);
+            let mut held = Holding::new((1, 2), &body);
+            held.set_holder(&holder, [Life::OPEN; 2]);
             assert_eq!(held.groups(|| &[77]).as_slice(), if fit { &groups } else { &[77][..] });
             let other = PersonCell { groups: [9].into(), extended: true, ..PersonCell::default() };
             held.set_holder(&other, [Life::OPEN; 2]);

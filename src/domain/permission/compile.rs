@@ -12,7 +12,7 @@ pub struct Compiler(Draft);
 
 impl Compiler {
     pub fn new(topology: &Topology, zone: &TimeZone) -> Compiler {
-        Compiler(Draft::of(Permissions::empty(Places::new(topology), zone.clone())))
+        Compiler(Draft::whole(Permissions::empty(Places::new(topology), zone.clone())))
     }
 
     pub fn add(&mut self, id: &Id, record: Record) {

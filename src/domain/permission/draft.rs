@@ -35,6 +35,8 @@ pub(super) struct Draft {
     pub(super) persons: Vec<u32>,
     /// Tokens that more than one credential had for a while.
     pub(super) shared_tokens: Vec<Token>,
+    /// What lies beside credentials is copied there in the end, all at once.
+    whole: bool,
 }
 
 /// Seen while a draft is finished.
@@ -58,7 +60,13 @@ impl Draft {
             groups: Vec::new(),
             persons: Vec::new(),
             shared_tokens: Vec::new(),
+            whole: false,
         }
+    }
+
+    /// Of a set that all records are still to come for.
+    pub(super) fn whole(set: Permissions) -> Draft {
+        Draft { whole: true, ..Draft::of(set) }
     }
 
     /// False if it replaces a record.
@@ -147,6 +155,9 @@ impl Draft {
             has_duress_pin: body.duress_pin.is_some(),
         };
         let (at, before) = self.set.people.put_person(id, cell, life);
+        if !self.whole {
+            self.set.people.copy_holder_of_all(at);
+        }
         self.set.people.set_pins(at, body.pin, body.duress_pin);
         self.set.people.set_partitions(at, &body.partitions);
         if let Some(before) = &before {
@@ -164,7 +175,10 @@ impl Draft {
         if people.holders(&body.token).next().is_some() {
             self.shared_tokens.push(body.token);
         }
-        let before = people.put_credential(id, person, body);
+        let (at, before) = people.put_credential(id, person, body);
+        if !self.whole {
+            people.copy_holder(at);
+        }
         if let Some(before) = before {
             self.let_go_of_person(before);
         }
@@ -263,6 +277,9 @@ impl Draft {
 
     /// The next generation, or all that is wrong with it.
     pub(super) fn finish(mut self, version: SetVersion) -> Result<Permissions, Vec<String>> {
+        if self.whole {
+            self.set.people.copy_all_holders();
+        }
         let missing = self.settle();
         let tokens = &self.shared_tokens;
         let mut sound = self.twice.is_empty() && missing.groups.is_empty() && missing.persons.is_empty();

@@ -112,35 +112,27 @@ impl People {
         [self.life_of_credential(held), self.life_of_person(held.person, held.is(Mark::HolderDated))]
     }
 
-    /// Dates that are not there would be over.
     fn life_of_person(&self, person: u32, dated: bool) -> Life {
-        if dated { self.person_lives.get(person).copied().unwrap_or(Life::NEVER) } else { Life::OPEN }
+        life(&self.person_lives, person, dated)
     }
 
     pub(super) fn life_of_credential(&self, held: &Holding) -> Life {
-        let dated = held.is(Mark::Dated);
-        if dated { self.credential_lives.get(held.credential).copied().unwrap_or(Life::NEVER) } else { Life::OPEN }
+        life(&self.credential_lives, held.credential, held.is(Mark::Dated))
     }
 
-    /// Defines a person, or defines them anew: their place, and the cell that they had.
+    /// Defines a person, or defines them anew: their place, and the cell that they had. What lies beside their
+    /// credentials is to be copied anew.
     pub(super) fn put_person(&mut self, id: &Id, cell: PersonCell, life: Life) -> (u32, Option<PersonCell>) {
-        let (at, before) = self.persons.define(id, cell.clone());
-        if cell.dated {
+        let (at, before) = self.persons.define(id, cell);
+        if life.is_limited() {
             self.person_lives.put(at, life);
-        }
-        let (credentials, credential_lives) = (&self.credentials, &self.credential_lives);
-        let each = iter::successors(self.first_of(at), |at| credentials.cell(*at)?.next);
-        for (credential, carried) in each.filter_map(|at| Some((at, credentials.cell(at)?))) {
-            if let Some(held) = self.holdings.find_mut(carried.hash, |held| held.credential == credential) {
-                let dates = credential_lives.get(credential).filter(|_| held.is(Mark::Dated));
-                held.set_holder(&cell, [dates.copied().unwrap_or_default(), life]);
-            }
         }
         (at, before)
     }
 
-    /// Defines a credential, or defines it anew: the person who had it.
-    pub(super) fn put_credential(&mut self, id: &Id, person: u32, body: &record::Credential) -> Option<u32> {
+    /// Defines a credential, or defines it anew: its place, and the person who had it. What lies beside it is to be
+    /// copied.
+    pub(super) fn put_credential(&mut self, id: &Id, person: u32, body: &record::Credential) -> (u32, Option<u32>) {
         let hash = hash(&body.token);
         let (at, before) = self.credentials.define(id, Carried { hash, person, next: None });
         if let Some(before) = &before {
@@ -151,14 +143,45 @@ impl People {
             carried.next = next;
         }
         self.first.put(person, Some(at));
-        let nobody = PersonCell::default();
-        let holder = self.persons.cell(person).unwrap_or(&nobody);
-        let lives = [Life::new(body.active_from, body.expires_at), self.life_of_person(person, holder.dated)];
-        self.holdings.insert(Holding::new((at, person), body, holder, lives));
-        if lives[0].is_limited() {
-            self.credential_lives.put(at, lives[0]);
+        let life = Life::new(body.active_from, body.expires_at);
+        if life.is_limited() {
+            self.credential_lives.put(at, life);
         }
-        before.map(|before| before.person)
+        self.holdings.insert(Holding::new((at, person), body));
+        (at, before.map(|before| before.person))
+    }
+
+    /// Copies what there is of a credential's holder to the place beside it.
+    pub(super) fn copy_holder(&mut self, credential: u32) {
+        let Some(Carried { hash, person, .. }) = self.credentials.cell(credential).copied() else { return };
+        let Some(cell) = self.persons.cell(person) else { return };
+        let holder_life = self.life_of_person(person, cell.dated);
+        if let Some(held) = self.holdings.find_mut(hash, |held| held.credential == credential) {
+            let life = life(&self.credential_lives, credential, held.is(Mark::Dated));
+            held.set_holder(cell, [life, holder_life]);
+        }
+    }
+
+    /// To all of a person's credentials.
+    pub(super) fn copy_holder_of_all(&mut self, person: u32) {
+        let mut next = self.first_of(person);
+        while let Some(at) = next {
+            self.copy_holder(at);
+            next = self.credentials.cell(at).and_then(|carried| carried.next);
+        }
+    }
+
+    /// To every credential that there is.
+    pub(super) fn copy_all_holders(&mut self) {
+        let People { persons, holdings, person_lives, credential_lives, .. } = self;
+        holdings.each_mut(|held| {
+            let Some(cell) = persons.cell(held.person) else { return };
+            let lives = [
+                life(credential_lives, held.credential, held.is(Mark::Dated)),
+                life(person_lives, held.person, cell.dated),
+            ];
+            held.set_holder(cell, lives);
+        });
     }
 
     /// The person who had it.
@@ -212,4 +235,9 @@ impl People {
             self.partitions.put(person, (!partitions.is_empty()).then(|| partitions.into()));
         }
     }
+}
+
+/// Dates that are not there would be over.
+fn life(lives: &Chunks<Life>, at: u32, dated: bool) -> Life {
+    if dated { lives.get(at).copied().unwrap_or(Life::NEVER) } else { Life::OPEN }
 }

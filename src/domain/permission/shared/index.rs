@@ -28,8 +28,9 @@ const DEPTH_MAX: u32 = 6;
 /// Entries of the largest piece that is not divided.
 const TAGGED: usize = 64;
 
-/// Slots that a piece grows by.
-const STEP: usize = 8;
+/// Slots of a new piece, and what it grows by.
+const FIRST: usize = 8;
+const STEP: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Index<E>(Node<E>);
@@ -115,7 +116,6 @@ impl Hash {
 
 impl<E: Entry> Index<E> {
     /// What may be meant by this hash.
-    #[inline]
     pub(crate) fn candidates(&self, hash: Hash) -> impl Iterator<Item = &E> {
         self.piece(hash).into_iter().flat_map(move |piece| piece.candidates(hash))
     }
@@ -123,7 +123,16 @@ impl<E: Entry> Index<E> {
     /// The first of the candidates that is meant.
     #[inline]
     pub(crate) fn find(&self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<&E> {
-        self.piece(hash)?.candidates(hash).find(|entry| is_meant(entry))
+        let piece = self.piece(hash)?;
+        let mut tagged = piece.tagged(hash);
+        while tagged != 0 {
+            let entry = piece.slots.get(tagged.trailing_zeros() as usize)?;
+            if entry.hash() == hash && is_meant(entry) {
+                return Some(entry);
+            }
+            tagged &= tagged - 1;
+        }
+        piece.untagged().iter().find(|entry| entry.hash() == hash && is_meant(entry))
     }
 
     /// An entry that may well be a candidate, told without a look at it.
@@ -159,6 +168,11 @@ impl<E: Entry> Index<E> {
         }
     }
 
+    /// Shows every entry, to be changed; its hash stays what it is.
+    pub(crate) fn each_mut(&mut self, mut visit: impl FnMut(&mut E)) {
+        self.0.each_mut(&mut visit);
+    }
+
     /// Takes the first candidate that is meant out.
     pub(crate) fn remove(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<E> {
         let at = self.piece(hash)?.position(hash, is_meant)?;
@@ -183,6 +197,14 @@ impl<E: Entry> Node<E> {
                 *self = divided;
             }
             Node::Branches(nodes) => Arc::make_mut(nodes)[new.hash().branch(depth)].insert(depth + 1, new),
+        }
+    }
+
+    fn each_mut(&mut self, visit: &mut impl FnMut(&mut E)) {
+        match self {
+            Node::Nothing => {}
+            Node::Piece(piece) => Arc::make_mut(&mut piece.slots).iter_mut().take(piece.held as usize).for_each(visit),
+            Node::Branches(nodes) => Arc::make_mut(nodes).iter_mut().for_each(|node| node.each_mut(visit)),
         }
     }
 
@@ -211,8 +233,12 @@ impl<E: Entry> Piece<E> {
     fn push(&mut self, new: E) {
         let at = self.held as usize;
         if at == self.slots.len() {
-            // So many of one hash are a mistake, which must not take long.
-            let more = if at < TAGGED { STEP } else { at };
+            let more = match at {
+                0 => FIRST,
+                1..TAGGED => STEP,
+                // So many of one hash are a mistake, which must not take long.
+                _ => at,
+            };
             self.slots = self.slots.iter().cloned().chain(std::iter::repeat_n(E::FREE, more)).collect();
         }
         if let Some(tag) = self.tags.get_mut(at) {
@@ -235,13 +261,12 @@ impl<E: Entry> Piece<E> {
         if let Some(tag) = self.tags.get_mut(at) {
             *tag = moved_tag;
         }
-        if self.slots.len() > last + 2 * STEP {
+        if self.slots.len() > last + STEP + FIRST {
             self.slots = self.entries().into();
         }
         Some(gone)
     }
 
-    #[inline]
     fn candidates(&self, hash: Hash) -> impl Iterator<Item = &E> {
         self.alike(hash).filter_map(|at| self.slots.get(at)).filter(move |entry| entry.hash() == hash)
     }
@@ -251,17 +276,27 @@ impl<E: Entry> Piece<E> {
         self.alike(hash).find(is_meant)
     }
 
-    /// The slots whose tag is that of this hash, and those that have none.
+    /// A bit for each slot whose tag is that of this hash.
     #[inline]
+    fn tagged(&self, hash: Hash) -> u64 {
+        same(&self.tags, hash.tag()) & u64::MAX.unbounded_shr((TAGGED as u32).saturating_sub(self.held))
+    }
+
+    /// What has no tag.
+    #[inline]
+    fn untagged(&self) -> &[E] {
+        self.slots.get(TAGGED..self.held as usize).unwrap_or_default()
+    }
+
+    /// The slots whose tag is that of this hash, and those that have none.
     fn alike(&self, hash: Hash) -> impl Iterator<Item = usize> {
-        let held = self.held as usize;
-        let mut tagged = same(&self.tags, hash.tag()) & u64::MAX.unbounded_shr((TAGGED.saturating_sub(held)) as u32);
+        let mut tagged = self.tagged(hash);
         let tagged = std::iter::from_fn(move || {
             let at = (tagged != 0).then(|| tagged.trailing_zeros() as usize)?;
             tagged &= tagged - 1;
             Some(at)
         });
-        tagged.chain(TAGGED..held)
+        tagged.chain(TAGGED..self.held as usize)
     }
 }
 
@@ -346,6 +381,14 @@ mod tests {
         assert!(index.find_mut(Hash::new(777 << 20), |held| held.number == 777).is_none());
         let number = |index: &Index<Numbered>| index.find(Hash::new(777 << 20), |_| true).map(|held| held.number);
         assert_eq!((number(&index), number(&before)), (Some(9000), Some(777)));
+        index.each_mut(|held| held.number += 1);
+        let numbers = |index: &Index<Numbered>| {
+            (0..5000u32)
+                .map(|value| u64::from(index.find(Hash::new(u64::from(value) << 20), |_| true).unwrap().number))
+                .sum::<u64>()
+        };
+        let sum: u64 = (0..5000).sum();
+        assert_eq!((numbers(&index), numbers(&before)), (sum - 777 + 9000 + 5000, sum));
     }
 
     proptest! {
