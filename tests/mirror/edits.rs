@@ -604,7 +604,7 @@ fn who_may_edit_is_judged_by_the_set_in_force_with_its_edits() {
         ("mia", "system_event", "new", json!({}), Refusal::Forbidden),
         ("mia", "access_rule", "new", rule(&["front", "back"]), Refusal::OutOfScope),
         ("mia", "operator", "mia", manager(&["front", "back"]), Refusal::OutOfScope),
-        ("mia", "operator", "op-1", Value::Null, Refusal::Forbidden),
+        ("mia", "operator", "op-1", Value::Null, Refusal::OutOfScope),
         // Not even whether there is such a record.
         ("rita", "person", "stranger", Value::Null, Refusal::Forbidden),
     ] {
@@ -657,6 +657,47 @@ fn a_listing_shows_each_operator_what_is_theirs() {
     assert!(refused(node.give(request("nobody", "person")), Refusal::UnknownOperator));
     let one = ListArgs { id: Some(id("sam")), ..ListArgs::default() };
     assert!(node.list(list_by("mia", "person", one)).records.is_empty());
+}
+
+#[test]
+fn an_operator_who_is_limited_learns_nothing_of_operators_who_reach_further() {
+    let mut cloud = cloud_with(&["ada"]);
+    let manager = |doors: &[&str]| {
+        let email = format!("{}@example.com", doors.join("."));
+        json!({"status": {"state": "active"}, "role": "manager", "doors": doors, "email": email})
+    };
+    let boss = json!({"status": {"state": "active"}, "role": "admin", "email": "boss@example.com", "name": "Bo Boss"});
+    let invited = json!({
+        "status": {"state": "invited", "expires_at": "2026-01-01T00:00:00.000Z"}, "role": "manager",
+        "doors": ["front", "back"], "name": "Nell New",
+    });
+    cloud.change(vec![
+        operator("mia", manager(&["front"])),
+        operator("max", manager(&["front"])),
+        operator("vic", manager(&["front", "back"])),
+        operator("boss", boss.clone()),
+        operator("nell", invited),
+    ]);
+    let mut node = Node::synced(&cloud);
+    let ids = |page: ListPage| {
+        let mut ids: Vec<String> = page.records.iter().map(|listed| listed.id.to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(node.list(list_by("mia", "operator", ListArgs::default()))), ["max", "mia"]);
+    assert_eq!(ids(node.list(list_by("vic", "operator", ListArgs::default()))), ["max", "mia", "nell", "vic"]);
+    for name in ["boss", "vic", "nell", "op-1"] {
+        let one = ListArgs { id: Some(id(name)), ..ListArgs::default() };
+        assert!(node.list(list_by("mia", "operator", one)).records.is_empty(), "{name}");
+        for body in [Value::Null, boss.clone(), manager(&["front"]), json!({"no": "operator"})] {
+            let (refusal, why) = node.refuse_to("mia", "e-1", "operator", name, body);
+            assert_eq!(refusal, Refusal::OutOfScope, "{name}: {why}");
+            assert_eq!(why, format!("operator {name} is not within what is assigned to mia"));
+        }
+    }
+    // An edit that gives somebody less lets their new manager see them.
+    node.edit("e-2", "operator", "vic", manager(&["front"]));
+    assert_eq!(ids(node.list(list_by("mia", "operator", ListArgs::default()))), ["max", "mia", "vic"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::cloud::Wish;
 
 impl World {
     pub(super) fn query_reports(&mut self) {
-        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4"][self.rng.index(5)];
+        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4", "op-6", "op-7", "op-8"][self.rng.index(8)];
         let order = if self.rng.permille(500) { "oldest_first" } else { "newest_first" };
         let limit = [5, 40, 1_000][self.rng.index(3)];
         let mut args = json!({ "order": order, "limit": limit });
@@ -31,14 +31,15 @@ impl World {
         let wall = self.wall();
         let (jti, message) = self.cloud.command(wall, &wish);
         self.line(format_args!("cloud: {} {} by {operator} {jti}", wish.cmd, wish.args));
+        self.oracle.errand_wished(&jti, operator, "reports.query");
         self.send_command(jti, message);
     }
 
     pub(super) fn errand(&mut self, errand: Box<Errand>) {
         match errand.body {
-            CommandBody::ReportsQuery(_) => self.oracle.report_asked(&self.sets, &errand.operator, &errand.scope),
+            CommandBody::ReportsQuery(_) => self.oracle.report_asked(&errand.operator, &errand.scope),
             CommandBody::ConfigurationPut(_) | CommandBody::ConfigurationConfirm(_) => {
-                self.oracle.configuration_asked(&self.sets, &errand.operator);
+                self.oracle.configuration_asked(&errand.operator);
             }
             _ => {}
         }
@@ -53,8 +54,8 @@ impl World {
         let answered = match &errand.body {
             CommandBody::ReportsQuery(args) => {
                 let (log_id, places) = (node.ledger.ledger.head().log_id.clone(), Places::of(&self.site.topology()));
-                let page =
-                    reports::page(&node.ledger.reader, &log_id, &places, &errand.scope, args, &mut Spans::default());
+                let scope = self.shim.report_scope(&errand.scope);
+                let page = reports::page(&node.ledger.reader, &log_id, &places, &scope, args, &mut Spans::default());
                 match page {
                     Ok(page) => {
                         let page = self.shim.report_page(page);
@@ -63,7 +64,7 @@ impl World {
                             page.count, page.newest, errand.operator
                         ));
                         self.count("reports");
-                        self.oracle.reported(errand, args, &page);
+                        self.oracle.reported(&self.site, errand, args, &page);
                         Answered::Done(Some(json!({ "report": page })))
                     }
                     Err(error) => Answered::Failed(json!({ "message": error.to_string() })),

@@ -353,7 +353,7 @@ impl World {
     }
 
     fn wish_put(&mut self) {
-        let operator = ["op-1", "op-1", "op-1", "op-2", "op-4"][self.rng.index(5)];
+        let operator = ["op-1", "op-1", "op-1", "op-2", "op-4", "op-7"][self.rng.index(6)];
         let text =
             if self.rng.permille(100) { "nonsense\n".to_owned() } else { text_of(1_500 + self.rng.below(3_000)) };
         let within = 5 + self.rng.below(15);
@@ -366,6 +366,7 @@ impl World {
         let (jti, message) = self.cloud.command(self.wall(), &wish);
         self.line(format_args!("cloud: puts {} for {within} s by {operator} {jti}", text.trim_end()));
         self.oracle.trial_wished(jti.clone(), text.clone(), Duration::from_secs(within));
+        self.oracle.errand_wished(&jti, operator, "configuration.put");
         self.configuration.put = Some(text);
         self.send_command(jti, message);
         if self.rng.permille(600) {

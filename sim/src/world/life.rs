@@ -46,7 +46,7 @@ impl World {
         if self.healing {
             return;
         }
-        match self.rng.below(169) {
+        match self.rng.below(174) {
             0..35 => self.present_card(),
             35..42 => self.press_exit(),
             42..44 => self.set_fire(),
@@ -71,6 +71,7 @@ impl World {
             153..159 => self.configure(),
             159..162 => self.watch(),
             162..169 => self.look_after(),
+            169..174 => self.list_records(),
             _ => self.query_reports(),
         }
         let pause = Duration::from_millis(self.rng.below(self.life.pace_ms * 2) + 1);

@@ -21,6 +21,7 @@ mod faults;
 mod field;
 mod heal;
 mod life;
+mod lists;
 mod mistake;
 mod net;
 mod node;

@@ -252,11 +252,17 @@ impl World {
     }
 
     fn mirror_says(&mut self, mut output: MirrorOutput) {
-        if let MirrorOutput::Applied(applied) = &mut output {
-            applied.permissions = self.shim.applied(applied.permissions.clone(), &self.site, &self.sets);
+        if let MirrorOutput::Answer { ticket, answer: answer @ (Answer::Listed(_) | Answer::Refused(..)) } = &output {
+            let (version, edits) =
+                self.node.as_ref().map(|node| (node.mirror.in_force, node.mirror.edits_in_force)).unwrap_or_default();
+            let generation = version.unwrap_or_default().generation;
+            self.sets.prepare(generation, edits.revision);
+            let in_force = self.sets.in_force(generation, edits.revision).cloned();
+            self.count(if matches!(answer, Answer::Listed(_)) { "lists" } else { "edits and lists refused" });
+            self.oracle.mirror_answered(&self.site, &self.sets, in_force.as_deref(), *ticket, answer);
         }
         self.oracle.spares_told(&output);
-        match &output {
+        match &mut output {
             MirrorOutput::Applied(applied) => {
                 let generation = applied.version.generation;
                 self.line(format_args!("mirror: applied {generation}"));
@@ -267,6 +273,8 @@ impl World {
                     self.oracle.edits_settled(&mut self.sets, generation, &applied.conflicts);
                 }
                 self.sets.prepare(generation, applied.overlay.revision);
+                let set = (generation, applied.overlay.revision);
+                applied.permissions = self.shim.applied(applied.permissions.clone(), set, &self.site, &self.sets);
                 if let Some(node) = &mut self.node {
                     node.mirror.in_force = Some(applied.version);
                 }
@@ -282,7 +290,7 @@ impl World {
                 self.count("edits made");
                 let generation = self.node.as_ref().and_then(|node| node.mirror.in_force);
                 let generation = generation.unwrap_or_default().generation;
-                self.oracle.edit_made(&mut self.sets, generation, made);
+                self.oracle.edit_made(&self.site, &mut self.sets, generation, made);
                 self.sets.prepare(generation, made.revision);
             }
             other => {

@@ -125,9 +125,12 @@ impl World {
             Action::Link(order) => self.order_link(order),
             Action::Commit(commit) => {
                 self.oracle.uplink_commit(&commit);
+                let out_of_scope = self.oracle.check_refusals(&self.site, &commit);
+                (0..out_of_scope).for_each(|_| self.count("commands out of scope"));
                 self.send_node(Lane::UplinkToLedger, NodeEvent::Commit(commit));
             }
             Action::Mirror(input) => {
+                self.oracle.mirror_asked(&input);
                 let input = self.shim.to_mirror(input);
                 self.send_node(Lane::ToMirror, NodeEvent::Mirror(input));
             }
@@ -150,11 +153,11 @@ impl World {
             }
             Action::Permissions(permissions) => {
                 let version: SetVersion = *permissions.version();
-                self.oracle.desk_holds(version.generation);
                 let revision = self.sets.edits.revision_of(&permissions);
                 for generation in [version.generation, version.generation.saturating_sub(1)] {
                     self.sets.prepare(generation, revision);
                 }
+                self.oracle.desk_holds(self.sets.in_force(version.generation, revision));
                 let set = self.shim.permissions(permissions, revision, &self.site, &self.sets);
                 self.send_node(Lane::SetsToDoors, NodeEvent::Set(version, revision, set));
             }
@@ -172,7 +175,7 @@ impl World {
     fn order_doors(&mut self, now: Now, order: Order) {
         self.line(format_args!("desk: order {:?} {:?} by {:?}", order.ticket, order.what, order.by));
         self.count("orders");
-        self.oracle.order_emitted(&self.site, &self.sets, now, &order);
+        self.oracle.order_emitted(&self.site, now, &order);
         let order = self.shim.order(order);
         self.send_node(Lane::OrdersToDoors, NodeEvent::Order(order));
     }
@@ -196,7 +199,7 @@ impl World {
                     self.oracle.answered(self.now, payload);
                 }
                 if topic.contains("/live/") {
-                    self.oracle.watched(&self.sets, self.now, payload);
+                    self.oracle.watched(&self.site, self.now, payload);
                 }
             }
             _ => {}

@@ -19,6 +19,7 @@ use latchd::{
         ledger::{Ledger, LedgerLimits, Recovered},
         mirror::{MirrorConfig, MirrorOpened, RootAttest, Source},
         opening,
+        reports::Places,
         session::{Restored, Session, SessionConfig},
         uplink::Uplink,
     },
@@ -164,7 +165,8 @@ impl World {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(4),
         };
-        let session = Session::new(session_config, root, signer_from(self.life.seed, 100), restored, now);
+        let session = Session::new(session_config, root, signer_from(self.life.seed, 100), restored, now)
+            .with_places(Places::of(&self.site.topology()));
         let newest = ledger.reader().read(recovered.head.seq, 1).ok().and_then(|mut events| events.pop());
         let newest = newest.and_then(|sealed| serde_json::from_slice::<Event>(&sealed.json).ok());
         let untold_set = opening::is_untold(newest.as_ref(), &set).then_some(opened.issued_at);
@@ -190,7 +192,7 @@ impl World {
             mirror_lost: !permissions.is_present(),
         };
         let lasting = Lasting { doors: recovered.doors.clone(), kept: recovered.kept.clone() };
-        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards, &self.sets));
+        let spare_cards = Arc::new(self.shim.spare_cards(&opened.spare_cards));
         let setup = Setup {
             doors: self.site.doors.clone(),
             readers: self.site.readers.clone(),

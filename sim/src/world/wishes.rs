@@ -8,6 +8,7 @@ use latchd::domain::{
     ids::{DoorIx, Id},
     order::{DoorAction, FloorAction, OutputAction, Switch, Task},
     record::ForceState,
+    time::Wall,
 };
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use super::{
     World,
     oracle::Asked,
     set::{
-        STREET, ids,
+        PARTITIONS,
         names::{PERSONS, person_id},
     },
     site::id,
@@ -24,6 +25,12 @@ use crate::cloud::Wish;
 
 type Wished = (&'static str, Value, Task);
 
+fn asked_for(operator: &'static str, (cmd, args, task): Wished, exp: Wall, delay: Option<Duration>) -> Asked {
+    let named = args.get("partition").and_then(Value::as_str);
+    let partition = PARTITIONS.into_iter().find(|partition| named == Some(*partition));
+    Asked { operator, cmd, partition, task, exp, delay }
+}
+
 impl World {
     pub(super) fn wish(&mut self) -> (Wish, Asked) {
         let operator = match self.rng.below(20) {
@@ -31,7 +38,10 @@ impl World {
             1 => "op-4",
             2 => "op-9",
             3 | 4 => "op-5",
-            5..9 => "op-2",
+            5..8 => "op-2",
+            8..11 => "op-6",
+            11..13 => "op-7",
+            13 => "op-8",
             _ => "op-1",
         };
         let delay = self.rng.permille(60).then(|| self.rng.millis(1, 12_000));
@@ -40,19 +50,22 @@ impl World {
             (None, 0) => self.output_wish(),
             (None, 1) => self.virtual_wish(),
             (None, 2) => self.floor_wish(),
+            (None, 3) => self.locker_wish(),
+            (None, 4) => self.lockdown_wish(),
             _ => self.door_wish(),
         };
         let lifetime = if self.rng.permille(400) { self.rng.millis(60, 700) } else { self.rng.millis(1_000, 9_000) };
-        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
-        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay })
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args.clone()) };
+        (wish, asked_for(operator, (cmd, args, task), self.wall() + lifetime, delay))
     }
 
     pub(super) fn desk_wish(&mut self) -> (Wish, Asked) {
-        let operator = ["op-1", "op-1", "op-2", "op-2", "op-5", "op-3", "op-4"][self.rng.index(7)];
+        let operators = ["op-1", "op-1", "op-2", "op-2", "op-5", "op-3", "op-4", "op-6", "op-7"];
+        let operator = operators[self.rng.index(operators.len())];
         let (cmd, args, task) = if self.rng.permille(500) { self.forgiving_wish() } else { self.acknowledging_wish() };
         let lifetime = self.rng.millis(60, 9_000);
-        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args) };
-        (wish, Asked { operator, task, exp: self.wall() + lifetime, delay: None })
+        let wish = Wish { lifetime, ..Wish::new(operator, cmd, args.clone()) };
+        (wish, asked_for(operator, (cmd, args, task), self.wall() + lifetime, None))
     }
 
     fn door_wish(&mut self) -> Wished {
@@ -71,7 +84,7 @@ impl World {
             16..18 => ("door.state.get", json!({ "door": id }), DoorAction::Report),
             18 | 19 => self.dnd(&id, expect),
             20 | 21 => self.force(&id, expect),
-            _ => return self.lockdown_wish(at),
+            _ => return self.lockdown_wish(),
         };
         (cmd, args, Task::Door(DoorIx(at as u16), action))
     }
@@ -92,14 +105,15 @@ impl World {
     pub(super) fn cancel_wish(&mut self) -> (Wish, Asked) {
         let at = self.rng.index(self.site.doors.len());
         let door = self.site.doors[at].id.clone();
+        let operator = ["op-1", "op-6"][self.rng.index(2)];
         let args = match self.life.sent.last().filter(|_| self.rng.permille(500)) {
             Some((jti, _)) => json!({ "door": door, "jti": jti }),
             None => json!({ "door": door }),
         };
-        let wish = Wish::new("op-1", "door.cancel_delay", args);
+        let wish = Wish::new(operator, "door.cancel_delay", args);
         let task = Task::CancelDelays { door: DoorIx(at as u16), system_event: None };
         let exp = self.wall() + wish.lifetime;
-        (wish, Asked { operator: "op-1", task, exp, delay: None })
+        (wish, asked_for(operator, ("door.cancel_delay", Value::Null, task), exp, None))
     }
 
     /// As if this cardholder had come.
@@ -157,7 +171,7 @@ impl World {
 
     /// Somebody wants to see what happens, or has seen enough.
     pub(super) fn watch(&mut self) {
-        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4"][self.rng.index(5)];
+        let operator = ["op-1", "op-2", "op-3", "op-5", "op-4", "op-6", "op-7", "op-8"][self.rng.index(8)];
         let ends = self.life.watching.last().cloned().filter(|_| self.rng.permille(300));
         let (operator, cmd, args) = match &ends {
             Some((jti, operator)) => (*operator, "live_events.unsubscribe", json!({ "jti": jti })),
@@ -180,11 +194,20 @@ impl World {
         match ends {
             Some((subscription, _)) => self.oracle.live.unsubscribes(jti.clone(), subscription),
             None => {
+                self.oracle.errand_wished(&jti, operator, "live_events.subscribe");
                 self.oracle.live.subscribes(jti.clone(), operator, types, ttl);
                 self.life.watching.push((jti.clone(), operator));
             }
         }
         self.send_command(jti, message);
+    }
+
+    /// A compartment, from afar.
+    fn locker_wish(&mut self) -> Wished {
+        let at = self.rng.index(self.site.compartments().count());
+        let Some(compartment) = self.site.compartments().nth(at) else { return self.door_wish() };
+        let action = DoorAction::OpenAndClose { dwell: None };
+        ("locker.open", json!({ "locker": compartment.id }), Task::Door(compartment.door, action))
     }
 
     fn floor_wish(&mut self) -> Wished {
@@ -248,7 +271,8 @@ impl World {
     }
 
     /// Of one door, a partition or the node; cleared more often than set.
-    fn lockdown_wish(&mut self, at: usize) -> Wished {
+    fn lockdown_wish(&mut self) -> Wished {
+        let at = self.rng.index(self.site.doors.len());
         let on = self.rng.permille(350);
         let cmd = if on { "lockdown.set" } else { "lockdown.clear" };
         let topology = self.site.topology();
@@ -257,7 +281,10 @@ impl World {
                 let floor_groups = (0..).take(topology.floor_groups.len()).collect();
                 (json!({ "node": true }), self.site.door_ids(), floor_groups)
             }
-            1 => (json!({ "partition": "street" }), ids(STREET), Vec::new()),
+            1 => {
+                let partition = PARTITIONS[self.rng.index(PARTITIONS.len())];
+                (json!({ "partition": partition }), Vec::new(), Vec::new())
+            }
             _ => (json!({ "doors": [self.site.doors[at].id] }), vec![self.site.doors[at].id.clone()], Vec::new()),
         };
         let doors = names.iter().filter_map(|door| topology.door(door)).collect();

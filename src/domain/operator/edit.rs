@@ -2,8 +2,8 @@
 //! never look at one side only. Invariant: an edit passes on the record as it was, on the record as it would
 //! be, and on everything that either reaches; by no record does anybody come to more than the editor has.
 //!
-//! Asked in this order: in office, capability; what the record itself gives (roles, scopes, actions);
-//! partitions; reach.
+//! Asked in this order: in office, capability; whether an operator who is edited is seen at all; what the record
+//! itself gives (roles, scopes, actions); partitions; reach.
 
 use super::{
     authority::{Authority, Refused},
@@ -42,6 +42,13 @@ impl RecordEdit<'_> {
             return Err((Refusal::Forbidden, format!("no capability covers {}.{change}", self.kind)));
         };
         editor.may(capability)?;
+        if let Some(record @ Record::Operator(_)) = self.old
+            && !editor.sees(editor_id, self.id, record, &worlds.before)
+        {
+            // Neither what they may do nor where: whoever does not see them learns nothing of them.
+            let why = format!("operator {} is not within what is assigned to {editor_id}", self.id);
+            return Err((Refusal::OutOfScope, why));
+        }
         for (record, world) in [(self.old, &worlds.before), (self.new, &worlds.after)] {
             match record {
                 Some(Record::Operator(operator)) => gives_no_more(editor, operator, world)?,
@@ -256,7 +263,8 @@ impl Authority {
             Record::AccessRule(rule) => of_rule(rule).meets(&self.scope),
             Record::Partition(_) => self.scope.has_partition(id),
             Record::OrganisationUnit(_) => self.scope.has_unit(id),
-            Record::Operator(_) => id == own_id || world.of(id, record).meets(&self.scope),
+            // With their names and addresses: those whom they might edit, and themselves.
+            Record::Operator(_) => id == own_id || world.of(id, record).is_within(&self.scope),
             _ => world.of(id, record).meets(&self.scope),
         }
     }

@@ -69,6 +69,15 @@ impl Shim {
                 }
                 MirrorInput::Edit(request)
             }
+            MirrorInput::List(mut request) => {
+                let other = match self.mistake {
+                    Some(Mistake::ListUnlimited) => Id::new("op-1").ok(),
+                    Some(Mistake::ListNarrowed) => Id::new("op-5").ok(),
+                    _ => None,
+                };
+                request.operator = other.unwrap_or(request.operator);
+                MirrorInput::List(request)
+            }
             input => input,
         }
     }

@@ -4,6 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchd::{
     gateway::{
+        reports::Scope,
         session::link::{LinkEvent, LinkOrder},
         uplink::Input,
     },
@@ -23,6 +24,11 @@ impl Shim {
             page.count -= 1;
         }
         page
+    }
+
+    /// From the desk to the clerk.
+    pub fn report_scope(&self, scope: &Scope) -> Scope {
+        if self.is(Mistake::ReportUnlimited) { Scope::default() } else { scope.clone() }
     }
 
     /// From the log to the session.

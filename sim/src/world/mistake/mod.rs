@@ -3,13 +3,14 @@
 //! invariant that it breaks.
 //!
 //! `doors` has what goes to the doors and comes from them, `commands` what operators ask for, `sets` the permission set
-//! and the emergency cards beside it, `log` events and reports, `configuration` the site file, `catch` the proof.
+//! and the emergency cards beside it, `scopes` of it what limits operators, `log` events and reports, `configuration` the site file, `catch` the proof.
 
 mod catch;
 mod commands;
 mod configuration;
 mod doors;
 mod log;
+mod scopes;
 mod sets;
 
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub enum Mistake {
     EventDropped,
     /// Denials leave two events.
     EventTwice,
-    /// Whatever a set says of operators, the first set's operators stay.
+    /// Whatever a set says of the second operator, who is an admin at first, they stay one.
     OperatorsKept,
     /// The doors hear of no auto open that denies.
     AutoOpenUndenied,
@@ -61,7 +62,7 @@ pub enum Mistake {
     WhereaboutsForgotten,
     /// The doors hear of no limit to the people inside.
     LimitIgnored,
-    /// For the doors a card is enough where the rules ask for a PIN as well.
+    /// For the doors a card is enough at the back where the rules ask for a PIN as well.
     PinIgnored,
     /// For the doors no number of wrong PINs is too many.
     PinLockIgnored,
@@ -115,7 +116,7 @@ pub enum Mistake {
     ConflictsUntold,
     /// Without a set the doors know no emergency card.
     SpareCardsForgotten,
-    /// Without a set the doors know the emergency cards of the first set.
+    /// Without a set the doors know the emergency cards of an older set, by which they could be used once.
     SpareCardsOutdated,
     /// Whoever is to be forgiven, all are.
     EverybodyForgiven,
@@ -127,6 +128,20 @@ pub enum Mistake {
     LiveEventLost,
     /// For the doors no emergency card has a PIN.
     EmergencyPinIgnored,
+    /// For the desk nobody is limited by partitions.
+    PartitionIgnored,
+    /// For the desk nobody is limited by organisation units.
+    UnitIgnored,
+    /// For the desk nothing is below an organisation unit.
+    UnitsBelowForgotten,
+    /// For the desk operators and partitions have what the first set gave them, whatever a later one takes away.
+    ScopeKept,
+    /// Lists are those of one who may see everything.
+    ListUnlimited,
+    /// Lists are those of one who has some doors.
+    ListNarrowed,
+    /// Reports are those of one who may see everything.
+    ReportUnlimited,
 }
 
 impl Mistake {
@@ -142,11 +157,17 @@ impl Mistake {
             Mistake::AckBeforeStore => Invariant::StoredBeforeForgotten,
             Mistake::ReplayedUnmarked => Invariant::ReplayedMarked,
             Mistake::EventDropped | Mistake::EventTwice => Invariant::OneEventEach,
-            Mistake::ReportCut => Invariant::ReportsAreTheLog,
+            Mistake::ReportCut | Mistake::ReportUnlimited => Invariant::ReportsAreTheLog,
             Mistake::AuthorIgnored | Mistake::ActsForgotten => Invariant::ActsForItsAuthor,
             Mistake::EditsIgnored | Mistake::EditsNeverAbsorbed => Invariant::EditsStand,
             Mistake::ConflictsUntold => Invariant::EditsSettle,
-            Mistake::OperatorsKept | Mistake::EditsUnlimited => Invariant::Authorised,
+            Mistake::OperatorsKept
+            | Mistake::EditsUnlimited
+            | Mistake::PartitionIgnored
+            | Mistake::UnitIgnored
+            | Mistake::ScopeKept => Invariant::Authorised,
+            Mistake::UnitsBelowForgotten => Invariant::RefusedRightly,
+            Mistake::ListUnlimited | Mistake::ListNarrowed => Invariant::ListsShowOwn,
             Mistake::AutoOpenUndenied => Invariant::AutoOpens,
             Mistake::InterlockIgnored => Invariant::OneDoorAtATime,
             Mistake::PulseWithoutEnd => Invariant::OutputsAsOrdered,

@@ -15,18 +15,18 @@ use latchd::{
 };
 
 use super::{Mistake, Shim};
-use crate::world::{
-    oracle::{Cards, cards_of},
-    set::Sets,
-    site::Site,
-};
+use crate::world::{oracle::Cards, set::Sets, site::Site};
 
 /// A record as the doors are made to read it.
 fn bent(mistake: Mistake, record: Record) -> Record {
     let rule = |body: &AccessRule, authentication| AccessRule { authentication: Some(authentication), ..body.clone() };
     match (mistake, record) {
         (Mistake::LimitIgnored, Record::Area(body)) => Record::Area(Area { occupancy_max: None, ..body }),
-        (Mistake::PinIgnored, Record::AccessRule(body)) if body.authentication == Some(Authentication::CardAndPin) => {
+        // Elsewhere another rule may do without.
+        (Mistake::PinIgnored, Record::AccessRule(body))
+            if body.authentication == Some(Authentication::CardAndPin)
+                && body.doors.iter().any(|door| door.as_str() == "back") =>
+        {
             Record::AccessRule(rule(&body, Authentication::Card))
         }
         (Mistake::PinIgnoredInCab, Record::AccessRule(body))
@@ -116,18 +116,18 @@ impl Shim {
         }
     }
 
-    /// From the mirror to the cloud's loop: the new set, with the operators of the first.
-    pub fn applied(&self, permissions: Arc<Permissions>, site: &Site, sets: &Sets) -> Arc<Permissions> {
-        let version = *permissions.version();
-        let both = sets.at(version.generation).zip(sets.at(1)).filter(|_| self.is(Mistake::OperatorsKept));
-        both.and_then(|(now, first)| now.with("operator", first).compile(site, version)).map_or(permissions, Arc::new)
-    }
-
     /// From the copy outside the mirror to the doors.
-    pub fn spare_cards(&self, found: &Cards, sets: &Sets) -> Cards {
+    pub fn spare_cards(&self, found: &Cards) -> Cards {
         match self.mistake {
             Some(Mistake::SpareCardsForgotten) => Cards::new(),
-            Some(Mistake::SpareCardsOutdated) => sets.at(1).map(|first| cards_of(first)).unwrap_or_default(),
+            // As an older set had them, which let those without PIN be used once.
+            Some(Mistake::SpareCardsOutdated) => {
+                let once = |card: &EmergencyCard| match card.pin {
+                    None => EmergencyCard { uses_max: Some(1), ..card.clone() },
+                    Some(_) => card.clone(),
+                };
+                found.iter().map(|(id, card)| (id.clone(), once(card))).collect()
+            }
             _ => found.clone(),
         }
     }

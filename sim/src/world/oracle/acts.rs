@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use latchd::domain::{
     door::{DoorStatus, Mode},
-    event::EventBody,
+    event::{EventBody, Refusal},
     ids::Id,
-    record::{OperatorStatus, Record, SystemAction, SystemEvent},
+    record::{Record, SystemAction, SystemEvent},
     time::Mono,
 };
 
-use super::{Invariant, Oracle};
+use super::{Invariant, Oracle, scope};
 use crate::world::{set::Generation, site::Site};
 
 /// How long an order of a system event may wait for its wire, and what is on its way then.
@@ -25,19 +25,29 @@ fn record<'a>(generation: &'a Generation, id: &Id) -> Option<&'a SystemEvent> {
     })
 }
 
-/// Without an author it is the cloud's own; else they must be in office and not limited to doors.
-fn author_may(generation: &Generation, event: &SystemEvent) -> bool {
+/// Without an author it is the cloud's own; else they must be in office, and it must be theirs to do, there.
+fn author_may(generation: &Generation, event: &SystemEvent, action: &SystemAction, door: Option<&Id>) -> bool {
     event.author.as_ref().is_none_or(|author| {
-        generation.records.iter().any(|(id, record)| match record {
-            Record::Operator(body) => {
-                id == author
-                    && body.status == OperatorStatus::Active {}
-                    && body.doors.is_none()
-                    && ["integrator", "admin"].contains(&body.role.as_str())
-            }
-            _ => false,
+        scope::in_office(&generation.records, author).is_some_and(|(operator, own)| {
+            let there = door.map_or(own.everything, |door| own.has_door(door));
+            scope::may(&operator.role, action.name()) && there
         })
     })
+}
+
+/// What is told to have been refused, of an author who lacked nothing.
+fn refused_wrongly(generation: &Generation, body: &EventBody) -> bool {
+    let EventBody::SystemEventRefused { author: Some(author), action, target: Some(door), reason, .. } = body else {
+        return false;
+    };
+    let (known, own) = (scope::operator(&generation.records, author), scope::in_office(&generation.records, author));
+    match reason {
+        Refusal::UnknownOperator => known.is_some(),
+        Refusal::OperatorSuspended => own.is_some(),
+        Refusal::Forbidden => own.is_some_and(|(operator, _)| scope::may(&operator.role, action)),
+        Refusal::OutOfScope => own.is_some_and(|(_, own)| own.has_door(door)),
+        _ => false,
+    }
 }
 
 impl Oracle {
@@ -47,16 +57,16 @@ impl Oracle {
         let Some(generation) = generation else { return };
         for body in events {
             let EventBody::SystemEventFired { system_event, .. } = body else { continue };
-            let Some(event) = record(generation, system_event).filter(|event| author_may(generation, event)) else {
-                continue;
-            };
+            let Some(event) = record(generation, system_event) else { continue };
             for action in &event.actions {
-                if let SystemAction::OutputPulse { output, pulse_ms } = action {
+                if let SystemAction::OutputPulse { output, pulse_ms } = action
+                    && author_may(generation, event, action, None)
+                {
                     let length = std::time::Duration::from_millis(u64::from(*pulse_ms));
                     self.output_ordered_by_itself(output, now + ORDER_WITHIN + length);
                 }
                 let here = site.doors.iter().enumerate().filter(|(_, door)| action.doors().contains(&door.id));
-                for (at, door) in here {
+                for (at, door) in here.filter(|(_, door)| author_may(generation, event, action, Some(&door.id))) {
                     match action {
                         SystemAction::LockdownSet { .. } => drop(self.own_lockdowns.insert(at)),
                         SystemAction::DoorOpenAndClose { dwell_ms, .. } => {
@@ -78,6 +88,9 @@ impl Oracle {
         statuses: &[DoorStatus],
     ) {
         let Some(generation) = generation.filter(|_| !self.rights.stopping) else { return };
+        if let Some(body) = events.iter().find(|body| refused_wrongly(generation, body)) {
+            return self.fail(Invariant::RefusedRightly, format!("{body:?}, whose author may"));
+        }
         let refused: BTreeSet<&Id> = events
             .iter()
             .filter_map(|body| match body {
@@ -89,7 +102,6 @@ impl Oracle {
         for body in events {
             let EventBody::SystemEventFired { system_event, .. } = body else { continue };
             let Some(event) = record(generation, system_event) else { continue };
-            let may = author_may(generation, event);
             for action in &event.actions {
                 let here = site.doors.iter().enumerate().filter(|(_, door)| action.doors().contains(&door.id));
                 for (at, door) in here {
@@ -101,6 +113,7 @@ impl Oracle {
                         _ => continue,
                     };
                     let told = refused.contains(system_event);
+                    let may = author_may(generation, event, action, Some(&door.id));
                     // Whoever may not is told so; whoever may is obeyed, or told why not.
                     let obeyed = may && done;
                     if !told && !obeyed {

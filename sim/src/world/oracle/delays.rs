@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 use latchd::{
     domain::{
         door::DelayAction,
+        event::Actor,
         ids::Id,
         order::{DoorAction, Order, Task},
         time::{ClockTrust, Now},
@@ -36,10 +37,15 @@ impl DelayWatch {
 
 /// Whether an order is what was asked for: of a delay, first whether it would be taken.
 pub fn is_asked(asked: &Asked, order: &Order) -> bool {
+    // Under one id two may have asked for the same.
+    if matches!(&order.by, Actor::Operator { operator, .. } if operator.as_str() != asked.operator) {
+        return false;
+    }
     match (&asked.task, &order.what) {
         (Task::Door(at, DoorAction::Delayed(action)), Task::Door(door, DoorAction::Admit(asked))) => {
             at == door && action == asked
         }
+        (Task::Lockdown { on, .. }, Task::Lockdown { on: asked_on, .. }) if asked.partition.is_some() => on == asked_on,
         (task, what) => task == what,
     }
 }

@@ -4,67 +4,36 @@
 use std::collections::BTreeSet;
 
 use latchd::{
-    domain::{
-        event::{ConflictedEdit, EditMade},
-        ids::Id,
-        record::{OperatorStatus, Record},
-    },
+    domain::event::{ConflictedEdit, EditMade},
     gateway::mirror::{MirrorOpened, Source},
 };
 
-use super::{Invariant, Oracle};
-use crate::world::set::{EditWish, Generation, Sets};
-
-fn is_manager(generation: &Generation, operator: &str) -> bool {
-    generation.records.iter().any(|(id, record)| match record {
-        Record::Operator(body) => {
-            id.as_str() == operator && body.status == OperatorStatus::Active {} && body.role.as_str() == "manager"
-        }
-        _ => false,
-    })
-}
+use super::{
+    Invariant, Oracle,
+    scope::{self, Against, Change},
+};
+use crate::world::{set::Sets, site::Site};
 
 impl Oracle {
     /// The mirror says that it was made, by the operators of this generation.
-    pub fn edit_made(&mut self, sets: &mut Sets, generation: u64, made: &EditMade) {
+    pub fn edit_made(&mut self, site: &Site, sets: &mut Sets, generation: u64, made: &EditMade) {
         let EditMade { jti, kind, id, revision, .. } = made;
         sets.prepare(generation, revision.saturating_sub(1));
         if !sets.edit_made(generation, made) {
             return self.fail(Invariant::EditsStand, format!("{made:?} was made, which nobody wished"));
         }
         let Some(wish) = sets.edits.wished(jti, kind.as_str(), id) else { return };
-        let may = sets.at(generation).is_some_and(|generation| {
-            generation.records.iter().any(|(id, record)| match record {
-                Record::Operator(body) => {
-                    id.as_str() == wish.operator
-                        && body.status == OperatorStatus::Active {}
-                        && body.doors.is_none()
-                        && ["integrator", "admin"].contains(&body.role.as_str())
-                }
-                _ => false,
-            })
-        });
-        let limited = sets.at(generation).is_some_and(|generation| is_manager(generation, wish.operator));
-        let (wish, jti) = (wish.clone(), jti.clone());
-        // What reaches no door may be edited by whoever has no door.
-        let reaches_nothing = || !self.reaches(sets, generation, revision.saturating_sub(1), &wish);
-        if !may && (!limited || !reaches_nothing()) {
-            let what = format!("{} had {kind} {id} edited as {jti}, who may not", wish.operator);
+        let (wish, before) = (wish.clone(), sets.in_force(generation, revision.saturating_sub(1)).cloned());
+        let records = scope::records(before.as_deref());
+        let known = scope::operator(records, wish.operator);
+        let old = records.iter().find(|(other, record)| (record.kind(), other) == (wish.kind, id));
+        let change = Change { kind: wish.kind, id, old: old.map(|(_, record)| record), new: wish.body.as_ref() };
+        let against =
+            known.filter(|known| scope::is_active(known)).map(|known| scope::may_edit(site, records, known, &change));
+        if against != Some(Against::default()) {
+            let what = format!("{} had {kind} {id} edited as {jti}: {wish:?} over {old:?}; {against:?}", wish.operator);
             self.fail(Invariant::Authorised, what);
         }
-    }
-
-    /// Whether a guest comes to a door by it, or did.
-    fn reaches(&self, sets: &Sets, generation: u64, revision: u64, wish: &EditWish) -> bool {
-        let Some(before) = sets.in_force(generation, revision) else { return true };
-        let is_guest = |person: &Id| before.person(person).is_some_and(|body| !body.groups.is_empty());
-        let old = before.records.iter().find(|(id, record)| (record.kind(), id) == (wish.kind, &wish.id));
-        let gives = |record: &Record| match record {
-            Record::Person(body) => !body.groups.is_empty(),
-            Record::Credential(body) => is_guest(&body.person),
-            _ => true,
-        };
-        old.map(|(_, record)| record).into_iter().chain(&wish.body).any(gives)
     }
 
     /// What the mirror holds after a start, or after its store was opened again.

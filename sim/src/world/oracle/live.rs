@@ -6,11 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use latchd::{
-    domain::{
-        ids::Id,
-        record::{Operator, OperatorStatus, Record},
-        time::Mono,
-    },
+    domain::{ids::Id, time::Mono},
     wire::{
         live::LiveUpdate,
         outcome::{Outcome, Stage},
@@ -18,8 +14,12 @@ use latchd::{
 };
 use serde_json::{Map, Value};
 
-use super::{Invariant, Oracle, log::payload_of};
-use crate::world::set::Sets;
+use super::{
+    Invariant, Oracle,
+    log::payload_of,
+    scope::{self, Own},
+};
+use crate::world::site::Site;
 
 /// From the end of a subscription's time to its last words.
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
@@ -98,17 +98,17 @@ impl LiveWatch {
 
 impl Oracle {
     /// An update goes to the broker.
-    pub fn watched(&mut self, sets: &Sets, now: Mono, payload: &[u8]) {
+    pub fn watched(&mut self, site: &Site, now: Mono, payload: &[u8]) {
         let update = payload_of(payload).and_then(|mut message| message.get_mut("live").map(Value::take));
         let Some(update) = update.and_then(|update| serde_json::from_value::<LiveUpdate>(update).ok()) else { return };
-        let hurt = match self.judge_update(sets, now, &update) {
+        let hurt = match self.judge_update(site, now, &update) {
             Ok(()) => return,
             Err((invariant, why)) => (invariant, format!("{}: {why}", update.subscription)),
         };
         self.fail(hurt.0, hurt.1);
     }
 
-    fn judge_update(&mut self, sets: &Sets, now: Mono, update: &LiveUpdate) -> Result<(), (Invariant, String)> {
+    fn judge_update(&mut self, site: &Site, now: Mono, update: &LiveUpdate) -> Result<(), (Invariant, String)> {
         let wrong = |why: String| Err((Invariant::LiveIsTheLog, why));
         let Some(wished) = self.live.wished.get(&update.subscription).cloned() else {
             return wrong("nobody subscribed".to_owned());
@@ -124,17 +124,15 @@ impl Oracle {
         if ended || until.is_some_and(|until| now > until + ENDS_WITHIN) {
             return wrong(format!("it has ended, and is shown {seqs:?}"));
         }
-        let doors = self.may_watch(sets, wished.operator).map_err(|why| (Invariant::Authorised, why))?;
+        let own = self.may_watch(wished.operator).map_err(|why| (Invariant::Authorised, why))?;
         let fits = |kind: &str| wished.types.is_empty() || wished.types.contains(&kind);
         for event in &update.events {
             let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-            let door = event.get("door").and_then(Value::as_str);
-            let others = |doors: &Vec<Id>| door.is_some_and(|door| !doors.iter().any(|id| id.as_str() == door));
-            if doors.as_ref().is_some_and(others) {
-                let why = format!("{} is shown {event:?} of another's door", wished.operator);
+            let json = Value::Object(event.clone());
+            if !scope::shows(site, &own, &json) {
+                let why = format!("{} is shown {event:?}, and has {own:?}", wished.operator);
                 return Err((Invariant::Authorised, why));
             }
-            let json = Value::Object(event.clone());
             if !fits(kind) || seq(event) > self.log.durable_events() || !self.log.is_event(seq(event), &json) {
                 return wrong(format!("it is shown {event:?}, which it did not ask for or is not in the log"));
             }
@@ -146,14 +144,16 @@ impl Oracle {
         if seqs.first().is_some_and(|seq| *seq < first) || !seqs.is_sorted_by(|one, next| one < next) {
             return wrong(format!("it is shown {seqs:?} after {through:?}"));
         }
-        // Of somebody's doors it is not for this model to say which events are about them.
         let newest = seqs.last().copied().unwrap_or(first.saturating_sub(1));
         let name = |seq: u64| self.log.event(seq).and_then(|event| serde_json::to_value(&event.body).ok());
-        let is_fitting = |seq: &u64| name(*seq).is_some_and(|body| fits(body["type"].as_str().unwrap_or_default()));
-        let fitting = (first..=newest).filter(is_fitting).count() as u64;
-        if doors.is_none() && fitting > seqs.len() as u64 + update.missed {
+        let is_fitting = |seq: &u64| {
+            name(*seq).is_some_and(|body| fits(body["type"].as_str().unwrap_or_default()))
+                && self.log.is_shown(site, &own, *seq)
+        };
+        let fitting: Vec<u64> = (first..=newest).filter(is_fitting).collect();
+        if fitting.len() as u64 > seqs.len() as u64 + update.missed {
             return wrong(format!(
-                "of events {first} to {newest} there fit {fitting}, shown are {seqs:?}, missed {}",
+                "of events {first} to {newest} there fit {fitting:?}, shown are {seqs:?}, missed {}, to somebody with {own:?}",
                 update.missed
             ));
         }
@@ -164,16 +164,12 @@ impl Oracle {
         Ok(())
     }
 
-    /// The doors of an operator who may, if not all are theirs.
-    fn may_watch(&self, sets: &Sets, operator: &str) -> Result<Option<Vec<Id>>, String> {
-        let records = sets.at(self.desk).map(|generation| generation.records.as_slice()).unwrap_or_default();
-        let known = records.iter().find_map(|(id, record)| match record {
-            Record::Operator(body) if id.as_str() == operator => Some(body),
-            _ => None,
-        });
-        match known {
-            Some(Operator { status: OperatorStatus::Active {}, doors, .. }) => Ok(doors.clone()),
-            _ => Err(format!("{operator} watches, who is {known:?} in generation {}", self.desk)),
+    /// The places of an operator who may.
+    fn may_watch(&self, operator: &str) -> Result<Own, String> {
+        let records = scope::records(self.desk.as_deref());
+        match scope::in_office(records, operator) {
+            Some((known, own)) if scope::may(&known.role, "live_events.subscribe") => Ok(own),
+            found => Err(format!("{operator} watches, who is {found:?}")),
         }
     }
 }

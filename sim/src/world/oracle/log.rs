@@ -11,8 +11,11 @@ use latchd::{
 };
 use serde_json::Value;
 
-use super::{Invariant, Oracle, Violation};
-use crate::cloud::Cloud;
+use super::{
+    Invariant, Oracle, Violation,
+    scope::{Own, shows},
+};
+use crate::{cloud::Cloud, world::site::Site};
 
 /// Between the disk and the session.
 const NOTICE_TAKES_MS: u64 = 5;
@@ -43,6 +46,12 @@ impl LogWatch {
 
     pub fn event(&self, seq: u64) -> Option<&Event> {
         self.events.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+    }
+
+    /// Whether somebody who sees no more than these places is shown it.
+    pub fn is_shown(&self, site: &Site, own: &Own, seq: u64) -> bool {
+        let event = || self.event(seq).and_then(|event| serde_json::to_value(event).ok());
+        own.everything || event().is_some_and(|event| shows(site, own, &event))
     }
 
     pub fn events(&self) -> impl Iterator<Item = &Event> {

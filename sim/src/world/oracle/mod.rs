@@ -2,7 +2,8 @@
 //! got, and keeps a plain model of its own of what may be; must never ask a machine for its opinion, but to
 //! hold it against that model. Invariant: the first thing that is wrong ends the run.
 //!
-//! `doors` has the locks and the orders, `log` the events, `rights` the sets, `people` the decisions.
+//! `doors` has the locks and the orders, `log` the events, `rights` the sets, `people` the decisions, `scope` how far operators
+//! reach.
 
 mod acts;
 mod alarms;
@@ -27,12 +28,14 @@ mod people;
 mod reference;
 mod reports;
 mod rights;
+mod scope;
 mod spares;
 mod trials;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use latchd::{
@@ -52,7 +55,7 @@ use latchd::{
     },
 };
 
-pub use self::spares::{Cards, cards_of};
+pub use self::spares::Cards;
 use self::{
     alarms::AlarmWatch,
     areas::AreaWatch,
@@ -68,10 +71,14 @@ use self::{
     outputs::OutputWatch,
     people::{PeopleWatch, Scene},
     rights::RightsWatch,
+    scope::Refusals,
     spares::SpareWatch,
     trials::TrialWatch,
 };
-use super::{set::Sets, site::Site};
+use super::{
+    set::{Generation, Sets},
+    site::Site,
+};
 use crate::cloud::ISSUER;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,6 +168,10 @@ pub enum Invariant {
     /// An edit leaves by a set that takes it over or discards it. What a set leaves no room for is set aside, or
     /// reduced to what it takes away, and told; nothing else is.
     EditsSettle,
+    /// Whoever is refused for what they are, or for where it is, lacked that; and is not refused else.
+    RefusedRightly,
+    /// A list holds the records in force that its reader may see: all of them, as they are, and nothing else.
+    ListsShowOwn,
     /// A report holds the durable events that fit, unchanged and in order, for somebody who may see them.
     ReportsAreTheLog,
     /// Who watches sees the durable events that fit, each or its number among the missed, while they may see them.
@@ -194,6 +205,9 @@ impl Violation {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub operator: &'static str,
+    pub cmd: &'static str,
+    /// A lockdown by partition: what that is, the set says by which it is ordered.
+    pub partition: Option<&'static str>,
     pub task: Task,
     pub exp: Wall,
     /// Of a delayed command.
@@ -234,8 +248,9 @@ pub struct Oracle {
     /// Commands that were written to a board for their own sake.
     written: BTreeSet<Id>,
     node_up: bool,
-    /// The generation by which the desk judges operators.
-    desk: u64,
+    /// What the desk judges operators by.
+    desk: Option<Arc<Generation>>,
+    refusals: Refusals,
     auto: AutoWatch,
     /// By door: the others of the mantrap, before the present step.
     others: Vec<(Others, Option<DenialReason>, bool)>,
@@ -280,7 +295,8 @@ impl Oracle {
             dropped: BTreeSet::new(),
             written: BTreeSet::new(),
             node_up: false,
-            desk: 0,
+            desk: None,
+            refusals: Refusals::default(),
             auto: AutoWatch::default(),
             others: vec![(Others::Shut, None, false); site.doors.len()],
             both_since: None,
@@ -335,7 +351,9 @@ impl Oracle {
         self.log.recovered(&recovered.head, recovered.acked_through, &mut self.violation);
         self.spares_found(sets, opened);
         self.rights.recovered(set, opened, &mut self.violation);
-        self.desk = opened.permissions.version().generation;
+        let found = opened.permissions.version().generation;
+        self.desk_holds(sets.in_force(found, opened.overlay.revision));
+        self.refusals.started();
         let floor = recovered.forget_floor;
         let lost = self
             .forgotten

@@ -22,7 +22,7 @@ pub struct SpareWatch {
     wanting: bool,
 }
 
-pub fn cards_of(generation: &Generation) -> Cards {
+fn cards_of(generation: &Generation) -> Cards {
     let card = |(id, record): &(Id, Record)| match record {
         Record::EmergencyCard(body) => Some((id.clone(), body.clone())),
         _ => None,

@@ -6,17 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use latchd::{
     config::trial::{InForce, Moment},
-    domain::{
-        event::EventBody,
-        ids::Id,
-        record::{OperatorStatus, Record},
-        time::Mono,
-    },
+    domain::{event::EventBody, ids::Id, time::Mono},
     wire::canonical::{hex, sha256},
 };
 
-use super::{Invariant, Oracle};
-use crate::world::set::Sets;
+use super::{Invariant, Oracle, scope};
 
 /// The loop looks each half second, and a run that ends is in force a little longer.
 const LOOKED_AT_WITHIN: Duration = Duration::from_secs(1);
@@ -204,14 +198,10 @@ impl Oracle {
     }
 
     /// The desk lets somebody ask for it.
-    pub fn configuration_asked(&mut self, sets: &Sets, operator: &Id) {
-        let records = sets.at(self.desk).map(|generation| generation.records.as_slice()).unwrap_or_default();
-        let may = records.iter().any(|(id, record)| match record {
-            Record::Operator(body) => {
-                id == operator && body.status == OperatorStatus::Active {} && body.role.as_str() == "integrator"
-            }
-            _ => false,
-        });
+    pub fn configuration_asked(&mut self, operator: &Id) {
+        let records = scope::records(self.desk.as_deref());
+        let may = scope::in_office(records, operator)
+            .is_some_and(|(known, own)| scope::may(&known.role, "configuration.put") && own.everything);
         if !may {
             self.fail(Invariant::Authorised, format!("{operator} may configure the node"));
         }

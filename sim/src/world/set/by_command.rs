@@ -1,4 +1,5 @@
-//! What operators edit by command, over the cloud's set: guests with their cards, and rules for them. Owns each edit as
+//! What operators edit by command, over the cloud's set: guests with their cards, rules for them, and what `places` has.
+//! Owns each edit as
 //! it was wished, which were made, and which the cloud takes over; must never ask the mirror's merging: what stands is
 //! for `overlay` to say. Invariant: a set of the cloud's names nobody who is not in it.
 
@@ -156,15 +157,18 @@ impl super::Sets {
 }
 
 impl World {
-    /// Somebody changes a guest at the node itself.
+    /// Somebody changes a guest at the node itself, or to whom a part of the site belongs.
     pub(in crate::world) fn edit_by_command(&mut self) {
-        let operator = ["op-1", "op-1", "op-2", "op-2", "op-3", "op-5", "op-4"][self.rng.index(7)];
+        let operators = ["op-1", "op-1", "op-2", "op-2", "op-3", "op-5", "op-4", "op-6", "op-6", "op-7", "op-8"];
+        let operator = operators[self.rng.index(operators.len())];
         let number = self.rng.below(GUESTS);
         let (guest, card) = (guest_id(number), guest_card_id(number));
-        let (kind, name, body) = match self.rng.below(8) {
+        let (kind, name, body) = match self.rng.below(12) {
             0..3 => {
                 let groups = if self.rng.permille(700) { ids(&["guests"]) } else { Vec::new() };
-                ("person", guest, Some(Record::Person(Person { groups, ..Person::default() })))
+                let partitions: [&[&str]; 3] = [&[], &["street"], &["yard"]];
+                let partitions = ids(partitions[self.rng.index(3)]);
+                ("person", guest, Some(Record::Person(Person { groups, partitions, ..Person::default() })))
             }
             3..6 => {
                 let lost = self.rng.permille(400);
@@ -177,18 +181,14 @@ impl World {
                 )
             }
             6 => ("credential", card, None),
+            7..11 => self.place_wish(),
             _ => {
                 // Of a guest who is gone it is what it says of the other that stays.
                 let other = self.rng.permille(400).then(|| person_id(self.rng.below(PERSONS)));
                 let persons = std::iter::once(guest).chain(other).collect();
                 let deny = AccessRule { persons, doors: ids(&["front"]), ..AccessRule::new(Effect::Deny) };
                 let body = self.rng.permille(500).then_some(Record::AccessRule(deny));
-                // Rules reach doors, which a manager may have been given.
-                if operator == "op-5" {
-                    ("credential", card, None)
-                } else {
-                    ("access_rule", id(&format!("no-guest-{number}")), body)
-                }
+                ("access_rule", id(&format!("no-guest-{number}")), body)
             }
         };
         let cmd = format!("{kind}.{}", if body.is_some() { "put" } else { "delete" });
@@ -234,8 +234,7 @@ impl World {
         let (group, rule) = (id("guests"), id("guests-at-the-front"));
         if set.get("group", &group).is_none() {
             set.put(&group, Record::Group(Group::default()));
-            let front =
-                AccessRule { groups: vec![group], doors: ids(&["front", "back"]), ..AccessRule::new(Effect::Allow) };
+            let front = AccessRule { groups: vec![group], doors: ids(&["front"]), ..AccessRule::new(Effect::Allow) };
             set.put(&rule, Record::AccessRule(front));
             return;
         }

@@ -23,7 +23,7 @@ impl World {
     pub(in crate::world) fn edit_set(&mut self) {
         let number = self.rng.below(PERSONS);
         let mut set = self.sets.current.clone();
-        let revokes = match self.rng.below(16) {
+        let revokes = match self.rng.below(19) {
             0 | 1 => self.edit_operators(&mut set),
             2 => self.edit_automatic(&mut set),
             3..7 => {
@@ -32,6 +32,10 @@ impl World {
             }
             7 | 8 => {
                 self.edit_guests(&mut set);
+                false
+            }
+            9..12 => {
+                self.edit_places(&mut set);
                 false
             }
             _ => self.edit(&mut set, number),

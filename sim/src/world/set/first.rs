@@ -4,7 +4,7 @@ use latchd::domain::{
     ids::Id,
     record::{
         AccessRule, AntiPassback, Area, AutoOpen, Credential, Effect, Group, Holiday, Interlock, Operator,
-        OperatorStatus, Partition, Person, Record, Schedule, SystemAction, SystemEvent, TimeOfDay, Trigger, Weekday,
+        OperatorStatus, Person, Record, Schedule, SystemAction, SystemEvent, TimeOfDay, Trigger, Weekday,
         WeeklyInterval,
     },
 };
@@ -13,14 +13,12 @@ use super::{
     Records,
     cellar::{cellar, pins},
     names::{PERSONS, SLOW_PERSON, card_id, card_of, person_id, tokens_of},
+    places::{partitions_of, places},
 };
 use crate::world::{World, site::id};
 
 /// In milliseconds of the day: it begins and ends in the first minute of a world.
 const SHIFT: (u32, u32) = (51_215_000, 51_230_000);
-
-/// The doors of the partition of that name.
-pub const STREET: &[&str] = &["front", "glass", "outer"];
 
 pub fn ids(names: &[&str]) -> Vec<Id> {
     names.iter().map(|name| id(name)).collect()
@@ -126,7 +124,8 @@ fn people(set: &mut Records) {
     for number in 0..PERSONS {
         let groups = ids(if number % 3 == 2 { &["night"] } else { &["staff"] });
         let extended_access = number == SLOW_PERSON;
-        let person = Person { groups, extended_access, ..Person::default() };
+        let partitions = partitions_of(number);
+        let person = Person { groups, partitions, extended_access, ..Person::default() };
         set.put(&person_id(number), Record::Person(pins(number, person)));
         set.put(&card_id(number), Record::Credential(card(number)));
     }
@@ -145,7 +144,7 @@ fn rules(set: &mut Records) {
             "all-through-the-trap",
             AccessRule { groups: ids(&["staff", "night"]), ..allow("staff", &["inner", "outer"]) },
         ),
-        ("guests-at-the-front", allow("guests", &["front", "back"])),
+        ("guests-at-the-front", allow("guests", &["front"])),
         ("night-at-the-back", allow("night", &["back", "front"])),
         ("night-shift", AccessRule { schedule: shift_only, ..allow("night", &["glass", "store"]) }),
     ] {
@@ -177,8 +176,7 @@ impl World {
         set.put(&id("rush"), Record::Schedule(rush()));
         set.put(&id("feast"), Record::Holiday(Holiday::default()));
         automatic(&mut set);
-        let street = Partition { doors: ids(STREET), ..Partition::default() };
-        set.put(&id("street"), Record::Partition(street));
+        places(&mut set);
         people(&mut set);
         rules(&mut set);
         cellar(&mut set);

@@ -2,7 +2,7 @@
 //! oracle's naive reading of them. Owns what each generation says; must never ask the daemon's rules. Invariant: a
 //! generation never changes once it was made.
 //!
-//! `names` cards and ids, `first` and `cellar` what the node starts with, `edits` what people change at random,
+//! `names` cards and ids, `first`, `places` and `cellar` what the node starts with, `edits` what people change at random,
 //! `cellar_edits` of it what is in `cellar`, `by_command` what operators edit at the node itself, `overlay` what of that
 //! stands.
 
@@ -13,9 +13,10 @@ mod edits;
 mod first;
 pub mod names;
 mod overlay;
+mod places;
 
-pub use by_command::{EditWish, GUESTS};
-pub use first::{STREET, ids};
+pub use by_command::GUESTS;
+pub use places::PARTITIONS;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -92,15 +93,11 @@ impl Generation {
     }
 
     pub fn map(&self, change: impl Fn(Record) -> Record) -> Generation {
-        let records = self.records.iter().map(|(id, record)| (id.clone(), change(record.clone()))).collect();
-        self.saying(records)
+        self.map_with_id(|_, record| change(record))
     }
 
-    /// With another generation's records of one kind.
-    pub fn with(&self, kind: &str, of: &Generation) -> Generation {
-        let mut records = self.records.clone();
-        records.retain(|(_, record)| record.kind() != kind);
-        records.extend(of.records.iter().filter(|(_, record)| record.kind() == kind).cloned());
+    pub fn map_with_id(&self, change: impl Fn(&Id, Record) -> Record) -> Generation {
+        let records = self.records.iter().map(|(id, record)| (id.clone(), change(id, record.clone()))).collect();
         self.saying(records)
     }
 

@@ -56,7 +56,7 @@ fn applied(edit: &Edit, current: Option<Record>) -> Result<Option<Record>, ()> {
             let (after, current) = (body_of(after), body_of(&current));
             let names: BTreeSet<&String> = before.keys().chain(after.keys()).chain(current.keys()).collect();
             let merged = names.into_iter().filter_map(|name| {
-                let value = member(name, before.get(name), after.get(name), current.get(name))?;
+                let value = member(edit.kind, name, before.get(name), after.get(name), current.get(name))?;
                 Some((name.clone(), value))
             });
             Ok(record_of(edit.kind, merged.collect()))
@@ -64,7 +64,18 @@ fn applied(edit: &Edit, current: Option<Record>) -> Result<Option<Record>, ()> {
     }
 }
 
-fn member(name: &str, before: Option<&Value>, after: Option<&Value>, current: Option<&Value>) -> Option<Value> {
+/// Of an operator these lists mean everything when they are not there.
+fn is_all_without(kind: &str, name: &str) -> bool {
+    kind == "operator" && matches!(name, "doors" | "partitions" | "organisation_units")
+}
+
+fn member(
+    kind: &str,
+    name: &str,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    current: Option<&Value>,
+) -> Option<Value> {
     if after == before {
         return current.cloned();
     }
@@ -77,7 +88,8 @@ fn member(name: &str, before: Option<&Value>, after: Option<&Value>, current: Op
     };
     match name {
         "state" => if strictness(after) >= strictness(current) { after } else { current }.cloned(),
-        "groups" | "persons" | "doors" => {
+        _ if is_all_without(kind, name) && (after.is_none() || current.is_none()) => after.or(current).cloned(),
+        "groups" | "persons" | "doors" | "partitions" | "organisation_units" | "floor_groups" | "lockers" => {
             let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
             let (before, after, current) = (list(before), list(after), list(current));
             let stays = |item: &Value| {
@@ -92,7 +104,7 @@ fn member(name: &str, before: Option<&Value>, after: Option<&Value>, current: Op
                     true
                 }
             });
-            (!merged.is_empty()).then_some(Value::Array(merged))
+            (!merged.is_empty() || is_all_without(kind, name)).then_some(Value::Array(merged))
         }
         _ => after.cloned(),
     }

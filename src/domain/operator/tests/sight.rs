@@ -41,13 +41,45 @@ fn a_listing_shows_what_is_ones_own_and_what_nobody_owns() {
         ("card_format", "works", true),
         ("operator", "mia", true),
         ("operator", "dora", true),
+        ("operator", "ivy", true),
         ("operator", "vic", false),
+        // Who reaches her doors and others besides is no business of hers: not who they are, nor their address.
+        ("operator", "root", false),
+        ("operator", "boss", false),
+        ("operator", "gus", false),
         ("role", "deputy", true),
         ("locker_contract", "c-1", true),
         ("locker_contract", "c-2", false),
     ] {
         assert_eq!(sees("mia", kind, name), shown, "{kind} {name}");
         assert!(sees("root", kind, name), "{kind} {name}");
+    }
+}
+
+#[test]
+fn who_is_limited_sees_the_operators_within_their_own_scope_and_themselves() {
+    let mut scene = Scene::new();
+    let manager = |doors: &[&str]| json!({"status": {"state": "active"}, "role": "manager", "doors": doors});
+    scene.put("operator", "both", manager(&["front", "vault"]));
+    scene.put("operator", "none", manager(&[]));
+    let sees = |who: &str, name: &str| {
+        let record = scene.stored("operator", name).unwrap();
+        scene.authority(who).sees(&id(who), &id(name), &record, &scene.world())
+    };
+    for (who, name, shown) in [
+        ("dora", "dora", true),
+        ("dora", "mia", false),
+        ("dora", "both", false),
+        ("both", "dora", true),
+        ("both", "vic", true),
+        ("both", "both", true),
+        // Somebody who reaches nothing yet may be edited by everybody who edits operators, and so is seen by them.
+        ("dora", "none", true),
+        ("none", "none", true),
+        ("none", "dora", false),
+        ("boss", "root", true),
+    ] {
+        assert_eq!(sees(who, name), shown, "{name} to {who}");
     }
 }
 

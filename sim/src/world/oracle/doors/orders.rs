@@ -15,7 +15,6 @@ use latchd::{
 use super::OrderWatch;
 use crate::world::{
     oracle::{Invariant, Oracle, authority::unlocks, delays::is_asked},
-    set::Sets,
     site::Site,
 };
 
@@ -45,15 +44,20 @@ impl Oracle {
         }
     }
 
-    pub fn order_emitted(&mut self, site: &Site, sets: &Sets, now: Now, order: &Order) {
+    pub fn order_emitted(&mut self, site: &Site, now: Now, order: &Order) {
         let Some(jti) = order.by.cause() else { return };
         let same = |asked: &&crate::world::oracle::Asked| is_asked(asked, order);
         let Some(asked) = self.asked.get(jti).into_iter().flatten().filter(same).max_by_key(|asked| asked.exp) else {
             let what = format!("nobody asked for {:?} as {jti}", order.what);
             return self.fail(Invariant::CommandOnce, what);
         };
-        let (operator, exp) = (asked.operator, asked.exp);
-        self.check_authority(site, sets, operator, &order.what);
+        let (asked, exp) = (asked.clone(), asked.exp);
+        self.check_authority(site, &asked, &order.what);
+        if asked.partition.is_some() {
+            // From here on it is these doors.
+            let of = self.asked.get_mut(jti).into_iter().flatten().filter(|other| is_asked(other, order));
+            of.filter(|other| other.partition.is_some()).for_each(|other| other.task = order.what.clone());
+        }
         self.ordered.push(jti.clone());
         // Under an untrusted clock only what secures comes this far.
         let trusted = now.trust == latchd::domain::time::ClockTrust::Trusted;

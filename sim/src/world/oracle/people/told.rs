@@ -237,7 +237,7 @@ fn hurt(told: &Said, answers: &[Said]) -> Invariant {
         Invariant::VirtualReadJudged
     } else if due == Some(Interlock) {
         Invariant::OneDoorAtATime
-    } else if matches!(due, Some(LockedDown | Forced | Dnd)) {
+    } else if matches!(due, Some(LockedDown | Forced | Dnd)) && told.reason != due {
         Invariant::HeldIsShut
     } else if guest && !either(&[StalePermissions, EmergencyOnly, ClockUntrusted]) {
         Invariant::EditsStand
