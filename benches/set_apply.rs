@@ -264,7 +264,7 @@ fn compile(site: Site, bodies: &[(&str, Id, String)]) -> Permissions {
     compiler.finish(SetVersion::default()).expect("a set")
 }
 
-/// How long something took, and how much of that on a processor: the rest is the disk, and other programs.
+/// How long something took, and how long the processors worked meanwhile, on all threads.
 #[derive(Clone, Copy)]
 struct Took {
     wall: Duration,
@@ -288,7 +288,7 @@ fn heading() {
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Took, T) {
     let cpu = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
     };
     let (started, before) = (Instant::now(), cpu());

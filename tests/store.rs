@@ -102,6 +102,35 @@ proptest! {
     }
 }
 
+/// So many that most of them are read ahead of the visitor.
+#[test]
+fn a_long_scan_shows_each_record_once_in_order_and_ends_wherever_the_visitor_wants() {
+    let directory = tempfile::tempdir().unwrap();
+    let kv = SledKv::open(&directory.path().join("s")).unwrap();
+    // Every hundredth lies in parts.
+    let records: Vec<(Vec<u8>, Vec<u8>)> = (0..6_000usize)
+        .map(|n| (format!("k/{n:05}").into_bytes(), vec![n as u8; if n.is_multiple_of(100) { 9_000 } else { n % 50 }]))
+        .collect();
+    kv.apply(records.iter().cloned().map(|(key, value)| KvWrite::Put(key, value)).collect()).unwrap();
+    for wanted in [1, 15, 16, 17, 1_007, 1_008, 1_009, 1_500, 5_999, 6_000, 7_000] {
+        let mut seen = Vec::new();
+        kv.scan(b"k/", b"k/99999", &mut |key, value| {
+            seen.push((key.to_vec(), value.to_vec()));
+            if seen.len() == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+        assert!(seen == records[..wanted.min(records.len())], "{wanted} wanted, {} seen", seen.len());
+        kv.apply(vec![KvWrite::Put(records[0].0.clone(), records[0].1.clone())]).unwrap();
+    }
+    let mut keys = Vec::new();
+    kv.scan(b"k/00100", b"k/05900", &mut |key, _| {
+        keys.push(key.to_vec());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(keys.iter().eq(records[100..5_900].iter().map(|(key, _)| key)), "{} keys", keys.len());
+}
+
 #[test]
 fn a_record_beyond_the_bounds_is_refused_and_harms_nothing() {
     let directory = tempfile::tempdir().unwrap();

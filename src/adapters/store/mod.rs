@@ -8,6 +8,7 @@ mod open;
 mod parts;
 mod quiet;
 mod reserve;
+mod scan;
 mod sled_kv;
 
 pub mod ledger_thread;

@@ -27,6 +27,7 @@ use super::{
     parts::{self, KEY_BYTES_MAX, Main, PARTS, VALUE_BYTES_MAX},
     quiet,
     reserve::Reserve,
+    scan,
 };
 use crate::gateway::{
     kv::{Kv, KvError, KvWrite, Reopen, Visit},
@@ -151,7 +152,7 @@ impl SledKv {
     }
 }
 
-fn kv_error(error: sled::Error) -> KvError {
+pub(super) fn kv_error(error: sled::Error) -> KvError {
     match error {
         sled::Error::Io(error) => io_error(&error),
         sled::Error::Corruption { .. } | sled::Error::CollectionNotFound(_) => KvError::Damaged(error.to_string()),
@@ -181,7 +182,7 @@ fn assemble(db: &sled::Db, key: &[u8], main: &[u8]) -> Result<Vec<u8>, KvError> 
     if crc32fast::hash(&value) == crc { Ok(value) } else { Err(parts::damaged()) }
 }
 
-fn get(db: &sled::Db, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+pub(super) fn get(db: &sled::Db, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
     let mut result = Ok(None);
     for _ in 0..READ_ATTEMPTS {
         result = match db.get(key).map_err(kv_error)? {
@@ -219,23 +220,7 @@ impl Kv for SledKv {
         let Some(Handle { db: Some(db), .. }) = guard.as_ref() else {
             return Err(KvError::Failed("the store is closed after a failure".to_owned()));
         };
-        let mut entries = db.range(from..to);
-        loop {
-            // `visit` runs outside: a panic of the visitor is no damage of the store.
-            let next = quiet::catch(|| -> Result<Option<(sled::IVec, Vec<u8>)>, KvError> {
-                let Some(entry) = entries.next() else { return Ok(None) };
-                let (key, main) = entry.map_err(kv_error)?;
-                let value = match assemble(db, &key, &main) {
-                    Ok(value) => Some(value),
-                    Err(_) => get(db, &key)?,
-                };
-                Ok(Some((key, value.unwrap_or_default())))
-            });
-            let Some((key, value)) = next.unwrap_or_else(|panic| Err(KvError::Damaged(panic)))? else { return Ok(()) };
-            if visit(&key, &value).is_break() {
-                return Ok(());
-            }
-        }
+        scan::scan(db, from, to, visit)
     }
 
     fn apply(&self, batch: Vec<KvWrite>) -> Result<(), KvError> {
