@@ -2,7 +2,7 @@
 //! candidates, and whoever knows the keys looks at them. Invariant: what was put in under a hash is among
 //! that hash's candidates until it is taken out.
 //!
-//! A tree of sixteen branches at each level, chosen by the hash from its top. At its ends are pieces small enough
+//! A tree of 256 branches at its root and sixteen at each level below, chosen by the hash from its top. At its ends are pieces small enough
 //! to be copied, and beside each, in the tree itself, eight bits of the hash of every entry in it. The tree stays in
 //! the cache while the entries of a large set do not: a look-up then finds its entry with one cache miss, however
 //! large the entry, and next to never looks at another.
@@ -20,10 +20,12 @@ pub(crate) trait Entry: Clone {
     fn hash(&self) -> Hash;
 }
 
+/// Of the root: whatever is changed is reached through it, and so it saves a level.
+const ROOT_FANOUT: usize = 256;
 const FANOUT: usize = 16;
 
 /// Levels that the hash has bits for, beside the tag. Below, a piece grows as it must.
-const DEPTH_MAX: u32 = 6;
+const DEPTH_MAX: u32 = 5;
 
 /// Entries of the largest piece that is not divided.
 const TAGGED: usize = 64;
@@ -39,7 +41,7 @@ pub(crate) struct Index<E>(Node<E>);
 enum Node<E> {
     Nothing,
     Piece(Piece<E>),
-    Branches(Arc<[Node<E>; FANOUT]>),
+    Branches(Arc<[Node<E>]>),
 }
 
 #[derive(Debug)]
@@ -105,7 +107,10 @@ impl Hash {
 
     #[inline]
     fn branch(self, depth: u32) -> usize {
-        (self.0 >> (28 - 4 * depth)) as usize % FANOUT
+        match depth {
+            0 => (self.0 >> 24) as usize,
+            _ => (self.0 >> (24 - 4 * depth)) as usize % FANOUT,
+        }
     }
 
     #[inline]
@@ -149,7 +154,7 @@ impl<E: Entry> Index<E> {
             match node {
                 Node::Nothing => return None,
                 Node::Piece(piece) => return Some(piece),
-                Node::Branches(nodes) => node = &nodes[hash.branch(depth)],
+                Node::Branches(nodes) => node = nodes.get(hash.branch(depth))?,
             }
             depth += 1;
         }
@@ -162,7 +167,7 @@ impl<E: Entry> Index<E> {
     /// The first candidate that is meant, to be changed; its hash stays what it is.
     pub(crate) fn find_mut(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<&mut E> {
         let at = self.piece(hash)?.position(hash, is_meant)?;
-        match self.0.end(hash) {
+        match self.0.end(hash)? {
             Node::Piece(piece) => Arc::make_mut(&mut piece.slots).get_mut(at),
             Node::Nothing | Node::Branches(_) => None,
         }
@@ -176,7 +181,7 @@ impl<E: Entry> Index<E> {
     /// Takes the first candidate that is meant out.
     pub(crate) fn remove(&mut self, hash: Hash, is_meant: impl Fn(&E) -> bool) -> Option<E> {
         let at = self.piece(hash)?.position(hash, is_meant)?;
-        let end = self.0.end(hash);
+        let end = self.0.end(hash)?;
         let Node::Piece(piece) = end else { return None };
         let gone = piece.take(at);
         if piece.held == 0 {
@@ -192,11 +197,16 @@ impl<E: Entry> Node<E> {
             Node::Nothing => *self = Node::Piece(Piece::of([new])),
             Node::Piece(piece) if (piece.held as usize) < TAGGED || depth >= DEPTH_MAX => piece.push(new),
             Node::Piece(piece) => {
-                let mut divided = Node::Branches(Arc::new([const { Node::Nothing }; FANOUT]));
+                let fanout = if depth == 0 { ROOT_FANOUT } else { FANOUT };
+                let mut divided = Node::Branches((0..fanout).map(|_| Node::Nothing).collect());
                 piece.entries().iter().cloned().chain([new]).for_each(|entry| divided.insert(depth, entry));
                 *self = divided;
             }
-            Node::Branches(nodes) => Arc::make_mut(nodes)[new.hash().branch(depth)].insert(depth + 1, new),
+            Node::Branches(nodes) => {
+                if let Some(node) = Arc::make_mut(nodes).get_mut(new.hash().branch(depth)) {
+                    node.insert(depth + 1, new);
+                }
+            }
         }
     }
 
@@ -208,14 +218,14 @@ impl<E: Entry> Node<E> {
         }
     }
 
-    /// Where a hash's way ends, as this index's own.
-    fn end(&mut self, hash: Hash) -> &mut Node<E> {
+    /// The piece in which a hash's way ends, as this index's own.
+    fn end(&mut self, hash: Hash) -> Option<&mut Node<E>> {
         let (mut node, mut depth) = (self, 0);
         while let Node::Branches(nodes) = node {
-            node = &mut Arc::make_mut(nodes)[hash.branch(depth)];
+            node = Arc::make_mut(nodes).get_mut(hash.branch(depth))?;
             depth += 1;
         }
-        node
+        Some(node)
     }
 }
 
