@@ -288,12 +288,20 @@ pub enum EventBody {
     /// A reader repeats itself: so many reads were decided and not told one by one.
     #[serde(rename = "reader.babbling")]
     ReaderBabbling { reader: Id, count: u64 },
+    /// It came and went: so many times of both were heeded and not told one by one.
+    #[serde(rename = "reader.flapping")]
+    ReaderFlapping { reader: Id, count: u64 },
+    /// The same of a board, what it lacks counted with it.
+    #[serde(rename = "board.flapping")]
+    BoardFlapping { board: Id, count: u64 },
     /// So many of its changes were heeded and not told one by one.
     #[serde(rename = "input.flapping")]
     InputFlapping {
         what: FlappingInput,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         door: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        floor_group: Option<Id>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         input: Option<Id>,
         count: u64,

@@ -39,6 +39,10 @@ pub enum FlappingInput {
     Contact,
     /// The exit button of `door`.
     Rex,
+    /// Whether the key is in the compartment `door`.
+    Key,
+    /// Buttons, relays or the board of `floor_group`.
+    Floors,
     /// `input`.
     Input,
     /// A supervised line, `input` as its board names it.

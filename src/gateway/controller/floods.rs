@@ -1,4 +1,4 @@
-//! Readers that babble and contacts that flap. Owns how many events of one source are told one by one; must never
+//! Readers that babble, contacts that flap, boards that come and go. Owns how many events of one source are told one by one; must never
 //! hold back a decision, a relay or an alarm at a door, only the telling. Invariant: whatever one wire does, it
 //! cannot push what the cloud has not acknowledged out of the log, and what was not told is counted.
 
@@ -27,6 +27,12 @@ enum Source {
     Rex(Id),
     Input(Id),
     Line(Id, Id),
+    /// Whether a key is in its compartment.
+    Key(Id),
+    Floors(Id),
+    Board(Id),
+    /// Whether a reader is there.
+    Link(Id),
 }
 
 /// ```text
@@ -75,6 +81,7 @@ impl Floods {
     fn source(&mut self, now: Mono, body: &EventBody) -> Option<Source> {
         Some(match body {
             EventBody::AccessDenied(denied) => Source::Reader(denied.reader.clone()?),
+            EventBody::ApbViolated { reader, denied: true, .. } => Source::Reader(reader.clone()?),
             EventBody::AccessGranted(granted) => {
                 let (reader, credential) = (granted.reader.clone()?, granted.credential.clone()?);
                 let before = self.granted.insert(reader.clone(), (credential.clone(), now));
@@ -95,6 +102,17 @@ impl Floods {
             EventBody::TamperLineFaulted { board, input, .. } | EventBody::TamperLineRestored { board, input } => {
                 Source::Line(board.clone(), input.clone())
             }
+            EventBody::KeyFetched { door, .. } | EventBody::KeyReturned { door, .. } => Source::Key(door.clone()),
+            EventBody::FloorSelected { floor_group, .. }
+            | EventBody::FloorSelectedWithoutRight { floor_group, .. }
+            | EventBody::FloorsLost { floor_group, .. }
+            | EventBody::FloorsRestored { floor_group, .. }
+            | EventBody::FloorRelayMismatched { floor_group, .. }
+            | EventBody::FloorRelayRestored { floor_group, .. } => Source::Floors(floor_group.clone()),
+            EventBody::BoardLost { board, .. }
+            | EventBody::BoardRestored { board }
+            | EventBody::BoardDegraded { board, .. } => Source::Board(board.clone()),
+            EventBody::ReaderLost { reader, .. } | EventBody::ReaderRestored { reader } => Source::Link(reader.clone()),
             _ => return None,
         })
     }
@@ -131,17 +149,17 @@ impl Floods {
 }
 
 fn event(source: &Source, count: u64) -> EventBody {
-    let flapping = |door: Option<&Id>, input: Option<&Id>, what| EventBody::InputFlapping {
-        what,
-        door: door.cloned(),
-        input: input.cloned(),
-        count,
+    let (what, [door, floor_group, input]) = match source {
+        Source::Reader(reader) => return EventBody::ReaderBabbling { reader: reader.clone(), count },
+        Source::Link(reader) => return EventBody::ReaderFlapping { reader: reader.clone(), count },
+        Source::Board(board) => return EventBody::BoardFlapping { board: board.clone(), count },
+        Source::Contact(door) => (FlappingInput::Contact, [Some(door), None, None]),
+        Source::Rex(door) => (FlappingInput::Rex, [Some(door), None, None]),
+        Source::Key(door) => (FlappingInput::Key, [Some(door), None, None]),
+        Source::Floors(floor_group) => (FlappingInput::Floors, [None, Some(floor_group), None]),
+        Source::Input(input) => (FlappingInput::Input, [None, None, Some(input)]),
+        Source::Line(_, input) => (FlappingInput::Line, [None, None, Some(input)]),
     };
-    match source {
-        Source::Reader(reader) => EventBody::ReaderBabbling { reader: reader.clone(), count },
-        Source::Contact(door) => flapping(Some(door), None, FlappingInput::Contact),
-        Source::Rex(door) => flapping(Some(door), None, FlappingInput::Rex),
-        Source::Input(input) => flapping(None, Some(input), FlappingInput::Input),
-        Source::Line(_, input) => flapping(None, Some(input), FlappingInput::Line),
-    }
+    let [door, floor_group, input] = [door, floor_group, input].map(|id| id.cloned());
+    EventBody::InputFlapping { what, door, floor_group, input, count }
 }

@@ -1,4 +1,4 @@
-//! Readers that babble and contacts that flap, through the controller.
+//! Readers that babble, contacts that flap, boards that come and go, through the controller.
 
 use serde_json::Value;
 
@@ -108,4 +108,26 @@ fn a_contact_that_flaps_keeps_its_alarm_and_its_door_and_is_counted() {
     assert_eq!(bench.controller.door_statuses()[FRONT.index()].alarm, crate::domain::door::Alarm::Forced);
     let (_, _) = bench.order(FRONT, DoorAction::Open);
     assert!(bench.unlocked(FRONT));
+}
+
+#[test]
+fn a_board_that_comes_and_goes_is_counted_and_so_are_its_readers() {
+    let mut bench = Bench::new();
+    let lost = || BusReport::BoardLost { board: RELAYS, detail: "no answer".to_owned() };
+    let told = told(&mut bench, 2_000, 600, |bench, round| match round % 2 {
+        0 => bench.bus(lost()),
+        _ => bench.bus(BusReport::BoardUp { board: RELAYS }),
+    });
+    for (kinds, summary) in
+        [(["board.lost", "board.restored"], "board.flapping"), (["reader.lost", "reader.restored"], "reader.flapping")]
+    {
+        let singly: usize = kinds.iter().map(|kind| of(&told, kind).len()).sum();
+        assert!((60..=100).contains(&singly), "{singly} of {kinds:?}");
+        let counted = counted(&told, summary);
+        assert_eq!((singly as u64 + counted) % 2_000, 0, "{singly} and {counted} of {kinds:?}");
+        assert!(counted > 0);
+    }
+    // It has come to rest.
+    assert_eq!(bench.controller.floods.next_deadline(), None);
+    assert!(types(&bench.bus(lost())).contains(&"board.lost".to_owned()));
 }
