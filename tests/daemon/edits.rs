@@ -331,6 +331,7 @@ fn a_manager_who_wants_more_is_refused_each_time_and_it_is_told() {
         ("credential.put", "second", card_of("ada", 4002, json!({}))),
         ("auto_open.put", "open-house", json!({"doors": ["glass"], "schedule": "first-minute"})),
         ("operator.put", "op-mia", active("manager", json!(["front", "glass"]))),
+        ("operator.delete", "op-ada", Value::Null),
     ];
     for (cmd, id, value) in attempts {
         let jti = world.edit("op-mia", cmd, id, value);
@@ -341,7 +342,6 @@ fn a_manager_who_wants_more_is_refused_each_time_and_it_is_told() {
     for (cmd, id, value) in [
         ("operator.put", "op-mia", active("integrator", json!(["front"]))),
         ("role.put", "king", json!({"capabilities": ["configuration"]})),
-        ("operator.delete", "op-ada", Value::Null),
     ] {
         let jti = world.edit("op-mia", cmd, id, value);
         world.refused(&jti, Refusal::Forbidden);

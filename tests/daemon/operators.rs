@@ -257,8 +257,8 @@ fn a_manager_who_edits_a_group_a_rule_a_credential_or_an_operator_to_reach_furth
             Forbidden,
         ),
         ("operator.put", "op-new", json!({ "status": { "state": "invited" }, "role": "reporter" }), OutOfScope),
-        ("operator.put", "op-boss", json!({ "status": { "state": "suspended" }, "role": "admin" }), Forbidden),
-        ("operator.delete", "op-boss", Value::Null, Forbidden),
+        ("operator.put", "op-boss", json!({ "status": { "state": "suspended" }, "role": "admin" }), OutOfScope),
+        ("operator.delete", "op-boss", Value::Null, OutOfScope),
         ("role.put", "king", json!({ "capabilities": ["people", "configuration"] }), Forbidden),
         // Everything else that moves a door.
         ("auto_open.put", "store-open", json!({ "doors": ["lab"], "schedule": "nights" }), OutOfScope),

@@ -56,7 +56,7 @@ const KINDS: [(Kind, u64); 20] = [
     (Kind::Crash, 8),
     (Kind::CrashInMirror, 2),
     (Kind::MirrorGone, 2),
-    (Kind::Stop, 2),
+    (Kind::Stop, 4),
     (Kind::DoorsPanic, 2),
     (Kind::DoorsStall, 5),
     (Kind::CloudDeaf, 2),
