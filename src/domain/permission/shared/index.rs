@@ -2,10 +2,10 @@
 //! candidates, and whoever knows the keys looks at them. Invariant: what was put in under a hash is among
 //! that hash's candidates until it is taken out.
 //!
-//! A tree of 256 branches at its root and sixteen at each level below, chosen by the hash from its top. At its ends are pieces small enough
-//! to be copied, and beside each, in the tree itself, eight bits of the hash of every entry in it. The tree stays in
-//! the cache while the entries of a large set do not: a look-up then finds its entry with one cache miss, however
-//! large the entry, and next to never looks at another.
+//! A tree of 256 branches at its root and sixteen at each level below, chosen by the hash from its top. At its ends
+//! are pieces small enough to be copied, and beside each, in the tree itself, eight bits of the hash of every entry in
+//! it. The tree stays in the cache while the entries of a large set do not: a look-up then finds its entry with one
+//! cache miss, however large the entry, and next to never looks at another.
 
 use std::sync::Arc;
 
