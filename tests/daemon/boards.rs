@@ -196,3 +196,34 @@ fn nonsense_from_readers_is_counted_or_denied_and_harms_nothing() {
     front.present_card(26, card(ADA));
     world.coil(&front, true);
 }
+
+#[test]
+fn a_board_that_comes_and_goes_is_told_so_often_and_then_counted_and_its_door_goes_on_working() {
+    let world = impatient();
+    let front = world.site.field.front.clone();
+    let told = |kind: &str, times: usize| {
+        world.cloud(&format!("{kind} or board.flapping, {times}"), |cloud| {
+            let of = |kind: &str| cloud.events.iter().filter(|event| event.kind == kind).count();
+            (of(kind) >= times || of("board.flapping") > 0).then_some(())
+        });
+    };
+    for times in 1.. {
+        front.set_fault(Fault::Silent);
+        told("board.lost", times);
+        if world.count("board.flapping") > 0 {
+            assert!((8..=14).contains(&times), "after {times} times");
+            break;
+        }
+        front.set_fault(Fault::None);
+        told("board.restored", times);
+    }
+    assert_eq!(world.event("board.flapping", |_| true).json["board"], "gate");
+    // Its readers went with it.
+    assert_eq!(world.event("reader.flapping", |_| true).json["reader"], "front-in");
+    // The door says how it is, each time.
+    world.lock_state("front", "unknown");
+    front.set_fault(Fault::None);
+    world.lock_state("front", "locked");
+    world.card(ADA);
+    world.coil(&front, true);
+}

@@ -11,11 +11,21 @@ use crate::domain::{
     time::Mono,
 };
 
-/// Events of one source at once, and how soon another one is earned.
-const BURST: u32 = 60;
-const EARNED_EVERY: Duration = Duration::from_secs(2);
-/// A source that was silent for so long has come to rest.
-const QUIET: Duration = Duration::from_secs(10);
+/// How much one source may say before it is counted.
+struct Budget {
+    /// Events at once, and how soon another one is earned.
+    burst: u32,
+    earned_every: Duration,
+    /// A source that was silent for so long has come to rest. No shorter than what earns an event: or each would be
+    /// the first of a flood.
+    quiet: Duration,
+}
+
+const WIRE: Budget = Budget { burst: 60, earned_every: Duration::from_secs(2), quiet: Duration::from_secs(10) };
+
+/// Of a whole device: nobody touches it every few seconds.
+const DEVICE: Budget = Budget { burst: 20, earned_every: Duration::from_secs(60), quiet: Duration::from_secs(120) };
+
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The same credential granted again at the same reader within this time is the same person still standing there.
 const REPEAT: Duration = Duration::from_secs(2);
@@ -33,6 +43,15 @@ enum Source {
     Board(Id),
     /// Whether a reader is there.
     Link(Id),
+}
+
+impl Source {
+    fn budget(&self) -> &'static Budget {
+        match self {
+            Source::Board(_) | Source::Link(_) => &DEVICE,
+            _ => &WIRE,
+        }
+    }
 }
 
 /// ```text
@@ -63,7 +82,8 @@ impl Floods {
     /// Whether this event is told by itself; else it is counted.
     pub fn admit(&mut self, now: Mono, body: &EventBody) -> bool {
         let Some(source) = self.source(now, body) else { return true };
-        let new = || Flow { bucket: Bucket::new(BURST, EARNED_EVERY, now), flooding: None };
+        let Budget { burst, earned_every, .. } = source.budget();
+        let new = || Flow { bucket: Bucket::new(*burst, *earned_every, now), flooding: None };
         let flow = self.flows.entry(source).or_insert_with(new);
         if let Some(flooding) = &mut flow.flooding {
             flooding.count += 1;
@@ -122,7 +142,7 @@ impl Floods {
         let mut told = Vec::new();
         for (source, flow) in &mut self.flows {
             let Some(flooding) = &mut flow.flooding else { continue };
-            let over = flooding.last + QUIET <= now;
+            let over = flooding.last + source.budget().quiet <= now;
             if flooding.count > 0 && (over || flooding.told_at <= now) {
                 told.push(event(source, std::mem::take(&mut flooding.count)));
                 flooding.told_at = now + TOLD_EVERY;
@@ -140,11 +160,12 @@ impl Floods {
     }
 
     pub fn next_deadline(&self) -> Option<Mono> {
-        let due = |flooding: Flooding| {
-            let quiet = flooding.last + QUIET;
-            if flooding.count > 0 { quiet.min(flooding.told_at) } else { quiet }
+        let due = |(source, flow): (&Source, &Flow)| {
+            let flooding = flow.flooding?;
+            let quiet = flooding.last + source.budget().quiet;
+            Some(if flooding.count > 0 { quiet.min(flooding.told_at) } else { quiet })
         };
-        self.flows.values().filter_map(|flow| flow.flooding.map(due)).min()
+        self.flows.iter().filter_map(due).min()
     }
 }
 

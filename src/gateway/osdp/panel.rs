@@ -17,7 +17,7 @@ use crate::{
     domain::{fieldbus::BusReport, outputs::Desired, time::Mono},
     wire::osdp::{
         command::Command,
-        frame::{Decoder, FRAME_BYTES_MAX, Way},
+        frame::{Decoder, FRAME_BYTES_MAX, Received, Way},
     },
 };
 
@@ -199,8 +199,12 @@ impl Panel {
 
     /// What to do now; what became known by time alone is added to `out`, with the reader's position.
     pub fn next(&mut self, now: Mono, random: &mut dyn FnMut() -> [u8; 8], out: &mut Vec<(usize, News)>) -> Next {
+        if self.flight.as_ref().is_some_and(|flight| flight.deadline <= now) {
+            while let Some(received) = self.decoder.next_behind() {
+                self.heed(now, &received, out);
+            }
+        }
         if let Some(flight) = self.flight.take_if(|flight| flight.deadline <= now) {
-            self.decoder.quiet();
             self.quiet_until = now;
             if let Some(reader) = self.readers.get_mut(flight.reader) {
                 reader.unanswered(now);
@@ -251,28 +255,7 @@ impl Panel {
         }
         self.decoder.push(bytes);
         while let Some(received) = self.decoder.next_frame() {
-            // Some converters hear themselves.
-            if received.frame.way == Way::Command {
-                continue;
-            }
-            let asked = self.flight.as_ref().map(|flight| (flight.reader, flight.sent));
-            let owner = self.readers.iter().position(|reader| reader.address() == received.frame.address);
-            let (Some(owner), Some((reader, sent))) = (owner, asked) else {
-                self.late(owner);
-                continue;
-            };
-            if owner != reader {
-                self.late(Some(owner));
-                continue;
-            }
-            let Some(conversation) = self.readers.get_mut(reader) else { continue };
-            let mut news = Vec::new();
-            if conversation.hear(now, &received, &mut news) {
-                conversation.answered_after(now.since(sent));
-                self.flight = None;
-                self.quiet_until = now + self.line.gap();
-            }
-            out.extend(news.into_iter().map(|news| (reader, news)));
+            self.heed(now, &received, out);
         }
         match &mut self.flight {
             // A frame that has begun is waited for.
@@ -284,6 +267,27 @@ impl Panel {
             Some(_) => {}
             None => self.quiet_until = self.quiet_until.max(now + self.line.gap()),
         }
+    }
+
+    fn heed(&mut self, now: Mono, received: &Received, out: &mut Vec<(usize, News)>) {
+        // Some converters hear themselves.
+        if received.frame.way == Way::Command {
+            return;
+        }
+        let asked = self.flight.as_ref().map(|flight| (flight.reader, flight.sent));
+        let owner = self.readers.iter().position(|reader| reader.address() == received.frame.address);
+        let (Some(owner), Some((reader, sent))) = (owner, asked) else { return self.late(owner) };
+        if owner != reader {
+            return self.late(Some(owner));
+        }
+        let Some(conversation) = self.readers.get_mut(reader) else { return };
+        let mut news = Vec::new();
+        if conversation.hear(now, received, &mut news) {
+            conversation.answered_after(now.since(sent));
+            self.flight = None;
+            self.quiet_until = now + self.line.gap();
+        }
+        out.extend(news.into_iter().map(|news| (reader, news)));
     }
 
     /// The port is gone, or was reopened: nothing that was on the line counts.

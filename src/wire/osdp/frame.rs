@@ -179,6 +179,19 @@ impl Decoder {
         }
     }
 
+    /// The same, once the line was quiet for longer than a frame may pause: what began and was not completed was no
+    /// frame, and one may lie behind it. Nothing is left when there is no more.
+    pub fn next_behind(&mut self) -> Option<Received> {
+        while !self.pending.is_empty() {
+            self.noise.bytes += 1;
+            self.pending.remove(0);
+            if let Some(received) = self.next_frame() {
+                return Some(received);
+            }
+        }
+        None
+    }
+
     /// The line was quiet for longer than a frame may pause: what is left of it will not be completed.
     pub fn quiet(&mut self) {
         self.noise.bytes += self.pending.len() as u64;
@@ -308,6 +321,20 @@ mod tests {
         decoder.quiet();
         decoder.push(&bytes);
         assert_eq!(decoder.next_frame().map(|received| received.frame), Some(frame));
+    }
+
+    #[test]
+    fn noise_that_looks_like_the_start_of_a_long_frame_costs_no_frame_behind_it_once_the_line_is_quiet() {
+        let frame = poll(Check::Crc);
+        let mut decoder = Decoder::default();
+        // Two starts that were none, the second within what the first seems to hold.
+        decoder.push(&[0x53, 0x65, 0x40, 0x00, 0x04, 0x53, 0x65, 0x30, 0x00, 0x04]);
+        decoder.push(&frame.encode().unwrap());
+        assert_eq!(decoder.next_frame(), None);
+        assert_eq!(decoder.next_behind().map(|received| received.frame), Some(frame));
+        assert_eq!(decoder.next_behind(), None);
+        assert!(!decoder.is_midway());
+        assert_eq!(decoder.noise(), Noise { bytes: 10, bad_checks: 0 });
     }
 
     #[test]

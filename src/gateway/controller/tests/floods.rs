@@ -122,10 +122,16 @@ fn a_board_that_comes_and_goes_is_counted_and_so_are_its_readers() {
         [(["board.lost", "board.restored"], "board.flapping"), (["reader.lost", "reader.restored"], "reader.flapping")]
     {
         let singly: usize = kinds.iter().map(|kind| of(&told, kind).len()).sum();
-        assert!((60..=100).contains(&singly), "{singly} of {kinds:?}");
+        assert!((20..=25).contains(&singly), "{singly} of {kinds:?}");
+        let summaries = of(&told, summary).len();
+        assert!((20..=23).contains(&summaries), "{summaries} of {summary} in twenty minutes");
         let counted = counted(&told, summary);
         assert_eq!((singly as u64 + counted) % 2_000, 0, "{singly} and {counted} of {kinds:?}");
         assert!(counted > 0);
+    }
+    for _ in 0..2 {
+        bench.pass(60_000);
+        let _ = bench.tell(Input::Timeout);
     }
     // It has come to rest.
     assert_eq!(bench.controller.floods.next_deadline(), None);

@@ -345,3 +345,18 @@ fn a_line_that_is_babbled_on_for_minutes_loses_all_readers_in_time_and_has_them_
     line.run(Duration::from_secs(2));
     assert!(line.panel.is_online(0) && line.panel.is_online(1));
 }
+
+#[test]
+fn noise_that_looks_like_the_start_of_a_long_frame_costs_the_answer_behind_it_some_time_and_no_repetition() {
+    let mut line = Line::new(vec![Reader::secure(0), Reader::secure(1)]);
+    line.run(Duration::from_secs(1));
+    line.readers[0].twist = twist(|_, answer| [&[0x53, 0x80, 0x60, 0x00, 0x04][..], &answer].concat());
+    line.readers[0].asked.clear();
+    line.run(Duration::from_secs(10));
+    let repeated = line.readers[0].asked.windows(2).filter(|two| two[0].1 == two[1].1).count();
+    assert_eq!((repeated, line.lost(0), line.readers[0].sessions), (0, 0, 1));
+    assert!(line.readers[0].asked.len() > 40, "{} polls in ten seconds", line.readers[0].asked.len());
+    line.readers[0].card();
+    line.run(Duration::from_secs(1));
+    assert_eq!((line.cards(0), line.lost(1)), (1, 0));
+}

@@ -160,7 +160,9 @@ pub fn take(told: &mut VecDeque<Told>, scene: &Scene<'_>, answers: &[Said]) -> R
         return Ok(said.clone());
     }
     let what = format!("at {} on {}: told {:?}, the model says {answers:?}", next.place, scene.what, next.said);
-    let used_up = answers.iter().any(|said| said.reason == Some(DenialReason::Expired));
+    // A card that is not known there is no card that is known to be used up.
+    let used_up =
+        next.said.emergency_card.is_some() && answers.iter().any(|said| said.reason == Some(DenialReason::Expired));
     let invariant = if scene.generation.is_none() && !used_up {
         Invariant::SpareCards
     } else if next.in_cab && floors_differ(&next.said, answers) {
