@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: format, lints, Rust tests, the interop tests against
 # mosquitto, pymodbus, PyJWT and libosdp, the demo, a hundred seeds of the simulation and every mistake planted
-# in it. Says how long each step took. Needs Rust, Python 3.11 and, for what is missing, apt-get as root or
+# in it, millions of decisions against the naive evaluator. Says how long each step took. Needs Rust, Python 3.11 and, for what is missing, apt-get as root or
 # through sudo.
 #
 #   tests/run.sh              everything
-#   tests/run.sh STEP...      some of: packages format lints tests interop demo simulation
+#   tests/run.sh STEP...      some of: packages format lints tests interop demo simulation decisions
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,7 +66,7 @@ interop() {
     # These tests wait more than they compute: what later steps need is built meanwhile, and gives way to them. What
     # goes wrong there is said when it is needed.
     case " ${steps[*]} " in
-    *" demo "* | *" simulation "*) (nice -n 19 tests/run.sh in_release >/dev/null 2>&1 || true) & ;;
+    *" demo "* | *" simulation "* | *" decisions "*) (nice -n 19 tests/run.sh in_release >/dev/null 2>&1 || true) & ;;
     esac
     export LATCHD_BIN=${LATCHD_BIN:-$(realpath "$TARGET")/debug/latchd}
     "$VENV/bin/python" -m pytest tests/interop -p no:cacheprovider --durations=5
@@ -74,7 +74,7 @@ interop() {
 
 # In one build: two would compile the daemon twice, for it has other features beside the demo's libraries.
 in_release() {
-    cargo build --quiet --release -p latchd -p latchd-sim --example demo --bin latchd-sim
+    cargo build --quiet --release -p latchd -p latchd-sim --example demo --bin latchd-sim --test decision
 }
 
 demo() {
@@ -86,6 +86,13 @@ simulation() {
     in_release
     "$TARGET/release/latchd-sim" --seeds 1..100
     "$TARGET/release/latchd-sim" --mistakes
+}
+
+# Of the same packages as above, or the daemon would be compiled again.
+decisions() {
+    in_release
+    LATCHD_CASES=${LATCHD_CASES:-3000} cargo test --quiet --release -p latchd -p latchd-sim --test decision \
+        the_compiled_decision -- --nocapture
 }
 
 step() {
@@ -105,13 +112,13 @@ finish() {
 trap finish EXIT
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(packages format lints tests interop demo simulation)
+[ ${#steps[@]} -gt 0 ] || steps=(packages format lints tests interop demo simulation decisions)
 failed=0
 set +e
 for name in "${steps[@]}"; do
     case $name in
     in_release) in_release || failed=1 ;;
-    packages | format | lints | tests | interop | demo | simulation)
+    packages | format | lints | tests | interop | demo | simulation | decisions)
         step "$name"
         [ $? -eq 0 ] || failed=1
         ;;
