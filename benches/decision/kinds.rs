@@ -85,7 +85,7 @@ pub fn asked_at_door(questions: &[Question], at: usize, site: Site) -> Asked {
         asked.pin = Some(pin_of(u64::from(question.person) + typed));
     }
     if at % 8 == 3 {
-        asked.companion = Some(questions[(at + 1) % questions.len()].card());
+        asked.companion = Some(question.companion());
     }
     if at % 16 == 5 {
         asked.restriction = Restriction { clock: ClockFallback::IgnoreSchedules, stale: WhenStale::CriticalGroups };

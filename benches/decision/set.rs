@@ -188,6 +188,8 @@ pub struct Question {
     /// The number of its holder; of a stranger's card, of nobody in particular.
     #[allow(dead_code, reason = "not every benchmark types PINs")]
     pub person: u32,
+    /// The card of somebody of the same group, who came just before where two are asked for.
+    companion: u32,
     door: DoorIx,
 }
 
@@ -195,6 +197,12 @@ impl Question {
     #[inline]
     pub fn card(&self) -> CardTokens {
         CardTokens::single(token(u64::from(self.card)))
+    }
+
+    #[allow(dead_code, reason = "not every benchmark has two persons come")]
+    #[inline]
+    pub fn companion(&self) -> CardTokens {
+        CardTokens::single(token(u64::from(self.companion)))
     }
 }
 
@@ -230,22 +238,69 @@ impl Asked {
     }
 }
 
-/// Half of all reads at the doors that everybody uses, one in fifty unknown, two thirds at working hours,
-/// the rest at any time of 2026.
+/// Where people are let, by the set's own records, without looking at dates, schedules and denials.
+struct Ways {
+    /// Of each person, but for the group of everybody.
+    groups: Vec<Vec<u32>>,
+    members: Vec<Vec<u32>>,
+    /// Behind each group's allow rules.
+    doors: Vec<Vec<u16>>,
+}
+
+impl Ways {
+    fn of(site: Site) -> Ways {
+        let number = |id: &Id| id.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
+        let groups = site.groups as usize;
+        let mut ways = Ways { groups: Vec::new(), members: vec![Vec::new(); groups], doors: vec![Vec::new(); groups] };
+        for (id, record) in records(site) {
+            match record {
+                Record::Person(person) => {
+                    let groups: Vec<u32> = person.groups.iter().map(number).filter(|group| *group != 0).collect();
+                    groups.iter().for_each(|group| ways.members[*group as usize].push(number(&id)));
+                    ways.groups.push(groups);
+                }
+                Record::AccessRule(rule) if rule.effect == Effect::Allow => {
+                    let doors: Vec<u16> = rule.doors.iter().map(|door| number(door) as u16).collect();
+                    rule.groups.iter().for_each(|group| ways.doors[number(group) as usize].extend(&doors));
+                }
+                _ => {}
+            }
+        }
+        ways
+    }
+
+    /// A door that a rule of one of their groups opens, and who else is in that group.
+    fn own(&self, dice: &mut Dice, person: u64) -> Option<(u64, u64)> {
+        let groups = self.groups.get(person as usize).filter(|groups| !groups.is_empty())?;
+        let group = groups[dice.below(groups.len() as u64) as usize] as usize;
+        let (doors, members) = (self.doors.get(group).filter(|doors| !doors.is_empty())?, self.members.get(group)?);
+        let door = doors[dice.below(doors.len() as u64) as usize];
+        Some((u64::from(door), u64::from(members[dice.below(members.len() as u64) as usize])))
+    }
+}
+
+/// Half of all reads at the doors that everybody uses, a third where the holder's groups lead, the rest at any door;
+/// one in fifty unknown, two thirds at working hours, the rest at any time of 2026.
 pub fn questions(site: Site, count: usize) -> Vec<Question> {
-    let mut dice = Dice(2);
+    let (mut dice, ways) = (Dice(2), Ways::of(site));
     (0..count)
         .map(|_| {
             let stranger = if dice.one_in(50) { site.credentials } else { 0 };
             let card = dice.below(site.credentials);
-            let door = if dice.one_in(2) { dice.below(COMMON_DOORS) } else { dice.below(site.doors) };
+            let person = card % site.people;
+            let anywhere = (dice.below(site.doors), dice.below(site.people));
+            let (door, companion) = match dice.below(6) {
+                0..3 => (dice.below(COMMON_DOORS), anywhere.1),
+                3..5 => ways.own(&mut dice, person).unwrap_or(anywhere),
+                _ => anywhere,
+            };
             let any = dice.below(YEAR_MS);
             // Monday 5 January 2026, at Berlin's offset in winter.
             let (week, day, hours) = (dice.below(51), dice.below(5), dice.below(u64::from(10 * HOUR)));
             let working = (4 + 7 * week + day) * u64::from(DAY_MS) + u64::from(6 * HOUR) + hours;
             let wall = Wall::from_millis(YEAR_BEGINS + if dice.one_in(3) { any } else { working } as i64);
-            let (card, person) = ((card + stranger) as u32, (card % site.people) as u32);
-            Question { wall, card, person, door: DoorIx(door as u16) }
+            let [card, person, companion] = [card + stranger, person, companion].map(|number| number as u32);
+            Question { wall, card, person, companion, door: DoorIx(door as u16) }
         })
         .collect()
 }
