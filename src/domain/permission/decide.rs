@@ -242,9 +242,7 @@ impl Permissions {
         let mut found = None;
         for held in known {
             let alone = Request { pin: None, companion: None, ..*request };
-            let subject = self.subject(held, &alone, None);
-            let judged = self.judge_subject(&subject);
-            if !judged.is_one_of_two {
+            if !self.is_one_of_two(&self.subject(held, &alone, None)) {
                 return None;
             }
             found = found.or(Some(held.person));

@@ -152,7 +152,16 @@ impl Permissions {
         self.judge_observed(subject, &mut Unobserved)
     }
 
+    /// Whether this person would be let in as one of two. Of the rules that allow only those for two are looked at.
+    pub(super) fn is_one_of_two(&self, subject: &Subject<'_>) -> bool {
+        self.judge_by(Kind::TwoPerson, subject, &mut Unobserved).is_one_of_two
+    }
+
     pub(super) fn judge_observed<O: Observer>(&self, subject: &Subject<'_>, observer: &mut O) -> Judged {
+        self.judge_by(Kind::Allow, subject, observer)
+    }
+
+    fn judge_by<O: Observer>(&self, allowing: Kind, subject: &Subject<'_>, observer: &mut O) -> Judged {
         let now = subject.now;
         let (state, life) = subject.credential.unwrap_or((CredentialState::Active, Life::OPEN));
         let checks = [
@@ -168,10 +177,10 @@ impl Permissions {
         }
         match first {
             Err(reason) if !O::SEES => Judged { verdict: Err(reason.into()), is_one_of_two: false },
-            Ok(()) => self.judge_rules(subject, observer),
+            Ok(()) => self.judge_rules(allowing, subject, observer),
             Err(reason) => {
                 // What the rules say is told as well.
-                self.judge_rules(subject, observer);
+                self.judge_rules(allowing, subject, observer);
                 Judged { verdict: Err(reason.into()), is_one_of_two: false }
             }
         }
@@ -190,13 +199,13 @@ impl Permissions {
         }
     }
 
-    fn judge_rules<O: Observer>(&self, subject: &Subject<'_>, observer: &mut O) -> Judged {
+    fn judge_rules<O: Observer>(&self, allowing: Kind, subject: &Subject<'_>, observer: &mut O) -> Judged {
         let mut judge = RuleJudge::new(self, subject);
         let who = (subject.holder.person, subject.holder.groups.as_slice());
         let concerning = self.rules.concerning(who, subject.target);
         concerning.each(Kind::Deny, |rule| judge.deny(rule, observer));
         if judge.denied_floors != Floors::DOOR || !matches!(subject.target, Target::Door(_)) || O::SEES {
-            concerning.each(Kind::Allow, |rule| judge.allow(rule, observer));
+            concerning.each(allowing, |rule| judge.allow(rule, observer));
         }
         Judged { verdict: judge.verdict(), is_one_of_two: judge.is_one_of_two }
     }

@@ -59,8 +59,9 @@ pub(super) struct Rules {
     cabs: Rows,
     /// For each floor group, the floors that each rule means, by rule.
     floors: Box<[RuleFloors]>,
-    /// One bit for each rule: those that deny.
+    /// One bit for each rule: those that deny, and those that allow two persons.
     denying: Rows,
+    for_two: Rows,
     by_group: Lists,
     direct: NumberSet,
     by_direct: Lists,
@@ -92,6 +93,10 @@ impl Rules {
         persons.dedup();
         let direct = NumberSet::new(persons.iter().copied());
         let rank = |person: &u32| direct.rank(*person).map(|rank| rank as u32);
+        let having = |gate: Gate| {
+            let rules = numbered().filter(|(_, body)| body.gate == gate).map(|(rule, _)| (0, rule));
+            Rows::new(1, bodies.len(), rules)
+        };
         let groups = bodies.values().flat_map(|body| body.groups.iter()).max().map_or(0, |highest| highest + 1);
         Rules {
             cells: bodies.values().map(cell).collect(),
@@ -114,11 +119,8 @@ impl Rules {
                     numbered().filter_map(|(rule, body)| Some((rule, at(body)?.1))).collect()
                 })
                 .collect(),
-            denying: Rows::new(
-                1,
-                bodies.len(),
-                numbered().filter(|(_, body)| body.gate == Gate::Deny).map(|(rule, _)| (0, rule)),
-            ),
+            denying: having(Gate::Deny),
+            for_two: having(Gate::Allow(Authentication::TwoPerson)),
             by_group: Lists::new(groups, || {
                 numbered().flat_map(|(rule, body)| body.groups.iter().map(move |group| (*group, rule)))
             }),
@@ -188,17 +190,18 @@ pub(super) struct Concerning<'a> {
 }
 
 impl Concerning<'_> {
-    /// Shows every one of them that denies, or every one that allows; some more than once.
+    /// Shows every one of them of a kind; some more than once.
     #[inline]
     pub(super) fn each(&self, kind: Kind, mut visit: impl FnMut(u32)) {
-        let denying = self.rules.denying.row(0).unwrap_or_default();
+        let (marked, others) = match kind {
+            Kind::Deny => (&self.rules.denying, 0),
+            Kind::Allow => (&self.rules.denying, u16::MAX),
+            Kind::TwoPerson => (&self.rules.for_two, 0),
+        };
+        let marked = marked.row(0).unwrap_or_default();
         let mut show = |word: &RuleWord| {
-            let denying = denying.get(usize::from(word.at)).copied().unwrap_or_default();
-            let of_kind = match kind {
-                Kind::Deny => denying,
-                Kind::Allow => !denying,
-            };
-            word.rules(of_kind, &mut visit);
+            let marked = marked.get(usize::from(word.at)).copied().unwrap_or_default();
+            word.rules(marked ^ others, &mut visit);
         };
         if let Some(few) = self.few.get(..self.found) {
             return few.iter().for_each(show);
@@ -215,6 +218,8 @@ impl Concerning<'_> {
 pub(super) enum Kind {
     Deny,
     Allow,
+    /// Those that allow, if they are two.
+    TwoPerson,
 }
 
 /// For each row, one bit for each rule.
